@@ -1,0 +1,1 @@
+"""Which slides, whose, and who is kept apart for testing."""

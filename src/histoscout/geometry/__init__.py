@@ -1,0 +1,1 @@
+"""Boxes, grids, outlines and masks: exact arithmetic without pixels."""

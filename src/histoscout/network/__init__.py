@@ -1,0 +1,1 @@
+"""Networks: built, saved, opened as engines."""

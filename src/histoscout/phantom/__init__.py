@@ -1,0 +1,1 @@
+"""Synthetic slides that ship with the package."""

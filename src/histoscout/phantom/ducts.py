@@ -1,0 +1,138 @@
+"""Filled ducts: usual hyperplasia, and the look-alike that differs in the arrangement of cells and holes alone."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from histoscout.phantom.blob import Blob, depth, frame
+from histoscout.phantom.canvas import UM, Canvas, fine, paste, soft
+from histoscout.phantom.layout import Placed
+from histoscout.phantom.lumens import punched, slits
+from histoscout.phantom.noise import Field, cloud, grain
+from histoscout.phantom.nuclei import Look, at, scattered, set_down, stamps
+from histoscout.phantom.patient import Patient
+from histoscout.phantom.rows import Row, set_in_row
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What fills a duct.
+
+    `mixed` (0 even, round, well-spaced nuclei; 1 nuclei of all sizes and shapes that overlap) and `slit` (are its
+    holes slits, or punched out) say what kind of proliferation it is. All else comes from one distribution for all
+    kinds, and the finished duct is brought to its `mean` and `deviation` of haematoxylin and its `holes` (share of
+    the area) exactly: colour, density and the share of holes say nothing about the kind.
+    """
+
+    mixed: float
+    slit: bool
+    crowding: float
+    holes: float
+    mean: float
+    deviation: float
+    cytoplasm: float
+    nucleus: float
+    chromatin: float
+    blur: float
+    cleft: float
+
+
+def filling(kind: str, who: Patient, rng: np.random.Generator) -> Filling:
+    """Choose what fills a duct of this kind: "UDH", "ADH" or "unclear" (something between).
+
+    Half of the look-alikes have mixed nuclei round punched-out holes, as higher grades have: nuclei alone do not
+    tell. Where holes are few, nuclei are the one clue left, and there they are even.
+    """
+    few = rng.uniform() < FEW_HOLES
+    shared = Filling(
+        mixed=float(rng.uniform(0.85, 1.0)),
+        slit=True,
+        crowding=float(rng.uniform(0.92, 1.08)),
+        holes=float(rng.uniform(0.01, 0.05) if few else rng.uniform(0.05, 0.2)),
+        mean=float(rng.uniform(0.52, 0.72)),
+        deviation=float(rng.uniform(0.28, 0.4)),
+        cytoplasm=float(rng.uniform(0.42, 0.72)),
+        nucleus=float(rng.uniform(7.0, 8.6)) * who.nucleus,
+        chromatin=float(rng.uniform(0.05, 0.3)),
+        blur=float(max(0.0, rng.uniform(-0.6, 1.1))),
+        cleft=float(rng.uniform(-0.6, 1.0)),
+    )
+    if kind == "UDH":
+        return shared
+    if kind == "ADH":
+        even = few or rng.uniform() > MIXED_LOOK_ALIKES
+        return replace(shared, slit=False, mixed=float(rng.uniform(0.0, 0.15)) if even else shared.mixed)
+    return replace(shared, mixed=float(rng.uniform(0.35, 0.65)), slit=bool(rng.uniform() < 0.5))
+
+
+FEW_HOLES = 0.2
+"""Share of filled ducts that are nearly solid."""
+
+MIXED_LOOK_ALIKES = 0.55
+"""Share of look-alikes with holes whose nuclei are as mixed as those of usual hyperplasia."""
+
+
+def draw_duct(canvas: Canvas, duct: Placed, who: Patient, rng: np.random.Generator) -> None:
+    """Draw a filled duct."""
+    what = filling(duct.kind, who, rng)
+    where = frame(duct.shape, 8)
+    deep, _ = depth(duct.shape, where)
+    holes = (slits if what.slit else punched)(rng, deep, what.holes)
+    inside, hole = soft(fine(deep)), soft(fine(holes), 0.9)
+    epithelium = inside * (1 - hole)
+    nuclei = _nuclei(what, duct.shape, deep, holes, rng)
+    haematoxylin = _matched(nuclei, epithelium, what)
+    eosin = what.cytoplasm * (1 + np.float32(0.1) * fine(cloud(rng, deep.shape, 5))) * epithelium
+    eosin += np.float32(0.03) + np.float32(rng.uniform(0, 0.12)) * hole * fine(np.maximum(cloud(rng, deep.shape, 20), 0))
+    eosin *= 1 + np.float32(0.1) * grain(rng, (eosin.shape[0], eosin.shape[1]), 0.7)
+    cover = _with_cleft(inside, deep, eosin, what, rng)
+    if what.blur > 0.25:
+        haematoxylin = ndimage.gaussian_filter(haematoxylin, what.blur)
+    paste(canvas, where, cover, haematoxylin, eosin)
+
+
+def _nuclei(what: Filling, shape: Blob, deep: Field, holes: Field, rng: np.random.Generator) -> Field:
+    """Set down the nuclei of a duct on a piece of its own."""
+    size = (deep.shape[0] * UM, deep.shape[1] * UM)
+    piece = np.zeros(size, dtype=np.float32)
+    even, mixed = 1 - what.mixed, what.mixed
+    look = Look(
+        diameter=what.nucleus,
+        spread=0.05 * even + 0.24 * mixed,
+        elongation=1.06 * even + 1.5 * mixed,
+        elongation_spread=0.03 * even + 0.3 * mixed,
+        wobble=0.015 * even + 0.07 * mixed,
+        amount_spread=0.05 * even + 0.22 * mixed,
+        clumps=what.chromatin,
+    )
+    library = stamps(look, rng, 192)
+    spacing = what.nucleus * what.crowding * (1.19 * even + 1.12 * mixed) * UM
+    where = scattered(rng, size, spacing, 0.06 * even + 0.33 * mixed)
+    where = where[(at(deep, where, UM) > 4.0) & (at(holes, where, UM) < -2.4)]
+    swirl = cloud(rng, (deep.shape[0], deep.shape[1]), 45) * np.float32(1.5)
+    which = library.toward(at(swirl, where, UM).astype(np.float64), rng, 0.35)
+    set_down(piece, where, which, library)
+    flat = stamps(Look(5.2 * what.nucleus / 7.8, 0.12, 3.2, 0.6, 0.04, 1.0, 0.1), rng, 48)
+    set_in_row(piece, shape, frame(shape, 8), Row(1.8, 13.0, flat, standing=False), rng)
+    return np.float32(1.5) * (1 - np.exp(-piece / np.float32(1.5)))
+
+
+def _matched(nuclei: Field, epithelium: Field, what: Filling) -> Field:
+    """Return the nuclei on faintly blue cytoplasm, brought to the mean and deviation of the filling in the epithelium."""
+    whole = epithelium > 0.5
+    if not whole.any():
+        return nuclei * epithelium
+    values = nuclei[whole]
+    gain = what.deviation / max(float(values.std()), 0.05)
+    shifted = (nuclei - values.mean()) * np.float32(gain) + np.float32(what.mean)
+    return np.maximum(shifted, np.float32(0.02)) * epithelium
+
+
+def _with_cleft(inside: Field, deep: Field, eosin: Field, what: Filling, rng: np.random.Generator) -> Field:
+    """Return what the duct hides: itself and, along part of its rim, the empty cleft where it shrank from the stroma."""
+    if what.cleft <= 0:
+        return inside
+    part = np.clip(cloud(rng, (deep.shape[0], deep.shape[1]), 60) + np.float32(what.cleft - 0.6), 0, 1.2)
+    cleft = soft(fine(deep + np.float32(5) * part))
+    return np.maximum(inside, cleft)

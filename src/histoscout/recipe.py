@@ -1,0 +1,266 @@
+"""Every choice in one place: classes, resolution, windows, network, loss, training, detection.
+
+A recipe is read from TOML, checked as a whole, and stored in the model folder, so that training and detection
+can never disagree. Sizes are in um, resolution in um/px.
+"""
+
+import re
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from histoscout import names
+from histoscout.errors import RecipeError
+from histoscout.files import write_text
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+BACKGROUND, IGNORE = 0, 255  # values in a window's mask; classes are 1, 2, ... in the order of `Classes.labels`
+
+
+class Section(BaseModel):
+    """A part of the recipe: unknown names are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def plain(name: str) -> str:
+    """A class name without the differences that people do not mean: case, blanks, hyphens, underscores."""
+    return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
+
+
+class Classes(Section):
+    """Which outlines are looked for, which get an output of their own, and which are left out."""
+
+    positive: str = "UDH"
+    other: tuple[str, ...] = ()  # told apart from the positive class by outputs of their own
+    ignore: tuple[str, ...] = ("*unsure*", "*ignore*", "*[*]")  # patterns; neither positive nor negative
+    aliases: dict[str, tuple[str, ...]] = {}  # other spellings (patterns) of a class name
+    unlisted: Literal["background", "ignore"] = "background"  # annotated classes named nowhere above
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes a network answers for, the positive one first."""
+        return (self.positive, *self.other)
+
+    def canonical(self, name: str) -> str | None:
+        """The recipe's word for a class as somebody typed it; "ignore" for unsure ones; None if unlisted."""
+        typed = plain(name)
+        if any(fnmatchcase(typed, plain(pattern)) for pattern in self.ignore):
+            return "ignore"
+        for label in self.labels:
+            spellings = (label, *self.aliases.get(label, ()))
+            if any(fnmatchcase(typed, plain(spelling)) for spelling in spellings):
+                return label
+        return "ignore" if self.unlisted == "ignore" else None
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        if len({plain(label) for label in self.labels}) < len(self.labels):
+            raise ValueError("a class is named twice among positive and other")
+        if unknown := sorted(set(self.aliases) - set(self.labels)):
+            raise ValueError(f"aliases for {', '.join(unknown)}, which is neither positive nor other")
+        return self
+
+
+class Windows(Section):
+    """What one look at a slide shows."""
+
+    mpp: Positive = 1.0  # um per pixel
+    side_um: Positive = 256.0  # side of a window
+
+
+class Sampler(Section):
+    """Where training windows are drawn: shares of windows, balanced over patients and slides."""
+
+    positive: Share = 0.4  # centred on a region of the positive class, with jitter
+    other: Share = 0.2  # centred on a region of another annotated class
+    tissue: Share = 0.4  # anywhere in the tissue
+    jitter: Share = 0.5  # of a window's side
+
+    @model_validator(mode="after")
+    def _shares_add_up(self) -> Self:
+        if abs(self.positive + self.other + self.tissue - 1) > 1e-6:
+            raise ValueError("the shares positive + other + tissue must add up to 1")
+        return self
+
+
+class Augment(Section):
+    """How training windows are varied; nothing of this happens in validation or detection."""
+
+    flip: bool = True  # mirror and quarter turns
+    rotate: bool = True  # any angle
+    scale: Annotated[float, Field(ge=0, lt=0.5)] = 0.2  # largest change of size
+    stain: Annotated[float, Field(ge=0, le=0.5)] = 0.05  # HED jitter (Tellez 2018): sigma of gain and offset
+    brightness: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    blur: Share = 0.1  # share of windows blurred
+    noise: Share = 0.1  # share of windows with sensor noise
+
+
+class Network(Section):
+    """What looks at a window."""
+
+    architecture: str = "smp.Unet"
+    encoder: str = "resnet18"  # any encoder of segmentation_models_pytorch, or any timm model for a classifier
+    weights: str = "none"  # "imagenet", "none" or the path of a .safetensors file
+    channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
+    widths: tuple[int, ...] = ()  # channels of the decoder, deepest first; empty: the architecture's own
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _name_is_known(self) -> Self:
+        names.check("architecture", self.architecture, names.ARCHITECTURES)
+        return self
+
+
+class Loss(Section):
+    """What training makes small."""
+
+    name: str = "dice+cross_entropy"
+    prior: bool = True  # start with the share of each class as the network's answer (RetinaNet's bias)
+    positive_weight: Annotated[float, Field(gt=0, le=20)] = 1.0
+
+    @model_validator(mode="after")
+    def _name_is_known(self) -> Self:
+        names.check("loss", self.name, names.LOSSES)
+        return self
+
+
+class Training(Section):
+    """How long and how fast."""
+
+    minutes: Positive | None = None  # becomes a fixed number of steps after the first 20 are timed
+    epochs: Annotated[int, Field(ge=1)] | None = None  # neither given: 20 minutes
+    steps_per_epoch: Annotated[int, Field(ge=1)] = 100
+    batch: Annotated[int, Field(ge=1)] = 8
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    learning_rate: Positive = 1e-3
+    encoder_learning_rate: Positive | None = None  # None: as the rest
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    warm_up: Share = 0.1  # share of the steps in which the learning rate rises
+    clip: Annotated[float, Field(ge=0)] = 1.0  # largest norm of the gradient; 0: any
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995  # decay of the averaged weights; 0: none
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    validation_windows: Annotated[int, Field(ge=1)] = 128
+    tune_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # patients kept apart to choose threshold and weights
+    workers: Annotated[int, Field(ge=0)] | None = None  # processes that read windows; None: as the machine has
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        lengths = [name for name in ("minutes", "epochs") if values.get(name) is not None]
+        if len(lengths) == 2:
+            raise ValueError("give either minutes or epochs, not both")
+        return values if lengths else {**values, "minutes": 20.0}
+
+
+class Tissue(Section):
+    """What of a slide is looked at."""
+
+    method: Literal["saturation", "tile_std"] = "saturation"
+    mpp: Positive = 8.0
+    smallest_um2: Annotated[float, Field(ge=0)] = 20_000.0  # smaller pieces are dirt
+    largest_hole_um2: Annotated[float, Field(ge=0)] = 100_000.0  # smaller holes (lumens, fat) are filled
+    std: Annotated[float, Field(ge=0)] = 12.5  # tile_std: the study's rule, for a tile of a window's side
+    artefacts: bool = True  # leave out pen marks and out-of-focus areas
+
+
+class Detection(Section):
+    """How regions are made from what the network says."""
+
+    overlap: Annotated[float, Field(ge=0, le=0.75)] = 0.5  # share of a window's side
+    batch: Annotated[int, Field(ge=1)] = 4
+    flips: Literal[1, 2, 4, 8] = 1  # views averaged: as is, mirrored, turned
+    smooth_um: Annotated[float, Field(ge=0)] = 0.0  # sigma of a Gaussian on the heatmap
+    smallest_um2: Annotated[float, Field(ge=0)] = 2_000.0
+    largest_hole_um2: Annotated[float, Field(ge=0)] = 500.0  # smaller holes in a region are filled
+    simplify_um: Annotated[float, Field(ge=0)] = 1.0
+    threshold: Share | None = None  # None: as chosen on the tuning patients
+
+
+class Recipe(Section):
+    """All choices of a training and of the detections with its model."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    classes: Classes = Classes()
+    windows: Windows = Windows()
+    sampler: Sampler = Sampler()
+    augment: Augment = Augment()
+    network: Network = Network()
+    loss: Loss = Loss()
+    training: Training = Field(default_factory=lambda: Training.model_validate({}))
+    tissue: Tissue = Tissue()
+    detection: Detection = Detection()
+
+    @property
+    def window_px(self) -> int:
+        """Side of a window as the network sees it, in px."""
+        return round(self.windows.side_um / self.windows.mpp)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.window_px % 32:
+            good = max(32, round(self.window_px / 32) * 32)
+            raise ValueError(
+                f"windows: {self.windows.side_um} um at {self.windows.mpp} um/px are {self.window_px} px, which is "
+                f"not a multiple of 32; side_um = {good * self.windows.mpp:g} would be {good} px"
+            )
+        if self.classes.other and names.LOSSES[self.loss.name].binary:
+            raise ValueError(f"loss: {self.loss.name} knows one class only; with classes.other take cross-entropy")
+        return self
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: object = "recipe") -> Self:
+        """Check a recipe given as nested dictionaries; RecipeError lists every problem at once."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeError(where, _problems(error), "Correct these lines; docs/guides/recipe.md explains each") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read and check a recipe file; RecipeError lists every problem at once."""
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RecipeError(path, f"cannot be read ({error.strerror})", "Give the path of a .toml file") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise RecipeError(path, f"is not valid TOML ({error})", "Correct the line") from error
+        return cls.from_dict(values, path)
+
+    def to_toml(self) -> str:
+        """The whole recipe as TOML; choices that are None are left out, as TOML has no word for them."""
+        return tomlkit.dumps(_without_none(self.model_dump(mode="json")))
+
+    def write(self, path: Path) -> None:
+        write_text(path, self.to_toml())
+
+    def with_choices(self, choices: dict[str, Any]) -> Self:
+        """The recipe with some choices replaced, given by dotted names: {"training.minutes": 5}."""
+        values = self.model_dump()
+        for name, value in choices.items():
+            *sections, last = name.split(".")
+            place = values
+            for section in sections:
+                place = place[section]
+            place[last] = value
+        return self.from_dict(values)
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    pairs = ((name, _without_none(value) if isinstance(value, dict) else value) for name, value in values.items())
+    return {name: value for name, value in pairs if value is not None}
+
+
+def _problems(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    lines = [f"  {'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg'].removeprefix('Value error, ')}" for p in problems]
+    return f"{len(lines)} problem{'s' * (len(lines) > 1)}\n" + "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Reading slides at any resolution."""
