@@ -1,17 +1,20 @@
 """The names a recipe may use, and where what they name is made: knowing a name costs no import of torch.
 
-To add an architecture or a loss, write its function and add one line here: that enrols it in the contract tests.
+To add an architecture or a loss, write its function and add one line here: that enrols it in the contract
+tests.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where a network is made, and what it answers for a window: a map of pixels, or one answer for the tile."""
+    """Where a network is made, and what it answers for a window: a map of pixels, or one answer."""
 
     made_by: str  # "module:function"
     answers: str  # "pixels" or "tile"
@@ -28,6 +31,7 @@ class LossName:
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         "unet": Architecture("histoscout.network.unet:build", "pixels"),
+        "unet_bn": Architecture("histoscout.network.unet:build_bn", "pixels"),
         "smp.Unet": Architecture("histoscout.network.build:smp_network", "pixels"),
         "smp.UnetPlusPlus": Architecture("histoscout.network.build:smp_network", "pixels"),
         "smp.FPN": Architecture("histoscout.network.build:smp_network", "pixels"),
@@ -61,3 +65,10 @@ def check(kind: str, name: str, known: Iterable[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+
+
+def find(made_by: str) -> Callable[..., Any]:
+    """The function that "module:function" names; only now is its module imported."""
+    module, _, function = made_by.partition(":")
+    made: Callable[..., Any] = getattr(import_module(module), function)
+    return made

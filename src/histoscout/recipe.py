@@ -73,6 +73,7 @@ class Windows(Section):
 
     mpp: Positive = 1.0  # um per pixel
     side_um: Positive = 256.0  # side of a window
+    tile_share: Share = 0.25  # a tile is of the class that covers this much of it; covered less, it is ignored
 
 
 class Sampler(Section):

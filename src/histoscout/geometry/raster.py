@@ -53,7 +53,7 @@ def _inside(outline: Outline, box: Box, scale: float, window: tuple[int, int, in
     """Even-odd scanline fill: each edge flips all pixels to the right of where it crosses a row of centres."""
     first_row, last_row, first_column, last_column = window
     start, end = _edges(outline)
-    row_of_start, row_of_end = (np.ceil((y - box.y) / scale - 0.5) for y in (start[:, 1], end[:, 1]))
+    row_of_start, row_of_end = (_first_centre_from(y, box.y, scale) for y in (start[:, 1], end[:, 1]))
     lowest = np.clip(np.minimum(row_of_start, row_of_end), first_row, last_row).astype(np.int64)
     highest = np.clip(np.maximum(row_of_start, row_of_end), first_row, last_row).astype(np.int64)
     crossings = highest - lowest
@@ -62,10 +62,21 @@ def _inside(outline: Outline, box: Box, scale: float, window: tuple[int, int, in
     y = box.y + (row + 0.5) * scale
     slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
     x = start[edge, 0] + (y - start[edge, 1]) * slope
-    column = np.clip(np.ceil((x - box.x) / scale - 0.5), first_column, last_column).astype(np.int64)
+    column = np.clip(_first_centre_from(x, box.x, scale), first_column, last_column).astype(np.int64)
     flips = np.zeros((last_row - first_row, last_column - first_column + 1), np.uint8)
     np.bitwise_xor.at(flips, (row - first_row, column - first_column), 1)
     return np.bitwise_xor.accumulate(flips[:, :-1], axis=1).astype(bool)
+
+
+def _first_centre_from(place: NDArray[np.float64], origin: float, scale: float) -> NDArray[np.float64]:
+    """The first pixel, counted from `origin`, whose centre is at `place` or after it.
+
+    The count by division may be off by one where a centre is hit; comparing with the centres themselves settles
+    it, and alike for every box that has this pixel.
+    """
+    index = np.ceil((place - origin) / scale - 0.5)
+    index -= origin + (index - 0.5) * scale >= place
+    return index + (origin + (index + 0.5) * scale < place)
 
 
 def _edges(outline: Outline) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from histoscout.phantom.blob import Frame
-from histoscout.phantom.noise import Field, Shape, enlarged
+from histoscout.phantom.noise import Field, Shape, enlarged, grain
 from histoscout.phantom.patient import MPP
 
 UM = round(1 / MPP)
@@ -59,6 +59,12 @@ def paste(canvas: Canvas, where: Frame, cover: Field, haematoxylin: Field, eosin
     for whole, drawn in ((below.haematoxylin, haematoxylin), (below.eosin, eosin)):
         whole *= 1 - cover
         whole += part(drawn, canvas, where) * cover
+
+
+def add_noise(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Add what the camera adds everywhere, and the grain of stained tissue, so that no area is perfectly flat."""
+    noise = grain(rng, canvas.shape, 0.6)
+    canvas.eosin[...] += noise * (np.float32(0.03) + np.float32(0.08) * canvas.eosin)
 
 
 def _overlap(canvas: Canvas, where: Frame) -> tuple[slice, slice, tuple[slice, slice]]:

@@ -9,7 +9,7 @@ from histoscout.phantom.blob import Blob, depth, frame
 from histoscout.phantom.canvas import UM, Canvas, fine, paste, soft
 from histoscout.phantom.layout import Placed
 from histoscout.phantom.lumens import punched, slits
-from histoscout.phantom.noise import Field, cloud, grain
+from histoscout.phantom.noise import Field, cloud
 from histoscout.phantom.nuclei import Look, at, scattered, set_down, stamps
 from histoscout.phantom.patient import Patient
 from histoscout.phantom.rows import Row, set_in_row
@@ -41,19 +41,17 @@ class Filling:
 def filling(kind: str, who: Patient, rng: np.random.Generator) -> Filling:
     """Choose what fills a duct of this kind: "UDH", "ADH" or "unclear" (something between).
 
-    Half of the look-alikes have mixed nuclei round punched-out holes, as higher grades have: nuclei alone do not
-    tell. Where holes are few, nuclei are the one clue left, and there they are even.
+    Most of the look-alikes have mixed nuclei round punched-out holes, as higher grades have: nuclei alone do not tell.
     """
-    few = rng.uniform() < FEW_HOLES
     shared = Filling(
-        mixed=float(rng.uniform(0.85, 1.0)),
+        mixed=float(rng.uniform(0.75, 1.0)),
         slit=True,
         crowding=float(rng.uniform(0.92, 1.08)),
-        holes=float(rng.uniform(0.01, 0.05) if few else rng.uniform(0.05, 0.2)),
+        holes=float(rng.uniform(0.04, 0.19)),
         mean=float(rng.uniform(0.52, 0.72)),
         deviation=float(rng.uniform(0.28, 0.4)),
         cytoplasm=float(rng.uniform(0.42, 0.72)),
-        nucleus=float(rng.uniform(7.0, 8.6)) * who.nucleus,
+        nucleus=float(rng.uniform(6.7, 9.2)) * who.nucleus,
         chromatin=float(rng.uniform(0.05, 0.3)),
         blur=float(max(0.0, rng.uniform(-0.6, 1.1))),
         cleft=float(rng.uniform(-0.6, 1.0)),
@@ -61,16 +59,13 @@ def filling(kind: str, who: Patient, rng: np.random.Generator) -> Filling:
     if kind == "UDH":
         return shared
     if kind == "ADH":
-        even = few or rng.uniform() > MIXED_LOOK_ALIKES
-        return replace(shared, slit=False, mixed=float(rng.uniform(0.0, 0.15)) if even else shared.mixed)
+        even = rng.uniform() > MIXED_LOOK_ALIKES
+        return replace(shared, slit=False, mixed=float(rng.uniform(0.0, 0.25)) if even else shared.mixed)
     return replace(shared, mixed=float(rng.uniform(0.35, 0.65)), slit=bool(rng.uniform() < 0.5))
 
 
-FEW_HOLES = 0.2
-"""Share of filled ducts that are nearly solid."""
-
-MIXED_LOOK_ALIKES = 0.55
-"""Share of look-alikes with holes whose nuclei are as mixed as those of usual hyperplasia."""
+MIXED_LOOK_ALIKES = 0.62
+"""Share of look-alikes whose nuclei are as mixed as those of usual hyperplasia."""
 
 
 def draw_duct(canvas: Canvas, duct: Placed, who: Patient, rng: np.random.Generator) -> None:
@@ -84,8 +79,7 @@ def draw_duct(canvas: Canvas, duct: Placed, who: Patient, rng: np.random.Generat
     nuclei = _nuclei(what, duct.shape, deep, holes, rng)
     haematoxylin = _matched(nuclei, epithelium, what)
     eosin = what.cytoplasm * (1 + np.float32(0.1) * fine(cloud(rng, deep.shape, 5))) * epithelium
-    eosin += np.float32(0.03) + np.float32(rng.uniform(0, 0.12)) * hole * fine(np.maximum(cloud(rng, deep.shape, 20), 0))
-    eosin *= 1 + np.float32(0.1) * grain(rng, (eosin.shape[0], eosin.shape[1]), 0.7)
+    eosin += np.float32(0.06) + np.float32(rng.uniform(0, 0.12)) * hole * fine(np.maximum(cloud(rng, deep.shape, 20), 0))
     cover = _with_cleft(inside, deep, eosin, what, rng)
     if what.blur > 0.25:
         haematoxylin = ndimage.gaussian_filter(haematoxylin, what.blur)
@@ -98,7 +92,7 @@ def _nuclei(what: Filling, shape: Blob, deep: Field, holes: Field, rng: np.rando
     piece = np.zeros(size, dtype=np.float32)
     even, mixed = 1 - what.mixed, what.mixed
     look = Look(
-        diameter=what.nucleus,
+        diameter=what.nucleus * (1.12 * even + mixed),
         spread=0.05 * even + 0.24 * mixed,
         elongation=1.06 * even + 1.5 * mixed,
         elongation_spread=0.03 * even + 0.3 * mixed,
@@ -107,7 +101,7 @@ def _nuclei(what: Filling, shape: Blob, deep: Field, holes: Field, rng: np.rando
         clumps=what.chromatin,
     )
     library = stamps(look, rng, 192)
-    spacing = what.nucleus * what.crowding * (1.19 * even + 1.12 * mixed) * UM
+    spacing = what.nucleus * what.crowding * (1.4 * even + 1.06 * mixed) * UM
     where = scattered(rng, size, spacing, 0.06 * even + 0.33 * mixed)
     where = where[(at(deep, where, UM) > 4.0) & (at(holes, where, UM) < -2.4)]
     swirl = cloud(rng, (deep.shape[0], deep.shape[1]), 45) * np.float32(1.5)

@@ -7,7 +7,7 @@ import numpy as np
 from histoscout.phantom.blob import Blob, blob, depth, frame
 from histoscout.phantom.canvas import UM, Canvas, fine, paste, soft
 from histoscout.phantom.layout import Placed
-from histoscout.phantom.noise import cloud, grain
+from histoscout.phantom.noise import cloud
 from histoscout.phantom.nuclei import Look, Stamps, scattered, set_down, stamps
 from histoscout.phantom.patient import Patient
 from histoscout.phantom.rows import Row, set_in_row
@@ -44,7 +44,6 @@ def draw_lobule(canvas: Canvas, lobule: Placed, who: Patient, rng: np.random.Gen
     pale = soft(fine(deep), 6)
     shape = (deep.shape[0], deep.shape[1])
     eosin = fine(np.maximum(np.float32(0.3) + np.float32(0.1) * cloud(rng, shape, 6) + np.float32(0.07) * cloud(rng, shape, 25), 0.06))
-    eosin *= 1 + np.float32(0.1) * grain(rng, (eosin.shape[0], eosin.shape[1]), 0.7)
     haematoxylin = np.full_like(eosin, 0.06)
     cells = stamps(Look(6.0 * who.nucleus, 0.18, 1.9, 0.7, 0.06, 0.9, 0.15), rng)
     points = scattered(rng, (haematoxylin.shape[0], haematoxylin.shape[1]), float(rng.uniform(17, 26)) * UM, 0.4)

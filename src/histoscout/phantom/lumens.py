@@ -61,8 +61,9 @@ def _cut(score: Field, depth: Field, share: float, rim: float) -> Field:
     if wanted <= 0:
         return np.full_like(depth, -9.0)
     limit = np.partition(score[allowed], -wanted)[-wanted]
-    holes = ((score > limit) & allowed).astype(np.float32)
-    inside = _without_specks(ndimage.gaussian_filter(holes, 1.8) > 0.48)
+    holes = _without_specks((score > limit) & allowed)
+    smooth = ndimage.gaussian_filter(holes.astype(np.float32), 1.8)
+    inside = smooth > max(float(np.partition(smooth.ravel(), -wanted)[-wanted]), 0.1)
     away = ndimage.distance_transform_edt(~inside) - ndimage.distance_transform_edt(inside)
     result: Field = ndimage.gaussian_filter(-away.astype(np.float32), 0.8)
     return result

@@ -24,7 +24,7 @@ def draw_vessel(canvas: Canvas, vessel: Placed, who: Patient, rng: np.random.Gen
     blood = float(rng.uniform(-1.0, 1.0))
     red = fine(np.clip(cloud(rng, size, 18) + np.float32(blood), 0, 1)) if blood > 0 else np.float32(0)
     haematoxylin *= inside * (1 - lumen * np.float32(0.85))
-    eosin = np.float32(0.6) * inside * (1 - lumen) + np.float32(0.03) + np.float32(1.1) * lumen * red
+    eosin = np.float32(0.6) * inside * (1 - lumen) + np.float32(0.06) + np.float32(1.1) * lumen * red
     paste(canvas, where, inside, haematoxylin, eosin)
 
 

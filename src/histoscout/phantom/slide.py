@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from histoscout.geometry.regions import Regions
 from histoscout.phantom import artefacts, marks, stroma
-from histoscout.phantom.canvas import Canvas
+from histoscout.phantom.canvas import Canvas, add_noise
 from histoscout.phantom.ducts import draw_duct
 from histoscout.phantom.glands import draw_lobule, draw_normal
 from histoscout.phantom.layout import Kind, Placed, plan
@@ -61,6 +61,7 @@ def draw(seed: int, patient_number: int, size: tuple[int, int] = (4096, 4096)) -
                 draw_one(canvas, one, who, stream(4, patient_number, seed, order, number))
     spoilt = artefacts.planned((height, width), stream(5, patient_number, seed))
     artefacts.spoil(canvas, spoilt)
+    add_noise(canvas, stream(7, patient_number, seed))
     pixels = coloured(canvas.haematoxylin, canvas.eosin, who)
     artefacts.write_on(pixels, spoilt)
     rng = stream(6, patient_number, seed)

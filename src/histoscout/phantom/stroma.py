@@ -6,7 +6,7 @@ import numpy as np
 
 from histoscout.phantom.canvas import UM, Canvas, fine
 from histoscout.phantom.layout import Plan, at_um
-from histoscout.phantom.noise import Field, cloud, contours, enlarged, foam, grain
+from histoscout.phantom.noise import Field, cloud, contours, enlarged, foam
 from histoscout.phantom.nuclei import Look, at, scattered, set_down, stamps
 from histoscout.phantom.patient import Patient
 
@@ -51,10 +51,8 @@ def drawn(who: Patient, plan: Plan, rng: np.random.Generator) -> Canvas:
     eosin = np.maximum(eosin, np.float32(0.03)) * land.collagen
     haematoxylin = land.collagen * (np.float32(0.05) + np.float32(0.05) * streaks) * (1 - cracks)
     _add_fat(eosin, haematoxylin, land.fat, rng)
-    eosin += np.float32(0.018) + np.float32(0.006) * cloud(rng, size, 700)
+    eosin += np.float32(0.06) + np.float32(0.012) * cloud(rng, size, 700)
     canvas = Canvas(fine(haematoxylin), fine(eosin))
-    noise = grain(rng, canvas.shape, 0.7)
-    canvas.eosin[...] += noise * (np.float32(0.012) + np.float32(0.09) * canvas.eosin)
     _add_cells(who, canvas, land, rng)
     return canvas
 

@@ -1,0 +1,105 @@
+"""histoscout finds lesions on whole-slide images: slides and outlines in, a measured detector out.
+
+Everything public is here and is loaded when it is first used, so that `import histoscout` is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from histoscout.annotations.geojson import read_geojson, write_geojson
+    from histoscout.annotations.read import read_annotations
+    from histoscout.cohort.case import Case
+    from histoscout.cohort.cohort import Cohort, read_cohort
+    from histoscout.demo import demo
+    from histoscout.detection.detect import DetectOptions, detect
+    from histoscout.detection.heatmap import Heatmap, read_heatmap
+    from histoscout.doctor import doctor
+    from histoscout.errors import HistoscoutError
+    from histoscout.evaluation.evaluate import EvaluateOptions, Scores, evaluate
+    from histoscout.geometry.box import Box
+    from histoscout.geometry.grid import TileGrid
+    from histoscout.geometry.regions import Region, Regions
+    from histoscout.network.engines import open_engine
+    from histoscout.network.model_folder import ModelFolder, read_model
+    from histoscout.recipe import Recipe
+    from histoscout.slides.info import info
+    from histoscout.slides.open import open_slide
+    from histoscout.slides.slide import Slide
+    from histoscout.training.train import TrainOptions, train
+
+_PUBLIC = {
+    "Box": "geometry.box",
+    "Case": "cohort.case",
+    "Cohort": "cohort.cohort",
+    "DetectOptions": "detection.detect",
+    "EvaluateOptions": "evaluation.evaluate",
+    "Heatmap": "detection.heatmap",
+    "HistoscoutError": "errors",
+    "ModelFolder": "network.model_folder",
+    "Recipe": "recipe",
+    "Region": "geometry.regions",
+    "Regions": "geometry.regions",
+    "Scores": "evaluation.evaluate",
+    "Slide": "slides.slide",
+    "TileGrid": "geometry.grid",
+    "TrainOptions": "training.train",
+    "demo": "demo",
+    "detect": "detection.detect",
+    "doctor": "doctor",
+    "evaluate": "evaluation.evaluate",
+    "info": "slides.info",
+    "open_engine": "network.engines",
+    "open_slide": "slides.open",
+    "read_annotations": "annotations.read",
+    "read_cohort": "cohort.cohort",
+    "read_geojson": "annotations.geojson",
+    "read_heatmap": "detection.heatmap",
+    "read_model": "network.model_folder",
+    "train": "training.train",
+    "write_geojson": "annotations.geojson",
+}
+
+__all__ = [
+    "Box",
+    "Case",
+    "Cohort",
+    "DetectOptions",
+    "EvaluateOptions",
+    "Heatmap",
+    "HistoscoutError",
+    "ModelFolder",
+    "Recipe",
+    "Region",
+    "Regions",
+    "Scores",
+    "Slide",
+    "TileGrid",
+    "TrainOptions",
+    "demo",
+    "detect",
+    "doctor",
+    "evaluate",
+    "info",
+    "open_engine",
+    "open_slide",
+    "read_annotations",
+    "read_cohort",
+    "read_geojson",
+    "read_heatmap",
+    "read_model",
+    "train",
+    "write_geojson",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'histoscout' has no attribute {name!r}")
+    value = getattr(import_module(f"histoscout.{_PUBLIC[name]}"), name)
+    globals()[name] = value  # the functions `demo` and `doctor` share their names with their modules
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

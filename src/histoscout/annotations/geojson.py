@@ -1,0 +1,221 @@
+"""GeoJSON as QuPath writes and reads it (RFC 7946 with QuPath's own properties)."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from histoscout.annotations import qupath
+from histoscout.annotations.colours import colour_of
+from histoscout.annotations.json_file import read_json
+from histoscout.annotations.json_geometry import GEOMETRIES, geometry_of, read_outline
+from histoscout.annotations.read import Annotations
+from histoscout.errors import AnnotationError, OutputError
+from histoscout.files import replacing
+from histoscout.geometry.regions import Outline, Region, Regions, polygonal
+
+MANY = 2000  # from so many regions on, QuPath gets them as detections: quick to show, but not to be edited
+
+
+class _Feature(NamedTuple):
+    """One object of a file, and what to call it in a message."""
+
+    content: dict[str, Any]
+    name: str
+
+
+@dataclass
+class _Findings:
+    """What had to be mended or left out, each with the names of the objects."""
+
+    by_kind: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str) -> None:
+        self.by_kind.setdefault(kind, []).append(name)
+
+    def notes(self) -> list[str]:
+        return [f"{kind}: {_enumerated(names)}" for kind, names in self.by_kind.items()]
+
+
+def _enumerated(names: list[str]) -> str:
+    shown = ", ".join(names[:10])
+    return f"{len(names)} ({shown}{', ...' if len(names) > 10 else ''})"
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read_geojson(path: Path) -> Annotations:
+    """Read outlines from GeoJSON, plain or gzipped: a FeatureCollection, a list, a Feature or a geometry.
+
+    Outlines are in level-0 px, as QuPath writes them. A region's label is the full name of its QuPath class,
+    "" if it has none. Self-crossing outlines are mended, points, lines and outlines without area are left
+    out, and each is named in the notes. Objects nested in others follow them. AnnotationError for a file that
+    is not GeoJSON or has coordinates that are not numbers.
+    """
+    content = read_json(path)
+    usual_type = _usual_type(content)
+    findings = _Findings()
+    regions = [
+        region
+        for feature in _features(content, path)
+        if (region := _region(feature, usual_type, path, findings)) is not None
+    ]
+    repeated = [name for name, times in Counter(region.id for region in regions).items() if times > 1]
+    for name in repeated:
+        findings.add("ids that occur more than once", name)
+    notes = findings.notes() if regions or findings.by_kind else ["no outlines in this file"]
+    return Annotations(Regions.of(regions), tuple(notes))
+
+
+def _usual_type(content: object) -> str:
+    ours = content.get(qupath.PRIVATE) if isinstance(content, dict) else None
+    return "detection" if ours == {"objectType": "detection"} else "annotation"
+
+
+def _features(content: object, path: Path) -> Iterator[_Feature]:
+    """All objects of a file, parents before the objects nested in them."""
+    listed = _top_level(content, path)
+    to_do = [(item, f"feature {number}") for number, item in enumerate(listed, 1)][::-1]
+    while to_do:
+        item, name = to_do.pop()
+        if not isinstance(item, dict):
+            raise AnnotationError(f"{path}, {name}", "is not a GeoJSON object", "Export the file again")
+        if item.get("type") in GEOMETRIES:
+            item = {"type": "Feature", "geometry": item}
+        properties = item.get("properties") or {}
+        if not isinstance(properties, dict):
+            raise AnnotationError(
+                f"{path}, {name}", "has properties that are not a table", "Export the file again"
+            )
+        yield _Feature({**item, "properties": properties}, name)
+        children = properties.get("childObjects", properties.get("children"))
+        if isinstance(children, list):
+            to_do += [(child, f"{name}, child {number}") for number, child in enumerate(children, 1)][::-1]
+
+
+def _top_level(content: object, path: Path) -> list[Any]:
+    if isinstance(content, list):
+        return content
+    kind = content.get("type") if isinstance(content, dict) else None
+    if isinstance(content, dict) and (kind == "FeatureCollection" or kind is None):
+        features = content.get("features")
+        if isinstance(features, list):
+            return features
+    elif kind == "Feature" or kind in GEOMETRIES:
+        return [content]
+    raise AnnotationError(path, "is JSON, but not GeoJSON", "In QuPath use File > Export objects as GeoJSON")
+
+
+def _region(feature: _Feature, usual_type: str, path: Path, findings: _Findings) -> Region | None:
+    content, properties = feature.content, feature.content["properties"]
+    place = f"{path}, {feature.name}"
+    identity = qupath.read_id(content, properties)
+    name = feature.name if identity is None else f"{feature.name}, id {identity}"
+    outline = _outline(content.get("geometry"), place, name, findings)
+    if outline is None:
+        return None
+    label, class_colour = qupath.read_label(properties.get("classification"), place)
+    label = qupath.private(properties).get("label", label)
+    if not label:
+        findings.add("unclassified outlines", name)
+    if "nucleusGeometry" in content:
+        findings.add("nuclei of cells left out", name)
+    measurements, odd = qupath.read_measurements(properties.get("measurements"))
+    if odd:
+        findings.add("outlines with measurements that are no numbers, left out", name)
+    score = measurements.pop(qupath.SCORE, None)
+    if score is not None and not 0 <= score <= 1:
+        findings.add("outlines with a score outside 0 to 1, left out", name)
+        score = None
+    other: dict[str, Any] = {}
+    if (said := qupath.read_type(content, properties)) != usual_type:
+        other["objectType"] = said
+    if class_colour is not None and label and class_colour != list(colour_of(label)):
+        other["classColor"] = class_colour
+    if measurements:
+        other["measurements"] = measurements
+    plane = _plane(content["geometry"], name, findings)
+    other = {**plane, **other, **qupath.read_properties(properties)}
+    if identity is None:
+        identity = qupath.stable_id(f"{feature.name} {outline.wkt}")
+    return Region(outline, label, score, identity, other)
+
+
+def _outline(geometry: object, place: str, name: str, findings: _Findings) -> Outline | None:
+    """The outline of an object; what is mended or left out is added to the findings."""
+    drawn = read_outline(geometry, place)
+    if drawn.without_area:
+        findings.add(
+            "points and lines left out, as they have no area", f"{name}: {', '.join(drawn.without_area)}"
+        )
+    elif drawn.outline is None:
+        findings.add("objects left out, as their outline encloses no area", name)
+    if drawn.mended:
+        findings.add("outlines that crossed themselves, mended", name)
+    return drawn.outline
+
+
+def _plane(geometry: Mapping[str, Any], name: str, findings: _Findings) -> dict[str, Any]:
+    """Where in a stack of images the outline lies, if that is not the first."""
+    plane = geometry.get("plane")
+    if not isinstance(plane, dict) or not (plane.get("z") or plane.get("t")):
+        return {}
+    findings.add("outlines drawn on another plane of a stack than the first", name)
+    return {"plane": plane}
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_geojson(regions: Regions, path: Path) -> None:
+    """Write regions as GeoJSON that QuPath opens by drag and drop; gzipped if the name ends in .gz.
+
+    Coordinates are level-0 px with every digit kept. Regions become annotations, which can be edited; from
+    2,000 on they become detections, which QuPath draws fast. A score becomes the measurement "histoscout
+    score". Properties hold what JSON can say; measurements that are not finite are left out, as QuPath does.
+    OutputError for an outline without area or with coordinates that are not finite: QuPath would refuse the
+    whole file.
+    """
+    usual_type = "detection" if len(regions) >= MANY else "annotation"
+    features = (json.dumps(_feature(region, usual_type, path), default=_plain) for region in regions)
+    ours = f'"{qupath.PRIVATE}": {{"objectType": "{usual_type}"}}'
+    text = f'{{"type": "FeatureCollection", {ours}, "features": [\n' + ",\n".join(features) + "\n]}\n"
+    with replacing(path) as temporary:
+        if path.name.casefold().endswith(".gz"):
+            temporary.write_bytes(gzip.compress(text.encode("ascii"), mtime=0))
+        else:
+            temporary.write_text(text, encoding="ascii")
+
+
+def _feature(region: Region, usual_type: str, path: Path) -> dict[str, Any]:
+    outline = region.outline if region.outline.is_valid else polygonal(region.outline)
+    if outline is None or not 0 < outline.area < float("inf"):
+        raise OutputError(
+            path, f"region {region.id} has no area", "Leave out regions without area before writing"
+        )
+    geometry = geometry_of(outline)
+    properties = qupath.properties_of(region, usual_type)
+    if qupath.is_plane(region.properties.get("plane")):
+        geometry["plane"] = region.properties["plane"]
+    identity = region.id if qupath.is_uuid(region.id) else qupath.stable_id(region.id)
+    return {"type": "Feature", "id": identity, "geometry": geometry, "properties": _finite(properties)}
+
+
+def _plain(value: Any) -> Any:
+    """Arrays and tables that are not Python's own, as what JSON knows; everything else by its name."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The same with numbers that JSON has no word for (NaN, infinity) as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, float) and value - value != 0 else value

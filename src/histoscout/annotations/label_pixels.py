@@ -1,0 +1,108 @@
+"""The pixels of a label image, from any file that may hold one."""
+
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from histoscout.errors import AnnotationError
+
+_THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table"
+
+
+def read_pixels(path: Path, threshold: int | None) -> NDArray[np.integer[Any]]:
+    """The class of each pixel: integers (H, W), or 0 and 1 from a threshold.
+
+    AnnotationError for a file that is no image, or whose values cannot be classes: colours, fractions, or
+    JPEG without a threshold.
+    """
+    pixels, lossy = _decoded(path)
+    if lossy and threshold is None:
+        raise AnnotationError(path, "is a JPEG, whose values waver, and no threshold is known", _THRESHOLD)
+    values = _one_channel(pixels, path, lossy)
+    if threshold is not None:
+        return (values >= threshold).astype(np.uint8)
+    if values.dtype.kind not in "bui":
+        raise AnnotationError(path, f"holds fractions ({values.dtype}), not classes", _THRESHOLD)
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise AnnotationError(
+            path, "holds negative values, which name no class", "Save it with values from 0 on"
+        )
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a label image in px, without reading its pixels."""
+    with _understood(path):
+        if _is_tiff(path):
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.series[0].keyframe
+                return int(page.imagewidth), int(page.imagelength)
+        with Image.open(path) as image:
+            return image.size
+
+
+def _decoded(path: Path) -> tuple[NDArray[Any], bool]:
+    """The pixels as they are stored, palette indices included, and whether the file is a JPEG."""
+    with _understood(path):
+        if _is_tiff(path):
+            with tifffile.TiffFile(path) as tiff:
+                jpeg = tiff.series[0].keyframe.compression in {6, 7, 34892}
+                return tiff.series[0].asarray(), jpeg
+        with Image.open(path) as image:
+            return np.asarray(image), image.format in {"JPEG", "MPO"}
+
+
+def _one_channel(pixels: NDArray[Any], path: Path, lossy: bool) -> NDArray[Any]:
+    """The grey values of an image; opacity is left out, and equal colour channels count as one."""
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        pixels = pixels[..., :-1]
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise AnnotationError(
+            path, f"is of the shape {pixels.shape}, not one image", "Save it as one grey image"
+        )
+    first, *others = (pixels[..., channel] for channel in range(3))
+    if lossy or all(np.array_equal(first, other) for other in others):
+        return pixels[..., 1] if lossy else first  # JPEG's luminance is mostly green
+    raise AnnotationError(
+        path, "holds colours, not classes", "Save it as a grey or palette image of class numbers"
+    )
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """Whatever the image libraries stumble over becomes an AnnotationError."""
+    remedy = "Save the mask again, as PNG or TIFF"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # masks of whole slides are that large
+            yield
+    except Image.DecompressionBombError as error:
+        raise AnnotationError(
+            path, "is larger than can be read from this format", "Save the mask as TIFF"
+        ) from error
+    except (UnidentifiedImageError, tifffile.TiffFileError, SyntaxError, struct.error) as error:
+        raise AnnotationError(path, "is not an image that can be understood", remedy) from error
+    except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
+        raise AnnotationError(path, f"is a damaged image ({error})", remedy) from error
+    except OSError as error:
+        fault = f"cannot be read ({error.strerror or error})"
+        raise AnnotationError(path, fault, "Check the path, or save the mask again as PNG or TIFF") from error

@@ -1,0 +1,42 @@
+"""`histoscout detect MODEL SLIDES -o OUT`."""
+
+from pathlib import Path
+
+import typer
+
+
+def detect(
+    model: Path = typer.Argument(help="A model folder.", show_default=False),
+    slides: list[Path] = typer.Argument(help="Slides, folders of slides, or a cohort.csv.", show_default=False),
+    out: Path = typer.Option(..., "-o", "--out", help="Where to write what is found."),
+    within: str | None = typer.Option(None, help="Look only inside outlines of this class."),
+    threshold: float | None = typer.Option(None, min=0, max=1, help="Instead of the model's own."),
+    mpp: float | None = typer.Option(None, help="um/px, for slides that do not say."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done and how long it would take."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Do finished slides again."),
+    quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
+) -> None:
+    """Find lesions on slides: GeoJSON for QuPath, heatmaps, lesions.csv, and a ledger of every slide."""
+    from histoscout.cli.console import Console
+    from histoscout.cli.tables import ledger_table
+    from histoscout.cohort.cohort import read_cohort
+    from histoscout.detection.detect import DetectOptions
+    from histoscout.detection.detect import detect as run
+
+    cases = [case for path in slides for case in read_cohort(path).cases]
+    with Console(quiet) as console:
+        chosen = DetectOptions(
+            device=device,
+            within=within,
+            dry_run=dry_run,
+            overwrite=overwrite,
+            threshold=threshold,
+            mpp=mpp,
+            progress=console,
+        )
+        rows = run(model, cases, out, chosen)
+    typer.echo(ledger_table(rows))
+    typer.echo(f"written to {out}" if not dry_run else "nothing was written")
+    if any(row.state == "failed" for row in rows):
+        raise typer.Exit(1)

@@ -1,0 +1,43 @@
+"""`histoscout VERB`: the table of verbs, and what becomes of errors."""
+
+import os
+import sys
+from importlib.metadata import version
+
+import typer
+
+from histoscout.cli import demo, detect, doctor, evaluate, info, train
+from histoscout.errors import HistoscoutError
+
+app = typer.Typer(
+    help="Find lesions on whole-slide images: slides and QuPath outlines in, a measured detector out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+for verb in (demo.demo, info.info, train.train, evaluate.evaluate, detect.detect, doctor.doctor):
+    app.command()(verb)
+
+
+@app.callback(invoke_without_command=True)
+def options(show_version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    """Find lesions on whole-slide images: slides and QuPath outlines in, a measured detector out."""
+    if show_version:
+        typer.echo(f"histoscout {version('histoscout')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a verb; what a user can mend becomes one clear line and a non-zero exit code."""
+    try:
+        app()
+    except HistoscoutError as error:
+        typer.echo(f"histoscout: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("histoscout: stopped. What is finished is kept; the same command goes on from there.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,39 @@
+"""`histoscout train COHORT -o MODEL`."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+
+def train(
+    cohort: Path = typer.Argument(help="cohort.csv, or a folder of slides with outlines.", show_default=False),
+    out: Path = typer.Option(..., "-o", "--out", help="The model folder to make."),
+    recipe: Path | None = typer.Option(None, help="A recipe (TOML); without one, the defaults."),
+    positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),
+    minutes: float | None = typer.Option(None, help="How long to train."),
+    seed: int | None = typer.Option(None, help="Same seed, same windows."),
+    start: Path | None = typer.Option(None, "--from", help="A model folder whose weights are the start."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Delete a training that is already there."),
+    quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
+) -> None:
+    """Teach a network to find the outlined lesions. Started again, it goes on where it stopped."""
+    from histoscout.cli.console import Console
+    from histoscout.cli.tables import training_table
+    from histoscout.recipe import Recipe
+    from histoscout.training.train import TrainOptions
+    from histoscout.training.train import train as run
+
+    choices = Recipe.read(recipe) if recipe else Recipe()
+    choices = choices.with_choices(_changes(positive, minutes, seed))
+    with Console(quiet) as console:
+        model = run(cohort, out, choices, TrainOptions(device, start, overwrite, console))
+    typer.echo(training_table(model))
+    typer.echo(f"model: {model.path}")
+
+
+def _changes(positive: str | None, minutes: float | None, seed: int | None) -> dict[str, Any]:
+    changes: dict[str, Any] = {"classes.positive": positive, "seed": seed, "training.minutes": minutes}
+    given = {name: value for name, value in changes.items() if value is not None}
+    return given | ({"training.epochs": None} if minutes is not None else {})

@@ -1,0 +1,35 @@
+"""One slide of a cohort."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SplitName = Literal["train", "tune", "test"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A slide, the outlines on it, and whose it is.
+
+    A slide without a patient is a patient of its own. `mpp` in um per level-0 px, where the slide does not
+    say. If the annotations are an image of classes, `mask_labels` names its values; with a `mask_threshold`,
+    grey values from it on count as 1 and all below as 0.
+    """
+
+    slide: Path
+    annotations: Path | None = None
+    patient: str = ""
+    split: SplitName | None = None
+    mpp: float | None = None
+    site: str | None = None
+    mask_labels: tuple[tuple[int, str], ...] = ()
+    mask_threshold: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.patient:
+            object.__setattr__(self, "patient", self.name)
+
+    @property
+    def name(self) -> str:
+        """The slide file's name without its suffix."""
+        return self.slide.stem

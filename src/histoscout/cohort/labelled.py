@@ -1,0 +1,96 @@
+"""A case's outlines in the recipe's words."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import shapely
+
+from histoscout.annotations.label_image import read_label_image
+from histoscout.annotations.label_pixels import size_of
+from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
+from histoscout.cohort.case import Case
+from histoscout.errors import AnnotationError
+from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Region, Regions, polygonal
+from histoscout.recipe import Classes
+
+SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
+EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
+
+
+def labelled_regions(case: Case, classes: Classes, slide_box: Box | None = None) -> Annotations:
+    """What was drawn on a case's slide, each region with the recipe's word for its class.
+
+    Labels are the positive class, one of the others, "ignore", or an unlisted class's own name ("" for none).
+    With `slide_box` (level-0 px) outlines are clipped to the slide, and a mask is scaled to fit it; without,
+    a mask is taken to have the slide's resolution. The notes say what is unlisted, outside, mended or
+    missing.
+    """
+    if case.annotations is None:
+        return Annotations(Regions(), ("no annotations belong to this slide",))
+    drawn = _drawn(case, case.annotations, slide_box)
+    notes = list(drawn.notes)
+    regions = drawn.regions
+    if slide_box is not None:
+        regions, said = _on_slide(regions, slide_box)
+        notes += said
+    words = {label: classes.canonical(label) for label in regions.labels}
+    if unlisted := Counter(region.label for region in regions if words[region.label] is None):
+        listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
+        notes.append(f"classes that the recipe does not name, taken as background: {listed}")
+    return Annotations(regions.relabelled(lambda label: words[label] or label), tuple(notes))
+
+
+def _drawn(case: Case, path: Path, slide_box: Box | None) -> Annotations:
+    if not is_mask(path):
+        return read_annotations(path)
+    scale = 1.0 if slide_box is None else _scale(path, slide_box)
+    return read_label_image(path, dict(case.mask_labels), case.mask_threshold, scale)
+
+
+def is_mask(path: Path) -> bool:
+    """Whether annotations are an image of classes rather than outlines."""
+    suffix = format_of(path)
+    return suffix is not None and FORMATS[suffix].endswith(":read_label_image")
+
+
+def _scale(path: Path, slide_box: Box) -> float:
+    """Level-0 px per mask pixel: a whole number if that and rounding explain the mask's size."""
+    width, height = size_of(path)
+    across, down = slide_box.width / width, slide_box.height / height
+    whole = max(1, round(across))
+    if abs(slide_box.width / whole - width) < 1 and abs(slide_box.height / whole - height) < 1:
+        return float(whole)
+    if abs(across - down) > SHAPE_TOLERANCE * max(across, down):
+        slide = f"{slide_box.width:g} x {slide_box.height:g} px"
+        fault = f"is {width} x {height} px, of another shape than its slide ({slide})"
+        raise AnnotationError(path, fault, "Give the mask of this slide, of the whole of it")
+    return (across + down) / 2
+
+
+def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
+    """The regions clipped to the slide, and what that did to them."""
+    near = slide_box.grown(EDGE_PX)
+    beyond = sum(not near.contains(region.box) for region in regions)
+    kept = list(_clipped(regions, slide_box))
+    outside = len(regions) - len(kept)
+    notes = []
+    if outside:
+        which = "all" if outside == len(regions) else str(outside)
+        notes.append(
+            f"{which} of {len(regions)} outlines lie outside the slide: left out; is it the right slide?"
+        )
+    if beyond > outside:
+        notes.append(f"{beyond - outside} outlines reach beyond the slide's edge: clipped")
+    return Regions.of(kept), notes
+
+
+def _clipped(regions: Regions, slide_box: Box) -> Iterator[Region]:
+    frame = shapely.box(*slide_box.bounds)
+    for region in regions:
+        if slide_box.contains(region.box):
+            yield region
+        elif (inside := polygonal(region.outline.intersection(frame))) is not None:
+            yield replace(region, outline=inside)

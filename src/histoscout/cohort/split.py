@@ -1,0 +1,161 @@
+"""Which patients are learnt from, which choose the threshold, and which are kept for the exam."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import Cohort
+from histoscout.errors import CohortError
+from histoscout.files import write_text
+
+_OPTIMISTIC = (
+    "too few patients with positive regions to keep some apart: tuning is done on blocks of the training "
+    "slides themselves, so its figures are optimistic"
+)
+_TRAIN_AND_TUNE = "train and tune"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The cases to train on, to tune on, and to test on.
+
+    With `blocks`, training and tuning share the same slides, and tuning happens on blocks of them (see
+    `histoscout.cohort.blocks`). Otherwise no patient is in two of the three.
+    """
+
+    train: tuple[Case, ...]
+    tune: tuple[Case, ...]
+    test: tuple[Case, ...]
+    blocks: bool
+    notes: tuple[str, ...] = ()
+
+
+def split_cohort(cohort: Cohort, tune_share: float, seed: int, has_positive: Callable[[Case], bool]) -> Split:
+    """Divide a cohort by patient, keeping every split that its table already says.
+
+    If the table names no case to tune on, `tune_share` of the other patients (test aside) are drawn for it,
+    of patients with and without positive regions alike, the same for the same `seed` and patients. If fewer
+    than two patients have positive regions, nobody can be kept apart: `blocks`. `has_positive` is never asked
+    about test cases. CohortError if there is nothing to train on, or nothing positive in it.
+    """
+    test = cohort.in_split("test").cases
+    tune = cohort.in_split("tune").cases
+    pool = tuple(case for case in cohort.cases if case.split in ("train", None))
+    if not pool:
+        raise CohortError(
+            cohort.where, "has no slides to train on", "Leave the split of some rows empty, or 'train'"
+        )
+    positive = {case.patient for case in pool if has_positive(case)}
+    if not positive:
+        fault = "has no outline of the positive class on any slide to train on"
+        raise CohortError(cohort.where, fault, "Check the class names (--positive), or annotate some slides")
+    if tune:
+        notes = () if any(map(has_positive, tune)) else ("no slide to tune on has a positive region",)
+        return Split(pool, tune, test, False, notes)
+    if len(positive) < 2:
+        return Split(pool, pool, test, True, (_OPTIMISTIC,))
+    chosen = _drawn({case.patient for case in pool}, positive, tune_share, seed)
+    tune = tuple(case for case in pool if case.patient in chosen)
+    train = tuple(case for case in pool if case.patient not in chosen)
+    return Split(train, tune, test, False, tuple(_thin(chosen & positive)))
+
+
+def _drawn(patients: set[str], positive: set[str], share: float, seed: int) -> set[str]:
+    """The patients to tune on: at least one with positive regions, and at least one such left to train on."""
+    random = np.random.default_rng(seed)
+    most = min(len(positive) - 1, max(1, round(share * len(positive))))
+    negative = patients - positive
+    return _some(positive, most, random) | _some(negative, round(share * len(negative)), random)
+
+
+def _some(patients: Iterable[str], count: int, random: np.random.Generator) -> set[str]:
+    ordered = sorted(patients)
+    return {ordered[i] for i in random.permutation(len(ordered))[:count]}
+
+
+def _thin(positive: set[str]) -> list[str]:
+    if len(positive) > 1:
+        return []
+    return [f"only one patient with positive regions is left to tune on ({min(positive)})"]
+
+
+# ---------------------------------------------------------------- on disk
+
+
+def write_split(split: Split, path: Path) -> None:
+    """Write a split as a table of part, slide and patient, to be read back when a training resumes."""
+    parts: list[tuple[str, Sequence[Case]]] = [
+        ("train", split.train),
+        ("tune", split.tune),
+        ("test", split.test),
+    ]
+    if split.blocks:
+        parts = [(_TRAIN_AND_TUNE, split.train), ("test", split.test)]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["part", "slide", "patient"])
+    writer.writerows((part, str(case.slide), case.patient) for part, cases in parts for case in cases)
+    writer.writerows(("note", note, "") for note in split.notes)
+    write_text(path, text.getvalue())
+
+
+def read_split(path: Path, cohort: Cohort) -> Split:
+    """Read a split of this very cohort back; CohortError if the cohort's slides are not the split's.
+
+    Slides are known by their paths, or by name and patient if they have moved.
+    """
+    rows = _rows(path)
+    parts: dict[str, list[Case]] = {part: [] for part in ("train", "tune", "test", _TRAIN_AND_TUNE)}
+    strangers = []
+    for part, slide, patient in rows:
+        if part in parts:
+            case = _case(slide, patient, cohort)
+            if case is None:
+                strangers.append(Path(slide).name)
+            else:
+                parts[part].append(case)
+    held = {case for cases in parts.values() for case in cases}
+    new = [case.name for case in cohort.cases if case not in held]
+    if strangers or new:
+        gone, come = ", ".join(strangers) or "none", ", ".join(new) or "none"
+        fault = f"is the split of another cohort (slides gone: {gone}; slides new: {come})"
+        raise CohortError(path, fault, "Train into a new folder")
+    shared = tuple(parts[_TRAIN_AND_TUNE])
+    notes = tuple(text for part, text, _ in rows if part == "note")
+    return Split(
+        tuple(parts["train"]) + shared,
+        tuple(parts["tune"]) + shared,
+        tuple(parts["test"]),
+        bool(shared),
+        notes,
+    )
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
+    except OSError as error:
+        raise CohortError(path, f"cannot be read ({error.strerror})", "Train into a new folder") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise CohortError(path, "is damaged", "Train into a new folder") from error
+    parts = {"train", "tune", "test", _TRAIN_AND_TUNE, "note"}
+    if rows[:1] != [["part", "slide", "patient"]] or any(
+        len(row) != 3 or row[0] not in parts for row in rows[1:]
+    ):
+        raise CohortError(path, "is not a split", "Train into a new folder")
+    return rows[1:]
+
+
+def _case(slide: str, patient: str, cohort: Cohort) -> Case | None:
+    for case in cohort.cases:
+        if str(case.slide) == slide:
+            return case
+    namesakes = [
+        case for case in cohort.cases if (case.slide.name, case.patient) == (Path(slide).name, patient)
+    ]
+    return namesakes[0] if len(namesakes) == 1 else None

@@ -1,0 +1,118 @@
+"""Tables as spreadsheets save them: commas, semicolons or tabs, a byte-order mark, any order of columns."""
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from histoscout.errors import CohortError
+
+# our name of a column, and what other tools call it (Slideflow, TRIDENT, hs2p); the earlier name wins
+COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "slide": (
+            "slide",
+            "wsi",
+            "slide_path",
+            "wsi_path",
+            "image_path",
+            "path",
+            "image",
+            "filename",
+            "file",
+        ),
+        "annotations": ("annotations", "annotation", "annotation_path", "outlines", "mask_path", "mask"),
+        "patient": ("patient", "patient_id", "case", "case_id"),
+        "split": ("split", "set", "dataset"),
+        "mpp": ("mpp", "um_per_px"),
+        "site": ("site", "centre", "center", "hospital"),
+        "mask_labels": ("mask_labels", "mask_label"),
+        "mask_threshold": ("mask_threshold",),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One slide's line of the table: its number in the file, and its cells by our names of the columns."""
+
+    number: int
+    cells: Mapping[str, str]
+
+    def cell(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a table of slides, the columns it has by our names, and the headings we do not know."""
+
+    rows: tuple[Row, ...]
+    columns: frozenset[str]
+    unknown: tuple[str, ...]
+
+
+def read_table(path: Path) -> Table:
+    """Read a table of slides; CohortError if it is no table, has no column of slides, or has no rows."""
+    text = _text(path)
+    lines = text.splitlines() or [""]
+    delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([lines[0]], delimiter=mark), [])))
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        headings = [heading.strip() for heading in next(reader, [])]
+        filled = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise CohortError(path, f"is not a table ({error})", "Save it as CSV (UTF-8)") from error
+    places = _places(headings, path)
+    for number, row in filled:
+        if any(cell.strip() for cell in row[len(headings) :]):
+            fault = f"row {number} has more cells than there are headings"
+            raise CohortError(path, fault, f"Put quotes round cells that hold a {delimiter!r}")
+    if not filled:
+        raise CohortError(path, "lists no slides", "Add a row for each slide")
+    rows = tuple(
+        Row(number, {c: row[i].strip() for c, i in places.items() if i < len(row)}) for number, row in filled
+    )
+    unknown = tuple(h for i, h in enumerate(headings) if i not in places.values() and h)
+    return Table(rows, frozenset(places), unknown)
+
+
+def _places(headings: list[str], path: Path) -> dict[str, int]:
+    """Where each of our columns stands."""
+    plain = [re.sub(r"[\s\-]+", "_", heading).casefold() for heading in headings]
+    places = {
+        column: plain.index(found)
+        for column, names in COLUMNS.items()
+        if (found := next((name for name in names if name in plain), None)) is not None
+    }
+    if "slide" not in places:
+        seen = ", ".join(headings)[:200] or "nothing"
+        raise CohortError(
+            path, f"has no column 'slide' (its first line: {seen})", "Name the column of slide files 'slide'"
+        )
+    repeated = [h for i, h in enumerate(headings) if plain[i] in plain[:i] and i and h]
+    if repeated:
+        raise CohortError(path, f"has the column {repeated[0]!r} twice", "Leave out one of them")
+    return places
+
+
+def _text(path: Path) -> str:
+    """The text of a table in UTF-8, in UTF-16 (Excel's "Unicode text"), or else in Windows' western page."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CohortError(
+            path, f"cannot be read ({error.strerror})", "Check the path and its permissions"
+        ) from error
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise CohortError(path, "is not a text table", "Save it as CSV (UTF-8)")

@@ -1,0 +1,69 @@
+"""A slide with its outlines and its tissue, as training and evaluation see them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoscout.cohort.cohort import Case
+from histoscout.cohort.labelled import labelled_regions
+from histoscout.detection.tissue import Tissue, find_tissue
+from histoscout.geometry.box import Box
+from histoscout.geometry.raster import label_map
+from histoscout.geometry.regions import Regions
+from histoscout.recipe import IGNORE, Recipe
+from histoscout.slides.open import open_slide
+from histoscout.slides.slide import Slide
+
+Layers = tuple[tuple[Regions, int], ...]
+
+
+@dataclass(frozen=True)
+class LabelledSlide:
+    """One slide of a cohort, its regions with the recipe's labels, and where its tissue lies."""
+
+    slide: Slide
+    patient: str
+    regions: Regions
+    tissue: Tissue
+    recipe: Recipe
+
+    @cached_property
+    def layers(self) -> Layers:
+        """What to rasterise, in order: other classes, the positive one, and last what is to be ignored."""
+        labels = self.recipe.classes.labels
+        values = {label: value for value, label in enumerate(labels, start=1)}
+        painted = [(self.regions.labelled(label), values[label]) for label in reversed(labels)]
+        return (*painted, (self.regions.labelled("ignore"), IGNORE))
+
+    def picture(self, box: Box, mpp: float) -> NDArray[np.uint8]:
+        """The slide inside the box: uint8 (H, W, 3)."""
+        return self.slide.read(box, mpp)
+
+    def mask(self, box: Box, mpp: float) -> NDArray[np.uint8]:
+        """The class of each pixel of `picture(box, mpp)`: 0 background, 1 positive, 2.. other, 255 ignore."""
+        return label_map(self.layers, box, mpp / self.slide.mpp)
+
+    @property
+    def has_positive(self) -> bool:
+        return len(self.regions.labelled(self.recipe.classes.positive)) > 0
+
+    def px(self, um: float) -> float:
+        """A length in level-0 px of this slide."""
+        return um / self.slide.mpp
+
+
+def open_labelled(case: Case, recipe: Recipe) -> tuple[LabelledSlide, tuple[str, ...]]:
+    """Open a case's slide and outlines and find its tissue; beside it what a user should know about the case."""
+    slide = open_slide(case.slide, case.mpp)
+    annotations = labelled_regions(case, recipe.classes, slide.box)
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    labelled = LabelledSlide(slide, case.patient, annotations.regions, tissue, recipe)
+    return labelled, (*slide.notes, *annotations.notes, *tissue.notes)
+
+
+def any_meets(boxes: Sequence[Box], box: Box) -> bool:
+    """Whether one of the boxes overlaps this box."""
+    return any(box.intersection(other) for other in boxes)

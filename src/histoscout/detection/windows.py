@@ -1,0 +1,81 @@
+"""Which windows of a slide are looked at, and how."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from histoscout.detection.tissue import Tissue
+from histoscout.geometry.box import Box
+from histoscout.geometry.grid import TileGrid
+from histoscout.geometry.regions import Regions
+from histoscout.recipe import Recipe
+from histoscout.slides.slide import Slide
+
+LEAST_TISSUE = 0.01
+"""Share of a window that must be tissue for it to be worth a look."""
+
+MOST_READERS = 8
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """How windows are looked at.
+
+    `mpp` in um/px, `side_px` and `stride_px` at that resolution, `batch` windows at a time, `flips` views of each
+    averaged. `readers` threads read ahead of the network; results do not depend on how many. A heatmap that is
+    too large for memory lies in an unnamed file in the folder `scratch` (None: the system's).
+    """
+
+    mpp: float
+    side_px: int
+    stride_px: int
+    batch: int = 4
+    flips: int = 1
+    readers: int = 2
+    scratch: Path | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe, readers: int | None = None, scratch: Path | None = None) -> Self:
+        """The plan that a recipe's choices mean."""
+        choices, side = recipe.detection, recipe.window_px
+        return cls(
+            mpp=recipe.windows.mpp,
+            side_px=side,
+            stride_px=max(1, round(side * (1 - choices.overlap))),
+            batch=choices.batch,
+            flips=choices.flips,
+            readers=readers or min(MOST_READERS, os.cpu_count() or 1),
+            scratch=scratch,
+        )
+
+
+def detection_windows(
+    slide: Slide, tissue: Tissue, recipe: Recipe, within: Regions | None = None
+) -> list[Box]:
+    """The windows that show tissue, row by row, in level-0 px; the last ones reach beyond the slide.
+
+    With `within`, only those that meet one of these regions.
+    """
+    plan = WindowPlan.of(recipe)
+    scale = plan.mpp / slide.mpp
+    grid = TileGrid(slide.box, plan.side_px * scale, plan.stride_px * scale)
+    worth = tissue.shares(grid) >= LEAST_TISSUE
+    if within is not None:
+        worth &= _touching(within, grid)
+    return [grid[int(index)] for index in np.flatnonzero(worth)]
+
+
+def _touching(regions: Regions, boxes: Sequence[Box]) -> NDArray[np.bool_]:
+    """Whether each box meets a region: bool (N,)."""
+    touched = np.zeros(len(boxes), bool)
+    if len(regions):
+        tree = shapely.STRtree([region.outline for region in regions])
+        bounds = np.array([box.bounds for box in boxes])
+        touched[tree.query(shapely.box(*bounds.T), predicate="intersects")[0]] = True
+    return touched

@@ -1,0 +1,186 @@
+"""From the recipe's words to a network: float (N, channels, H, W) in, logits out."""
+
+import difflib
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import timm
+from torch import nn
+
+from histoscout import names
+from histoscout.errors import ModelError, RecipeError
+from histoscout.network.graph import count_outputs
+from histoscout.network.probe import PROBE_PX, check_logits
+from histoscout.network.weights import load_weights
+from histoscout.recipe import Network, Recipe
+
+# smp's words for `widths` and `dropout` of the recipe; where it has no dropout, ours stands before the last layer
+LISTS_OF_WIDTHS = frozenset({"Unet", "UnetPlusPlus", "MAnet"})
+ONE_WIDTH = frozenset({"DeepLabV3Plus", "PAN", "UPerNet"})
+DROPOUTS: Mapping[str, str] = MappingProxyType(
+    {"FPN": "decoder_dropout", "PSPNet": "psp_dropout", "DeepLabV3Plus": "decoder_aspp_dropout"}
+)
+POOLS_TO_A_PIXEL = frozenset(
+    {"smp.PSPNet", "smp.DeepLabV3Plus", "smp.UPerNet"}
+)  # batch norm of one value has no spread
+REFUSALS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    AssertionError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+)
+
+
+def build_network(recipe: Recipe) -> nn.Module:
+    """The network that the recipe names, giving logits (N, outputs, H, W), or (N, outputs) for a whole tile.
+
+    It has answered once before it is given away. Raises RecipeError or ModelError.
+    """
+    choices = recipe.network
+    if choices.architecture in POOLS_TO_A_PIXEL and recipe.training.batch == 1:
+        raise RecipeError(
+            "training.batch",
+            f"{choices.architecture} cannot learn from one window at a time",
+            "Set it to 2 or more",
+        )
+    network: nn.Module = names.find(names.ARCHITECTURES[choices.architecture].made_by)(
+        choices, count_outputs(recipe)
+    )
+    if choices.weights not in {"imagenet", "none"}:
+        load_weights(network, Path(choices.weights))
+    _try(network, recipe)
+    return network
+
+
+def smp_network(choices: Network, outputs: int) -> nn.Module:
+    """An architecture of segmentation_models_pytorch with any of its encoders ("tu-..." for those of timm)."""
+    _check_encoder(choices.encoder)
+    name = choices.architecture.removeprefix("smp.")
+    arguments = {**_widths(name, choices), **_dropout(name, choices)}
+    imagenet = choices.weights == "imagenet"
+    network = _made(
+        lambda: getattr(smp, name)(
+            encoder_name=choices.encoder,
+            encoder_weights="imagenet" if imagenet else None,
+            in_channels=choices.channels,
+            classes=outputs,
+            **arguments,
+        ),
+        choices,
+    )
+    if choices.dropout and name not in DROPOUTS:
+        network.segmentation_head.insert(0, nn.Dropout2d(choices.dropout))
+    return network
+
+
+def timm_classifier(choices: Network, outputs: int) -> nn.Module:
+    """A model of timm that answers for the window as a whole."""
+    if choices.encoder not in timm.list_models() and choices.encoder not in timm.list_pretrained():
+        raise _unknown("model of timm", choices.encoder, timm.list_models())
+    if choices.widths:
+        raise RecipeError("network.widths", "a tile classifier has no decoder", "Remove widths")
+    return _made(
+        lambda: timm.create_model(
+            choices.encoder,
+            pretrained=choices.weights == "imagenet",
+            in_chans=choices.channels,
+            num_classes=outputs,
+            drop_rate=choices.dropout,
+        ),
+        choices,
+    )
+
+
+def _widths(name: str, choices: Network) -> dict[str, Any]:
+    if not choices.widths:
+        return {}
+    if name in LISTS_OF_WIDTHS:
+        return {"decoder_channels": choices.widths, "encoder_depth": len(choices.widths)}
+    if name not in ONE_WIDTH:
+        raise RecipeError(
+            "network.widths", f"{choices.architecture} has no widths to choose", "Remove widths"
+        )
+    if len(choices.widths) != 1:
+        raise RecipeError(
+            "network.widths",
+            f"{choices.architecture} takes one width, not {len(choices.widths)}",
+            "Give one, such as [256]",
+        )
+    return {"decoder_channels": choices.widths[0]}
+
+
+def _dropout(name: str, choices: Network) -> dict[str, float]:
+    return {DROPOUTS[name]: choices.dropout} if name in DROPOUTS else {}
+
+
+def _check_encoder(encoder: str) -> None:
+    known = list(smp.encoders.get_encoder_names())
+    of_timm = timm.list_models() if encoder.startswith("tu-") else []
+    if encoder not in known and encoder.removeprefix("tu-").split(".")[0] not in of_timm:
+        raise _unknown("encoder", encoder, [*known, *(f"tu-{name}" for name in timm.list_models())])
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> RecipeError:
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = (
+        f"Did you mean {' or '.join(near)}?" if near else "Take for example resnet18, resnet50 or densenet121"
+    )
+    return RecipeError("network.encoder", f"there is no {kind} {name!r}", hint)
+
+
+def _made(make: Callable[[], nn.Module], choices: Network) -> nn.Module:
+    """Call another library and put what it refuses into the user's words."""
+    imagenet = choices.weights == "imagenet"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about names of weights that the recipe does not use
+            return make()
+    except OSError as error:
+        raise _no_weights(choices, error) from error
+    except REFUSALS as error:
+        if imagenet and "pretrained" in str(error):
+            raise _no_weights(choices, error) from error
+        words = " ".join(str(error).split())
+        raise RecipeError(
+            "network",
+            f"{choices.architecture} with encoder {choices.encoder} is not possible ({words})",
+            "Take another encoder (resnet18, resnet50 fit every architecture), or change widths",
+        ) from error
+
+
+def _no_weights(choices: Network, error: Exception) -> ModelError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return ModelError(
+        "network.weights",
+        f"ImageNet weights of {choices.encoder} could not be had ({first})",
+        "Connect to the internet once (they are kept), or download them elsewhere as .safetensors and give "
+        'their path in network.weights, or set network.weights = "none" to start from nothing',
+    )
+
+
+def _try(network: nn.Module, recipe: Recipe) -> None:
+    """A first answer, on a small window; on one of the recipe's size where the network takes no other."""
+    try:
+        check_logits(network, recipe.network.channels, PROBE_PX)
+    except REFUSALS:
+        _try_full_size(network, recipe)
+
+
+def _try_full_size(network: nn.Module, recipe: Recipe) -> None:
+    try:
+        check_logits(network, recipe.network.channels, recipe.window_px)
+    except REFUSALS as error:
+        words = " ".join(str(error).split())
+        raise RecipeError(
+            "network",
+            f"{recipe.network.encoder} cannot look at windows of {recipe.window_px} px ({words})",
+            "Change windows.side_um or windows.mpp, or take an encoder for any size (resnet50, densenet121)",
+        ) from error

@@ -1,0 +1,122 @@
+"""A model as a folder of open files, whole and unchanged, or an error that names the file.
+
+detector.safetensors (weights) · detector.vector.safetensors (a window and the answer expected) · recipe.toml
+model.json (labels, threshold, temperature, checksums of all files) · card.md · metrics.json
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from histoscout.errors import ModelError
+from histoscout.files import sha256
+from histoscout.recipe import Recipe
+
+FORMAT = 1
+INDEX, RECIPE, CARD, METRICS = "model.json", "recipe.toml", "card.md", "metrics.json"
+HASH_DIGITS = 12
+
+
+class Index(BaseModel):
+    """What model.json holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    labels: tuple[str, ...]  # of the network's answers, the positive class first
+    threshold: float = Field(ge=0, le=1)  # of the positive class
+    temperature: float = Field(gt=0)
+    networks: tuple[str, ...] = Field(min_length=1)
+    facts: dict[str, Any] = {}  # versions of what wrote it
+    files: dict[str, str]  # name: SHA-256
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A trained model: where it lies and everything needed to use it but the weights themselves."""
+
+    path: Path
+    recipe: Recipe
+    threshold: float
+    temperature: float
+    labels: tuple[str, ...]
+    hash: str  # first 12 digits of the SHA-256 of the detector's weights
+    facts: dict[str, Any]
+
+    def weights(self, name: str = "detector") -> Path:
+        """The file of a network's weights."""
+        return self.path / f"{name}.safetensors"
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds: figures on the tuning set, and whom the model was trained on."""
+        values: dict[str, Any] = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
+        return values
+
+    def vector(self, name: str = "detector") -> Path:
+        """The file of a window (uint8 "windows") and the answer expected to it (float32 "probabilities")."""
+        return self.path / f"{name}.vector.safetensors"
+
+
+def read_model(path: Path) -> ModelFolder:
+    """Open a model folder and verify that each of its files is as it was written; torch is not needed.
+
+    Raises ModelError naming the file that is missing, changed or of a newer version of histoscout.
+    """
+    index = _read_index(path)
+    _verify(path, index)
+    return ModelFolder(
+        path=path,
+        recipe=Recipe.read(path / RECIPE),
+        threshold=index.threshold,
+        temperature=index.temperature,
+        labels=index.labels,
+        hash=index.files[f"{index.networks[0]}.safetensors"][:HASH_DIGITS],
+        facts=index.facts,
+    )
+
+
+def _read_index(path: Path) -> Index:
+    where = path / INDEX
+    if not where.is_file():
+        raise ModelError(
+            path, f"is not a model folder: it holds no {INDEX}", "Give the folder that training wrote"
+        )
+    try:
+        values = json.loads(where.read_text(encoding="utf-8"))
+        written = values.get("format") if isinstance(values, dict) else None
+        if isinstance(written, int) and written > FORMAT:
+            raise ModelError(
+                where, f"is of format {written}; this histoscout reads {FORMAT}", "Install a newer histoscout"
+            )
+        index = Index.model_validate(values)
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+        raise ModelError(
+            where, f"cannot be understood ({error})", "Copy the model folder again from its source"
+        ) from error
+    needed = {RECIPE} | {
+        f"{name}{kind}" for name in index.networks for kind in (".safetensors", ".vector.safetensors")
+    }
+    if unlisted := sorted(needed - index.files.keys()):
+        raise ModelError(
+            where, f"does not list {', '.join(unlisted)}", "Copy the model folder again from its source"
+        )
+    return index
+
+
+def _verify(path: Path, index: Index) -> None:
+    for name, checksum in sorted(index.files.items()):
+        file = path / name
+        if Path(name).name != name or not file.is_file():
+            raise ModelError(
+                file, "is missing from the model folder", "Copy the model folder again from its source"
+            )
+        if sha256(file) != checksum:
+            raise ModelError(
+                file,
+                "has changed since the model was written (its checksum differs)",
+                "Copy the model folder again from its source, or train again; its files must not be edited",
+            )

@@ -1,0 +1,90 @@
+"""Weights from a .safetensors file into a network, key by key: nothing is skipped without being said."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from histoscout.errors import ModelError
+
+HEADS = (
+    "fc.",
+    "classifier.",
+    "head.",
+    "head_dist.",
+    "last_linear.",
+)  # a classifier's last layers, of no use to an encoder
+PREFIXES = ("", "encoder.", "model.", "module.", "backbone.", "network.")  # what others put before every key
+SHOWN = 20
+
+
+def load_weights(network: nn.Module, path: Path) -> str:
+    """Fill a network, or else its encoder, from a file; says in a sentence which of the two.
+
+    The file holds the whole network, or the encoder alone, or a classifier with the same encoder (its last layer
+    is left out). First layers for three colours are added up where the network sees grey. ModelError lists every
+    key that is missing or has another shape.
+    """
+    given = _read(path)
+    if not mismatches(network.state_dict(), given):
+        network.load_state_dict(given)
+        return f"all {len(given)} tensors of the network"
+    encoder = getattr(network, "encoder", network)
+    wanted = encoder.state_dict()
+    found = _best_match(wanted, given)
+    if faults := mismatches(wanted, found):
+        raise ModelError(
+            path,
+            f"does not fit the network: {list_some(faults)}",
+            'Give weights of the encoder that the recipe names, or set network.weights = "none"',
+        )
+    encoder.load_state_dict(found)
+    return f"all {len(found)} tensors of the encoder"
+
+
+def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """Every key that one side lacks or that has another shape, in words."""
+    faults = [f"{key} is missing" for key in wanted.keys() - given.keys()]
+    faults += [f"{key} is not in the network" for key in given.keys() - wanted.keys()]
+    for key in wanted.keys() & given.keys():
+        if wanted[key].shape != given[key].shape:
+            faults.append(f"{key} is {tuple(given[key].shape)}, should be {tuple(wanted[key].shape)}")
+    return sorted(faults)
+
+
+def list_some(faults: list[str]) -> str:
+    """The first faults of a long list, and how many more there are."""
+    more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    return f"{len(faults)} tensors differ\n  " + "\n  ".join(faults[:SHOWN]) + more
+
+
+def without_head(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without a classifier's last layers, and with grey first layers where `wanted` has them."""
+    kept = {key: value for key, value in tensors.items() if key in wanted or not key.startswith(HEADS)}
+    return {key: _grey(value, wanted.get(key)) for key, value in kept.items()}
+
+
+def _grey(value: Tensor, wanted: Tensor | None) -> Tensor:
+    """Filters for three colours, added up where the network sees one: the same answer for a grey picture."""
+    colours = wanted is not None and wanted.dim() == 4 and wanted.shape[1] == 1 and value.dim() == 4
+    return value.sum(1, keepdim=True) if colours and value.shape[1] == 3 else value
+
+
+def _best_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    candidates = []
+    for prefix in PREFIXES:
+        part = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+        candidates.append(without_head(part, wanted))
+    return min(candidates, key=lambda candidate: len(mismatches(wanted, candidate)))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    remedy = 'Give the path of a .safetensors file in network.weights, or "imagenet" or "none"'
+    if not path.is_file():
+        raise ModelError(path, "there is no such file of weights", remedy)
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(path, f"is not a .safetensors file ({error})", remedy) from error

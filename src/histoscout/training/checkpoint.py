@@ -1,0 +1,86 @@
+"""The state of a training in one file, so that a killed run goes on as if it had never been killed.
+
+A .safetensors file: tensors only, nothing that could be executed; the step and figures stand in its header.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from histoscout.errors import TrainingError
+from histoscout.files import replacing
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class State:
+    """What training changes: the network, its averaged weights, the optimiser, and how far it is."""
+
+    network: nn.Module
+    average: Weights
+    optimiser: Optimizer
+    step: int = 0
+    best: float = -1.0  # the highest validation figure so far
+
+
+def save_state(state: State, path: Path) -> None:
+    """Write everything needed to go on from here."""
+    tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.items()}
+    for number, values in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
+    header = {"step": json.dumps(state.step), "best": json.dumps(state.best)}
+    save_weights(tensors, path, header)
+
+
+def load_state(state: State, path: Path) -> None:
+    """Put a saved state back into a state of the same network and optimiser; TrainingError if it does not fit."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        groups: dict[str, Weights] = {"network": {}, "average": {}, "optimiser": {}}
+        for name, value in tensors.items():
+            group, _, rest = name.partition(".")
+            groups[group][rest] = value
+        state.network.load_state_dict(groups["network"])
+    except (SafetensorError, OSError, RuntimeError, KeyError) as error:
+        raise TrainingError(
+            path, f"does not fit this recipe or is damaged ({error})", "Start anew with --overwrite"
+        ) from error
+    for name, value in groups["average"].items():
+        state.average[name].copy_(value)
+    _load_optimiser(state.optimiser, groups["optimiser"])
+    state.step, state.best = json.loads(header["step"]), json.loads(header["best"])
+
+
+def _load_optimiser(optimiser: Optimizer, tensors: Weights) -> None:
+    values: dict[int, Weights] = {}
+    for name, value in tensors.items():
+        number, _, rest = name.partition(".")
+        values.setdefault(int(number), {})[rest] = value
+    optimiser.load_state_dict({"state": values, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def save_weights(weights: Weights, path: Path, header: dict[str, str] | None = None) -> None:
+    """Write tensors as a whole or not at all."""
+    with replacing(path) as temporary:
+        save_file({name: value.detach().contiguous().cpu() for name, value in weights.items()}, temporary, header)
+
+
+def average_into(average: Weights, network: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights a little towards the network's; faster in the first steps, when they know nothing."""
+    decay = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                average[name].lerp_(value, 1 - decay)
+            else:
+                average[name].copy_(value)

@@ -1,0 +1,81 @@
+"""Windows to arrays: what the worker processes of training do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoscout.detection.labelled import LabelledSlide
+from histoscout.names import ARCHITECTURES
+from histoscout.recipe import BACKGROUND, IGNORE, Recipe
+from histoscout.training.augment import draw_pose, read_posed, vary_colours
+from histoscout.training.windows import Window, WindowSampler
+
+Example = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class SampledExamples:
+    """Training examples by number: picture uint8 (H, W, 3) and target uint8 (H, W), or () for a tile classifier.
+
+    An example is a function of the recipe's seed and its number alone.
+    """
+
+    slides: Sequence[LabelledSlide]
+    sampler: WindowSampler
+    recipe: Recipe
+
+    def __getitem__(self, number: int) -> Example:
+        window = self.sampler.draw(number)
+        labelled = self.slides[window.slide]
+        random = np.random.default_rng([self.recipe.seed, number, 1])  # apart from the sampler's own draws
+        pose = draw_pose(self.recipe.augment, random)
+        reads = (labelled.picture, labelled.mask)
+        picture, mask = read_posed(reads, window.box, self.recipe.windows.mpp, pose)
+        return vary_colours(picture, self.recipe.augment, random), target_of(mask, self.recipe)
+
+
+@dataclass(frozen=True)
+class PlainExamples:
+    """Validation examples: the windows as they are, nothing varied."""
+
+    slides: Sequence[LabelledSlide]
+    windows: Sequence[Window]
+    recipe: Recipe
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, number: int) -> Example:
+        window = self.windows[number]
+        labelled, mpp = self.slides[window.slide], self.recipe.windows.mpp
+        return labelled.picture(window.box, mpp), target_of(labelled.mask(window.box, mpp), self.recipe)
+
+
+def target_of(mask: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
+    """What the network should answer: the mask itself, or for a tile classifier the tile's one class.
+
+    A tile is of the first class (the positive one first) that covers at least `tile_share` of it; one that a class
+    merely touches is ignored, and so is one that is mostly ignored.
+    """
+    if ARCHITECTURES[recipe.network.architecture].answers == "pixels":
+        return mask
+    shares = np.bincount(mask.ravel(), minlength=256) / mask.size
+    classes = range(1, len(recipe.classes.labels) + 1)
+    least = recipe.windows.tile_share
+    for value in classes:
+        if shares[value] > 0 and shares[value] >= least:
+            return np.array(value, np.uint8)
+    touched = any(shares[value] > 0 for value in classes) or shares[IGNORE] > 0.5
+    return np.array(IGNORE if touched else BACKGROUND, np.uint8)
+
+
+def class_shares(examples: SampledExamples, count: int) -> list[float]:
+    """How common background and each class are among the first `count` training examples."""
+    classes = len(examples.recipe.classes.labels) + 1
+    totals = np.zeros(256, np.int64)
+    for number in range(count):
+        totals += np.bincount(examples[number][1].ravel(), minlength=256)
+    seen = totals[:classes]
+    return [float(value) for value in seen / max(1, seen.sum())]

@@ -1,0 +1,138 @@
+"""What follows the last step: best weights, temperature, threshold, and the model folder with its card."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import shapely
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from histoscout.detection.heatmap import compute_heatmap
+from histoscout.detection.labelled import LabelledSlide
+from histoscout.detection.windows import WindowPlan, detection_windows
+from histoscout.errors import ModelError
+from histoscout.evaluation.pixels import PixelCounts, count_pixels
+from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Region, Regions
+from histoscout.network.engines import Engine
+from histoscout.network.graph import Detector
+from histoscout.network.model_folder import ModelFolder, read_model
+from histoscout.network.save import load_network, save_model
+from histoscout.network.torch_engine import TorchEngine
+from histoscout.recipe import Recipe
+from histoscout.training.budget import Budget
+from histoscout.training.curves import draw_curves, read_rows
+from histoscout.training.loader import plain_batches
+from histoscout.training.loop import Job
+from histoscout.training.sets import Sets
+from histoscout.training.validate import answers, fit_temperature
+
+
+def finish(job: Job, network: nn.Module, sets: Sets, budget: Budget, out: Path) -> ModelFolder:
+    """Choose on the tuning slides, which were never learnt from, and write the model folder."""
+    recipe = job.recipe
+    network.load_state_dict(load_file(job.best))
+    found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
+    temperature = fit_temperature(found, recipe.seed)
+    network.eval()
+    engine = TorchEngine(Detector(network, recipe, temperature).eval(), recipe, job.fabric.device)
+    counts = tune_counts(job, sets, engine)
+    threshold = counts.best_threshold() if counts.positive.any() else 0.5
+    rows = read_rows(job.curves)
+    draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
+    figures = tuning_figures(counts, threshold, sets, budget)
+    return save_model(
+        out,
+        network,
+        recipe,
+        threshold=threshold,
+        temperature=temperature,
+        metrics=figures,
+        card=card(figures, recipe),
+    )
+
+
+def tune_counts(job: Job, sets: Sets, engine: Engine) -> PixelCounts:
+    """The heatmaps of the tuning slides (or of their tuning blocks) against their outlines."""
+    counts = PixelCounts.none()
+    job.progress.start("choosing the threshold", len(sets.tune))
+    for index, labelled in enumerate(sets.tune):
+        within = _as_regions(sets.tune_boxes[index]) if index in sets.tune_boxes else None
+        boxes = detection_windows(labelled.slide, labelled.tissue, job.recipe, within)
+        if boxes:
+            plan = WindowPlan.of(job.recipe)
+            heatmap = compute_heatmap(labelled.slide, engine, boxes, plan, on_window=lambda done, total: None)
+            counts = counts + count_pixels(labelled, heatmap, job.recipe.classes.positive)
+        job.progress.advance()
+    job.progress.done()
+    return counts
+
+
+def _as_regions(boxes: Sequence[Box]) -> Regions:
+    return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in boxes)
+
+
+def load_start(start: Path, recipe: Recipe) -> nn.Module:
+    """The network of another model folder, if it is of the same kind and answers for the same classes."""
+    model = read_model(start)
+    here = (recipe.network.architecture, recipe.network.encoder, recipe.classes.labels, recipe.network.channels)
+    there_recipe = model.recipe
+    there = (
+        there_recipe.network.architecture,
+        there_recipe.network.encoder,
+        there_recipe.classes.labels,
+        there_recipe.network.channels,
+    )
+    if here != there:
+        raise ModelError(
+            start,
+            f"was trained as {there}, the recipe asks for {here}",
+            "Take its recipe.toml, or train without --from",
+        )
+    return load_network(model)
+
+
+def tuning_figures(counts: PixelCounts, threshold: float, sets: Sets, budget: Budget) -> dict[str, Any]:
+    """The figures on the tuning set, named after it (they chose the threshold, so they flatter), and who was learnt from."""
+    return {
+        "tune": {"pixel": counts.row(threshold), "optimistic": sets.split.blocks},
+        "data": {
+            "train_patients": sorted({labelled.patient for labelled in sets.train}),
+            "tune_patients": sorted({labelled.patient for labelled in sets.tune}),
+            "train_slides": sorted(labelled.slide.name for labelled in sets.train),
+            "tune_slides": sorted(labelled.slide.name for labelled in sets.tune),
+            "regions": _counted(sets.train),
+        },
+        "training": {
+            "steps": budget.steps,
+            "step_seconds": budget.step_seconds,
+            "validation_seconds": budget.validation_seconds,
+        },
+    }
+
+
+def card(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
+    """The sections of the model card."""
+    data, tune = figures["data"], figures["tune"]
+    regions = ", ".join(f"{count} {label or 'unclassified'}" for label, count in data["regions"].items())
+    chosen = "blocks of the training slides (optimistic)" if tune["optimistic"] else "tuning patients"
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in tune["pixel"].items() if value is not None)
+    weights = recipe.network.weights
+    licence = {
+        "none": "The network started from random weights; nobody else's licence applies.",
+        "imagenet": "The encoder started from ImageNet weights of timm or torchvision; see their licences.",
+    }.get(weights, f"The encoder started from {Path(weights).name}; its licence applies and is yours to check.")
+    return {
+        "Data": f"{len(data['train_slides'])} slides of {len(data['train_patients'])} patients; regions: {regions}.",
+        "Figures": f"On the tissue of the {chosen}, which also chose the threshold: {shown}. "
+        "They are no statement about new patients: run `histoscout evaluate` on patients kept apart.",
+        "Licence of the weights": licence,
+        "Use": "For research only. Not a medical device; not for diagnosis.",
+    }
+
+
+def _counted(slides: tuple[LabelledSlide, ...]) -> dict[str, int]:
+    labels = [region.label for labelled in slides for region in labelled.regions]
+    return {label: labels.count(label) for label in sorted(set(labels))}

@@ -1,0 +1,38 @@
+"""Examples to batches, read by worker processes."""
+
+import os
+from collections.abc import Iterable
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from histoscout.recipe import Recipe
+from histoscout.training.examples import PlainExamples, SampledExamples
+from histoscout.training.loop import Batches
+
+MOST_WORKERS = 8
+
+
+def sampled_batches(examples: SampledExamples, recipe: Recipe, start: int, stop: int) -> Batches:
+    """The batches of the steps from `start` up to `stop`; the same whatever the number of workers."""
+    size = recipe.training.batch
+    return iter(_loader(examples, range(start * size, stop * size), recipe))
+
+
+def plain_batches(examples: PlainExamples, recipe: Recipe) -> Iterable[tuple[Tensor, Tensor]]:
+    """The validation windows in order, the last batch perhaps smaller."""
+    return _loader(examples, range(len(examples)), recipe)
+
+
+def _loader(examples: SampledExamples | PlainExamples, numbers: range, recipe: Recipe) -> Iterable[tuple[Tensor, Tensor]]:
+    workers = recipe.training.workers
+    if workers is None:
+        workers = min(MOST_WORKERS, os.cpu_count() or 1)
+    return DataLoader(
+        examples,  # type: ignore[arg-type]  # numbered access is all that is needed
+        batch_size=recipe.training.batch,
+        sampler=numbers,
+        num_workers=workers if isinstance(examples, SampledExamples) else 0,
+        drop_last=False,
+        pin_memory=False,
+    )

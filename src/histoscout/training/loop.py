@@ -1,0 +1,146 @@
+"""The training loop: read it from top to bottom."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from histoscout.errors import TrainingError
+from histoscout.network.graph import prepare
+from histoscout.network.losses import LossFunction
+from histoscout.progress import Progress
+from histoscout.recipe import Recipe
+from histoscout.training.checkpoint import State, average_into, save_state, save_weights
+from histoscout.training.curves import append_row
+from histoscout.training.examples import PlainExamples
+from histoscout.training.optimise import set_rate
+
+SAVE_SECONDS = 30.0  # between checkpoints: what a killed run loses at most
+
+Batches = Iterator[tuple[Tensor, Tensor]]  # pictures uint8 (N, H, W, 3), targets uint8 (N, H, W) or (N,)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a network is worth on the tuning windows; `ap` is None if they hold nothing of the positive class."""
+
+    loss: float
+    ap: float | None
+
+    @property
+    def merit(self) -> float:
+        """Higher is better: the AP, or where there is none a falling function of the loss."""
+        return self.ap if self.ap is not None else math.exp(-self.loss)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the loop is given: nothing in it chooses data, loss or validation by itself."""
+
+    recipe: Recipe
+    fabric: Fabric
+    loss: LossFunction
+    tuning: PlainExamples
+    batches: Callable[[int, int], Batches]  # from one step up to another
+    validate: Callable[[nn.Module], Validation]
+    folder: Path  # of checkpoints and curves
+    progress: Progress
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    @property
+    def curves(self) -> Path:
+        return self.folder / "curves.csv"
+
+
+def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches) -> None:
+    """Train from the state's step up to `steps`; the best averaged weights on the tuning set are kept in `job.best`.
+
+    `shadow` is a network of the same kind that shows the averaged weights to validation. Step, windows and dropout
+    are functions of the seed, so a run that was killed and goes on ends with the same weights.
+    """
+    network = job.fabric.setup_module(state.network)
+    job.fabric.setup_optimizers(state.optimiser)
+    board = SummaryWriter(str(job.folder / "tensorboard"), purge_step=state.step)
+    started = saved = time.monotonic()
+    losses: list[float] = []
+    job.progress.start("training", steps)
+    job.progress.advance(state.step)
+    for pictures, targets in batches:
+        rate = set_rate(state.optimiser, job.recipe.training, state.step, steps)
+        losses.append(take_step(job, state, network, pictures, targets))
+        average_into(state.average, state.network, job.recipe.training.ema, state.step)
+        state.step += 1
+        job.progress.advance()
+        board.add_scalar("loss/train", losses[-1], state.step)
+        due = state.step % job.recipe.training.steps_per_epoch == 0 or state.step == steps
+        if due:
+            validation = _keep_best(job, state, shadow)
+            row = _row(state.step, losses, validation, rate, time.monotonic() - started)
+            append_row(job.curves, row)
+            board.add_scalar("loss/tune", validation.loss, state.step)
+            board.add_scalar("ap/tune", validation.merit, state.step)
+            losses.clear()
+        if due or time.monotonic() - saved > SAVE_SECONDS:
+            save_state(state, job.last)
+            saved = time.monotonic()
+    board.close()
+    job.progress.done()
+
+
+def take_step(job: Job, state: State, network: nn.Module, pictures: Tensor, targets: Tensor) -> float:
+    """One step of the optimiser on one batch; the loss. TrainingError if the loss is no longer a number."""
+    choices = job.recipe.training
+    torch.manual_seed(job.recipe.seed * 1_000_003 + state.step)  # dropout, as a function of the step
+    network.train()
+    images = prepare(job.fabric.to_device(pictures), job.recipe.network.channels)
+    logits = network(images.contiguous(memory_format=torch.channels_last))
+    loss = job.loss(logits, job.fabric.to_device(targets))
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TrainingError(
+            job.folder,
+            f"the loss is {value} at step {state.step}",
+            'Lower training.learning_rate, or set training.precision = "float32"; the checkpoint before it is kept',
+        )
+    state.optimiser.zero_grad(set_to_none=True)
+    job.fabric.backward(loss)
+    if choices.clip:
+        torch.nn.utils.clip_grad_norm_(state.network.parameters(), choices.clip)
+    state.optimiser.step()
+    return value
+
+
+def _keep_best(job: Job, state: State, shadow: nn.Module) -> Validation:
+    """Validate the averaged weights, and keep them if they are the best so far."""
+    shadow.load_state_dict(state.average)
+    validation = job.validate(shadow)
+    if validation.merit > state.best:
+        state.best = validation.merit
+        save_weights(state.average, job.best)
+    return validation
+
+
+def _row(
+    step: int, losses: list[float], validation: Validation, rate: float, seconds: float
+) -> dict[str, float | None]:
+    return {
+        "step": step,
+        "train_loss": round(sum(losses) / max(1, len(losses)), 6),
+        "tune_loss": round(validation.loss, 6),
+        "tune_ap": None if validation.ap is None else round(validation.ap, 6),
+        "learning_rate": rate,
+        "seconds": round(seconds, 1),
+    }

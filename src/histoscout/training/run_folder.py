@@ -1,0 +1,79 @@
+"""The folder of a training while it runs, and whether what is there may be gone on with."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from histoscout.cohort.cohort import Cohort
+from histoscout.errors import OutputError
+from histoscout.files import sha256, write_text
+from histoscout.network.model_folder import ModelFolder, read_model
+from histoscout.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a training keeps its state; `finished` is its model if it has ended already."""
+
+    folder: Path
+    finished: ModelFolder | None
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.csv"
+
+    @property
+    def budget(self) -> Path:
+        return self.folder / "budget.json"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.safetensors"
+
+
+def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, overwrite: bool) -> RunFolder:
+    """Begin a training in `out`/training, or go on with the one that was begun there.
+
+    Raises OutputError if `out` holds anything else: another recipe, other slides or outlines, other files.
+    """
+    folder, model = out / "training", out / "model.json"
+    mark = folder / "run.json"
+    if overwrite and (mark.exists() or model.exists()):
+        model.unlink(missing_ok=True)  # without it the rest is no model; other files in the folder are not ours
+        shutil.rmtree(folder, ignore_errors=True)
+    wanted = _fingerprint(cohort, recipe, start)
+    if mark.exists():
+        if json.loads(mark.read_text(encoding="utf-8")) != wanted:
+            raise OutputError(
+                out,
+                "holds a training with another recipe, other slides or other outlines",
+                "Give a new folder with -o, or --overwrite to delete it",
+            )
+    elif not overwrite and out.exists() and any(out.iterdir()):
+        raise OutputError(out, "is not empty and not a training of histoscout", "Give a new folder with -o")
+    else:
+        write_text(mark, json.dumps(wanted, indent=1) + "\n")
+    return RunFolder(folder, read_model(out) if model.exists() else None)
+
+
+def _fingerprint(cohort: Cohort, recipe: Recipe, start: Path | None) -> dict[str, str]:
+    """What decides how a training ends: the recipe, the slides by name and size, the outlines by content, the start."""
+    rows = [
+        [
+            str(case.slide),
+            case.slide.stat().st_size,
+            sha256(case.annotations) if case.annotations else None,
+            case.patient,
+            case.split,
+            case.mpp,
+        ]
+        for case in cohort.cases
+    ]
+    slides = hashlib.sha256(json.dumps(sorted(rows, key=str)).encode()).hexdigest()
+    return {
+        "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest(),
+        "cohort": slides,
+        "start": read_model(start).hash if start else "",
+    }

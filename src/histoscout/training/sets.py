@@ -1,0 +1,103 @@
+"""The slides that training learns from, and those on which it chooses."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from histoscout.cohort.blocks import tune_blocks
+from histoscout.cohort.cohort import Case, Cohort
+from histoscout.cohort.split import Split, read_split, split_cohort, write_split
+from histoscout.detection.labelled import LabelledSlide, open_labelled
+from histoscout.errors import TrainingError
+from histoscout.geometry.box import Box
+from histoscout.progress import Progress
+from histoscout.recipe import Recipe
+
+BLOCK_UM, GAP_UM = 1000.0, 250.0
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Opened slides for training and for tuning.
+
+    With too few patients both are the same slides: then `tune_boxes[i]` are the blocks of slide i used for tuning,
+    which no training window may touch, not even `kept_out[i]`, the same blocks with a gap around them.
+    """
+
+    train: tuple[LabelledSlide, ...]
+    tune: tuple[LabelledSlide, ...]
+    tune_boxes: Mapping[int, Sequence[Box]]
+    kept_out: Mapping[int, Sequence[Box]]
+    split: Split
+    notes: tuple[str, ...]
+
+
+def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress) -> Sets:
+    """Open every slide that is not kept for testing, divide them by patient, and write the division down.
+
+    Raises TrainingError if no region of the positive class is left to learn from.
+    """
+    cases = [case for case in cohort.cases if case.split != "test"]
+    annotated = [case for case in cases if case.annotations is not None]
+    opened, notes = _open_all(annotated, recipe, progress)
+    if not any(labelled.has_positive for labelled in opened.values()):
+        raise _no_positive(cohort, opened.values(), recipe)
+    if len(annotated) < len(cases):
+        names = ", ".join(case.name for case in cases if case.annotations is None)
+        notes.append(f"without annotations, not used in training: {names}")
+    split = _split(cohort, annotated, opened, recipe, split_file)
+    train = tuple(opened[case.slide] for case in split.train)
+    tune = tuple(opened[case.slide] for case in split.tune)
+    if not any(labelled.has_positive for labelled in train):
+        raise _no_positive(cohort, train, recipe)
+    blocks, kept_out = _blocks(tune, recipe) if split.blocks else ({}, {})
+    return Sets(train, tune, blocks, kept_out, split, (*notes, *split.notes))
+
+
+def _open_all(
+    cases: Sequence[Case], recipe: Recipe, progress: Progress
+) -> tuple[dict[Path, LabelledSlide], list[str]]:
+    opened, notes = {}, []
+    progress.start("reading slides and outlines", len(cases))
+    for case in cases:
+        labelled, said = open_labelled(case, recipe)
+        opened[case.slide] = labelled
+        notes.extend(f"{case.name}: {text}" for text in said)
+        progress.advance()
+    progress.done()
+    return opened, notes
+
+
+def _split(
+    cohort: Cohort, cases: Sequence[Case], opened: Mapping[Path, LabelledSlide], recipe: Recipe, file: Path
+) -> Split:
+    """The split of an earlier start of this training if there was one, else a new one, written down."""
+    if file.exists():
+        return read_split(file, cohort)
+    known = Cohort(tuple(cases), cohort.where)
+    split = split_cohort(
+        known, recipe.training.tune_share, recipe.seed, lambda case: opened[case.slide].has_positive
+    )
+    write_split(Split(split.train, split.tune, cohort.in_split("test").cases, split.blocks, split.notes), file)
+    return split
+
+
+def _blocks(slides: Sequence[LabelledSlide], recipe: Recipe) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
+    blocks = {
+        index: tune_blocks(labelled.slide.box, labelled.slide.mpp, recipe.seed, recipe.training.tune_share)
+        for index, labelled in enumerate(slides)
+    }
+    kept_out = {
+        index: [box.grown(slides[index].px(GAP_UM)) for box in boxes] for index, boxes in blocks.items()
+    }
+    return blocks, kept_out
+
+
+def _no_positive(cohort: Cohort, slides: Iterable[LabelledSlide], recipe: Recipe) -> TrainingError:
+    labels = sorted({label for labelled in slides for label in labelled.regions.labels})
+    return TrainingError(
+        cohort.where,
+        f"no outline of the class {recipe.classes.positive!r} among the slides for training "
+        f"(their classes: {', '.join(labels) or 'none'})",
+        "Name the class with --positive, or give its spellings in classes.aliases of the recipe",
+    )

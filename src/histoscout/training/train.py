@@ -1,0 +1,132 @@
+"""From a cohort and a recipe to a model folder: the training chain on one page.
+
+recipe, cohort -> split by patient -> windows -> read image + rasterise outlines -> augment -> network -> loss -> step
+               -> tuning patients: best weights, temperature, threshold -> model folder
+"""
+
+import copy
+import itertools
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.network.build import build_network
+from histoscout.network.losses import make_loss, set_prior
+from histoscout.network.model_folder import ModelFolder
+from histoscout.progress import Progress, Silent
+from histoscout.recipe import Recipe
+from histoscout.training.budget import Budget, rehearse, steps_for, time_validation
+from histoscout.training.checkpoint import State, load_state
+from histoscout.training.curves import forget_after
+from histoscout.training.device import choose_fabric
+from histoscout.training.examples import PlainExamples, SampledExamples, class_shares
+from histoscout.training.finish import finish, load_start
+from histoscout.training.loader import plain_batches, sampled_batches
+from histoscout.training.loop import Batches, Job, Validation, fit
+from histoscout.training.optimise import make_optimiser
+from histoscout.training.run_folder import RunFolder, open_run
+from histoscout.training.sets import Sets, open_sets
+from histoscout.training.validate import answers, validate
+from histoscout.training.windows import WindowSampler, evenly, grid_windows
+
+MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
+FINISHING = 0.05  # share of the minutes kept for choosing threshold and temperature
+PRIOR_WINDOWS = 64  # looked at to learn how common each class is among the training windows
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What is not part of the recipe: where to compute, what to start from, who is told."""
+
+    device: str = "auto"
+    start: Path | None = None  # a model folder whose weights are the start
+    overwrite: bool = False
+    progress: Progress = field(default_factory=Silent)
+
+
+def train(
+    cohort: Cohort | Path, out: Path, recipe: Recipe | None = None, options: TrainOptions | None = None
+) -> ModelFolder:
+    """Teach a network to find the outlined lesions; what it learnt goes to the model folder `out`.
+
+    Slides whose split is "test" are never opened. Started again after an interruption, it goes on where it was and
+    ends with the same weights; if `out` is finished already, its model is returned. Raises CohortError,
+    TrainingError, RecipeError or OutputError; what was done is kept in `out`/training.
+    """
+    started = time.monotonic()
+    recipe, options = recipe or Recipe(), options or TrainOptions()
+    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    run = open_run(out, cohort, recipe, options.start, overwrite=options.overwrite)
+    if run.finished is not None:
+        options.progress.note(f"{out} is finished already; --overwrite trains it anew")
+        return run.finished
+    sets = open_sets(cohort, recipe, run.split, options.progress)
+    for note in sets.notes:
+        options.progress.note(note)
+    job, state = prepare_job(sets, recipe, run, options)
+    shadow = copy.deepcopy(state.network)
+    budget, batches = plan_steps(job, state, run, started)
+    fit(job, state, shadow, budget.steps, batches)
+    return finish(job, shadow, sets, budget, out)
+
+
+def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions) -> tuple[Job, State]:
+    """Everything the loop is given: data, network, loss, validation, optimiser."""
+    torch.manual_seed(recipe.seed)
+    fabric = choose_fabric(options.device, recipe.training.precision)
+    examples = SampledExamples(sets.train, WindowSampler(sets.train, recipe, sets.kept_out), recipe)
+    grid = grid_windows(sets.tune, recipe, sets.tune_boxes)
+    tuning = PlainExamples(sets.tune, evenly(grid, recipe.training.validation_windows, recipe.seed), recipe)
+    loss = make_loss(recipe)
+
+    def batches(start: int, stop: int) -> Batches:
+        return sampled_batches(examples, recipe, start, stop)
+
+    def judge(shadow: nn.Module) -> Validation:
+        found = answers(fabric.setup_module(shadow), plain_batches(tuning, recipe), recipe, fabric)
+        return validate(found, loss)
+
+    network = first_network(recipe, options.start, examples)
+    network = fabric.to_device(network.to(memory_format=torch.channels_last))
+    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    state = State(network, average, make_optimiser(network, recipe.training))
+    return Job(recipe, fabric, loss, tuning, batches, judge, run.folder, options.progress), state
+
+
+def first_network(recipe: Recipe, start: Path | None, examples: SampledExamples) -> nn.Module:
+    """The network before its first step: another model's, or a fresh one that knows how rare each class is."""
+    if start is not None:
+        return load_start(start, recipe)
+    network = build_network(recipe)
+    if recipe.loss.prior:
+        set_prior(network, class_shares(examples, PRIOR_WINDOWS))
+    return network
+
+
+def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[Budget, Batches]:
+    """How many steps, and the batches that are left; a training that was begun keeps the number it was given then."""
+    choices = job.recipe.training
+    if run.budget.exists():
+        budget = Budget.read(run.budget)
+        if run.last.exists():
+            load_state(state, run.last)
+            job.progress.note(f"going on at step {state.step} of {budget.steps}")
+        forget_after(job.curves, state.step)
+        return budget, job.batches(state.step, budget.steps)
+    if choices.epochs is not None:
+        budget = Budget(choices.epochs * choices.steps_per_epoch)
+        budget.write(run.budget)
+        return budget, job.batches(0, budget.steps)
+    assert choices.minutes is not None  # noqa: S101  (the recipe has one of the two)
+    ahead = job.batches(0, MOST_STEPS)
+    step_seconds, used = rehearse(job, state.network, ahead)
+    validation_seconds = time_validation(job, state.network)
+    left = choices.minutes * 60 * (1 - FINISHING) - (time.monotonic() - started)
+    steps = steps_for(left, (step_seconds, validation_seconds), choices.steps_per_epoch)
+    budget = Budget(steps, step_seconds, validation_seconds)
+    budget.write(run.budget)
+    return budget, itertools.islice(itertools.chain(used, ahead), steps)

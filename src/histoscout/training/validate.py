@@ -1,0 +1,86 @@
+"""What a network is worth on windows of the tuning set, which are never varied and never learnt from."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+
+from histoscout.detection.heatmap import LEVELS
+from histoscout.evaluation.pixels import PixelCounts
+from histoscout.network.graph import prepare
+from histoscout.network.losses import LossFunction
+from histoscout.recipe import IGNORE, Recipe
+from histoscout.training.loop import Validation
+
+CALIBRATION_PIXELS = 200_000
+
+
+def answers(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], recipe: Recipe, fabric: Fabric
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """The logits (N, C, H, W) or (N, C) of each batch, and its targets; nothing is varied, no gradients."""
+    network.eval()
+    with torch.inference_mode():
+        for pictures, targets in batches:
+            images = prepare(fabric.to_device(pictures), recipe.network.channels)
+            logits = network(images.contiguous(memory_format=torch.channels_last)).float()
+            yield logits, fabric.to_device(targets)
+
+
+def validate(found: Iterable[tuple[Tensor, Tensor]], loss: LossFunction) -> Validation:
+    """Mean loss over the batches, and AP of the positive class over their pixels (or tiles)."""
+    counts, losses = PixelCounts.none(), []
+    for logits, targets in found:
+        losses.append(float(loss(logits, targets)))
+        levels = (positive_probability(logits) * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy()
+        truth = targets.cpu().numpy()
+        counts = counts + PixelCounts.of(levels[truth != IGNORE], truth[truth != IGNORE] == 1)
+    return Validation(sum(losses) / max(1, len(losses)), counts.ap)
+
+
+def positive_probability(logits: Tensor) -> Tensor:
+    """The probability of the positive class: the only output, or the one after the background's."""
+    return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1]
+
+
+def fit_temperature(found: Iterable[tuple[Tensor, Tensor]], seed: int) -> float:
+    """The temperature that makes the probabilities fit how often they are right (Guo 2017); 1 if nothing is known.
+
+    Found by the lowest log loss over at most 200,000 pixels of the tuning windows.
+    """
+    logits, truth = _sampled(found, seed)
+    if not len(np.unique(truth)) > 1:
+        return 1.0
+
+    def log_loss(log_temperature: float) -> float:
+        scaled = torch.from_numpy(logits / np.exp(log_temperature))
+        target = torch.from_numpy(truth)
+        if scaled.shape[1] == 1:
+            return float(nn.functional.binary_cross_entropy_with_logits(scaled[:, 0], (target == 1).float()))
+        return float(nn.functional.cross_entropy(scaled, target))
+
+    best = minimize_scalar(log_loss, bounds=(np.log(0.25), np.log(8.0)), method="bounded")
+    return float(np.exp(best.x))
+
+
+def _sampled(
+    found: Iterable[tuple[Tensor, Tensor]], seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    random = np.random.default_rng(seed)
+    logits, truth = [], []
+    for batch_logits, batch_targets in found:
+        values = batch_logits.movedim(1, -1).reshape(-1, batch_logits.shape[1]).cpu().numpy()
+        classes = batch_targets.reshape(-1).cpu().numpy()
+        known = np.flatnonzero(classes != IGNORE)
+        chosen = random.permutation(known)[: max(1, len(known) // 16)] if len(known) > 4096 else known
+        logits.append(values[chosen])
+        truth.append(classes[chosen].astype(np.int64))
+    if not logits:
+        return np.zeros((0, 1), np.float32), np.zeros(0, np.int64)
+    every, kinds = np.concatenate(logits), np.concatenate(truth)
+    kept = random.permutation(len(kinds))[:CALIBRATION_PIXELS]
+    return every[kept], kinds[kept]
