@@ -1,7 +1,8 @@
-"""How far do simple methods get on the built-in cohort? They must not get far: `python benchmarks/phantom_difficulty.py`.
+"""How far simple methods get on the built-in cohort (they must not get far).
 
-Draws 24 patients, one slide each. Everything that learns is trained on 12 patients and tested on the other 12, both ways
-round; the average precision (AP) of the two is averaged. Ducts that are unclear even in truth are left out.
+Draws 24 patients, one slide each. Everything that learns is trained on 12 patients and tested on the other
+12, both ways round; the average precision (AP) of the two is averaged. Ducts that are unclear even in truth
+are left out.
 """
 
 import argparse
@@ -36,7 +37,9 @@ class Measured:
     maps: dict[str, Array]  # (h, w) at COARSE
     truth: Mask
     counted: Mask
-    outlined: list[tuple[bool, float, Array, Array]]  # is it UDH, mm2, features, shape features: perfect outlines
+    outlined: list[
+        tuple[bool, float, Array, Array]
+    ]  # is it UDH, mm2, features, shape features: perfect outlines
     found: list[tuple[bool, float, Array, Array]]  # the same for dense regions that were found
     missed: int  # UDH ducts that no dense region covers
 
@@ -44,11 +47,14 @@ class Measured:
 def block_mean(field: Array, factor: int) -> Array:
     height, width = (side // factor for side in field.shape[:2])
     cut = field[: height * factor, : width * factor]
-    return cut.reshape(height, factor, width, factor, *field.shape[2:]).mean(axis=(1, 3), dtype=np.float32)
+    blocks: Array = cut.reshape(height, factor, width, factor, *field.shape[2:]).mean(
+        axis=(1, 3), dtype=np.float32
+    )
+    return blocks
 
 
 def stains(rgb: Array) -> tuple[Array, Array]:
-    """Haematoxylin and eosin by the fixed vectors of Macenko et al. 2009, as software that knows no patient does."""
+    """Haematoxylin and eosin by the fixed vectors of Macenko et al. 2009."""
     density = -np.log(np.maximum(rgb, 1) / 245)
     vectors = np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]])
     amounts = density @ np.linalg.pinv(vectors).astype(np.float32)
@@ -105,11 +111,11 @@ def views(rgb: Array) -> Views:
 
 
 def features(seen: Views, box: Box, mask: Mask) -> Array:
-    """Colour, density, size, compactness, white share and texture of a region: what the task must not yield to."""
+    """Colour, density, size, compactness, white share and texture: what the task must not yield to."""
     where = (slice(int(box.y), int(box.bottom)), slice(int(box.x), int(box.right)))
     inside = {"r": seen.rgb[where][..., 0], "g": seen.rgb[where][..., 1], "b": seen.rgb[where][..., 2]}
     inside |= {"h": seen.haematoxylin[where], "e": seen.eosin[where], "gradient": seen.gradient[where]}
-    values = [f(field[mask]) for field in inside.values() for f in (np.mean, np.std)]
+    values: list[float] = [float(f(field[mask])) for field in inside.values() for f in (np.mean, np.std)]
     area = float(mask.sum())
     border = float(area - ndimage.binary_erosion(mask).sum())
     values += [area, 4 * np.pi * area / max(border, 1) ** 2]
@@ -123,16 +129,22 @@ def features(seen: Views, box: Box, mask: Mask) -> Array:
 def arrangement(seen: Views, box: Box, mask: Mask) -> Array:
     """The shape of the holes and the evenness of nuclei: what a pathologist looks at (a positive control)."""
     where = (slice(int(box.y), int(box.bottom)), slice(int(box.x), int(box.right)))
-    holes, count = ndimage.label(ndimage.binary_opening(seen.white[where] & ndimage.binary_erosion(mask, iterations=7)))
+    holes, count = ndimage.label(
+        ndimage.binary_opening(seen.white[where] & ndimage.binary_erosion(mask, iterations=7))
+    )
     sizes = np.bincount(holes.ravel(), minlength=count + 1)[1:].astype(float)
-    rims = np.bincount(holes[holes > 0] if not count else (holes * ~ndimage.binary_erosion(holes > 0)).ravel(), minlength=count + 1)[1:]
+    edge = (holes > 0) & ~ndimage.binary_erosion(holes > 0)
+    rims = np.bincount(holes[edge], minlength=count + 1)[1:]
     keep = sizes >= 60
     round_ = np.minimum(4 * np.pi * sizes[keep] / np.maximum(rims[keep], 1) ** 2, 2)
     weight = sizes[keep] / max(sizes[keep].sum(), 1)
     nuclei, number = ndimage.label(ndimage.binary_opening(seen.nuclear[where] & mask))
     area = np.bincount(nuclei.ravel(), minlength=number + 1)[1:].astype(float)
     area = area[area >= 15] if (area >= 15).any() else np.ones(1)
-    return np.asarray([(round_ * weight).sum(), len(round_), area.std() / area.mean(), np.log(area.mean())], dtype=np.float32)
+    return np.asarray(
+        [(round_ * weight).sum(), len(round_), area.std() / area.mean(), np.log(area.mean())],
+        dtype=np.float32,
+    )
 
 
 def measured(slide: PhantomSlide) -> Measured:
@@ -145,12 +157,18 @@ def measured(slide: PhantomSlide) -> Measured:
     for region in slide.truth.labelled(*DUCTS):
         left, top, right, bottom = (np.asarray(region.outline.bounds) * slide.mpp).astype(int)
         box = Box(left, top, right - left + 1, bottom - top + 1)
-        mask = mask_of(region.outline, Box(*(v / slide.mpp for v in (box.x, box.y, box.width, box.height))), 1 / slide.mpp)
+        mask = mask_of(
+            region.outline,
+            Box(*(v / slide.mpp for v in (box.x, box.y, box.width, box.height))),
+            1 / slide.mpp,
+        )
         mask = mask[: rgb.shape[0] - int(box.y), : rgb.shape[1] - int(box.x)]
         row = (features(seen, box, mask), arrangement(seen, box, mask))
         outlined.append((region.label == "UDH", float(mask.sum()) * 1e-6, *row))
     found, missed = dense_regions(slide, seen)
-    return Measured(maps(rgb, seen), udh, ~covered(slide, ("unclear",), whole, scale), outlined, found, missed)
+    return Measured(
+        maps(rgb, seen), udh, ~covered(slide, ("unclear",), whole, scale), outlined, found, missed
+    )
 
 
 def covered(slide: PhantomSlide, labels: tuple[str, ...], box: Box, scale: float) -> Mask:
@@ -161,34 +179,41 @@ def covered(slide: PhantomSlide, labels: tuple[str, ...], box: Box, scale: float
 
 
 def dense_regions(slide: PhantomSlide, seen: Views) -> tuple[list[tuple[bool, float, Array, Array]], int]:
-    """Connected parts where nuclei are dense at 25 um; one is UDH if at least half of it lies in UDH ducts."""
+    """Connected parts where nuclei are dense; UDH if at least half of one lies in UDH ducts."""
     size = Box(0, 0, slide.pixels.shape[1], slide.pixels.shape[0])
     udh, unclear = (covered(slide, (label,), size, 1 / slide.mpp) for label in ("UDH", "unclear"))
     density = ndimage.gaussian_filter(seen.nuclear.astype(np.float32), 9)
     parts, _ = ndimage.label(ndimage.binary_opening(density > otsu(density[::4, ::4].ravel()), iterations=6))
-    hit = set(np.unique(parts[udh]))
-    found = []
+    found, hits = [], set()
     for number, where in enumerate(ndimage.find_objects(parts), 1):
         mask = ndimage.binary_fill_holes(parts[where] == number)
         if mask.sum() < 5000 or unclear[where][mask].mean() > 0.5:
             continue
         box = Box(where[1].start, where[0].start, mask.shape[1], mask.shape[0])
         is_udh = bool(udh[where][mask].mean() >= 0.5)
-        found.append((is_udh, float(mask.sum()) * 1e-6, features(seen, box, mask), arrangement(seen, box, mask)))
-    regions = slide.truth.labelled("UDH")
-    boxes = [np.asarray(region.outline.centroid.coords[0]) * slide.mpp for region in regions]
-    missed = sum(parts[min(int(y), parts.shape[0] - 1), min(int(x), parts.shape[1] - 1)] not in hit - {0} for x, y in boxes)
-    return found, missed
+        hits |= {number} if is_udh else set()
+        found.append(
+            (is_udh, float(mask.sum()) * 1e-6, features(seen, box, mask), arrangement(seen, box, mask))
+        )
+    covers = [parts[mask_of(region.outline, size, 1 / slide.mpp)] for region in slide.truth.labelled("UDH")]
+    return found, sum(not np.isin(parts_here, list(hits)).any() for parts_here in covers)
 
 
 def maps(rgb: Array, seen: Views) -> dict[str, Array]:
     """Colour and density, smoothed over 25 to 100 um."""
     bright = rgb.max(axis=2)
-    layers = {"red": rgb[..., 0], "green": rgb[..., 1], "blue": rgb[..., 2], "haematoxylin": seen.haematoxylin}
+    layers = {
+        "red": rgb[..., 0],
+        "green": rgb[..., 1],
+        "blue": rgb[..., 2],
+        "haematoxylin": seen.haematoxylin,
+    }
     layers |= {"eosin": seen.eosin, "saturation": (bright - rgb.min(axis=2)) / np.maximum(bright, 1)}
     layers |= {"nuclear area": seen.nuclear.astype(np.float32)}
     return {
-        f"{name}, {width} um": ndimage.gaussian_filter(block_mean(np.asarray(layer, np.float32), COARSE), width / 2 / COARSE)
+        f"{name}, {width} um": ndimage.gaussian_filter(
+            block_mean(np.asarray(layer, np.float32), COARSE), width / 2 / COARSE
+        )
         for name, layer in layers.items()
         for width in (25, 50, 100)
     }
@@ -202,14 +227,16 @@ def threshold_ap(slides: list[Measured], name: str) -> float:
 
 
 def ranked_ap(slides: list[Measured], scores: list[NDArray[np.float64]], which: str) -> tuple[float, float]:
-    """AP over regions, and over their pixels (regions weighted by area). A missed UDH duct counts as found last."""
+    """AP over regions, and with regions weighted by area. A missed UDH duct counts as found last."""
     rows = [row for one in slides for row in getattr(one, which)]
     truth, area = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     value = np.concatenate(scores)
     lost = sum(one.missed for one in slides) if which == "found" else 0
     truth, value = np.append(truth, [True] * lost), np.append(value, [-1e9] * lost)
     area = np.append(area, [0.07] * lost)
-    return float(average_precision_score(truth, value)), float(average_precision_score(truth, value, sample_weight=area))
+    return float(average_precision_score(truth, value)), float(
+        average_precision_score(truth, value, sample_weight=area)
+    )
 
 
 def boosted_ap(folds: list[list[Measured]], which: str, column: int, leaf: int) -> tuple[float, float]:
@@ -217,7 +244,9 @@ def boosted_ap(folds: list[list[Measured]], which: str, column: int, leaf: int) 
     results = []
     for train, test in (folds, folds[::-1]):
         rows = [row for one in train for row in getattr(one, which)]
-        model = HistGradientBoostingClassifier(min_samples_leaf=leaf, learning_rate=0.05, max_iter=150, random_state=0)
+        model = HistGradientBoostingClassifier(
+            min_samples_leaf=leaf, learning_rate=0.05, max_iter=150, random_state=0
+        )
         model.fit(np.stack([row[column] for row in rows]), [row[0] for row in rows])
         scores = [
             model.predict_proba(np.stack([row[column] for row in getattr(one, which)]))[:, 1]
@@ -234,14 +263,19 @@ def table(slides: list[Measured]) -> dict[str, dict[str, float]]:
     truth = np.concatenate([one.truth[one.counted] for one in slides])
     rows["chance"] = {"pixels": float(truth.mean())}
     for kind in ("red", "green", "blue", "haematoxylin", "eosin", "saturation", "nuclear area"):
-        best = max((threshold_ap(slides, name), name) for name in slides[0].maps if name.startswith(f"{kind},"))
+        best = max(
+            (threshold_ap(slides, name), name) for name in slides[0].maps if name.startswith(f"{kind},")
+        )
         rows[f"threshold on {best[1]}"] = {"pixels": best[0]}
     for which, words in (("found", "dense regions"), ("outlined", "perfect outlines")):
         share = np.concatenate([[row[0] for row in getattr(one, which)] for one in slides]).mean()
         rows[f"{words}: chance"] = {"regions": float(share)}
         size = ranked_ap(slides, [np.array([row[1] for row in getattr(one, which)]) for one in slides], which)
         rows[f"{words}: by size"] = {"regions": size[0], "pixels": size[1]}
-        for name, column in (("boosting on colour, density, texture", 2), ("positive control: shape of holes, evenness", 3)):
+        for name, column in (
+            ("boosting on colour, density, texture", 2),
+            ("positive control: shape of holes, evenness", 3),
+        ):
             both = max(boosted_ap(folds, which, column, leaf) for leaf in (5, 20))
             rows[f"{words}: {name}"] = {"regions": both[0], "pixels": both[1]}
     return rows
@@ -258,10 +292,12 @@ def main() -> None:
         slides.append(measured(draw(0, options.first + number)))
         print(f"\r{number + 1} of {options.patients} patients", end="", flush=True)
     rows = table(slides)
-    counts = {kind: sum(row[0] == (kind == "UDH") for one in slides for row in one.outlined) for kind in ("UDH", "other")}
-    print(f"\n\ndifficulty {DIFFICULTY}; ducts: {counts}\n\n| method | AP, pixels | AP, regions |\n|---|---|---|")
+    udh = [row[0] for one in slides for row in one.outlined]
+    print(f"\n\ndifficulty {DIFFICULTY}; {sum(udh)} of {len(udh)} ducts are UDH\n")
+    print("| method | AP, pixels | AP, regions |\n|---|--:|--:|")
     for name, row in rows.items():
-        print(f"| {name} | " + " | ".join(f"{row[key]:.3f}" if key in row else "" for key in ("pixels", "regions")) + " |")
+        cells = [f"{row[key]:.3f}" if key in row else "" for key in ("pixels", "regions")]
+        print(f"| {name} | {' | '.join(cells)} |")
     if options.json:
         options.json.write_text(json.dumps({"difficulty": DIFFICULTY, "rows": rows}, indent=1))
 

@@ -78,19 +78,9 @@ _QUPATH = st.fixed_dictionaries(
 )
 # names that mean something to QuPath, holding what does not belong there
 _MISPLACED = st.dictionaries(
-    st.sampled_from(
-        [
-            "name",
-            "color",
-            "isLocked",
-            "objectType",
-            "object_type",
-            "measurements",
-            "metadata",
-            "classification",
-        ]
-        + ["childObjects", "children", "histoscout", "plane", "classColor", "nucleusGeometry", "type", "id"]
-    ),
+    st.sampled_from(["name", "color", "isLocked", "objectType", "object_type", "measurements", "metadata"])
+    | st.sampled_from(["childObjects", "children", "histoscout", "plane", "classColor", "nucleusGeometry"])
+    | st.sampled_from(["type", "id", "classification"]),
     _JSON,
     max_size=3,
 )

@@ -1,5 +1,6 @@
 """The whole road on the built-in cohort: draw slides, train, detect on unseen patients, measure."""
 
+import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -27,8 +28,7 @@ class Demo:
 
 def demo_recipe() -> Recipe:
     """The recipe that comes with the package for the built-in cohort."""
-    with files("histoscout").joinpath("demo.toml") as path:
-        return Recipe.read(Path(str(path)))
+    return Recipe.from_dict(tomllib.loads(files("histoscout").joinpath("demo.toml").read_text(encoding="utf-8")))
 
 
 def demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -> Demo:

@@ -16,7 +16,7 @@ from histoscout.annotations.geojson import MANY, read_geojson, write_geojson
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError, OutputError
 from histoscout.geometry.regions import Region, Regions
-from strategies import region_lists
+from tests.strategies import region_lists
 
 SQUARE = [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]
 HOLED = [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]], [[3, 3], [6, 3], [6, 6], [3, 6], [3, 3]]]
@@ -45,7 +45,7 @@ def feature(coordinates: Any = SQUARE, kind: str = "Polygon", **properties: Any)
 
 
 @given(region_lists())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, regions: Regions) -> None:
     path = tmp_path_factory.mktemp("law") / "slide.geojson"
     write_geojson(regions, path)
@@ -360,7 +360,7 @@ def test_outlines_without_a_class_are_reported(read: Reader) -> None:
 )
 def test_a_bad_coordinate_is_refused_with_its_place(read: Reader, point: str, said: str) -> None:
     ring = f"[[0, 0], {point}, [10, 10], [0, 10], [0, 0]]"
-    bad = f'{{"type": "Feature", "geometry": {{"type": "Polygon", "coordinates": [{ring}]}}, "properties": {{}}}}'
+    bad = f'{{"type": "Polygon", "coordinates": [{ring}]}}'
     with pytest.raises(AnnotationError, match="feature 2") as caught:
         read(f"[{json.dumps(feature())}, {bad}]")
     assert said in caught.value.fault
@@ -397,7 +397,7 @@ def test_a_bad_coordinate_is_refused_with_its_place(read: Reader, point: str, sa
     ],
 )
 def test_what_is_not_geojson_is_refused(read: Reader, content: str) -> None:
-    with pytest.raises(AnnotationError, match="slide.geojson"):
+    with pytest.raises(AnnotationError, match=r"slide\.geojson"):
         read(content)
 
 

@@ -8,7 +8,7 @@ from shapely.geometry import LineString, MultiPolygon, Point, Polygon
 
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions, polygonal
-from strategies import lattice_polygons, outlines, region_lists
+from tests.strategies import lattice_polygons, outlines, region_lists
 
 SQUARE = Polygon([(0, 0), (10, 0), (10, 10), (0, 10)])
 

@@ -12,7 +12,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.raster import mask_of
 from histoscout.geometry.regions import Outline
 from histoscout.geometry.trace import trace
-from strategies import masks, outlines
+from tests.strategies import masks, outlines
 
 Mask = NDArray[np.bool_]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from histoscout.annotations import qupath
 from histoscout.annotations.colours import colour_of
 from histoscout.annotations.json_file import read_json
-from histoscout.annotations.json_geometry import GEOMETRIES, geometry_of, read_outline
+from histoscout.annotations.json_geometry import geometry_of, is_geometry, read_outline
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError, OutputError
 from histoscout.files import replacing
@@ -84,7 +84,7 @@ def _features(content: object, path: Path) -> Iterator[_Feature]:
         item, name = to_do.pop()
         if not isinstance(item, dict):
             raise AnnotationError(f"{path}, {name}", "is not a GeoJSON object", "Export the file again")
-        if item.get("type") in GEOMETRIES:
+        if is_geometry(item):
             item = {"type": "Feature", "geometry": item}
         properties = item.get("properties") or {}
         if not isinstance(properties, dict):
@@ -105,7 +105,7 @@ def _top_level(content: object, path: Path) -> list[Any]:
         features = content.get("features")
         if isinstance(features, list):
             return features
-    elif kind == "Feature" or kind in GEOMETRIES:
+    elif kind == "Feature" or is_geometry(content):
         return [content]
     raise AnnotationError(path, "is JSON, but not GeoJSON", "In QuPath use File > Export objects as GeoJSON")
 

@@ -25,6 +25,12 @@ class Drawn(NamedTuple):
     without_area: tuple[str, ...]  # types of the points and lines in it
 
 
+def is_geometry(value: object) -> bool:
+    """Whether this is a GeoJSON geometry, by its type."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind in GEOMETRIES
+
+
 def read_outline(geometry: object, where: str) -> Drawn:
     """The outline of a GeoJSON geometry; AnnotationError for coordinates that are not finite numbers.
 
@@ -56,7 +62,7 @@ def _kind_and_content(geometry: object, where: str) -> tuple[str | None, object]
     if not isinstance(geometry, dict):
         raise AnnotationError(where, "its geometry is not a GeoJSON object", "Export the file again")
     kind = geometry.get("type")
-    if kind not in GEOMETRIES:
+    if not is_geometry(geometry):
         raise AnnotationError(
             where, f"its geometry is of the unknown type {str(kind)[:40]!r}", "Export the file again"
         )

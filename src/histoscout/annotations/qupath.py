@@ -159,12 +159,10 @@ def _is_metadata(value: object) -> bool:
 
 
 def is_plane(value: object) -> bool:
-    """Whether this is a place in a stack of images as QuPath writes it."""
-    return (
-        isinstance(value, dict)
-        and set(value) == {"c", "z", "t"}
-        and all(type(v) is int for v in value.values())
-    )
+    """Whether this is a place in a stack of images, other than the first, as QuPath writes it."""
+    if not isinstance(value, dict) or set(value) != {"c", "z", "t"}:
+        return False
+    return all(type(v) is int for v in value.values()) and bool(value["z"] or value["t"])
 
 
 # properties that QuPath reads itself, and what it can read there; else it refuses the whole file
@@ -172,7 +170,7 @@ _NATIVE: Mapping[str, Callable[[Any], bool]] = {
     "name": lambda value: isinstance(value, str),
     "color": _is_rgb,
     "isLocked": lambda value: value is True,
-    "objectType": lambda value: value in OBJECT_TYPES,
+    "objectType": lambda value: isinstance(value, str) and value in OBJECT_TYPES,
     "measurements": _is_measured,
     "metadata": _is_metadata,
     "classColor": _is_rgb,

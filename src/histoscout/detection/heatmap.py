@@ -28,8 +28,8 @@ Cell = tuple[int, int]
 class Heatmap:
     """The probability of each label at each place of a slide; 0 where nobody looked.
 
-    `values` uint8 (C, H, W), 255 meaning certain, in memory or in a file; cells of `mpp` um cover `box` (level-0
-    px), the last row and column perhaps a little more or less. `seen` windows were looked at.
+    `values` uint8 (C, H, W), 255 meaning certain, in memory or in a file; cells of `mpp` um cover `box`
+    (level-0 px), the last row and column perhaps a little more or less. `seen` windows were looked at.
     """
 
     box: Box
@@ -47,7 +47,8 @@ class Heatmap:
 
     def levels(self, label: str) -> NDArray[np.uint8]:
         """0..255 of one label: uint8 (H, W)."""
-        return self.values[self.labels.index(label)]
+        levels: NDArray[np.uint8] = self.values[self.labels.index(label)]
+        return levels
 
     def probability(self, label: str) -> NDArray[np.float32]:
         """The probability of one label: float32 (H, W), made anew on each call."""
@@ -69,10 +70,10 @@ def compute_heatmap(
 ) -> Heatmap:
     """Look at every window and lay the answers side by side, blended where windows overlap.
 
-    Reader threads run ahead of the engine. Memory holds a strip of one window's height across the slide; the map
-    itself goes to a file if it is large. The result depends neither on the order of the boxes nor on the number
-    of threads. An engine that answers for whole tiles gives cells of one stride. `on_window(done, total)` is
-    called as windows are finished. What `slide.read` raises, this raises.
+    Reader threads run ahead of the engine. Memory holds a strip of one window's height across the slide;
+    the map itself goes to a file if it is large. The result depends neither on the order of the boxes nor
+    on the number of threads. An engine that answers for whole tiles gives cells of one stride.
+    `on_window(done, total)` is called as windows are finished. What `slide.read` raises, this raises.
     """
     cell_px = 1 if engine.answers == "pixels" else plan.stride_px
     patch = max(1, round(plan.side_px / cell_px))
@@ -114,7 +115,9 @@ def _answers(
             turned_back = there(answer, view.back)
             total = turned_back if total is None else total + turned_back
         if total is None:
-            raise ModelError(engine.description, "gave fewer answers than windows", "Report this; it is a fault")
+            raise ModelError(
+                engine.description, "gave fewer answers than windows", "Report this; it is a fault"
+            )
         yield from (total / np.float32(len(views)))[: len(boxes) - start]
 
 
@@ -129,7 +132,7 @@ def _as_maps(output: NDArray[np.float32], engine: Engine, plan: WindowPlan) -> N
 
 
 def _pictures(slide: Slide, boxes: Sequence[Box], plan: WindowPlan) -> Iterator[NDArray[np.uint8]]:
-    """Batches of windows, uint8 (batch, side, side, 3), read ahead; the last is filled up with its last window."""
+    """Batches of windows, uint8 (batch, side, side, 3), read ahead; the last is filled up with copies."""
     ahead = max(2 * plan.batch, 2 * plan.readers)
     pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="histoscout-read")
     waiting: deque[Future[NDArray[np.uint8]]] = deque()

@@ -14,7 +14,7 @@ IN_MEMORY = 2**28
 
 
 def room(shape: tuple[int, ...], folder: Path | None = None) -> NDArray[np.uint8]:
-    """A uint8 array of zeros: in memory if small, else in an unnamed file in `folder` that goes when it is let go of.
+    """A uint8 array of zeros: in memory if small, else in an unnamed file in `folder`, gone when done with.
 
     The file has holes where nothing is written, so that empty parts of a slide take no disk.
     """
@@ -29,7 +29,7 @@ def room(shape: tuple[int, ...], folder: Path | None = None) -> NDArray[np.uint8
 
 
 def let_go(array: NDArray[np.uint8]) -> None:
-    """Give the memory of a file's array back; its content stays in the file and is read again where needed."""
+    """Give the memory of a file's array back; its content stays in the file and is read again as needed."""
     owner: object = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base

@@ -27,9 +27,10 @@ MOST_READERS = 8
 class WindowPlan:
     """How windows are looked at.
 
-    `mpp` in um/px, `side_px` and `stride_px` at that resolution, `batch` windows at a time, `flips` views of each
-    averaged. `readers` threads read ahead of the network; results do not depend on how many. A heatmap that is
-    too large for memory lies in an unnamed file in the folder `scratch` (None: the system's).
+    `mpp` in um/px, `side_px` and `stride_px` at that resolution, `batch` windows at a time, `flips` views
+    of each averaged. `readers` threads read ahead of the network; results do not depend on how many. A
+    heatmap that is too large for memory lies in an unnamed file in the folder `scratch` (None: the
+    system's).
     """
 
     mpp: float

@@ -71,8 +71,8 @@ def _inside(outline: Outline, box: Box, scale: float, window: tuple[int, int, in
 def _first_centre_from(place: NDArray[np.float64], origin: float, scale: float) -> NDArray[np.float64]:
     """The first pixel, counted from `origin`, whose centre is at `place` or after it.
 
-    The count by division may be off by one where a centre is hit; comparing with the centres themselves settles
-    it, and alike for every box that has this pixel.
+    The count by division may be off by one where a centre is hit; comparing with the centres themselves
+    settles it, and alike for every box that has this pixel.
     """
     index = np.ceil((place - origin) / scale - 0.5)
     index -= origin + (index - 0.5) * scale >= place

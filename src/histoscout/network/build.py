@@ -18,7 +18,7 @@ from histoscout.network.probe import PROBE_PX, check_logits
 from histoscout.network.weights import load_weights
 from histoscout.recipe import Network, Recipe
 
-# smp's words for `widths` and `dropout` of the recipe; where it has no dropout, ours stands before the last layer
+# smp's words for `widths` and `dropout` of the recipe; where it has no dropout, ours precedes the last layer
 LISTS_OF_WIDTHS = frozenset({"Unet", "UnetPlusPlus", "MAnet"})
 ONE_WIDTH = frozenset({"DeepLabV3Plus", "PAN", "UPerNet"})
 DROPOUTS: Mapping[str, str] = MappingProxyType(
@@ -61,7 +61,7 @@ def build_network(recipe: Recipe) -> nn.Module:
 
 
 def smp_network(choices: Network, outputs: int) -> nn.Module:
-    """An architecture of segmentation_models_pytorch with any of its encoders ("tu-..." for those of timm)."""
+    """An architecture of segmentation_models_pytorch with any of its encoders ("tu-...": those of timm)."""
     _check_encoder(choices.encoder)
     name = choices.architecture.removeprefix("smp.")
     arguments = {**_widths(name, choices), **_dropout(name, choices)}
@@ -77,7 +77,10 @@ def smp_network(choices: Network, outputs: int) -> nn.Module:
         choices,
     )
     if choices.dropout and name not in DROPOUTS:
-        network.segmentation_head.insert(0, nn.Dropout2d(choices.dropout))
+        head = network.get_submodule("segmentation_head")
+        network.set_submodule(
+            "segmentation_head", nn.Sequential(nn.Dropout2d(choices.dropout), *head.children())
+        )
     return network
 
 
@@ -169,9 +172,20 @@ def _no_weights(choices: Network, error: Exception) -> ModelError:
 def _try(network: nn.Module, recipe: Recipe) -> None:
     """A first answer, on a small window; on one of the recipe's size where the network takes no other."""
     try:
-        check_logits(network, recipe.network.channels, PROBE_PX)
+        answer = check_logits(network, recipe.network.channels, PROBE_PX)
     except REFUSALS:
         _try_full_size(network, recipe)
+        return
+    wanted: tuple[int, ...] = (1, count_outputs(recipe), PROBE_PX, PROBE_PX)
+    if names.ARCHITECTURES[recipe.network.architecture].answers == "tile":
+        wanted = wanted[:2]
+    if tuple(answer.shape) != wanted:
+        raise RecipeError(
+            "network",
+            f"{recipe.network.architecture} with encoder {recipe.network.encoder} answers "
+            f"{tuple(answer.shape)}, not {wanted}",
+            "Take another encoder, or change widths",
+        )
 
 
 def _try_full_size(network: nn.Module, recipe: Recipe) -> None:
@@ -181,6 +195,8 @@ def _try_full_size(network: nn.Module, recipe: Recipe) -> None:
         words = " ".join(str(error).split())
         raise RecipeError(
             "network",
-            f"{recipe.network.encoder} cannot look at windows of {recipe.window_px} px ({words})",
-            "Change windows.side_um or windows.mpp, or take an encoder for any size (resnet50, densenet121)",
+            f"{recipe.network.architecture} with encoder {recipe.network.encoder} cannot look at windows of "
+            f"{recipe.window_px} px ({words})",
+            "Change windows.side_um or windows.mpp, or take an architecture and encoder for any size "
+            "(smp.Unet, resnet50)",
         ) from error

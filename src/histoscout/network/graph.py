@@ -14,7 +14,7 @@ GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue loo
 
 
 def prepare(images: Tensor, channels: int) -> Tensor:
-    """Colours as a network wants them: uint8 (N, H, W, 3) to float32 (N, channels, H, W), about 0, spread about 1.
+    """Colours as a network wants them: uint8 (N, H, W, 3) to float32 (N, channels, H, W), mean 0, spread 1.
 
     With one channel the colours are first added up to grey; mean and spread are then those of the grey.
     """
@@ -27,7 +27,7 @@ def prepare(images: Tensor, channels: int) -> Tensor:
 
 
 def count_outputs(recipe: Recipe) -> int:
-    """How many values a network gives for a pixel: one if the loss is binary, else background and each class."""
+    """How many values a network gives for a pixel: 1 if the loss is binary, else background and classes."""
     return 1 if LOSSES[recipe.loss.name].binary else len(recipe.classes.labels) + 1
 
 
@@ -48,4 +48,5 @@ class Detector(nn.Module):
     def forward(self, windows: Tensor) -> Tensor:
         logits = self.network(prepare(windows[:, 0], self.channels)).float() / self.temperature
         shares = logits.sigmoid() if self.outputs == 1 else logits.softmax(1)[:, 1:]
-        return shares.movedim(1, -1)
+        probabilities: Tensor = shares.movedim(1, -1)
+        return probabilities

@@ -127,10 +127,8 @@ def _mean(losses: Tensor, weights: Tensor) -> Tensor:
 def last_layer(network: nn.Module) -> nn.Conv2d | nn.Linear:
     """The layer that gives the logits: the last convolution or linear layer of the network."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    if not layers or layers[-1].bias is None:
-        raise ModelError(
-            "network", "its last layer has no bias", "Take another architecture, or set loss.prior = false"
-        )
+    if not layers:
+        raise ModelError("network", "has no layer that could give logits", "Take another architecture")
     return layers[-1]
 
 
@@ -141,17 +139,19 @@ def set_prior(network: nn.Module, shares: Sequence[float]) -> None:
     background and positive. The last layer's bias is set and its weights made small (Lin 2017, section 4.1).
     """
     layer = last_layer(network)
-    prior = torch.tensor(_prior_logits(shares, layer.bias.shape[0]))
+    if layer.bias is None:
+        raise ModelError("network", "its last layer has no bias", "Set loss.prior = false in the recipe")
+    prior = torch.tensor(_prior_logits(shares, len(layer.bias)))
     with torch.no_grad():
-        layer.weight.mul_(0.01)
+        layer.weight.mul_(0.1)
         layer.bias.copy_(prior)
 
 
 def initial_loss_expected(shares: Sequence[float], recipe: Recipe) -> float:
     """The loss of a network that answers `shares` everywhere on windows that have these shares.
 
-    Worked out by the loss itself, so that it holds for every loss. A first step far from it means that something
-    is wrong (labels, normalisation, prior).
+    Worked out by the loss itself, so that it holds for every loss. A first step far from it means that
+    something is wrong (labels, normalisation, prior).
     """
     target = torch.repeat_interleave(torch.tensor([round(share * 100_000) for share in shares]))
     logits = torch.tensor(_prior_logits(shares, 1 if LOSSES[recipe.loss.name].binary else len(shares)))

@@ -44,7 +44,7 @@ def save_model(
     name: str = "detector",
     overwrite: bool = False,
 ) -> ModelFolder:
-    """Write a model folder: files are made beside it and moved; model.json, which vouches for them, comes last.
+    """Write a model folder: files are made beside it, then moved; model.json, with the checksums, comes last.
 
     `card` gives the sections of card.md: heading to text. Other files in the folder stay as they are. Raises
     OutputError if the folder already holds a model and `overwrite` is not set.
@@ -127,7 +127,7 @@ def _card(recipe: Recipe, sections: Mapping[str, str]) -> str:
     head = f"# Detector of {recipe.classes.positive}\n\nFor research use only; not a medical device.\n"
     looks = (
         f"Looks at windows of {recipe.windows.side_um:g} um at {recipe.windows.mpp:g} um/px with "
-        f"{recipe.network.architecture} ({recipe.network.encoder}); finds: {', '.join(recipe.classes.labels)}."
+        f"{recipe.network.architecture}, {recipe.network.encoder}; finds: {', '.join(recipe.classes.labels)}."
     )
     return (
         "\n".join([head, looks, *(f"\n## {heading}\n\n{text}" for heading, text in sections.items())]) + "\n"

@@ -23,9 +23,9 @@ SHOWN = 20
 def load_weights(network: nn.Module, path: Path) -> str:
     """Fill a network, or else its encoder, from a file; says in a sentence which of the two.
 
-    The file holds the whole network, or the encoder alone, or a classifier with the same encoder (its last layer
-    is left out). First layers for three colours are added up where the network sees grey. ModelError lists every
-    key that is missing or has another shape.
+    The file holds the whole network, or the encoder alone, or a classifier with the same encoder (its last
+    layer is left out). First layers for three colours are added up where the network sees grey. ModelError
+    lists every key that is missing or has another shape.
     """
     given = _read(path)
     if not mismatches(network.state_dict(), given):
@@ -40,7 +40,7 @@ def load_weights(network: nn.Module, path: Path) -> str:
             f"does not fit the network: {list_some(faults)}",
             'Give weights of the encoder that the recipe names, or set network.weights = "none"',
         )
-    encoder.load_state_dict(found)
+    nn.Module.load_state_dict(encoder, found)  # encoders of smp have a version of their own that renames keys
     return f"all {len(found)} tensors of the encoder"
 
 

@@ -40,7 +40,11 @@ def _shape(label: str, size: Shape, rng: np.random.Generator) -> Outline:
     y, x = (float(rng.uniform(0.15, 0.85)) * side for side in size)
     if label == "blur":
         return outline(blob(rng, y, x, float(rng.uniform(120, 300)), 0.15))
-    length, width = (rng.uniform(250, 800), rng.uniform(14, 34)) if label == "fold" else (rng.uniform(400, 1500), rng.uniform(45, 110))
+    length, width = (
+        (rng.uniform(250, 800), rng.uniform(14, 34))
+        if label == "fold"
+        else (rng.uniform(400, 1500), rng.uniform(45, 110))
+    )
     heading, bend = rng.uniform(0, 2 * np.pi), rng.uniform(-1.2, 1.2)
     turn = heading + bend * np.linspace(-0.5, 0.5, 40)
     step = float(length) / 40
@@ -55,7 +59,7 @@ def _within(drawn: Outline, size: Shape, label: str, rng: np.random.Generator) -
 
 
 def spoil(canvas: Canvas, artefacts: Regions) -> None:
-    """Draw the folds and the blurred patches into the amounts of dye: a fold is tissue twice, a blur is out of focus."""
+    """Draw folds (tissue lying double) and patches out of focus into the amounts of dye."""
     for one in artefacts.labelled("fold"):
         rows, columns, cover = _cover(one, canvas.shape, 3.0)
         for field in (canvas.haematoxylin, canvas.eosin):
@@ -77,7 +81,7 @@ def write_on(pixels: NDArray[np.uint8], artefacts: Regions) -> None:
 
 
 def _cover(one: Region, shape: Shape, edge: float) -> tuple[slice, slice, Field]:
-    """Return rows and columns of the slide that a region touches, and how much of each pixel it covers, softly."""
+    """Return the rows and columns that a region touches, and softly how much of each pixel it covers."""
     left, top, right, bottom = one.outline.bounds
     rows = slice(max(int(top), 0), min(int(np.ceil(bottom)), shape[0]))
     columns = slice(max(int(left), 0), min(int(np.ceil(right)), shape[1]))

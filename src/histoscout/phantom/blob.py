@@ -12,7 +12,10 @@ from histoscout.phantom.patient import MPP
 
 @dataclass(frozen=True)
 class Blob:
-    """A shape round a centre: `y`, `x` in um from the top left of the slide, `radii` in um at even angles from 0 to 2 pi."""
+    """A shape round a centre.
+
+    `y`, `x` in um from the top left of the slide; `radii` in um at even angles from 0 to 2 pi.
+    """
 
     y: float
     x: float
@@ -34,7 +37,7 @@ class Frame:
 
 
 def blob(rng: np.random.Generator, y: float, x: float, radius: float, bumps: float = 0.1) -> Blob:
-    """Return an uneven oval of about `radius` um; `bumps` is the relative deviation of its outline from a circle."""
+    """Return an uneven oval of about `radius` um; `bumps` is how far it is from a circle, relatively."""
     angle = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     order = np.arange(2, 9)
     weight = bumps * np.array([1.0, 0.75, 0.5, 0.35, 0.22, 0.16, 0.1]) * rng.normal(0, 1, 7).clip(-1.6, 1.6)
@@ -49,8 +52,8 @@ def frame(of: Blob, margin: float) -> Frame:
     return Frame(round(of.y) - half, round(of.x) - half, 2 * half)
 
 
-def depth(of: Blob, within: Frame) -> tuple[Field, Field]:
-    """Return how deep each point of a frame lies inside a blob, um (below 0 outside), and its angle, at 1 um/px."""
+def depth(of: Blob, within: Frame) -> Field:
+    """Return how deep each point of a frame lies inside a blob, at 1 um/px: um, below 0 outside."""
     axis = np.arange(within.side) + 0.5
     y, x = np.meshgrid(axis + within.top - of.y, axis + within.left - of.x, indexing="ij")
     angle = np.mod(np.arctan2(y, x), 2 * np.pi)
@@ -58,7 +61,8 @@ def depth(of: Blob, within: Frame) -> tuple[Field, Field]:
     slope = np.gradient(np.concatenate([of.radii[-1:], of.radii, of.radii[:1]]), 2 * np.pi / count)[1:-1]
     square = 1 / np.sqrt(1 + (slope / of.radii) ** 2)
     index = np.minimum((angle / (2 * np.pi) * count).astype(np.intp), count - 1)
-    return ((of.radii[index] - np.hypot(y, x)) * square[index]).astype(np.float32), angle.astype(np.float32)
+    inside: Field = ((of.radii[index] - np.hypot(y, x)) * square[index]).astype(np.float32)
+    return inside
 
 
 def outline(of: Blob, grow: float = 0.0) -> Polygon:

@@ -33,11 +33,12 @@ def fine(field: Field) -> Field:
 
 def soft(depth: Field, width: float = 0.7) -> Field:
     """Return 1 inside (depth above 0), 0 outside, with an edge about `width` um wide."""
-    return np.clip(depth / np.float32(2 * width) + np.float32(0.5), 0, 1)
+    cover: Field = np.clip(depth / np.float32(2 * width) + np.float32(0.5), 0, 1)
+    return cover
 
 
 def under(canvas: Canvas, where: Frame) -> Canvas | None:
-    """Return the part of a canvas that lies under a frame, to be drawn on; None if it lies beside the slide."""
+    """Return the part of a canvas under a frame, to be drawn on; None beside the slide."""
     rows, columns, _ = _overlap(canvas, where)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return None
@@ -62,7 +63,7 @@ def paste(canvas: Canvas, where: Frame, cover: Field, haematoxylin: Field, eosin
 
 
 def add_noise(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Add what the camera adds everywhere, and the grain of stained tissue, so that no area is perfectly flat."""
+    """Add the noise of the camera and the grain of tissue, so that no area is perfectly flat."""
     noise = grain(rng, canvas.shape, 0.6)
     canvas.eosin[...] += noise * (np.float32(0.03) + np.float32(0.08) * canvas.eosin)
 
@@ -71,4 +72,8 @@ def _overlap(canvas: Canvas, where: Frame) -> tuple[slice, slice, tuple[slice, s
     top, left, side = where.top * UM, where.left * UM, where.side * UM
     rows = slice(max(top, 0), min(top + side, canvas.shape[0]))
     columns = slice(max(left, 0), min(left + side, canvas.shape[1]))
-    return rows, columns, (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+    return (
+        rows,
+        columns,
+        (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left)),
+    )

@@ -1,4 +1,4 @@
-"""Filled ducts: usual hyperplasia, and the look-alike that differs in the arrangement of cells and holes alone."""
+"""Filled ducts: usual hyperplasia, and look-alikes that differ in arrangement alone."""
 
 from dataclasses import dataclass, replace
 
@@ -19,10 +19,11 @@ from histoscout.phantom.rows import Row, set_in_row
 class Filling:
     """What fills a duct.
 
-    `mixed` (0 even, round, well-spaced nuclei; 1 nuclei of all sizes and shapes that overlap) and `slit` (are its
-    holes slits, or punched out) say what kind of proliferation it is. All else comes from one distribution for all
-    kinds, and the finished duct is brought to its `mean` and `deviation` of haematoxylin and its `holes` (share of
-    the area) exactly: colour, density and the share of holes say nothing about the kind.
+    `mixed` (0 even, round, well-spaced nuclei; 1 nuclei of all sizes and shapes that overlap) and `slit` (are
+    its holes slits, or punched out) say what kind of proliferation it is. All else comes from one
+    distribution for all kinds, and the finished duct is brought to its `mean` and `deviation` of haematoxylin
+    and its `holes` (share of the area) exactly: colour, density and the share of holes say nothing about the
+    kind.
     """
 
     mixed: float
@@ -41,7 +42,8 @@ class Filling:
 def filling(kind: str, who: Patient, rng: np.random.Generator) -> Filling:
     """Choose what fills a duct of this kind: "UDH", "ADH" or "unclear" (something between).
 
-    Most of the look-alikes have mixed nuclei round punched-out holes, as higher grades have: nuclei alone do not tell.
+    Most of the look-alikes have mixed nuclei round punched-out holes, as higher grades have: nuclei alone do
+    not tell.
     """
     shared = Filling(
         mixed=float(rng.uniform(0.75, 1.0)),
@@ -53,7 +55,7 @@ def filling(kind: str, who: Patient, rng: np.random.Generator) -> Filling:
         cytoplasm=float(rng.uniform(0.42, 0.72)),
         nucleus=float(rng.uniform(6.7, 9.2)) * who.nucleus,
         chromatin=float(rng.uniform(0.05, 0.3)),
-        blur=float(max(0.0, rng.uniform(-0.6, 1.1))),
+        blur=float(max(0.0, rng.uniform(-0.7, 1.4))),
         cleft=float(rng.uniform(-0.6, 1.0)),
     )
     if kind == "UDH":
@@ -64,7 +66,7 @@ def filling(kind: str, who: Patient, rng: np.random.Generator) -> Filling:
     return replace(shared, mixed=float(rng.uniform(0.35, 0.65)), slit=bool(rng.uniform() < 0.5))
 
 
-MIXED_LOOK_ALIKES = 0.62
+MIXED_LOOK_ALIKES = 0.78
 """Share of look-alikes whose nuclei are as mixed as those of usual hyperplasia."""
 
 
@@ -72,14 +74,16 @@ def draw_duct(canvas: Canvas, duct: Placed, who: Patient, rng: np.random.Generat
     """Draw a filled duct."""
     what = filling(duct.kind, who, rng)
     where = frame(duct.shape, 8)
-    deep, _ = depth(duct.shape, where)
+    deep = depth(duct.shape, where)
     holes = (slits if what.slit else punched)(rng, deep, what.holes)
     inside, hole = soft(fine(deep)), soft(fine(holes), 0.9)
     epithelium = inside * (1 - hole)
     nuclei = _nuclei(what, duct.shape, deep, holes, rng)
     haematoxylin = _matched(nuclei, epithelium, what)
     eosin = what.cytoplasm * (1 + np.float32(0.1) * fine(cloud(rng, deep.shape, 5))) * epithelium
-    eosin += np.float32(0.06) + np.float32(rng.uniform(0, 0.12)) * hole * fine(np.maximum(cloud(rng, deep.shape, 20), 0))
+    eosin += np.float32(0.06) + np.float32(rng.uniform(0, 0.12)) * hole * fine(
+        np.maximum(cloud(rng, deep.shape, 20), 0)
+    )
     cover = _with_cleft(inside, deep, eosin, what, rng)
     if what.blur > 0.25:
         haematoxylin = ndimage.gaussian_filter(haematoxylin, what.blur)
@@ -92,7 +96,7 @@ def _nuclei(what: Filling, shape: Blob, deep: Field, holes: Field, rng: np.rando
     piece = np.zeros(size, dtype=np.float32)
     even, mixed = 1 - what.mixed, what.mixed
     look = Look(
-        diameter=what.nucleus * (1.12 * even + mixed),
+        diameter=what.nucleus * (1.08 * even + mixed),
         spread=0.05 * even + 0.24 * mixed,
         elongation=1.06 * even + 1.5 * mixed,
         elongation_spread=0.03 * even + 0.3 * mixed,
@@ -101,7 +105,7 @@ def _nuclei(what: Filling, shape: Blob, deep: Field, holes: Field, rng: np.rando
         clumps=what.chromatin,
     )
     library = stamps(look, rng, 192)
-    spacing = what.nucleus * what.crowding * (1.4 * even + 1.06 * mixed) * UM
+    spacing = what.nucleus * what.crowding * (1.33 * even + 1.08 * mixed) * UM
     where = scattered(rng, size, spacing, 0.06 * even + 0.33 * mixed)
     where = where[(at(deep, where, UM) > 4.0) & (at(holes, where, UM) < -2.4)]
     swirl = cloud(rng, (deep.shape[0], deep.shape[1]), 45) * np.float32(1.5)
@@ -113,18 +117,19 @@ def _nuclei(what: Filling, shape: Blob, deep: Field, holes: Field, rng: np.rando
 
 
 def _matched(nuclei: Field, epithelium: Field, what: Filling) -> Field:
-    """Return the nuclei on faintly blue cytoplasm, brought to the mean and deviation of the filling in the epithelium."""
+    """Return nuclei and cytoplasm, brought to the mean and deviation that the filling asks for."""
     whole = epithelium > 0.5
     if not whole.any():
         return nuclei * epithelium
     values = nuclei[whole]
     gain = what.deviation / max(float(values.std()), 0.05)
     shifted = (nuclei - values.mean()) * np.float32(gain) + np.float32(what.mean)
-    return np.maximum(shifted, np.float32(0.02)) * epithelium
+    matched: Field = np.maximum(shifted, np.float32(0.02)) * epithelium
+    return matched
 
 
 def _with_cleft(inside: Field, deep: Field, eosin: Field, what: Filling, rng: np.random.Generator) -> Field:
-    """Return what the duct hides: itself and, along part of its rim, the empty cleft where it shrank from the stroma."""
+    """Return what the duct hides: itself and the cleft where it shrank from the stroma."""
     if what.cleft <= 0:
         return inside
     part = np.clip(cloud(rng, (deep.shape[0], deep.shape[1]), 60) + np.float32(what.cleft - 0.6), 0, 1.2)

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from histoscout.phantom.blob import Blob, blob
 from histoscout.phantom.noise import Field, Shape, cloud, enlarged
-from histoscout.phantom.patient import MPP, Patient
+from histoscout.phantom.patient import Patient
 
 Kind = Literal["UDH", "ADH", "unclear", "Normal", "Lobule", "Lymphocytes", "Vessel"]
 
@@ -27,8 +26,8 @@ class Placed:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything lies. `tissue` is above 0 on tissue, `around` the distance in um to the nearest structure,
-    both at 8 um/px; `size` is height and width of the slide in um.
+    """Where everything lies. `tissue` is above 0 on tissue, `around` the distance in um to the nearest
+    structure, both at 8 um/px; `size` is height and width of the slide in um.
     """
 
     size: Shape
@@ -37,7 +36,8 @@ class Plan:
     structures: tuple[Placed, ...]
 
 
-# Radius in um: median, relative deviation, least, most; then the unevenness of the outline and the gap to others, um.
+# Radius in um: median, relative deviation, least, most; then the unevenness of the outline and the gap to
+# others, um.
 SIZES: dict[Kind, tuple[float, float, float, float, float, float]] = {
     "UDH": (138, 0.24, 78, 220, 0.085, 14),
     "ADH": (138, 0.24, 78, 220, 0.085, 14),
@@ -50,7 +50,7 @@ SIZES: dict[Kind, tuple[float, float, float, float, float, float]] = {
 
 
 def plan(who: Patient, size: Shape, rng: np.random.Generator) -> Plan:
-    """Lay out a slide of `size` um: pieces of tissue with irregular rims, and structures that do not touch."""
+    """Lay out a slide of `size` um: pieces of tissue with irregular rims, structures that do not touch."""
     tissue = _pieces(who, size, rng)
     free = ndimage.distance_transform_edt(np.pad(tissue > 0, 1))[1:-1, 1:-1].astype(np.float32) * COARSE
     around = np.full(tissue.shape, 1e4, dtype=np.float32)
@@ -65,11 +65,16 @@ def plan(who: Patient, size: Shape, rng: np.random.Generator) -> Plan:
 
 def _pieces(who: Patient, size: Shape, rng: np.random.Generator) -> Field:
     shape = (-(-size[0] // COARSE), -(-size[1] // COARSE))
-    score = cloud(rng, shape, 800 / COARSE) + 0.35 * cloud(rng, shape, 220 / COARSE) + 0.12 * cloud(rng, shape, 60 / COARSE)
+    score = (
+        cloud(rng, shape, 800 / COARSE)
+        + 0.35 * cloud(rng, shape, 220 / COARSE)
+        + 0.12 * cloud(rng, shape, 60 / COARSE)
+    )
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
     score -= np.float32(3.0) * np.maximum(abs(y), abs(x)) ** 4
-    return score - np.float32(np.quantile(score, 1 - who.tissue))
+    above: Field = score - np.float32(np.quantile(score, 1 - who.tissue))
+    return above
 
 
 def _wanted(who: Patient, size: Shape, rng: np.random.Generator) -> list[tuple[Kind, float]]:
@@ -96,7 +101,7 @@ def _wanted(who: Patient, size: Shape, rng: np.random.Generator) -> list[tuple[K
 
 
 def _place(kind: Kind, radius: float, free: Field, rng: np.random.Generator) -> Blob | None:
-    """Find room for a structure; one that does not fit becomes smaller, down to its least size, or is left out."""
+    """Find room for a structure, smaller if it must be; None if even its least size does not fit."""
     _, _, least, _, bumps, gap = SIZES[kind]
     while radius >= least:
         shape = blob(rng, 0.0, 0.0, radius, bumps)
@@ -114,18 +119,13 @@ def _distance(shape: Blob, size: tuple[int, ...]) -> Field:
     x = (np.arange(size[1]) + 0.5)[None, :] * COARSE - shape.x
     turn = np.mod(np.arctan2(y, x), 2 * np.pi) / (2 * np.pi)
     radius = shape.radii[np.minimum((turn * len(shape.radii)).astype(np.intp), len(shape.radii) - 1)]
-    return np.maximum(np.hypot(y, x) - radius, 0).astype(np.float32)
+    # three quarters of a cell more, so that no shape falls between the points and no corner is overlooked
+    outside = np.hypot(y, x) > radius + 0.75 * COARSE
+    away: Field = (ndimage.distance_transform_edt(outside) * COARSE).astype(np.float32)
+    return away
 
 
 def at_um(field: Field, size: Shape) -> Field:
     """Return a field of the plan at 1 um/px."""
     whole = enlarged(field, (field.shape[0] * COARSE, field.shape[1] * COARSE))
     return whole[: size[0], : size[1]]
-
-
-def inside(structures: tuple[Placed, ...], kinds: set[Kind]) -> list[Placed]:
-    """Return the structures of some kinds."""
-    return [one for one in structures if one.kind in kinds]
-
-
-Mask = NDArray[np.bool_]

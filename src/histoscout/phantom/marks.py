@@ -9,14 +9,22 @@ from numpy.typing import NDArray
 
 from histoscout.geometry.regions import Outline, Region, Regions, polygonal
 from histoscout.phantom.blob import Blob, outline
-from histoscout.phantom.layout import Kind, Placed, Plan
+from histoscout.phantom.layout import Kind, Plan
 from histoscout.phantom.patient import MPP
 
 UNSURE = 0.18
 """Share of the ducts with usual hyperplasia that the pathologist marks as unsure."""
 
 # How many of the structures of a kind are marked at all. Usual hyperplasia always is.
-MARKED: dict[Kind, float] = {"UDH": 1.0, "unclear": 1.0, "ADH": 0.85, "Normal": 0.5, "Lymphocytes": 0.3, "Lobule": 0.0, "Vessel": 0.0}
+MARKED: dict[Kind, float] = {
+    "UDH": 1.0,
+    "unclear": 1.0,
+    "ADH": 0.85,
+    "Normal": 0.5,
+    "Lymphocytes": 0.3,
+    "Lobule": 0.0,
+    "Vessel": 0.0,
+}
 
 
 def truth(plan: Plan, rng: np.random.Generator) -> Regions:
@@ -27,7 +35,8 @@ def truth(plan: Plan, rng: np.random.Generator) -> Regions:
 def by_hand(plan: Plan, rng: np.random.Generator) -> Regions:
     """Return the outlines as a pathologist would draw them: loose, mostly a little too large, some left out.
 
-    Every duct with usual hyperplasia is marked, as "UDH" or "UDH-unsure"; so are the unclear ones, as "UDH-unsure".
+    Every duct with usual hyperplasia is marked, as "UDH" or "UDH-unsure"; so are the unclear ones, as
+    "UDH-unsure".
     """
     drawn: list[Region] = []
     for one in plan.structures:
@@ -40,7 +49,7 @@ def by_hand(plan: Plan, rng: np.random.Generator) -> Regions:
 
 
 def _loose(shape: Blob, rng: np.random.Generator) -> Outline:
-    """Return an outline by a hand that wanders, 0 to 15 um outside the true one and now and then a little inside."""
+    """Return an outline by a hand that wanders: 0 to 15 um outside, now and then a little inside."""
     count = len(shape.radii)
     reach = float(shape.radii.mean())
     order = np.arange(1, 12)
@@ -64,5 +73,3 @@ def _region(drawn: Outline, plan: Plan, label: str, rng: np.random.Generator) ->
     cut = polygonal(shapely.intersection(drawn, shapely.box(0, 0, width, height)))
     assert cut is not None, "structures lie on the slide"
     return Region(cut, label, id=str(uuid.UUID(bytes=rng.bytes(16), version=4)))
-
-

@@ -15,7 +15,7 @@ def draw_vessel(canvas: Canvas, vessel: Placed, who: Patient, rng: np.random.Gen
     """Draw a vessel: a thin wall, flat cells, empty or with some blood in it."""
     shape = vessel.shape
     where = frame(shape, 6)
-    deep, _ = depth(shape, where)
+    deep = depth(shape, where)
     size = (deep.shape[0], deep.shape[1])
     inside, lumen = soft(fine(deep)), soft(fine(deep - np.float32(2.2)), 0.8)
     haematoxylin = np.full((size[0] * UM, size[1] * UM), 0.08, dtype=np.float32)
@@ -31,7 +31,7 @@ def draw_vessel(canvas: Canvas, vessel: Placed, who: Patient, rng: np.random.Gen
 def draw_lymphocytes(canvas: Canvas, nest: Placed, who: Patient, rng: np.random.Generator) -> None:
     """Draw a nest of lymphocytes: small, round, dark and close, thinning out at its rim."""
     where = frame(nest.shape, 20)
-    deep, _ = depth(nest.shape, where)
+    deep = depth(nest.shape, where)
     piece = np.zeros((deep.shape[0] * UM, deep.shape[1] * UM), dtype=np.float32)
     small = stamps(Look(5.8 * who.nucleus, 0.08, 1.08, 0.05, 0.03, 0.9, 0.1, 0.08, 0.15, 0.0), rng, 96)
     points = scattered(rng, (piece.shape[0], piece.shape[1]), float(rng.uniform(6.3, 7.6)) * UM, 0.22)

@@ -16,7 +16,7 @@ def enlarged(field: Field, shape: Shape) -> Field:
 
 
 def cloud(rng: np.random.Generator, shape: Shape, scale: float) -> Field:
-    """Return a smooth random field whose blobs are about `scale` pixels wide; mean 0, deviation 1 on average."""
+    """Return a smooth random field with blobs about `scale` pixels wide; mean 0, deviation about 1."""
     rows, columns = (int(np.ceil(side / scale)) + 4 for side in shape)
     coarse = rng.standard_normal((rows, columns), dtype=np.float32)
     size = (round(columns * scale), round(rows * scale))
@@ -46,9 +46,10 @@ def contours(rng: np.random.Generator, height: Field, period: float) -> Field:
 
 
 def foam(rng: np.random.Generator, shape: Shape, spacing: float) -> Field:
-    """Return the distance, in pixels, to the walls of a foam whose cells are about `spacing` pixels apart.
+    """Return the distance, in pixels, to the walls of a foam with cells about `spacing` pixels apart.
 
-    Worley's cellular noise (1996): half the difference of the distances to the nearest two of jittered points.
+    Worley's cellular noise (1996): half the difference of the distances to the nearest two of jittered
+    points.
     """
     rows, columns = (int(side / spacing) + 4 for side in shape)
     jitter = rng.uniform(0.08, 0.92, (2, rows, columns)).astype(np.float32)

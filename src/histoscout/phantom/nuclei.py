@@ -16,9 +16,10 @@ Points = NDArray[np.float64]
 class Look:
     """How the nuclei of a structure look.
 
-    `diameter` in um (geometric mean of the two axes), `spread` its relative deviation; `elongation` is the ratio of
-    the axes and `elongation_spread` its deviation; `wobble` the unevenness of the outline; `rim`, `clumps` and
-    `nucleolus` the amounts of dye in membrane, chromatin clumps and nucleolus over a body of `amount` +- `amount_spread`.
+    `diameter` in um (geometric mean of the two axes), `spread` its relative deviation; `elongation` is the
+    ratio of the axes and `elongation_spread` its deviation; `wobble` the unevenness of the outline; `rim`,
+    `clumps` and `nucleolus` the amounts of dye in membrane, chromatin clumps and nucleolus over a body of
+    `amount` +- `amount_spread`.
     """
 
     diameter: float
@@ -40,7 +41,7 @@ class Stamps:
     images: Field
 
     def toward(self, angle: Points, rng: np.random.Generator, stray: float = 0.1) -> NDArray[np.intp]:
-        """Return for each angle (radians, y down) a stamp whose long axis points that way, give or take `stray`."""
+        """Return for each angle (radians, y down) a stamp that points that way, give or take `stray`."""
         turned = np.mod(angle + rng.normal(0, stray, angle.shape), np.pi)
         return np.minimum((turned / np.pi * len(self.images)).astype(np.intp), len(self.images) - 1)
 
@@ -58,16 +59,22 @@ def stamps(look: Look, rng: np.random.Generator, count: int = 96) -> Stamps:
     deep = (1 - radius) * scale
     inside = np.clip(deep * np.float32(0.6) + np.float32(0.5), 0, 1)
     amount = look.rim * np.exp(-((deep / np.float32(1.3)) ** 2))
-    amount += look.clumps * 3.5 * ndimage.gaussian_filter(rng.standard_normal(radius.shape, dtype=np.float32), (0, 1.1, 1.1))
+    amount += (
+        look.clumps
+        * 3.5
+        * ndimage.gaussian_filter(rng.standard_normal(radius.shape, dtype=np.float32), (0, 1.1, 1.1))
+    )
     if look.nucleolus > 0:
         y, x = rng.normal(0, 0.25, (2, count, 1, 1)).astype(np.float32)
-        amount += look.nucleolus * np.exp(-((along - x) ** 2 + (across - y) ** 2) * scale**2 / np.float32(2.2))
+        amount += look.nucleolus * np.exp(
+            -((along - x) ** 2 + (across - y) ** 2) * scale**2 / np.float32(2.2)
+        )
     amount += look.amount * np.exp(rng.normal(0, look.amount_spread, (count, 1, 1))).astype(np.float32)
     return Stamps(inside * np.maximum(amount, np.float32(0.05)))
 
 
 def _ellipses(look: Look, rng: np.random.Generator, count: int) -> tuple[Field, Field, Field]:
-    """Return the place of each pixel along and across each nucleus, in half axes, and the mean half axis in pixels."""
+    """Return each pixel's place along and across each nucleus, in half axes, and their mean in px."""
     size = look.diameter * np.exp(rng.normal(0, look.spread, count)).clip(0.55, 1.75)
     ratio = np.maximum(1.0, look.elongation + rng.normal(0, look.elongation_spread, count))
     long, short = (size * np.sqrt(ratio) / 2 / MPP, size / np.sqrt(ratio) / 2 / MPP)
@@ -84,16 +91,17 @@ def _ellipses(look: Look, rng: np.random.Generator, count: int) -> tuple[Field, 
 
 
 def _wobble(look: Look, rng: np.random.Generator, along: Field, across: Field) -> Field:
-    """Return the factor by which uneven outlines differ from ellipses (waves of two and three round the nucleus)."""
+    """Return how uneven outlines differ from ellipses: waves of two and three round each nucleus."""
     square = np.maximum(along**2 + across**2, np.float32(1e-4))
     two = (along**2 - across**2) / square
     three = along * (along**2 - 3 * across**2) / square**1.5
     size = rng.normal(0, look.wobble, (2, along.shape[0], 1, 1)).astype(np.float32)
-    return 1 + size[0] * two + np.float32(0.8) * size[1] * three
+    factor: Field = 1 + size[0] * two + np.float32(0.8) * size[1] * three
+    return factor
 
 
 def set_down(canvas: Field, where: Points, which: NDArray[np.intp], library: Stamps) -> None:
-    """Add nuclei to a canvas in place. `where` holds their centres (N, 2) as y, x in pixels; what sticks out is cut."""
+    """Add nuclei to a canvas in place, centred `where` (N, 2; y, x in px); what sticks out is cut."""
     images = library.images
     side = images.shape[1]
     corner = np.rint(where).astype(np.intp) - side // 2
@@ -110,10 +118,10 @@ def set_down(canvas: Field, where: Points, which: NDArray[np.intp], library: Sta
 
 
 def scattered(rng: np.random.Generator, shape: tuple[int, int], spacing: float, jitter: float) -> Points:
-    """Return points (N, 2) as y, x over an area, about `spacing` apart on a hexagonal lattice turned at random.
+    """Return points (N, 2; y, x) on a hexagonal lattice turned at random, about `spacing` apart.
 
-    `jitter` is the deviation of each point from its place, in spacings: 0.08 looks even and well spaced, above 0.35
-    points crowd and overlap. The number of points to an area does not depend on the jitter.
+    `jitter` is the deviation of each point from its place, in spacings: 0.08 looks even and well spaced,
+    above 0.35 points crowd and overlap. The number of points to an area does not depend on the jitter.
     """
     reach = float(np.hypot(*shape)) / 2 + 2 * spacing
     step = np.arange(-reach, reach, spacing)
@@ -124,7 +132,8 @@ def scattered(rng: np.random.Generator, shape: tuple[int, int], spacing: float, 
     angle = rng.uniform(0, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points = points @ turn + np.asarray(shape) / 2 + rng.normal(0, jitter * spacing, points.shape)
-    return points[((points >= 0) & (points < np.asarray(shape))).all(axis=1)]
+    kept: Points = points[((points >= 0) & (points < np.asarray(shape))).all(axis=1)]
+    return kept
 
 
 def at(field: NDArray[np.float32], where: Points, step: float = 1.0) -> NDArray[np.float32]:

@@ -60,8 +60,8 @@ def stream(*keys: int) -> np.random.Generator:
 def patient(number: int) -> Patient:
     """Return the patient of this number: always the same one.
 
-    The mix of structures follows from the number alone (see `MIXES`), so that a cohort can be split with every
-    mix on each side; all else is drawn at random from `number`.
+    The mix of structures follows from the number alone (see `MIXES`), so that a cohort can be split with
+    every mix on each side; all else is drawn at random from `number`.
     """
     rng = stream(1, number)
     mix = MIXES[number % len(MIXES)]
@@ -82,7 +82,7 @@ def patient(number: int) -> Patient:
 
 
 def _counts(mix: Mix, rng: np.random.Generator) -> Counts:
-    filled = {"both": (0.95, 2.1), "look-alikes": (0.0, 3.0), "udh": (1.7, 1.0)}[mix]
+    filled = {"both": (0.88, 2.3), "look-alikes": (0.0, 3.0), "udh": (1.5, 1.3)}[mix]
     return Counts(
         udh=filled[0] * float(rng.uniform(0.75, 1.25)),
         adh=filled[1] * float(rng.uniform(0.75, 1.25)),

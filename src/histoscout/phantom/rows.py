@@ -12,7 +12,7 @@ from histoscout.phantom.nuclei import Stamps, set_down
 
 @dataclass(frozen=True)
 class Row:
-    """A row of cells `inset` um inside an outline, `apart` um from one another, standing on it or lying along it."""
+    """A row of cells `inset` um inside an outline, `apart` um apart, standing on it or lying along it."""
 
     inset: float
     apart: float

@@ -34,9 +34,10 @@ DRAWN_BY: dict[Kind, Draw] = {
 class PhantomSlide:
     """A synthetic slide and all that is known of it.
 
-    `pixels` uint8 RGB (H, W, 3) at `mpp` um/px. `regions` are outlined and labelled as a pathologist would; `truth` holds
-    the exact outline of every structure ("UDH", "ADH", "unclear", "Normal", "Lobule", "Lymphocytes", "Vessel");
-    `artefacts` where it is spoilt ("pen", "fold", "blur"). All outlines in level-0 px.
+    `pixels` uint8 RGB (H, W, 3) at `mpp` um/px. `regions` are outlined and labelled as a pathologist would;
+    `truth` holds the exact outline of every structure ("UDH", "ADH", "unclear", "Normal", "Lobule",
+    "Lymphocytes", "Vessel"); `artefacts` where it is spoilt ("pen", "fold", "blur"). All outlines in level-0
+    px.
     """
 
     pixels: NDArray[np.uint8]
@@ -47,7 +48,7 @@ class PhantomSlide:
 
 
 def draw(seed: int, patient_number: int, size: tuple[int, int] = (4096, 4096)) -> PhantomSlide:
-    """Draw a slide of a patient; `seed` tells the slides of one patient apart. `size` is height and width in pixels.
+    """Draw a slide of a patient; `seed` tells the slides of one patient apart; `size` is height, width in px.
 
     The same numbers give the same slide, byte for byte, as long as `DIFFICULTY` stays the same.
     """
@@ -65,4 +66,6 @@ def draw(seed: int, patient_number: int, size: tuple[int, int] = (4096, 4096)) -
     pixels = coloured(canvas.haematoxylin, canvas.eosin, who)
     artefacts.write_on(pixels, spoilt)
     rng = stream(6, patient_number, seed)
-    return PhantomSlide(pixels[: size[0], : size[1]], MPP, marks.by_hand(layout, rng), marks.truth(layout, rng), spoilt)
+    return PhantomSlide(
+        pixels[: size[0], : size[1]], MPP, marks.by_hand(layout, rng), marks.truth(layout, rng), spoilt
+    )

@@ -7,7 +7,7 @@ from histoscout.phantom.noise import Field
 from histoscout.phantom.patient import Patient
 
 STEPS_PER_UNIT = 80.0
-"""Amounts are rounded to 1/80: 1 is the amount of a typical nucleus (haematoxylin) or of dense collagen (eosin)."""
+"""Amounts are rounded to 1/80; 1 is that of a typical nucleus, or of dense collagen."""
 
 
 def coloured(haematoxylin: Field, eosin: Field, who: Patient) -> NDArray[np.uint8]:
@@ -23,7 +23,8 @@ def coloured(haematoxylin: Field, eosin: Field, who: Patient) -> NDArray[np.uint
 
 
 def _steps(amount: Field) -> NDArray[np.uint8]:
-    return np.clip(amount * np.float32(STEPS_PER_UNIT), 0, 255).astype(np.uint8)
+    steps: NDArray[np.uint8] = np.clip(amount * np.float32(STEPS_PER_UNIT), 0, 255).astype(np.uint8)
+    return steps
 
 
 def _table(who: Patient) -> NDArray[np.uint8]:
@@ -31,4 +32,5 @@ def _table(who: Patient) -> NDArray[np.uint8]:
     blue = steps[:, None] * np.asarray(who.haematoxylin) * who.haematoxylin_gain
     pink = steps[:, None] * np.asarray(who.eosin) * who.eosin_gain * 0.55
     light = np.exp(-(blue[:, None, :] + pink[None, :, :])) * np.asarray(who.white)
-    return np.rint(light).clip(0, 255).astype(np.uint8).reshape(-1, 3)
+    table: NDArray[np.uint8] = np.rint(light).clip(0, 255).astype(np.uint8).reshape(-1, 3)
+    return table

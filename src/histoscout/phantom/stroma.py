@@ -13,7 +13,7 @@ from histoscout.phantom.patient import Patient
 
 @dataclass(frozen=True)
 class Ground:
-    """Fields at 1 um/px: how much collagen (0 to 1) and fat (0 to 1) there is, and the height whose contours are fibres."""
+    """Fields at 1 um/px: shares of collagen and fat (0 to 1), and the height whose contours are fibres."""
 
     collagen: Field
     fat: Field
@@ -21,7 +21,7 @@ class Ground:
 
 
 def ground(who: Patient, plan: Plan, rng: np.random.Generator) -> Ground:
-    """Divide a slide into glass, fat and collagen, and lay the fibres; round each structure they run along its rim."""
+    """Divide a slide into glass, fat and collagen; fibres run along the rims of structures."""
     size = plan.size
     around = at_um(plan.around, size)
     tissue = at_um(plan.tissue, size) + np.float32(0.03) * cloud(rng, size, 14)
@@ -58,11 +58,13 @@ def drawn(who: Patient, plan: Plan, rng: np.random.Generator) -> Canvas:
 
 
 def _add_fat(eosin: Field, haematoxylin: Field, fat: Field, rng: np.random.Generator) -> None:
-    """Draw fat cells: large, empty, with thin pink walls; only where there is fat, which saves most of the work."""
+    """Draw fat cells: large, empty, with thin pink walls."""
     if not fat.any():
         return
     half = (-(-eosin.shape[0] // 2), -(-eosin.shape[1] // 2))
-    wall = enlarged(2 * foam(rng, half, 27.0) + np.float32(0.3) * cloud(rng, half, 5), (half[0] * 2, half[1] * 2))
+    wall = enlarged(
+        2 * foam(rng, half, 27.0) + np.float32(0.3) * cloud(rng, half, 5), (half[0] * 2, half[1] * 2)
+    )
     wall = wall[: eosin.shape[0], : eosin.shape[1]]
     line = np.exp(-((wall / np.float32(1.25)) ** 2)) * fat
     eosin += np.float32(0.5) * line
@@ -81,7 +83,12 @@ def _add_cells(who: Patient, canvas: Canvas, land: Ground, rng: np.random.Genera
         row, column = index[:, 0], index[:, 1]
         down = land.height[row + 1, column] - land.height[row - 1, column]
         right = land.height[row, column + 1] - land.height[row, column - 1]
-        set_down(canvas.haematoxylin, where, long.toward(np.arctan2(right, -down).astype(np.float64), rng, 0.15), long)
+        set_down(
+            canvas.haematoxylin,
+            where,
+            long.toward(np.arctan2(right, -down).astype(np.float64), rng, 0.15),
+            long,
+        )
     small = stamps(Look(6.0 * who.nucleus, 0.08, 1.08, 0.05, 0.03, 1.15, 0.08, 0.1, 0.15, 0.0), rng, 48)
     where = scattered(rng, canvas.shape, 75.0 * UM, 0.45)
     where = where[rng.uniform(0, 1, len(where)) < at(land.collagen, where, UM)]

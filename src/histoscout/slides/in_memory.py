@@ -26,10 +26,12 @@ class Arrays:
 def in_memory(
     pixels: NDArray[np.uint8], mpp: float, name: str = "in memory", levels: Sequence[NDArray[np.uint8]] = ()
 ) -> Slide:
-    """A slide of these pixels: uint8 RGB (H, W, 3) at `mpp` um/px, with smaller copies of it if there are any."""
+    """A slide of these pixels: uint8 RGB (H, W, 3) at `mpp` um/px, with smaller copies if there are any."""
     arrays = (pixels, *levels)
     for array in arrays:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-            fault = f"its pixels are {array.dtype} of shape {array.shape}, not uint8 of shape (height, width, 3)"
+            fault = (
+                f"its pixels are {array.dtype} of shape {array.shape}, not uint8 of shape (height, width, 3)"
+            )
             raise SlideError(name, fault, "Convert them to 8-bit RGB")
     return Slide(Arrays(arrays, mpp), About(name=name, mpp=mpp))

@@ -25,12 +25,12 @@ def write_pyramid(
 ) -> None:
     """Save an image as a slide that QuPath and OpenSlide open, with its scale.
 
-    `pixels` uint8 RGB (H, W, 3) at `mpp` um/px. A generic pyramidal TIFF (tiles of 256 px, each level half the
-    last, down to one tile), resolution in pixels per centimetre, which is where OpenSlide looks for it. "zlib"
-    keeps the pixels exactly. Raises OutputError.
+    `pixels` uint8 RGB (H, W, 3) at `mpp` um/px. A generic pyramidal TIFF (tiles of 256 px, each level half
+    the last, down to one tile), resolution in pixels per centimetre, which is where OpenSlide looks for it.
+    "zlib" keeps the pixels exactly. Raises OutputError.
     """
     per_centimetre = 1e4 / mpp
-    how = {"quality": quality, "lossless": False} if compression == "jpeg" else {}
+    how = {"level": quality} if compression == "jpeg" else {}
     with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=pixels.nbytes > 2**31) as file:
         level, scale = pixels, 1
         while True:

@@ -25,8 +25,8 @@ class SlideSource(Protocol):
     """What a file format must be able to do; `Slide` does the rest.
 
     `mpp` is the um per level-0 px that the file states, or None. `level_sizes` are width and height, level 0
-    first. `read_level` gives uint8 RGB (height, width, 3); it is only asked for pixels inside the level, may be
-    called from several threads, and raises SlideError. Sources pickle; those of files do so by their path.
+    first. `read_level` gives uint8 RGB (height, width, 3); it is only asked for pixels inside the level, may
+    be called from several threads, and raises SlideError. Sources pickle; those of files do so by their path.
     """
 
     @property
@@ -41,8 +41,8 @@ class SlideSource(Protocol):
 class About:
     """What is known of a slide besides its pixels.
 
-    `mpp` in um per level-0 px and who said so. `bounds` is the part of level 0 that was scanned, where the file
-    states it: its corner is the slide's origin, as in QuPath. `notes` are for the user to see.
+    `mpp` in um per level-0 px and who said so. `bounds` is the part of level 0 that was scanned, where the
+    file states it: its corner is the slide's origin, as in QuPath. `notes` are for the user to see.
     """
 
     name: str
@@ -57,7 +57,8 @@ class About:
 class Slide:
     """An image too large to hold, of which any box can be read at any resolution.
 
-    Reading is safe from several threads. A slide of a file pickles by its path, and is opened again at first use.
+    Reading is safe from several threads. A slide of a file pickles by its path and is opened again at first
+    use.
     """
 
     def __init__(self, source: SlideSource, about: About) -> None:
@@ -108,9 +109,9 @@ class Slide:
     def read(self, box: Box, mpp: float) -> NDArray[np.uint8]:
         """The pixels of a box at `mpp` um/px: uint8 RGB (H, W, 3), H and W as `box.shape(mpp / slide.mpp)`.
 
-        Output pixel (i, j) shows the square of side `mpp` at box.x + j * scale, box.y + i * scale, averaged so that
-        nothing aliases. Pixels whose centre lies outside the slide are white. What a pixel shows does not depend on
-        the box that it was read with. Raises SlideError where the file is spoilt, naming the box.
+        Output pixel (i, j) shows the square of side `mpp` at box.x + j * scale, box.y + i * scale, averaged so
+        that nothing aliases. Pixels whose centre lies outside the slide are white. What a pixel shows does
+        not depend on the box that it was read with. Raises SlideError naming the box where the file is spoilt.
         """
         if not mpp > 0:
             raise ValueError(f"a resolution is a positive number of um/px, not {mpp}")
@@ -129,8 +130,8 @@ class Slide:
             try:
                 self._draw(level, across, down, pixels[top:bottom, left:right])
             except SlideError as error:
-                where = f"the box x={box.x:g}, y={box.y:g}, width={box.width:g}, height={box.height:g} cannot be read"
-                raise SlideError(error.where, f"{where} ({error.fault})", error.remedy) from error
+                place = f"x={box.x:.10g}, y={box.y:.10g}, width={box.width:.10g}, height={box.height:.10g}"
+                raise SlideError(error.where, f"the box {place} {error.fault}", error.remedy) from error
         return pixels
 
     def overview(self, longest: int = 1024) -> tuple[NDArray[np.uint8], float]:
@@ -190,7 +191,7 @@ def _centres_inside(start: float, scale: float, count: int, length: float) -> tu
 def _repeated(
     pixels: NDArray[np.uint8], wanted: tuple[int, int, int, int], corner: tuple[int, int]
 ) -> NDArray[np.uint8]:
-    """The wanted range (x0, y0, x1, y1) of an image whose first pixel stands at `corner`, its rim repeated."""
+    """The range (x0, y0, x1, y1) of an image whose first pixel stands at `corner`, its rim repeated."""
     x0, y0, x1, y1 = wanted
     rows = np.clip(np.arange(y0, y1) - corner[1], 0, pixels.shape[0] - 1)
     columns = np.clip(np.arange(x0, x1) - corner[0], 0, pixels.shape[1] - 1)

@@ -65,7 +65,7 @@ def _turned(pixels: NDArray[np.uint8], side: int, pose: Pose, resample: Image.Re
         *(flip * sin, cos, height / 2 - half * (flip * sin + cos)),
     )
     image = Image.fromarray(pixels).transform((side, side), Image.Transform.AFFINE, affine, resample)
-    return np.asarray(image)
+    return np.array(image)  # a copy: torch wants arrays it may write to
 
 
 def vary_colours(picture: Picture, choices: Augment, random: Generator) -> Picture:
@@ -94,4 +94,5 @@ def _vary_stain(picture: Picture, sigma: float, random: Generator) -> NDArray[np
     gain = np.diag(1 + random.normal(0, 2 * sigma, 3)).astype(np.float32)
     shift = random.normal(0, sigma / 2, 3).astype(np.float32)
     density = DENSITY[picture] @ (RGB_TO_HED @ gain @ HED) + shift @ HED
-    return np.exp(-density) * 256 - 1
+    varied: NDArray[np.float32] = np.exp(-density) * 256 - 1
+    return varied

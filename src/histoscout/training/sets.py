@@ -57,7 +57,8 @@ def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progre
 def _open_all(
     cases: Sequence[Case], recipe: Recipe, progress: Progress
 ) -> tuple[dict[Path, LabelledSlide], list[str]]:
-    opened, notes = {}, []
+    opened: dict[Path, LabelledSlide] = {}
+    notes: list[str] = []
     progress.start("reading slides and outlines", len(cases))
     for case in cases:
         labelled, said = open_labelled(case, recipe)

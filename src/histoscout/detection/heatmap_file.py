@@ -1,0 +1,136 @@
+"""Heatmaps on disk: tiled pyramidal OME-TIFF, which QuPath and tifffile open."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from histoscout.detection.heatmap import Heatmap
+from histoscout.detection.room import let_go, room
+from histoscout.errors import OutputError
+from histoscout.files import replacing
+from histoscout.geometry.box import Box
+
+TILE = 512
+NAMESPACE = "histoscout/heatmap"
+
+_Levels = NDArray[np.uint8]
+
+
+def write_heatmap(heatmap: Heatmap, path: Path) -> None:
+    """Save a heatmap as OME-TIFF: a channel for each label, 0..255, with its um/px and place on the slide."""
+    pyramid = _pyramid(heatmap.values, path.parent)
+    with replacing(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
+        for number, level in enumerate(pyramid):
+            file.write(
+                _tiles(level),
+                shape=level.shape,
+                dtype=np.uint8,
+                tile=(TILE, TILE),
+                photometric="minisblack",
+                compression="zlib",
+                subifds=len(pyramid) - 1 if number == 0 else None,
+                subfiletype=int(number > 0),
+                metadata=_metadata(heatmap) if number == 0 else None,
+            )
+
+
+def read_heatmap(path: Path) -> Heatmap:
+    """Read a heatmap that `write_heatmap` wrote, into a file if it is large; OutputError if it is damaged."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            facts, labels = _facts(file.ome_metadata or "")
+            values = room(file.series[0].shape, path.parent)
+            file.series[0].asarray(out=values)
+        return Heatmap(
+            box=Box(*(float(facts[name]) for name in ("x", "y", "width", "height"))),
+            mpp=float(facts["mpp"]),
+            slide_mpp=float(facts["slide_mpp"]),
+            slide_name=facts["slide"],
+            labels=labels,
+            values=values,
+            seen=int(facts["windows"]),
+        )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        ElementTree.ParseError,
+        tifffile.TiffFileError,
+    ) as error:
+        raise OutputError(
+            path, f"cannot be read as a heatmap ({error})", "Run detect again to make it anew"
+        ) from error
+
+
+def _metadata(heatmap: Heatmap) -> dict[str, object]:
+    box = heatmap.box
+    facts: dict[str, str | float] = {
+        "slide": heatmap.slide_name,
+        "mpp": heatmap.mpp,
+        "slide_mpp": heatmap.slide_mpp,
+        "windows": heatmap.seen,
+    }
+    place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+    return {
+        "axes": "CYX",
+        "UUID": str(
+            uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMESPACE}/{heatmap.slide_name}")
+        ),  # same run, same bytes
+        "Name": heatmap.slide_name,
+        "PhysicalSizeX": heatmap.mpp,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": heatmap.mpp,
+        "PhysicalSizeYUnit": "µm",
+        "Channel": {"Name": list(heatmap.labels)},
+        "MapAnnotation": {"Namespace": NAMESPACE, **{k: _said(v) for k, v in {**facts, **place}.items()}},
+    }
+
+
+def _said(value: str | float) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _facts(xml: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    tree = ElementTree.fromstring(xml)
+    facts = {entry.attrib["K"]: entry.text or "" for entry in tree.iterfind(".//{*}MapAnnotation//{*}M")}
+    return facts, tuple(channel.attrib["Name"] for channel in tree.iterfind(".//{*}Channel"))
+
+
+def _pyramid(values: _Levels, scratch: Path) -> list[_Levels]:
+    """The values (C, H, W) and ever smaller copies, each the mean of 2 x 2 cells, down to one tile."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    levels = [values]
+    while max(levels[-1].shape[1:]) > TILE and min(levels[-1].shape[1:]) > 1:
+        levels.append(_halved(levels[-1], scratch))
+    return levels
+
+
+def _halved(values: _Levels, scratch: Path) -> _Levels:
+    labels, height, width = values.shape
+    half = room((labels, height // 2, width // 2), scratch)
+    for top in range(0, half.shape[1], TILE):
+        rows = min(TILE, half.shape[1] - top)
+        strip = values[:, 2 * top : 2 * (top + rows), : 2 * half.shape[2]]
+        quarters = strip.reshape(labels, rows, 2, half.shape[2], 2)
+        half[:, top : top + rows] = (quarters.sum((2, 4), dtype=np.uint16) + 2) // 4
+        let_go(values)
+        let_go(half)
+    return half
+
+
+def _tiles(level: _Levels) -> Iterator[_Levels]:
+    """Whole tiles, row by row, channel by channel."""
+    for plane in level:
+        for top in range(0, plane.shape[0], TILE):
+            for left in range(0, plane.shape[1], TILE):
+                part = plane[top : top + TILE, left : left + TILE]
+                tile = np.zeros((TILE, TILE), np.uint8)
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+            let_go(level)

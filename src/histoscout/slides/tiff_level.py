@@ -1,0 +1,197 @@
+"""Reading a part of a TIFF level by decoding only the tiles (or strips) that it touches."""
+
+import struct
+import threading
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from histoscout.slides.opened import spoilt
+
+# What decoders raise for spoilt data; imagecodecs' errors are RuntimeErrors.
+CODEC_ERRORS = (
+    RuntimeError,
+    ValueError,
+    OSError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+
+# Decoded tiles kept for the next, overlapping window: a few rows of windows.
+KEPT_BYTES = 64 << 20
+
+# TIFF codes: compressions that are JPEG, one plane a colour, kinds of a fourth sample.
+JPEG = {6, 7, 33007, 34892}
+SEPARATE = 2
+UNSPECIFIED, PREMULTIPLIED = 0, 1
+
+# A window of tiles to decode: x, y, width, height in level px.
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """All pieces (tiles or strips) of one plane of a level: where they stand and how to decode them.
+
+    A picture stored pixel by pixel is one plane of three samples; stored colour by colour it is three of one.
+    `first` is the number that the decoder gives to the plane's first piece.
+    """
+
+    decode: Any
+    extra: dict[str, Any]
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+    first: int
+
+
+@dataclass(frozen=True)
+class TiffLevel:
+    """One level: its size and that of its pieces in level px, its planes, and how transparency is stored."""
+
+    width: int
+    height: int
+    piece: tuple[int, int]
+    planes: tuple[Plane, ...]
+    alpha: int | None
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // self.piece[0])
+
+
+def level_of(pages: Sequence[tifffile.TiffPage]) -> TiffLevel:
+    """A level of these pages: one with all colours, or three with a colour each."""
+    page = pages[0]
+    piece = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+    alpha = int(page.extrasamples[0]) if page.samplesperpixel == 4 and page.extrasamples else None
+    planes = tuple(plane for one in pages for plane in _planes(one))
+    return TiffLevel(page.imagewidth, page.imagelength, piece, planes, alpha)
+
+
+def _planes(page: tifffile.TiffPage) -> list[Plane]:
+    extra: dict[str, Any] = {}
+    if page.compression in JPEG:
+        extra = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    count = page.samplesperpixel if page.planarconfig == SEPARATE else 1
+    size = len(page.dataoffsets) // count
+    return [
+        Plane(
+            page.decode,
+            extra,
+            tuple(page.dataoffsets[first : first + size]),
+            tuple(page.databytecounts[first : first + size]),
+            first,
+        )
+        for first in range(0, size * count, size)
+    ]
+
+
+class TiffLevels:
+    """The levels of a TIFF. Opens the file for each read: safe in threads, after a fork and in a pickle."""
+
+    def __init__(self, path: Path, mpp: float | None, find: Callable[[Path], Sequence[TiffLevel]]) -> None:
+        self.path, self.mpp, self._find = path, mpp, find
+        self._levels = tuple(find(path))
+        self.level_sizes = tuple((level.width, level.height) for level in self._levels)
+        self._kept: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
+        self._kept_bytes, self._lock = 0, threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return TiffLevels, (self.path, self.mpp, self._find)
+
+    def read_level(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        chosen = self._levels[level]
+        try:
+            with self.path.open("rb") as file:
+                planes = [
+                    self._plane(file, level, plane, (x, y, width, height))
+                    for plane in range(len(chosen.planes))
+                ]
+        except CODEC_ERRORS as error:
+            raise spoilt(self.path, error) from error
+        return _rgb(np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0], chosen.alpha)
+
+    def close(self) -> None:
+        with self._lock:
+            self._kept.clear()
+            self._kept_bytes = 0
+
+    def _plane(self, file: BinaryIO, level: int, number: int, window: Window) -> NDArray[np.uint8]:
+        """The window of one plane (height, width, samples), put together from the pieces that it touches."""
+        x, y, width, height = window
+        chosen = self._levels[level]
+        across, down = chosen.piece
+        canvas: NDArray[np.uint8] | None = None
+        for row in range(y // down, -(-(y + height) // down)):
+            for column in range(x // across, -(-(x + width) // across)):
+                piece = self._piece(file, level, number, row * chosen.columns + column)
+                if canvas is None:
+                    canvas = np.full((height, width, piece.shape[2]), 255, np.uint8)
+                _paste(piece, canvas, column * across - x, row * down - y)
+        if canvas is None:
+            raise ValueError(f"an empty window {window}")
+        return canvas
+
+    def _piece(self, file: BinaryIO, level: int, number: int, index: int) -> NDArray[np.uint8]:
+        key = (level, number, index)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        piece = _decoded(file, self._levels[level].planes[number], index)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = piece
+                self._kept_bytes += piece.nbytes
+            while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
+                self._kept_bytes -= self._kept.popitem(last=False)[1].nbytes
+        return piece
+
+
+def _decoded(file: BinaryIO, plane: Plane, index: int) -> NDArray[np.uint8]:
+    """One piece (height, width, samples); white where the writer left it out as empty."""
+    file.seek(plane.offsets[index])
+    data = file.read(plane.counts[index])
+    if len(data) < plane.counts[index]:
+        raise EOFError("the file ends before the pixels do")
+    pixels, _, shape = plane.decode(data or None, plane.first + index, **plane.extra)
+    if pixels is None:
+        return np.full(shape[1:], 255, np.uint8)
+    return np.ascontiguousarray(pixels[0])
+
+
+def _paste(piece: NDArray[np.uint8], canvas: NDArray[np.uint8], x: int, y: int) -> None:
+    """Put a piece on the canvas with its corner at (x, y), as far as it lies on it."""
+    height, width = canvas.shape[:2]
+    top, left, bottom, right = (
+        max(0, y),
+        max(0, x),
+        min(height, y + piece.shape[0]),
+        min(width, x + piece.shape[1]),
+    )
+    canvas[top:bottom, left:right] = piece[top - y : bottom - y, left - x : right - x]
+
+
+def _rgb(pixels: NDArray[np.uint8], alpha: int | None) -> NDArray[np.uint8]:
+    """Three colours: grey repeated, transparency laid on white, further channels left out."""
+    if pixels.shape[2] < 3:
+        return np.repeat(pixels[:, :, :1], 3, axis=2)
+    colours = pixels[:, :, :3]
+    if alpha is None or alpha == UNSPECIFIED:
+        return colours
+    opacity = pixels[:, :, 3:4].astype(np.uint16)
+    shown = colours if alpha == PREMULTIPLIED else (colours * opacity + 127) // 255
+    on_white: NDArray[np.uint8] = np.minimum(shown + (255 - opacity), 255).astype(np.uint8)
+    return on_white

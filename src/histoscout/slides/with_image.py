@@ -1,0 +1,95 @@
+"""Plain images as slides: PNG, JPEG, BMP, JPEG 2000, WebP; fields such as the BRACS regions of interest."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from histoscout.errors import SlideError
+from histoscout.slides.opened import Opened, one_mpp, plausible, spoilt
+
+FORMATS = ("PNG", "JPEG", "BMP", "JPEG2000", "WEBP")
+EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+GREY = {"1", "L", "LA"}
+
+# Such a file must be decoded as a whole: 3 GB of memory at this size. Larger ones are pyramids' business.
+MOST_PIXELS = 1 << 30
+
+# What Pillow raises for files that are damaged in one way or another.
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError)
+
+_guard = threading.Lock()
+
+
+def open_with_pillow(path: Path) -> Opened | None:
+    """What Pillow knows of an image; None if it is none of `FORMATS`. Pixels are decoded when first read."""
+    try:
+        with _header(path) as image:
+            width, height = image.size
+            mode, kind, dpi = image.mode, str(image.format), image.info.get("dpi")
+    except UnidentifiedImageError:
+        return None
+    except PILLOW_ERRORS as error:
+        raise spoilt(path, error) from error
+    if width * height > MOST_PIXELS:
+        fault = f"{width} x {height} px are too many for a plain {kind} file, which is read as a whole"
+        raise SlideError(
+            path, fault, "Save it as a pyramidal TIFF, for example with QuPath (export as OME-TIFF)"
+        )
+    if mode not in EIGHT_BIT:
+        raise SlideError(path, f"its pixels are of kind {mode}, not 8-bit", "Save it as 8-bit RGB")
+    mpp, notes = one_mpp(*(plausible(25_400 / float(value)) if value else None for value in dpi or (0, 0)))
+    if mode in GREY:
+        notes = (*notes, "a grey image; it is read as red = green = blue")
+    return Opened(WholeImage(path, mpp, (width, height)), kind, notes=notes)
+
+
+class WholeImage:
+    """The one level of a plain image, decoded at the first read and then kept. Pickles by path."""
+
+    def __init__(self, path: Path, mpp: float | None, size: tuple[int, int]) -> None:
+        self.path, self.mpp, self.level_sizes = path, mpp, (size,)
+        self._pixels: NDArray[np.uint8] | None = None
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return WholeImage, (self.path, self.mpp, self.level_sizes[0])
+
+    def read_level(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        with self._lock:
+            if self._pixels is None:
+                self._pixels = _decoded(self.path)
+            return self._pixels[y : y + height, x : x + width]
+
+    def close(self) -> None:
+        self._pixels = None
+
+
+def _header(path: Path) -> Image.Image:
+    """Pillow's image, its pixels not yet decoded.
+
+    Pillow refuses large images, lest a web server be filled by a small file from a stranger. These are the
+    user's own files, and fields of a slide are larger than its limit (179 million pixels); ours is
+    `MOST_PIXELS`.
+    """
+    with _guard:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _decoded(path: Path) -> NDArray[np.uint8]:
+    try:
+        with _header(path) as image:
+            if image.has_transparency_data:
+                layer = image.convert("RGBA")
+                canvas = Image.new("RGB", image.size, (255, 255, 255))
+                canvas.paste(layer, mask=layer.getchannel("A"))
+                return np.asarray(canvas)
+            return np.asarray(image.convert("RGB"))
+    except PILLOW_ERRORS as error:
+        raise spoilt(path, error) from error

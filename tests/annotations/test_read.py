@@ -1,0 +1,118 @@
+"""What every registered format promises."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from histoscout.annotations.geojson import write_geojson
+from histoscout.annotations.read import FORMATS, format_of, read_annotations
+from histoscout.errors import AnnotationError
+from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Region, Regions
+from histoscout.geometry.trace import trace
+
+MASK = np.zeros((40, 60), bool)
+MASK[5:20, 10:30] = True
+MASK[8:12, 15:20] = False
+MASK[30:35, 40:55] = True
+
+
+def _geojson(path: Path) -> None:
+    outlines = trace(MASK, Box(0, 0, 60, 40), 1)
+    write_geojson(Regions.of(Region(outline, "1", id=str(n)) for n, outline in enumerate(outlines)), path)
+
+
+def _picture(path: Path) -> None:
+    Image.fromarray(MASK.astype(np.uint8)).save(path)
+
+
+def _tiff(path: Path) -> None:
+    tifffile.imwrite(path, MASK.astype(np.uint8))
+
+
+# how a file of each format with the two outlines of MASK is made; JPEG cannot hold classes as such
+EXAMPLES: dict[str, Callable[[Path], None]] = {
+    ".geojson": _geojson,
+    ".geojson.gz": _geojson,
+    ".json": _geojson,
+    ".json.gz": _geojson,
+    ".png": _picture,
+    ".tif": _tiff,
+    ".tiff": _tiff,
+}
+NEEDS_A_THRESHOLD = {".jpg", ".jpeg"}
+
+every_format = pytest.mark.parametrize("suffix", FORMATS)
+
+
+@every_format
+def test_the_reader_exists_and_is_documented(suffix: str) -> None:
+    module, function = FORMATS[suffix].split(":")
+    assert getattr(import_module(module), function).__doc__
+
+
+@every_format
+def test_two_outlines_are_read_alike_from_every_format(tmp_path: Path, suffix: str) -> None:
+    if suffix in NEEDS_A_THRESHOLD:
+        pytest.skip("values in a JPEG waver; see test_label_image")
+    path = tmp_path / f"slide{suffix.upper()}"
+    EXAMPLES[suffix](path)
+    found = read_annotations(path)
+    assert [region.outline for region in found.regions] == trace(MASK, Box(0, 0, 60, 40), 1)
+    assert found.regions.labels == ["1"]
+    assert len({region.id for region in found.regions}) == 2
+    assert all(region.score is None for region in found.regions)
+    assert read_annotations(path) == found
+
+
+@every_format
+def test_a_missing_file_is_named(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(AnnotationError, match="absent"):
+        read_annotations(tmp_path / f"absent{suffix}")
+
+
+@every_format
+def test_a_folder_is_not_a_file(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"folder{suffix}").mkdir()
+    with pytest.raises(AnnotationError, match="folder"):
+        read_annotations(tmp_path / f"folder{suffix}")
+
+
+@every_format
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 100, b"hello", b"\x1f\x8b", b"II*\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8"]
+)
+def test_rubbish_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"rubbish{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(AnnotationError, match="rubbish"):
+        read_annotations(path)
+
+
+@given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=200))
+def test_no_content_gives_a_foreign_error(
+    tmp_path_factory: pytest.TempPathFactory, suffix: str, content: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("any") / f"any{suffix}"
+    path.write_bytes(content)
+    with suppress(AnnotationError):
+        read_annotations(path)
+
+
+def test_the_longest_suffix_decides_and_case_does_not() -> None:
+    assert format_of(Path("A.SVS.GeoJSON.GZ")) == ".geojson.gz"
+    assert format_of(Path("a.Tif")) == ".tif"
+    assert format_of(Path("a.docx")) is None
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(AnnotationError, match=r"\.geojson"):
+        read_annotations(Path("a.docx"))

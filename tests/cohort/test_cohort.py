@@ -1,0 +1,337 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histoscout.cohort.case import Case, SplitName
+from histoscout.cohort.cohort import Cohort, read_cohort, write_cohort
+from histoscout.errors import CohortError
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Write:
+    """Writes a table beside slides a, b, c and annotations of a; gives its path."""
+    for name in ("slides/a.svs", "slides/b.svs", "slides/c 1 (2).ndpi", "drawn/a.geojson"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+
+    def write(text: str, encoding: str = "utf-8", name: str = "cohort.csv") -> Path:
+        (tmp_path / name).write_bytes(text.encode(encoding))
+        return tmp_path / name
+
+    return write
+
+
+def problems(path: Path) -> str:
+    with pytest.raises(CohortError) as caught:
+        read_cohort(path)
+    assert str(path.name) in caught.value.where
+    return caught.value.fault
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_a_full_row(table: Write) -> None:
+    path = table(
+        "slide,annotations,patient,split,mpp,site\nslides/a.svs,drawn/a.geojson,P1,test,0.25,Naples\n"
+    )
+    cohort = read_cohort(path)
+    folder = path.parent
+    assert cohort.cases == (
+        Case(folder / "slides/a.svs", folder / "drawn/a.geojson", "P1", "test", 0.25, "Naples"),
+    )
+    assert (cohort.notes, cohort.where) == ((), str(path))
+    assert cohort.cases[0].name == "a"
+
+
+def test_only_the_slide_is_needed(table: Write) -> None:
+    cohort = read_cohort(table("slide\nslides/a.svs\nslides/b.svs\n"))
+    assert [case.patient for case in cohort.cases] == ["a", "b"]
+    assert all(case.split is None and case.mpp is None and case.site is None for case in cohort.cases)
+    assert cohort.notes == ("2 slides name no patient: each counts as a patient of its own",)
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("slide;patient;mpp\nslides/a.svs;Müller;0,25\n", "utf-8"),
+        ("slide,patient,mpp\nslides/a.svs,Müller,0.25\n", "utf-8-sig"),
+        ("slide;patient;mpp\r\nslides/a.svs;Müller;0,25\r\n", "cp1252"),
+        ("slide\tpatient\tmpp\r\nslides/a.svs\tMüller\t0.25\r\n", "utf-16"),
+        ("\n,\nslide,patient,mpp\n,,\nslides/a.svs,Müller,0.25\n,,\n".lstrip("\n,"), "utf-8"),
+        ('"Slide" , Patient ID, MPP\n"slides/a.svs" ,Müller, 0.25\n'.replace('" ,', '",'), "utf-8"),
+        ("wsi,patient-id,um per px\nslides\\a.svs,Müller,0.25\n", "utf-8"),
+        ("image_path,case,mpp\r\nslides/a.svs,Müller,0.25", "utf-8"),
+        ("slide,patient,mpp\nslides/a,Müller,0.25\n", "utf-8"),
+    ],
+)
+def test_tables_as_spreadsheets_and_other_tools_save_them(table: Write, text: str, encoding: str) -> None:
+    path = table(text, encoding)
+    (case,) = read_cohort(path).cases
+    assert (case.slide, case.patient, case.mpp) == (path.parent / "slides/a.svs", "Müller", 0.25)
+
+
+def test_odd_names_in_quotes(table: Write) -> None:
+    (case,) = read_cohort(table('slide,patient\n"slides/c 1 (2).ndpi","Doe, J."\n')).cases
+    assert (case.name, case.patient) == ("c 1 (2)", "Doe, J.")
+
+
+def test_columns_that_are_not_used_are_told(table: Write) -> None:
+    cohort = read_cohort(table("slide,patient,staining,path\nslides/a.svs,P,HE,x\n"))
+    assert cohort.notes == ("columns that are not used: staining, path",)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("train", "train"),
+        ("Training", "train"),
+        ("val", "tune"),
+        ("VALIDATION", "tune"),
+        ("test", "test"),
+        ("", None),
+    ],
+)
+def test_words_for_splits(table: Write, said: str, meant: str | None) -> None:
+    (case,) = read_cohort(table(f"slide,patient,split\nslides/a.svs,P,{said}\n")).cases
+    assert case.split == meant
+
+
+def test_without_a_column_annotations_are_found_by_name(table: Write) -> None:
+    path = table("slide,patient\nslides/a.svs,P\nslides/b.svs,Q\n")
+    (path.parent / "drawn").rename(path.parent / "annotations")
+    cohort = read_cohort(path)
+    assert [case.annotations for case in cohort.cases] == [path.parent / "annotations/a.geojson", None]
+    assert cohort.notes == ("annotations of 1 slides were found by their names",)
+
+
+def test_an_empty_cell_means_no_annotations(table: Write) -> None:
+    path = table("slide,patient,annotations\nslides/a.svs,P,\n")
+    (path.parent / "drawn").rename(path.parent / "annotations")
+    assert read_cohort(path).cases[0].annotations is None
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("1=tumour;2=stroma", ((1, "tumour"), (2, "stroma"))),
+        (" 2 = stroma , 1 = tumour", ((1, "tumour"), (2, "stroma"))),
+        ("tumour", ((1, "tumour"),)),
+        ("", ()),
+    ],
+)
+def test_names_of_a_masks_values(table: Write, said: str, meant: tuple[tuple[int, str], ...]) -> None:
+    (case,) = read_cohort(
+        table(f'slide,patient,mask_labels,mask_threshold\nslides/a.svs,P,"{said}",128\n')
+    ).cases
+    assert (case.mask_labels, case.mask_threshold) == (meant, 128)
+
+
+# ---------------------------------------------------------------- what is wrong with a table
+
+
+def test_all_problems_are_told_at_once(table: Write) -> None:
+    path = table(
+        "slide,annotations,patient,split,mpp,mask_labels,mask_threshold\n"
+        "slides/gone.svs,,P1,,,,\n"
+        "slides/a.svs,drawn/gone.geojson,P2,learn,20x,x=y,dark\n"
+        ",,P3,,,,\n"
+        "slides/b.svs,,P4,,-1,,\n"
+        "slides/../slides/b.svs,,P5,,,,\n"
+    )
+    told = problems(path)
+    assert told.startswith("9 problems")
+    for expected in (
+        "row 2: there is no slide",
+        "gone.svs",
+        "row 3: there are no annotations",
+        "row 3: split: 'learn' is not train, tune or test",
+        "row 3: mpp: '20x' is not a number",
+        "row 3: mask_labels: 'x=y'",
+        "row 3: mask_threshold: 'dark'",
+        "row 4: no slide is named",
+        "row 5: mpp: -1 um per pixel is not possible",
+        "rows 5 and 6 name the same slide b.svs",
+    ):
+        assert expected in told
+
+
+def test_a_patient_in_two_splits_is_refused_with_name_and_rows(table: Write) -> None:
+    text = "slide,patient,split\nslides/a.svs,P1,train\nslides/b.svs,P1,test\nslides/c 1 (2).ndpi,P1,train\n"
+    assert "patient P1 is in train (rows 2, 4) and test (row 3)" in problems(table(text))
+
+
+def test_a_test_patients_other_slide_is_not_trained_on(table: Write) -> None:
+    cohort = read_cohort(table("slide,patient,split\nslides/a.svs,P1,test\nslides/b.svs,P1,\n"))
+    assert [case.split for case in cohort.cases] == ["test", "test"]
+    assert cohort.notes == ("1 rows without a split are in that of their patient's other slides",)
+
+
+@pytest.mark.parametrize("mpp", ["nan", "inf", "0", "1e9", "0.25 um"])
+def test_an_impossible_scale_is_refused(table: Write, mpp: str) -> None:
+    assert "row 2: mpp" in problems(table(f"slide,mpp\nslides/a.svs,{mpp}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no column 'slide'"),
+        ("\n\n", "has no column 'slide'"),
+        ("patient,mpp\nP,1\n", "has no column 'slide' (its first line: patient, mpp)"),
+        ("slide,patient\n", "lists no slides"),
+        ("slide,patient\n,,\n \n", "lists no slides"),
+        ("slide,patient\nslides/a.svs,Doe, J.\n", "row 2 has more cells"),
+        ("slide,patient,Patient\nslides/a.svs,a,b\n", "has the column 'Patient' twice"),
+        ('slide,patient\n"slides/a.svs"x,b\n', "is not a table"),
+        ("slide\0,patient\na\0,b\n", "is not a text table"),
+    ],
+)
+def test_what_is_no_table_is_refused(table: Write, text: str, said: str) -> None:
+    assert said in problems(table(text))
+
+
+@given(st.binary(max_size=120))
+def test_no_content_gives_a_foreign_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("any") / "cohort.csv"
+    path.write_bytes(b"slide,patient\n" + content)
+    try:
+        cohort = read_cohort(path)
+    except CohortError:
+        return
+    assert cohort.cases
+
+
+def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+    assert problems(tmp_path / "absent.csv") == "does not exist"
+
+
+# ---------------------------------------------------------------- folders and slides
+
+
+def test_a_folder_of_slides_with_annotations_beside_within_and_in_the_sister_folder(tmp_path: Path) -> None:
+    slides = tmp_path / "slides"
+    for name in (
+        "slides/a.svs",
+        "slides/a.geojson",
+        "slides/b.tif",
+        "slides/b.png",  # beside a slide a picture is another slide, not a mask
+        "slides/annotations/c.geojson.gz",
+        "slides/c.ndpi",
+        "annotations/d.png",
+        "slides/d.SVS",
+        "annotations/e.svs.geojson",
+        "slides/e.svs",
+        "slides/notes.txt",
+        "slides/.hidden.svs",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    cohort = read_cohort(slides)
+    assert {case.slide.name: case.annotations for case in cohort.cases} == {
+        "a.svs": slides / "a.geojson",
+        "b.tif": None,
+        "b.png": None,
+        "c.ndpi": slides / "annotations/c.geojson.gz",
+        "d.SVS": tmp_path / "annotations/d.png",
+        "e.svs": tmp_path / "annotations/e.svs.geojson",
+    }
+
+
+def test_a_slide_with_two_annotation_files_is_told(tmp_path: Path) -> None:
+    for name in ("a.svs", "a.geojson", "a.json"):
+        (tmp_path / name).write_bytes(b"")
+    notes = read_cohort(tmp_path).notes
+    assert "a.svs has several annotation files, of which a.geojson is read" in notes
+
+
+def test_a_single_slide_is_a_cohort_of_one(tmp_path: Path) -> None:
+    (tmp_path / "a.svs").write_bytes(b"")
+    (tmp_path / "a.geojson").write_bytes(b"")
+    (case,) = read_cohort(tmp_path / "a.svs").cases
+    assert case == Case(tmp_path / "a.svs", tmp_path / "a.geojson", "a")
+
+
+def test_a_folder_without_slides_is_refused(tmp_path: Path) -> None:
+    assert "holds no slides" in problems(tmp_path)
+
+
+# ---------------------------------------------------------------- writing
+
+
+_NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
+
+
+@st.composite
+def cohorts(draw: st.DrawFn) -> list[Case]:
+    splits: list[SplitName | None] = ["train", "tune", "test", None]
+    split_of = {patient: draw(st.sampled_from(splits)) for patient in "PQR"}
+    names = draw(
+        st.lists(st.text("ab ,;'\"é", min_size=1, max_size=6).map(str.strip), unique=True, max_size=5)
+    )
+    cases = []
+    for name in [name for name in names if name] or ["a"]:
+        patient = draw(st.sampled_from("PQR"))
+        labels = draw(
+            st.dictionaries(st.integers(1, 255), st.text("xyz ü", min_size=1).map("n".__add__).map(str.strip))
+        )
+        cases.append(
+            Case(
+                Path(f"s {name}.svs"),
+                draw(st.sampled_from([None, Path("drawn.geojson")])),
+                patient,
+                split_of[patient],
+                draw(st.none() | st.floats(0.01, 100)),
+                draw(st.none() | _NAMES),
+                tuple(sorted(labels.items())),
+                draw(st.none() | st.integers(1, 65535)),
+            )
+        )
+    return cases
+
+
+@given(cohorts())
+def test_what_was_written_is_read(tmp_path_factory: pytest.TempPathFactory, cases: list[Case]) -> None:
+    folder = tmp_path_factory.mktemp("law")
+    (folder / "drawn.geojson").write_bytes(b"")
+    placed = [
+        replace(case, slide=folder / case.slide, annotations=case.annotations and folder / case.annotations)
+        for case in cases
+    ]
+    for case in placed:
+        case.slide.write_bytes(b"")
+    cohort = Cohort(tuple(placed), "anywhere")
+    write_cohort(cohort, folder / "cohort.csv")
+    assert read_cohort(folder / "cohort.csv").cases == cohort.cases
+
+
+def test_a_table_written_elsewhere_finds_the_slides(table: Write, tmp_path: Path) -> None:
+    cohort = read_cohort(table("slide,patient\nslides/a.svs,P\n"))
+    write_cohort(cohort, tmp_path / "elsewhere" / "cohort.csv")
+    assert read_cohort(tmp_path / "elsewhere" / "cohort.csv").cases == cohort.cases
+
+
+def test_parts_of_a_cohort(tmp_path: Path) -> None:
+    cases = (
+        Case(Path("a"), patient="Q", split="train"),
+        Case(Path("b"), patient="P", split="test"),
+        Case(Path("c")),
+    )
+    cohort = Cohort(cases, "here")
+    assert cohort.patients == ("P", "Q", "c")
+    assert cohort.in_split("train", "test").cases == cases[:2]
+
+
+@pytest.mark.shared
+def test_the_real_cohort(shared_data: Path) -> None:
+    cohort = read_cohort(shared_data / "glas/cohort.csv")
+    assert (len(cohort.cases), len(cohort.patients), cohort.notes) == (13, 13, ())
+    assert all(case.mpp == 0.62005 and case.annotations for case in cohort.cases)
+    folder = read_cohort(shared_data / "glas/slides")
+    assert [case.annotations for case in folder.cases] == [case.annotations for case in cohort.cases]

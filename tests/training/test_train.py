@@ -1,0 +1,168 @@
+"""The training chain on toy slides: it learns, it resumes after SIGKILL, it says what is wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from histoscout.errors import CohortError, OutputError, TrainingError
+from histoscout.network.model_folder import ModelFolder
+from histoscout.recipe import Recipe
+from histoscout.training.train import TrainOptions, train
+from tests import toy
+
+CHOICES = {
+    "windows": {"mpp": 4.0, "side_um": 256.0},
+    "classes": {"other": ["ADH"]},
+    "tissue": {"artefacts": False},
+    "network": {"architecture": "unet_bn", "widths": [32, 16, 8], "dropout": 0.1},
+    "training": {
+        "epochs": 3,
+        "steps_per_epoch": 8,
+        "batch": 4,
+        "learning_rate": 0.01,
+        "ema": 0.8,
+        "workers": 0,
+        "validation_windows": 8,
+        "precision": "float32",
+    },
+    "detection": {"overlap": 0.0},
+}
+RECIPE = Recipe.from_dict(CHOICES)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="module")
+def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    return train(table, tmp_path_factory.mktemp("out") / "model", RECIPE)
+
+
+def test_it_learns_the_toy(model: ModelFolder) -> None:
+    tune = model.metrics["tune"]["pixel"]
+    assert tune["ap"] > 0.9 > tune["prevalence"] * 3
+    assert tune["dice"] > 0.75
+    assert 0 < model.threshold < 1
+
+
+def test_it_leaves_curves_split_and_card(model: ModelFolder) -> None:
+    folder = model.path / "training"
+    rows = (folder / "curves.csv").read_text().splitlines()
+    assert len(rows) == 4
+    assert (folder / "curves.png").stat().st_size > 1000
+    assert list((folder / "tensorboard").iterdir())
+    split = (folder / "split.csv").read_text()
+    assert "patient 3" in split
+    assert model.metrics["data"]["train_patients"] == ["patient 0", "patient 1"]
+    assert model.metrics["data"]["tune_patients"] == ["patient 2"]
+    assert "research use only" in (model.path / "card.md").read_text().lower().replace("for research only", "research use only")
+
+
+def test_test_slides_are_never_opened(table: Path, tmp_path: Path) -> None:
+    spoilt = toy.write_cohort(tmp_path)
+    (tmp_path / "slide_3.tif").write_bytes(b"no slide at all")
+    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 2})
+    assert train(spoilt, tmp_path / "model", short).path == tmp_path / "model"
+
+
+def test_a_second_run_returns_what_is_finished(table: Path, model: ModelFolder) -> None:
+    before = (model.path / "detector.safetensors").stat().st_mtime_ns
+    assert train(table, model.path, RECIPE).hash == model.hash
+    assert (model.path / "detector.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_recipe_does_not_overwrite(table: Path, model: ModelFolder) -> None:
+    with pytest.raises(OutputError, match="another recipe"):
+        train(table, model.path, RECIPE.with_choices({"seed": 5}))
+
+
+def test_it_goes_on_from_another_model(table: Path, model: ModelFolder, tmp_path: Path) -> None:
+    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 1, "training.learning_rate": 1e-9})
+    again = train(table, tmp_path / "model", short, TrainOptions(start=model.path))
+    assert again.metrics["tune"]["pixel"]["ap"] > 0.85
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from histoscout.recipe import Recipe
+from histoscout.training import loop
+from histoscout.training.train import train
+loop.SAVE_SECONDS = 0.2
+train(Path(sys.argv[1]), Path(sys.argv[2]), Recipe.read(Path(sys.argv[3])))
+"""
+
+
+def test_a_run_killed_and_started_again_ends_with_the_same_weights(
+    table: Path, model: ModelFolder, tmp_path: Path
+) -> None:
+    RECIPE.write(tmp_path / "recipe.toml")
+    command = [sys.executable, "-c", KILLED, str(table), str(tmp_path / "model"), str(tmp_path / "recipe.toml")]
+    last = tmp_path / "model" / "training" / "last.safetensors"
+    running = subprocess.Popen(command, env=os.environ)
+    deadline = time.monotonic() + 120
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (tmp_path / "model" / "model.json").exists(), "killed too late to test anything"
+    assert last.exists()
+    again = train(table, tmp_path / "model", RECIPE)
+    whole, resumed = (load_file(one.weights()) for one in (model, again))
+    assert whole.keys() == resumed.keys()
+    assert all((whole[name] == resumed[name]).all() for name in whole)
+    assert again.threshold == model.threshold
+
+
+def test_minutes_become_a_stored_number_of_steps(table: Path, tmp_path: Path) -> None:
+    from histoscout.training.budget import Budget
+
+    short = RECIPE.with_choices({"training.epochs": None, "training.minutes": 0.02})
+    train(table, tmp_path / "model", short)
+    budget = Budget.read(tmp_path / "model" / "training" / "budget.json")
+    assert budget.steps >= 20
+    assert budget.step_seconds is not None
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_number_of_workers_does_not_matter(table: Path, tmp_path: Path, workers: int) -> None:
+    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 3, "training.workers": workers})
+    weights = load_file(train(table, tmp_path / "model", short).weights())
+    alone = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 3})
+    reference = load_file(train(table, tmp_path / "reference", alone).weights())
+    assert all((weights[name] == reference[name]).all() for name in weights)
+
+
+def test_no_positive_region_is_said_with_the_classes_there_are(table: Path, tmp_path: Path) -> None:
+    with pytest.raises((TrainingError, CohortError), match="DCIS") as raised:
+        train(table, tmp_path / "model", RECIPE.with_choices({"classes.positive": "DCIS"}))
+    assert "UDH" in str(raised.value)
+
+
+def test_one_patient_is_tuned_on_blocks_and_called_optimistic(tmp_path: Path) -> None:
+    table = toy.write_cohort(tmp_path, patients=1, splits=())
+    recipe = Recipe.from_dict(
+        {
+            **CHOICES,
+            "windows": {"mpp": 2.0, "side_um": 64.0},
+            "training": {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 2},
+        }
+    )
+    model = train(table, tmp_path / "model", recipe)
+    assert model.metrics["tune"]["optimistic"]
+    assert "optimistic" in (model.path / "card.md").read_text()
+
+
+def test_a_folder_that_is_no_training_is_left_alone(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="not empty"):
+        train(table, tmp_path, RECIPE)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
