@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # laws are tried on fewer examples than hypothesis would, and never fail because the machine is busy
-settings.register_profile("quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("quick")
 
 

@@ -41,7 +41,10 @@ def imports(module: Path) -> Iterator[tuple[ast.Import | ast.ImportFrom, str]]:
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: relative import"
-            yield node, f"{node.module}.{node.names[0].name}" if node.module == "histoscout" else str(node.module)
+            yield (
+                node,
+                f"{node.module}.{node.names[0].name}" if node.module == "histoscout" else str(node.module),
+            )
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -63,7 +66,10 @@ def test_no_broad_except_and_no_forbidden_names(module: Path) -> None:
         node.lineno
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler)
-        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}))
+        and (
+            node.type is None
+            or (isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"})
+        )
     ]
     allowed = 1 if module.relative_to(SOURCE) == Path("detection/detect.py") else 0
     assert len(broad) <= allowed, f"{module}: broad except in lines {broad}"

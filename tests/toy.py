@@ -34,7 +34,9 @@ def draw(seed: int, lesions: int = 4) -> tuple[NDArray[np.uint8], Regions]:
     return np.clip(pixels, 0, 255).astype(np.uint8), Regions.of(regions)
 
 
-def write_cohort(folder: Path, patients: int = 4, splits: tuple[str, ...] = ("train", "train", "tune", "test")) -> Path:
+def write_cohort(
+    folder: Path, patients: int = 4, splits: tuple[str, ...] = ("train", "train", "tune", "test")
+) -> Path:
     """A cohort.csv of toy slides, one a patient; the path of the table."""
     rows = ["slide,annotations,patient,split"]
     for number in range(patients):

@@ -28,7 +28,9 @@ class Demo:
 
 def demo_recipe() -> Recipe:
     """The recipe that comes with the package for the built-in cohort."""
-    return Recipe.from_dict(tomllib.loads(files("histoscout").joinpath("demo.toml").read_text(encoding="utf-8")))
+    return Recipe.from_dict(
+        tomllib.loads(files("histoscout").joinpath("demo.toml").read_text(encoding="utf-8"))
+    )
 
 
 def demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -> Demo:

@@ -87,7 +87,9 @@ def _memory() -> Finding:
         return Finding("memory", "note", "unknown on this system")
     gigabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     if gigabytes < LEAST_MEMORY_GB:
-        return Finding("memory", "note", f"{gigabytes:.1f} GiB", "Train with a smaller batch and fewer workers")
+        return Finding(
+            "memory", "note", f"{gigabytes:.1f} GiB", "Train with a smaller batch and fewer workers"
+        )
     return Finding("memory", "ok", f"{gigabytes:.1f} GiB")
 
 
@@ -100,13 +102,13 @@ def _disk(folder: Path) -> Finding:
 
 
 def _torch() -> Finding:
-    from histoscout.training.device import computes_bf16, present_device  # noqa: PLC0415
+    from histoscout.training.device import computes_bf16, present_device
 
     device = present_device()
     return Finding("training device", "ok", f"{device}, {'bf16' if computes_bf16(device) else 'float32'}")
 
 
 def _openvino() -> Finding:
-    from histoscout.network.openvino_engine import describe_processor  # noqa: PLC0415
+    from histoscout.network.openvino_engine import describe_processor
 
     return Finding("detection engine", "ok", describe_processor())

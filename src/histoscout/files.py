@@ -31,14 +31,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _output_error(path: Path, error: OSError) -> OutputError:
     remedies = {
-        errno.ENOSPC: ("the disk is full", "Free some space or give another folder with -o; what was finished is kept"),
+        errno.ENOSPC: (
+            "the disk is full",
+            "Free some space or give another folder with -o; what was finished is kept",
+        ),
         errno.EDQUOT: ("your disk quota is used up", "Free some space or give another folder with -o"),
         errno.EACCES: ("no permission to write here", "Give a folder you may write to with -o"),
         errno.EROFS: ("this disk is read-only", "Give a folder you may write to with -o"),
         errno.ENOTDIR: ("part of this path is a file, not a folder", "Give another folder with -o"),
         errno.EEXIST: ("part of this path is a file, not a folder", "Give another folder with -o"),
     }
-    fault, remedy = remedies.get(error.errno or 0, (f"cannot be written ({error})", "Give another folder with -o"))
+    fault, remedy = remedies.get(
+        error.errno or 0, (f"cannot be written ({error})", "Give another folder with -o")
+    )
     return OutputError(path, fault, remedy)
 
 

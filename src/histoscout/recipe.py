@@ -20,7 +20,10 @@ from histoscout.files import write_text
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
-BACKGROUND, IGNORE = 0, 255  # values in a window's mask; classes are 1, 2, ... in the order of `Classes.labels`
+BACKGROUND, IGNORE = (
+    0,
+    255,
+)  # values in a window's mask; classes are 1, 2, ... in the order of `Classes.labels`
 
 
 class Section(BaseModel):
@@ -73,7 +76,9 @@ class Windows(Section):
 
     mpp: Positive = 1.0  # um per pixel
     side_um: Positive = 256.0  # side of a window
-    tile_share: Share = 0.25  # a tile is of the class that covers this much of it; covered less, it is ignored
+    tile_share: Share = (
+        0.25  # a tile is of the class that covers this much of it; covered less, it is ignored
+    )
 
 
 class Sampler(Section):
@@ -107,7 +112,9 @@ class Network(Section):
     """What looks at a window."""
 
     architecture: str = "smp.Unet"
-    encoder: str = "resnet18"  # any encoder of segmentation_models_pytorch, or any timm model for a classifier
+    encoder: str = (
+        "resnet18"  # any encoder of segmentation_models_pytorch, or any timm model for a classifier
+    )
     weights: str = "none"  # "imagenet", "none" or the path of a .safetensors file
     channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
     widths: tuple[int, ...] = ()  # channels of the decoder, deepest first; empty: the architecture's own
@@ -149,8 +156,12 @@ class Training(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.995  # decay of the averaged weights; 0: none
     precision: Literal["auto", "bf16", "float32"] = "auto"
     validation_windows: Annotated[int, Field(ge=1)] = 128
-    tune_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # patients kept apart to choose threshold and weights
-    workers: Annotated[int, Field(ge=0)] | None = None  # processes that read windows; None: as the machine has
+    tune_share: Annotated[float, Field(gt=0, lt=1)] = (
+        0.2  # patients kept apart to choose threshold and weights
+    )
+    workers: Annotated[int, Field(ge=0)] | None = (
+        None  # processes that read windows; None: as the machine has
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -215,7 +226,9 @@ class Recipe(Section):
                 f"not a multiple of 32; side_um = {good * self.windows.mpp:g} would be {good} px"
             )
         if self.classes.other and names.LOSSES[self.loss.name].binary:
-            raise ValueError(f"loss: {self.loss.name} knows one class only; with classes.other take cross-entropy")
+            raise ValueError(
+                f"loss: {self.loss.name} knows one class only; with classes.other take cross-entropy"
+            )
         return self
 
     @classmethod
@@ -224,7 +237,9 @@ class Recipe(Section):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(where, _problems(error), "Correct these lines; docs/guides/recipe.md explains each") from error
+            raise RecipeError(
+                where, _problems(error), "Correct these lines; docs/guides/recipe.md explains each"
+            ) from error
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -232,7 +247,9 @@ class Recipe(Section):
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise RecipeError(path, f"cannot be read ({error.strerror})", "Give the path of a .toml file") from error
+            raise RecipeError(
+                path, f"cannot be read ({error.strerror})", "Give the path of a .toml file"
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RecipeError(path, f"is not valid TOML ({error})", "Correct the line") from error
         return cls.from_dict(values, path)
@@ -257,11 +274,16 @@ class Recipe(Section):
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    pairs = ((name, _without_none(value) if isinstance(value, dict) else value) for name, value in values.items())
+    pairs = (
+        (name, _without_none(value) if isinstance(value, dict) else value) for name, value in values.items()
+    )
     return {name: value for name, value in pairs if value is not None}
 
 
 def _problems(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
-    lines = [f"  {'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg'].removeprefix('Value error, ')}" for p in problems]
+    lines = [
+        f"  {'.'.join(map(str, p['loc'])) or 'recipe'}: {p['msg'].removeprefix('Value error, ')}"
+        for p in problems
+    ]
     return f"{len(lines)} problem{'s' * (len(lines) > 1)}\n" + "\n".join(lines)

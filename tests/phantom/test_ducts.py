@@ -8,7 +8,7 @@ from histoscout.phantom.canvas import UM, Canvas, soft
 from histoscout.phantom.ducts import draw_duct, filling
 from histoscout.phantom.layout import Kind, Placed
 from histoscout.phantom.lumens import punched, slits
-from histoscout.phantom.patient import patient, stream
+from histoscout.phantom.patient import patient_of, stream
 
 
 def roundness(holes: NDArray[np.bool_]) -> float:
@@ -39,7 +39,7 @@ def test_slits_are_slits_and_punched_holes_are_round() -> None:
 
 
 def test_only_arrangement_tells_the_kinds_apart() -> None:
-    who = patient(0)
+    who = patient_of(0)
     fillings = {kind: [filling(kind, who, stream(8, seed)) for seed in range(200)] for kind in ("UDH", "ADH")}
     for name in (
         "holes",
@@ -62,7 +62,7 @@ def test_only_arrangement_tells_the_kinds_apart() -> None:
 
 @pytest.mark.parametrize("kind", ["UDH", "ADH", "unclear"])
 def test_a_duct_has_the_haematoxylin_its_filling_asks_for(kind: Kind) -> None:
-    who = patient(0)
+    who = patient_of(0)
     for seed in range(5):
         duct = Placed(kind, blob(stream(seed), 200, 200, 120))
         what = filling(kind, who, stream(8, seed))

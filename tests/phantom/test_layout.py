@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from histoscout.phantom.blob import outline
 from histoscout.phantom.layout import COARSE, SIZES, plan
-from histoscout.phantom.patient import DIFFICULTY, MIXES, MPP, patient, stream
+from histoscout.phantom.patient import DIFFICULTY, MIXES, MPP, patient_of, stream
 
 SIZE = (1400, 1100)
 
 
 @given(number=st.integers(0, 2**31), seed=st.integers(0, 2**31))
 def test_structures_lie_on_tissue_and_do_not_touch(number: int, seed: int) -> None:
-    layout = plan(patient(number), SIZE, stream(2, number, seed))
+    layout = plan(patient_of(number), SIZE, stream(2, number, seed))
     outlines = [outline(one.shape) for one in layout.structures]
     for index, shape in enumerate(outlines):
         assert not any(shape.intersects(other) for other in outlines[:index])
@@ -26,7 +26,7 @@ def test_structures_lie_on_tissue_and_do_not_touch(number: int, seed: int) -> No
 
 @given(number=st.integers(0, 2**31))
 def test_hyperplasia_and_look_alikes_are_of_one_size(number: int) -> None:
-    layout = plan(patient(number), SIZE, stream(2, number, 0))
+    layout = plan(patient_of(number), SIZE, stream(2, number, 0))
     assert SIZES["UDH"] == SIZES["ADH"]
     for one in layout.structures:
         _, _, least, most, _, _ = SIZES[one.kind]
@@ -36,9 +36,9 @@ def test_hyperplasia_and_look_alikes_are_of_one_size(number: int) -> None:
 
 @given(number=st.integers(0, 2**31))
 def test_a_patient_is_its_number(number: int) -> None:
-    who = patient(number)
-    assert who == patient(number)
-    assert who != patient(number + 1)
+    who = patient_of(number)
+    assert who == patient_of(number)
+    assert who != patient_of(number + 1)
     assert who.mix == MIXES[number % len(MIXES)]
     assert (who.counts.udh > 0) == (who.mix != "look-alikes")
     assert who.counts.adh > 0

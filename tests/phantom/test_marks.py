@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from histoscout.phantom.layout import Plan, plan
 from histoscout.phantom.marks import UNSURE, by_hand, truth
-from histoscout.phantom.patient import MPP, patient, stream
+from histoscout.phantom.patient import MPP, patient_of, stream
 
 SIZE = (1400, 1100)
 
 
 def laid_out(number: int) -> Plan:
-    return plan(patient(number), SIZE, stream(2, number, 0))
+    return plan(patient_of(number), SIZE, stream(2, number, 0))
 
 
 @given(st.integers(0, 2**31))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histoscout.phantom.noise import cloud, contours, foam, grain
-from histoscout.phantom.patient import patient, stream
+from histoscout.phantom.patient import patient_of, stream
 from histoscout.phantom.stain import coloured
 
 SHAPES = st.tuples(st.integers(1, 300), st.integers(1, 300))
@@ -46,7 +46,7 @@ def test_foam_has_walls_and_cells_of_the_size_asked_for() -> None:
 
 
 def test_more_dye_is_darker_and_none_is_white() -> None:
-    who = patient(1)
+    who = patient_of(1)
     amount = np.linspace(0, 3, 50, dtype=np.float32)[None]
     nothing = np.zeros_like(amount)
     for pixels in (coloured(amount, nothing, who), coloured(nothing, amount, who)):

@@ -31,7 +31,9 @@ def test_quarter_turns_and_mirrors_move_pixels_and_change_none(turns: int, mirro
 
 
 @given(st.floats(0, 360), st.floats(0.8, 1.25), st.booleans())
-def test_picture_and_mask_stay_together_and_keep_their_size(angle: float, size: float, mirrored: bool) -> None:
+def test_picture_and_mask_stay_together_and_keep_their_size(
+    angle: float, size: float, mirrored: bool
+) -> None:
     def read(box: Box, mpp: float) -> NDArray[np.uint8]:
         rows, columns = box.shape(mpp)
         y, x = box.y + (np.arange(rows) + 0.5) * mpp, box.x + (np.arange(columns) + 0.5) * mpp

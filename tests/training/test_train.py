@@ -63,7 +63,9 @@ def test_it_leaves_curves_split_and_card(model: ModelFolder) -> None:
     assert "patient 3" in split
     assert model.metrics["data"]["train_patients"] == ["patient 0", "patient 1"]
     assert model.metrics["data"]["tune_patients"] == ["patient 2"]
-    assert "research use only" in (model.path / "card.md").read_text().lower().replace("for research only", "research use only")
+    assert "research use only" in (model.path / "card.md").read_text().lower().replace(
+        "for research only", "research use only"
+    )
 
 
 def test_test_slides_are_never_opened(table: Path, tmp_path: Path) -> None:
@@ -85,7 +87,9 @@ def test_another_recipe_does_not_overwrite(table: Path, model: ModelFolder) -> N
 
 
 def test_it_goes_on_from_another_model(table: Path, model: ModelFolder, tmp_path: Path) -> None:
-    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 1, "training.learning_rate": 1e-9})
+    short = RECIPE.with_choices(
+        {"training.epochs": 1, "training.steps_per_epoch": 1, "training.learning_rate": 1e-9}
+    )
     again = train(table, tmp_path / "model", short, TrainOptions(start=model.path))
     assert again.metrics["tune"]["pixel"]["ap"] > 0.85
 
@@ -105,7 +109,14 @@ def test_a_run_killed_and_started_again_ends_with_the_same_weights(
     table: Path, model: ModelFolder, tmp_path: Path
 ) -> None:
     RECIPE.write(tmp_path / "recipe.toml")
-    command = [sys.executable, "-c", KILLED, str(table), str(tmp_path / "model"), str(tmp_path / "recipe.toml")]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(table),
+        str(tmp_path / "model"),
+        str(tmp_path / "recipe.toml"),
+    ]
     last = tmp_path / "model" / "training" / "last.safetensors"
     running = subprocess.Popen(command, env=os.environ)
     deadline = time.monotonic() + 120
@@ -134,7 +145,9 @@ def test_minutes_become_a_stored_number_of_steps(table: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_number_of_workers_does_not_matter(table: Path, tmp_path: Path, workers: int) -> None:
-    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 3, "training.workers": workers})
+    short = RECIPE.with_choices(
+        {"training.epochs": 1, "training.steps_per_epoch": 3, "training.workers": workers}
+    )
     weights = load_file(train(table, tmp_path / "model", short).weights())
     alone = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 3})
     reference = load_file(train(table, tmp_path / "reference", alone).weights())

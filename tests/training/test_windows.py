@@ -82,9 +82,7 @@ def test_grid_windows_keep_to_the_tuning_blocks(slides: list[LabelledSlide]) -> 
 
 def test_picture_and_mask_show_the_same_place(slides: list[LabelledSlide]) -> None:
     examples = SampledExamples(slides, WindowSampler(slides, RECIPE, {}), RECIPE)
-    calm = RECIPE.with_choices(
-        {f"augment.{name}": 0 for name in ("stain", "brightness", "blur", "noise")}
-    )
+    calm = RECIPE.with_choices({f"augment.{name}": 0 for name in ("stain", "brightness", "blur", "noise")})
     examples = SampledExamples(slides, WindowSampler(slides, calm, {}), calm)
     dark, light = [], []
     for number in range(40):

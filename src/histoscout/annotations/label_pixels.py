@@ -14,6 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from histoscout.errors import AnnotationError
 
+MOST_PIXELS = 2**31  # a mask of 46,000 px a side; more would not fit into memory with its outlines
+# what tifffile and Pillow raise on damaged files, depending on which byte is wrong
+_STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 _THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table"
 
 
@@ -23,6 +26,12 @@ def read_pixels(path: Path, threshold: int | None) -> NDArray[np.integer[Any]]:
     AnnotationError for a file that is no image, or whose values cannot be classes: colours, fractions, or
     JPEG without a threshold.
     """
+    width, height = size_of(path)
+    if width * height > MOST_PIXELS:
+        fault = f"is too large ({width} x {height} px)"
+        raise AnnotationError(
+            path, fault, "Save the mask at half the resolution or less; it is scaled to its slide"
+        )
     pixels, lossy = _decoded(path)
     if lossy and threshold is None:
         raise AnnotationError(path, "is a JPEG, whose values waver, and no threshold is known", _THRESHOLD)
@@ -101,7 +110,7 @@ def _understood(path: Path) -> Iterator[None]:
         ) from error
     except (UnidentifiedImageError, tifffile.TiffFileError, SyntaxError, struct.error) as error:
         raise AnnotationError(path, "is not an image that can be understood", remedy) from error
-    except (ValueError, IndexError, KeyError, RuntimeError, MemoryError) as error:
+    except _STUMBLES as error:
         raise AnnotationError(path, f"is a damaged image ({error})", remedy) from error
     except OSError as error:
         fault = f"cannot be read ({error.strerror or error})"

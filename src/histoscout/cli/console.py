@@ -27,7 +27,9 @@ class Console:
             self.bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.bars:
             self.bars.stop()
 
@@ -64,7 +66,7 @@ class Console:
             self._line(f"{self._task}: done in {clock(time.monotonic() - self._began)}")
 
     def _line(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)  # noqa: T201
+        print(text, file=self.stream, flush=True)
 
 
 def _bars(stream: TextIO) -> RichProgress:

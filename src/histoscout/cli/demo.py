@@ -18,6 +18,8 @@ def demo(
     with Console(quiet) as console:
         made = run(out, device=device, progress=console)
     typer.echo(score_table(made.scores))
-    typer.echo(f"cohort:   {made.cohort}\nmodel:    {made.model.path}\nscores:   {out / 'scores' / 'scores.json'}")
+    typer.echo(
+        f"cohort:   {made.cohort}\nmodel:    {made.model.path}\nscores:   {out / 'scores' / 'scores.json'}"
+    )
     for overlay in made.overlays:
         typer.echo(f"overlay:  {overlay}")

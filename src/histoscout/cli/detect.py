@@ -7,13 +7,17 @@ import typer
 
 def detect(
     model: Path = typer.Argument(help="A model folder.", show_default=False),
-    slides: list[Path] = typer.Argument(help="Slides, folders of slides, or a cohort.csv.", show_default=False),
+    slides: list[Path] = typer.Argument(
+        help="Slides, folders of slides, or a cohort.csv.", show_default=False
+    ),
     out: Path = typer.Option(..., "-o", "--out", help="Where to write what is found."),
     within: str | None = typer.Option(None, help="Look only inside outlines of this class."),
     threshold: float | None = typer.Option(None, min=0, max=1, help="Instead of the model's own."),
     mpp: float | None = typer.Option(None, help="um/px, for slides that do not say."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done and how long it would take."),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Say what would be done and how long it would take."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Do finished slides again."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:

@@ -7,7 +7,9 @@ import typer
 
 def evaluate(
     model: Path = typer.Argument(help="A model folder.", show_default=False),
-    cohort: Path = typer.Argument(help="cohort.csv, or a folder of slides with outlines.", show_default=False),
+    cohort: Path = typer.Argument(
+        help="cohort.csv, or a folder of slides with outlines.", show_default=False
+    ),
     out: Path = typer.Option(..., "-o", "--out", help="Where to write the scores."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Detect again on slides that are done."),

@@ -8,7 +8,9 @@ import typer
 def info(
     slides: list[Path] = typer.Argument(help="Slides to look at.", show_default=False),
     mpp: float | None = typer.Option(None, help="um/px, for slides that do not say."),
-    thumbnail: Path | None = typer.Option(None, help="Write a small picture of the (one) slide here, as PNG."),
+    thumbnail: Path | None = typer.Option(
+        None, help="Write a small picture of the (one) slide here, as PNG."
+    ),
 ) -> None:
     """Say what a slide is: size, um/px and where it came from, levels, vendor."""
     from histoscout.slides.info import info as look

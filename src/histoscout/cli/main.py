@@ -21,7 +21,9 @@ for verb in (demo.demo, info.info, train.train, evaluate.evaluate, detect.detect
 
 
 @app.callback(invoke_without_command=True)
-def options(show_version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+def options(
+    show_version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
     """Find lesions on whole-slide images: slides and QuPath outlines in, a measured detector out."""
     if show_version:
         typer.echo(f"histoscout {version('histoscout')}")
@@ -36,7 +38,9 @@ def main() -> None:
         typer.echo(f"histoscout: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        typer.echo("histoscout: stopped. What is finished is kept; the same command goes on from there.", err=True)
+        typer.echo(
+            "histoscout: stopped. What is finished is kept; the same command goes on from there.", err=True
+        )
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,9 @@ import typer
 
 
 def train(
-    cohort: Path = typer.Argument(help="cohort.csv, or a folder of slides with outlines.", show_default=False),
+    cohort: Path = typer.Argument(
+        help="cohort.csv, or a folder of slides with outlines.", show_default=False
+    ),
     out: Path = typer.Option(..., "-o", "--out", help="The model folder to make."),
     recipe: Path | None = typer.Option(None, help="A recipe (TOML); without one, the defaults."),
     positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),

@@ -18,7 +18,7 @@ LEAST_CELLS = 60
 """With less tissue than this (0.06 mm2) a slide has no usual sharpness of its own."""
 
 FALL, CEILING = 1.5, 0.3
-"""Out of focus is detail that lacks so many octaves of fineness beside the slide's own, and has fewer than that."""
+"""Octaves of fine to coarse detail: so far below the slide's own, and below that, is out of focus."""
 
 SMALLEST_UM2 = 20_000.0
 

@@ -1,19 +1,21 @@
-"""What a network says of every place on a slide."""
+"""What a network says of every place on a slide, computed, kept and written."""
 
-from collections import deque
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
+from histoscout.detection.answers import answers_for
 from histoscout.detection.blend import Blend
-from histoscout.detection.room import room
-from histoscout.detection.views import there, views_of
+from histoscout.detection.room import let_go, room
 from histoscout.detection.windows import WindowPlan
-from histoscout.errors import ModelError
+from histoscout.errors import OutputError
+from histoscout.files import replacing
 from histoscout.geometry.box import Box
 from histoscout.network.engines import Engine
 from histoscout.slides.slide import Slide
@@ -21,7 +23,10 @@ from histoscout.slides.slide import Slide
 LEVELS = 256
 """Probabilities are kept as 0..255."""
 
-Cell = tuple[int, int]
+TILE = 512
+NAMESPACE = "histoscout/heatmap"
+
+_Levels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def compute_heatmap(
     values = room((len(engine.labels), *shape), plan.scratch)
     overlap = max(0, patch - max(1, round(plan.stride_px / cell_px)))
     blend = Blend(values, patch, overlap)
-    answers = _answers(engine, slide, [box for _, box in places], plan)
+    answers = answers_for(engine, slide, [box for _, box in places], plan)
     for done, ((cell, _), answer) in enumerate(zip(places, answers, strict=True), start=1):
         blend.add(*cell, answer)
         on_window(done, len(places))
@@ -92,60 +97,123 @@ def compute_heatmap(
     return Heatmap(slide.box, mpp, slide.mpp, slide.name, tuple(engine.labels), values, len(places))
 
 
-def _cell(box: Box, whole: Box, scale: float) -> Cell:
+def _cell(box: Box, whole: Box, scale: float) -> tuple[int, int]:
     return round((box.y - whole.y) / scale), round((box.x - whole.x) / scale)
 
 
-def _answers(
-    engine: Engine, slide: Slide, boxes: Sequence[Box], plan: WindowPlan
-) -> Iterator[NDArray[np.float32]]:
-    """The engine's answer for each box in turn: float32 (h, w, C), the mean over the plan's views."""
-    views = views_of(plan.flips)
+# ---------------------------------------------------------------- on disk
 
-    def batches() -> Iterator[NDArray[np.uint8]]:
-        for pictures in _pictures(slide, boxes, plan):
-            for view in views:
-                yield there(pictures, view)[:, None]
 
-    outputs = engine.stream(batches())
-    for start in range(0, len(boxes), plan.batch):
-        total: NDArray[np.float32] | None = None
-        for view, output in zip(views, islice(outputs, len(views)), strict=True):
-            answer = _as_maps(output, engine, plan)
-            turned_back = there(answer, view.back)
-            total = turned_back if total is None else total + turned_back
-        if total is None:
-            raise ModelError(
-                engine.description, "gave fewer answers than windows", "Report this; it is a fault"
+def write_heatmap(heatmap: Heatmap, path: Path) -> None:
+    """Save a heatmap as OME-TIFF: a channel for each label, 0..255, with its um/px and place on the slide."""
+    pyramid = _pyramid(heatmap.values, path.parent)
+    with replacing(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
+        for number, level in enumerate(pyramid):
+            file.write(
+                _tiles(level),
+                shape=level.shape,
+                dtype=np.uint8,
+                tile=(TILE, TILE),
+                photometric="minisblack",
+                compression="zlib",
+                subifds=len(pyramid) - 1 if number == 0 else None,
+                subfiletype=int(number > 0),
+                metadata=_metadata(heatmap) if number == 0 else None,
             )
-        yield from (total / np.float32(len(views)))[: len(boxes) - start]
 
 
-def _as_maps(output: NDArray[np.float32], engine: Engine, plan: WindowPlan) -> NDArray[np.float32]:
-    """Answers as maps: float32 (N, h, w, C), one cell each if the engine answers for tiles."""
-    maps = output if output.ndim == 4 else output[:, None, None, :]
-    side = plan.side_px if engine.answers == "pixels" else 1
-    if maps.shape[1:] != (side, side, len(engine.labels)):
-        fault = f"answers with shape {maps.shape[1:]} where {(side, side, len(engine.labels))} is needed"
-        raise ModelError(engine.description, fault, "The model folder does not fit its recipe: train it anew")
-    return maps
-
-
-def _pictures(slide: Slide, boxes: Sequence[Box], plan: WindowPlan) -> Iterator[NDArray[np.uint8]]:
-    """Batches of windows, uint8 (batch, side, side, 3), read ahead; the last is filled up with copies."""
-    ahead = max(2 * plan.batch, 2 * plan.readers)
-    pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="histoscout-read")
-    waiting: deque[Future[NDArray[np.uint8]]] = deque()
-    remaining = iter(boxes)
+def read_heatmap(path: Path) -> Heatmap:
+    """Read a heatmap that `write_heatmap` wrote, into a file if it is large; OutputError if it is damaged."""
     try:
-        for _ in range(0, len(boxes), plan.batch):
-            pictures: list[NDArray[np.uint8]] = []
-            for _ in range(plan.batch):
-                more = islice(remaining, max(0, ahead - len(waiting)))
-                waiting.extend(pool.submit(slide.read, box, plan.mpp) for box in more)
-                if waiting:
-                    pictures.append(waiting.popleft().result())
-            pictures += [pictures[-1]] * (plan.batch - len(pictures))
-            yield np.stack(pictures)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        with tifffile.TiffFile(path) as file:
+            facts, labels = _facts(file.ome_metadata or "")
+            values = room(file.series[0].shape, path.parent)
+            file.series[0].asarray(out=values)
+        return Heatmap(
+            box=Box(*(float(facts[name]) for name in ("x", "y", "width", "height"))),
+            mpp=float(facts["mpp"]),
+            slide_mpp=float(facts["slide_mpp"]),
+            slide_name=facts["slide"],
+            labels=labels,
+            values=values,
+            seen=int(facts["windows"]),
+        )
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        IndexError,
+        ElementTree.ParseError,
+        tifffile.TiffFileError,
+    ) as error:
+        raise OutputError(
+            path, f"cannot be read as a heatmap ({error})", "Run detect again to make it anew"
+        ) from error
+
+
+def _metadata(heatmap: Heatmap) -> dict[str, object]:
+    box = heatmap.box
+    facts: dict[str, str | float] = {
+        "slide": heatmap.slide_name,
+        "mpp": heatmap.mpp,
+        "slide_mpp": heatmap.slide_mpp,
+        "windows": heatmap.seen,
+    }
+    place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
+    return {
+        "axes": "CYX",
+        "UUID": str(
+            uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMESPACE}/{heatmap.slide_name}")
+        ),  # same run, same bytes
+        "Name": heatmap.slide_name,
+        "PhysicalSizeX": heatmap.mpp,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": heatmap.mpp,
+        "PhysicalSizeYUnit": "µm",
+        "Channel": {"Name": list(heatmap.labels)},
+        "MapAnnotation": {"Namespace": NAMESPACE, **{k: _said(v) for k, v in {**facts, **place}.items()}},
+    }
+
+
+def _said(value: str | float) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _facts(xml: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    tree = ElementTree.fromstring(xml)
+    facts = {entry.attrib["K"]: entry.text or "" for entry in tree.iterfind(".//{*}MapAnnotation//{*}M")}
+    return facts, tuple(channel.attrib["Name"] for channel in tree.iterfind(".//{*}Channel"))
+
+
+def _pyramid(values: _Levels, scratch: Path) -> list[_Levels]:
+    """The values (C, H, W) and ever smaller copies, each the mean of 2 x 2 cells, down to one tile."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    levels = [values]
+    while max(levels[-1].shape[1:]) > TILE and min(levels[-1].shape[1:]) > 1:
+        levels.append(_halved(levels[-1], scratch))
+    return levels
+
+
+def _halved(values: _Levels, scratch: Path) -> _Levels:
+    labels, height, width = values.shape
+    half = room((labels, height // 2, width // 2), scratch)
+    for top in range(0, half.shape[1], TILE):
+        rows = min(TILE, half.shape[1] - top)
+        strip = values[:, 2 * top : 2 * (top + rows), : 2 * half.shape[2]]
+        quarters = strip.reshape(labels, rows, 2, half.shape[2], 2)
+        half[:, top : top + rows] = (quarters.sum((2, 4), dtype=np.uint16) + 2) // 4
+        let_go(values)
+        let_go(half)
+    return half
+
+
+def _tiles(level: _Levels) -> Iterator[_Levels]:
+    """Whole tiles, row by row, channel by channel."""
+    for plane in level:
+        for top in range(0, plane.shape[0], TILE):
+            for left in range(0, plane.shape[1], TILE):
+                part = plane[top : top + TILE, left : left + TILE]
+                tile = np.zeros((TILE, TILE), np.uint8)
+                tile[: part.shape[0], : part.shape[1]] = part
+                yield tile
+            let_go(level)

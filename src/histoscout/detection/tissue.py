@@ -60,7 +60,7 @@ class Tissue:
         return np.asarray(np.clip(share, 0, 1))
 
     def mask_of(self, box: Box, scale: float) -> _Mask:
-        """Whether each pixel of a box shows tissue at its centre: bool (H, W), `scale` level-0 px per pixel."""
+        """Whether each pixel of a box is tissue at its centre: bool (H, W), `scale` level-0 px per pixel."""
         return _sampled(self.mask, self.box, self.scale, box, scale)
 
     def left_out_of(self, box: Box, scale: float) -> _Mask:

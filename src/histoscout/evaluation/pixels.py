@@ -72,7 +72,9 @@ class PixelCounts:
         hits, alarms = int(self.positive[level:].sum()), int(self.negative[level:].sum())
         misses = int(self.positive[:level].sum())
         return Figures(
-            _ratio(2 * hits, 2 * hits + alarms + misses), _ratio(hits, hits + alarms), _ratio(hits, hits + misses)
+            _ratio(2 * hits, 2 * hits + alarms + misses),
+            _ratio(hits, hits + alarms),
+            _ratio(hits, hits + misses),
         )
 
     def row(self, threshold: float) -> dict[str, float | None]:
@@ -115,9 +117,7 @@ def tissue_strips(labelled: LabelledSlide, heatmap: Heatmap, label: str) -> Iter
     levels, scale = heatmap.levels(label), heatmap.scale
     for top in range(0, levels.shape[0], STRIP):
         rows = np.asarray(levels[top : top + STRIP])
-        box = Box(
-            heatmap.box.x, heatmap.box.y + top * scale, rows.shape[1] * scale, rows.shape[0] * scale
-        )
+        box = Box(heatmap.box.x, heatmap.box.y + top * scale, rows.shape[1] * scale, rows.shape[0] * scale)
         mask = labelled.mask(box, heatmap.mpp)
         counted = labelled.tissue.mask_of(box, scale) & (mask != IGNORE)
         yield Strip(rows[counted], mask[counted])

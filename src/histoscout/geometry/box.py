@@ -56,7 +56,12 @@ class Box:
         return Box(x, y, width, height) if width > 0 and height > 0 else None
 
     def contains(self, other: "Box") -> bool:
-        return self.x <= other.x and self.y <= other.y and self.right >= other.right and self.bottom >= other.bottom
+        return (
+            self.x <= other.x
+            and self.y <= other.y
+            and self.right >= other.right
+            and self.bottom >= other.bottom
+        )
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

@@ -57,7 +57,7 @@ def stream(*keys: int) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(DIFFICULTY.encode()), *keys])
 
 
-def patient(number: int) -> Patient:
+def patient_of(number: int) -> Patient:
     """Return the patient of this number: always the same one.
 
     The mix of structures follows from the number alone (see `MIXES`), so that a cohort can be split with

@@ -13,7 +13,7 @@ from histoscout.phantom.ducts import draw_duct
 from histoscout.phantom.glands import draw_lobule, draw_normal
 from histoscout.phantom.layout import Kind, Placed, plan
 from histoscout.phantom.nests import draw_lymphocytes, draw_vessel
-from histoscout.phantom.patient import MPP, Patient, patient, stream
+from histoscout.phantom.patient import MPP, Patient, patient_of, stream
 from histoscout.phantom.stain import coloured
 
 Draw = Callable[[Canvas, Placed, Patient, np.random.Generator], None]
@@ -47,25 +47,25 @@ class PhantomSlide:
     artefacts: Regions
 
 
-def draw(seed: int, patient_number: int, size: tuple[int, int] = (4096, 4096)) -> PhantomSlide:
+def draw(seed: int, patient: int, size: tuple[int, int] = (4096, 4096)) -> PhantomSlide:
     """Draw a slide of a patient; `seed` tells the slides of one patient apart; `size` is height, width in px.
 
     The same numbers give the same slide, byte for byte, as long as `DIFFICULTY` stays the same.
     """
-    who = patient(patient_number)
+    who = patient_of(patient)
     height, width = (-(-side // 2) for side in size)  # a um is two pixels
-    layout = plan(who, (height, width), stream(2, patient_number, seed))
-    canvas = stroma.drawn(who, layout, stream(3, patient_number, seed))
+    layout = plan(who, (height, width), stream(2, patient, seed))
+    canvas = stroma.drawn(who, layout, stream(3, patient, seed))
     for order, (kind, draw_one) in enumerate(DRAWN_BY.items()):
         for number, one in enumerate(layout.structures):
             if one.kind == kind:
-                draw_one(canvas, one, who, stream(4, patient_number, seed, order, number))
-    spoilt = artefacts.planned((height, width), stream(5, patient_number, seed))
+                draw_one(canvas, one, who, stream(4, patient, seed, order, number))
+    spoilt = artefacts.planned((height, width), stream(5, patient, seed))
     artefacts.spoil(canvas, spoilt)
-    add_noise(canvas, stream(7, patient_number, seed))
+    add_noise(canvas, stream(7, patient, seed))
     pixels = coloured(canvas.haematoxylin, canvas.eosin, who)
     artefacts.write_on(pixels, spoilt)
-    rng = stream(6, patient_number, seed)
+    rng = stream(6, patient, seed)
     return PhantomSlide(
         pixels[: size[0], : size[1]], MPP, marks.by_hand(layout, rng), marks.truth(layout, rng), spoilt
     )

@@ -40,7 +40,9 @@ def draw_pose(choices: Augment, random: Generator) -> Pose:
     return Pose(float(angle), size, choices.flip and bool(random.integers(2)))
 
 
-def read_posed(reads: tuple[Read, Read], box: Box, mpp: float, pose: Pose) -> tuple[Picture, NDArray[np.uint8]]:
+def read_posed(
+    reads: tuple[Read, Read], box: Box, mpp: float, pose: Pose
+) -> tuple[Picture, NDArray[np.uint8]]:
     """Picture and mask of a square box as the pose shows them, both of the size the box has at `mpp`.
 
     `reads` give the picture and the mask of any box at any um/px. More is read than shown where the window is
@@ -51,10 +53,14 @@ def read_posed(reads: tuple[Read, Read], box: Box, mpp: float, pose: Pose) -> tu
     wide = Box.around(*box.centre, box.width * reach / pose.size, box.height * reach / pose.size)
     picture, mask = (read(wide, mpp / pose.size) for read in reads)
     side = max(1, round(picture.shape[0] / reach))
-    return _turned(picture, side, pose, Image.Resampling.BILINEAR), _turned(mask, side, pose, Image.Resampling.NEAREST)
+    return _turned(picture, side, pose, Image.Resampling.BILINEAR), _turned(
+        mask, side, pose, Image.Resampling.NEAREST
+    )
 
 
-def _turned(pixels: NDArray[np.uint8], side: int, pose: Pose, resample: Image.Resampling) -> NDArray[np.uint8]:
+def _turned(
+    pixels: NDArray[np.uint8], side: int, pose: Pose, resample: Image.Resampling
+) -> NDArray[np.uint8]:
     """The middle `side` x `side` pixels, turned about the centre and mirrored."""
     radians = math.radians(pose.angle)
     cos, sin = math.cos(radians), math.sin(radians)

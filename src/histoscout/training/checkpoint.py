@@ -72,7 +72,9 @@ def _load_optimiser(optimiser: Optimizer, tensors: Weights) -> None:
 def save_weights(weights: Weights, path: Path, header: dict[str, str] | None = None) -> None:
     """Write tensors as a whole or not at all."""
     with replacing(path) as temporary:
-        save_file({name: value.detach().contiguous().cpu() for name, value in weights.items()}, temporary, header)
+        save_file(
+            {name: value.detach().contiguous().cpu() for name, value in weights.items()}, temporary, header
+        )
 
 
 def average_into(average: Weights, network: nn.Module, decay: float, step: int) -> None:

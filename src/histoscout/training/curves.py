@@ -37,7 +37,7 @@ def forget_after(path: Path, step: int) -> None:
 
 def draw_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
     """Losses and tuning figure by step, as a PNG."""
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     losses, figures = figure.subplots(1, 2)

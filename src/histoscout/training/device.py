@@ -19,7 +19,9 @@ def choose_fabric(device: str, precision: str) -> Fabric:
     if (chosen == "cuda" and not torch.cuda.is_available()) or (
         chosen == "mps" and not torch.backends.mps.is_available()
     ):
-        raise TrainingError("--device", f"this machine has no {chosen}", "Take --device auto; `histoscout doctor` tells more")
+        raise TrainingError(
+            "--device", f"this machine has no {chosen}", "Take --device auto; `histoscout doctor` tells more"
+        )
     bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(chosen))
     fabric = Fabric(accelerator=chosen, devices=1, precision="bf16-mixed" if bf16 else "32-true")
     fabric.launch()

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import shapely
-import torch
 from safetensors.torch import load_file
 from torch import nn
 
@@ -77,7 +76,12 @@ def _as_regions(boxes: Sequence[Box]) -> Regions:
 def load_start(start: Path, recipe: Recipe) -> nn.Module:
     """The network of another model folder, if it is of the same kind and answers for the same classes."""
     model = read_model(start)
-    here = (recipe.network.architecture, recipe.network.encoder, recipe.classes.labels, recipe.network.channels)
+    here = (
+        recipe.network.architecture,
+        recipe.network.encoder,
+        recipe.classes.labels,
+        recipe.network.channels,
+    )
     there_recipe = model.recipe
     there = (
         there_recipe.network.architecture,
@@ -123,7 +127,9 @@ def card(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
     licence = {
         "none": "The network started from random weights; nobody else's licence applies.",
         "imagenet": "The encoder started from ImageNet weights of timm or torchvision; see their licences.",
-    }.get(weights, f"The encoder started from {Path(weights).name}; its licence applies and is yours to check.")
+    }.get(
+        weights, f"The encoder started from {Path(weights).name}; its licence applies and is yours to check."
+    )
     return {
         "Data": f"{len(data['train_slides'])} slides of {len(data['train_patients'])} patients; regions: {regions}.",
         "Figures": f"On the tissue of the {chosen}, which also chose the threshold: {shown}. "

@@ -24,7 +24,9 @@ def plain_batches(examples: PlainExamples, recipe: Recipe) -> Iterable[tuple[Ten
     return _loader(examples, range(len(examples)), recipe)
 
 
-def _loader(examples: SampledExamples | PlainExamples, numbers: range, recipe: Recipe) -> Iterable[tuple[Tensor, Tensor]]:
+def _loader(
+    examples: SampledExamples | PlainExamples, numbers: range, recipe: Recipe
+) -> Iterable[tuple[Tensor, Tensor]]:
     workers = recipe.training.workers
     if workers is None:
         workers = min(MOST_WORKERS, os.cpu_count() or 1)

@@ -51,7 +51,11 @@ def rate_share(choices: Training, step: int, steps: int) -> float:
     rising = max(1, round(choices.warm_up * steps))
     if step < rising:
         done = step / rising
-        return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * done)) / 2 if choices.schedule == "one_cycle" else (step + 1) / rising
+        return (
+            1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * done)) / 2
+            if choices.schedule == "one_cycle"
+            else (step + 1) / rising
+        )
     done = (step - rising) / max(1, steps - rising)
     least = 1e-4 if choices.schedule == "one_cycle" else 1e-2
     return least + (1 - least) * (1 + math.cos(math.pi * done)) / 2

@@ -41,7 +41,9 @@ def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, o
     folder, model = out / "training", out / "model.json"
     mark = folder / "run.json"
     if overwrite and (mark.exists() or model.exists()):
-        model.unlink(missing_ok=True)  # without it the rest is no model; other files in the folder are not ours
+        model.unlink(
+            missing_ok=True
+        )  # without it the rest is no model; other files in the folder are not ours
         shutil.rmtree(folder, ignore_errors=True)
     wanted = _fingerprint(cohort, recipe, start)
     if mark.exists():

@@ -79,11 +79,15 @@ def _split(
     split = split_cohort(
         known, recipe.training.tune_share, recipe.seed, lambda case: opened[case.slide].has_positive
     )
-    write_split(Split(split.train, split.tune, cohort.in_split("test").cases, split.blocks, split.notes), file)
+    write_split(
+        Split(split.train, split.tune, cohort.in_split("test").cases, split.blocks, split.notes), file
+    )
     return split
 
 
-def _blocks(slides: Sequence[LabelledSlide], recipe: Recipe) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
+def _blocks(
+    slides: Sequence[LabelledSlide], recipe: Recipe
+) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
     blocks = {
         index: tune_blocks(labelled.slide.box, labelled.slide.mpp, recipe.seed, recipe.training.tune_share)
         for index, labelled in enumerate(slides)

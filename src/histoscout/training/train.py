@@ -121,7 +121,7 @@ def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[
         budget = Budget(choices.epochs * choices.steps_per_epoch)
         budget.write(run.budget)
         return budget, job.batches(0, budget.steps)
-    assert choices.minutes is not None  # noqa: S101  (the recipe has one of the two)
+    assert choices.minutes is not None
     ahead = job.batches(0, MOST_STEPS)
     step_seconds, used = rehearse(job, state.network, ahead)
     validation_seconds = time_validation(job, state.network)

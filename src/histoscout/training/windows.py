@@ -14,12 +14,12 @@ import numpy as np
 import shapely
 from numpy.random import Generator
 
+from histoscout.detection.labelled import LabelledSlide, any_meets
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box
 from histoscout.geometry.grid import TileGrid
 from histoscout.geometry.regions import Region
 from histoscout.recipe import Recipe
-from histoscout.detection.labelled import LabelledSlide, any_meets
 
 Kind = Literal["positive", "other", "tissue"]
 TRIES = 200
@@ -75,7 +75,9 @@ class WindowSampler:
 
     def _regions(self, labelled: LabelledSlide, kind: Kind) -> list[Region]:
         positive = self.recipe.classes.positive
-        wanted = (positive,) if kind == "positive" else tuple(set(labelled.regions.labels) - {positive, "ignore"})
+        wanted = (
+            (positive,) if kind == "positive" else tuple(set(labelled.regions.labels) - {positive, "ignore"})
+        )
         return list(labelled.regions.labelled(*wanted))
 
     @cached_property
@@ -94,7 +96,11 @@ class WindowSampler:
     def _kinds(self) -> tuple[list[Kind], list[float]]:
         """The kinds that exist, and their shares; the share of other classes goes to the tissue if there are none."""
         choices = self.recipe.sampler
-        wanted: dict[Kind, float] = {"positive": choices.positive, "other": choices.other, "tissue": choices.tissue}
+        wanted: dict[Kind, float] = {
+            "positive": choices.positive,
+            "other": choices.other,
+            "tissue": choices.tissue,
+        }
         if not self._places["other"]:
             wanted["tissue"] += wanted.pop("other")
         kinds = [kind for kind in wanted if self._places[kind] and wanted[kind] > 0]
@@ -127,7 +133,9 @@ def _point_inside(region: Region, random: Generator) -> tuple[float, float]:
     return point.x, point.y
 
 
-def grid_windows(slides: Sequence[LabelledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]) -> list[Window]:
+def grid_windows(
+    slides: Sequence[LabelledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]
+) -> list[Window]:
     """Every tile of the regular grid that holds tissue, slide by slide; in `within`, only those that meet its boxes."""
     windows = []
     for index, labelled in enumerate(slides):

@@ -1,0 +1,37 @@
+"""The table of all regions found on all slides."""
+
+import csv
+import io
+from collections.abc import Iterable
+
+from histoscout.annotations.geojson import read_geojson
+from histoscout.detection.ledger import LedgerRow
+from histoscout.detection.output import Output
+from histoscout.files import write_text
+
+COLUMNS = ("slide", "id", "label", "score", "area_mm2", "x_um", "y_um", "x_px", "y_px")
+
+
+def write_lesions(rows: Iterable[LedgerRow], output: Output) -> None:
+    """Write lesions.csv: a line for each region on each finished slide, by slide, highest score first.
+
+    The centroid in um and in level-0 px from the slide's top left corner, as QuPath shows it.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in sorted(rows, key=lambda row: row.slide):
+        if row.state == "done" and row.mpp is not None:
+            writer.writerows(_lines(row.slide, row.mpp, output))
+    write_text(output.lesions, text.getvalue())
+
+
+def _lines(slide: str, mpp: float, output: Output) -> list[tuple[str, ...]]:
+    regions = read_geojson(output.regions(slide)).regions
+    lines = []
+    for region in sorted(regions, key=lambda region: (-(region.score or 0), region.id)):
+        x, y = region.outline.centroid.x, region.outline.centroid.y
+        numbers = (region.area_mm2(mpp), x * mpp, y * mpp, x, y)
+        area, x_um, y_um, x_px, y_px = (f"{number:.6g}" for number in numbers)
+        lines.append((slide, region.id, region.label, f"{region.score:.4f}", area, x_um, y_um, x_px, y_px))
+    return lines

@@ -1,0 +1,102 @@
+"""One slide from its pixels to its regions: the chain of detection in one place."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from histoscout.cohort.case import Case
+from histoscout.cohort.labelled import labelled_regions
+from histoscout.detection.heatmap import Heatmap, compute_heatmap
+from histoscout.detection.outline import outline
+from histoscout.detection.room import let_go
+from histoscout.detection.tissue import Tissue, find_tissue
+from histoscout.detection.windows import WindowPlan, detection_windows
+from histoscout.errors import CohortError
+from histoscout.geometry.box import Box
+from histoscout.geometry.raster import label_map
+from histoscout.geometry.regions import Regions
+from histoscout.network.engines import Engine
+from histoscout.network.model_folder import ModelFolder
+from histoscout.progress import Progress
+from histoscout.recipe import Classes
+from histoscout.slides.slide import Slide
+
+STRIP = 1024
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A slide's tissue, the windows that show it, where alone to look (if anywhere), and notes for the user."""
+
+    tissue: Tissue
+    boxes: list[Box]
+    within: Regions | None
+    notes: tuple[str, ...]
+
+
+def survey(slide: Slide, case: Case, model: ModelFolder, within: str | None) -> Sight:
+    """Find out what of a slide is to be looked at; CohortError if it has no area of the class `within`."""
+    recipe = model.recipe
+    areas, notes = (None, ()) if within is None else _areas(case, within, slide)
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    boxes = detection_windows(slide, tissue, recipe, areas)
+    if slide.mpp > 1.2 * recipe.windows.mpp:
+        coarse = (
+            f"the slide has {slide.mpp:.3g} um/px, coarser than the {recipe.windows.mpp:.3g} of the model"
+        )
+        notes = (*notes, coarse)
+    return Sight(tissue, boxes, areas, (*slide.notes, *tissue.notes, *notes))
+
+
+def find_regions(
+    slide: Slide, engine: Engine, model: ModelFolder, threshold: float, sight: Sight, look: "Look"
+) -> tuple[Heatmap, Regions]:
+    """Look at a slide's windows and outline what is found of the positive class."""
+
+    def tell(done: int, total: int) -> None:
+        look.progress.advance()
+
+    heatmap = compute_heatmap(slide, engine, sight.boxes, look.plan, on_window=tell)
+    hide(heatmap, sight)
+    label = model.recipe.classes.positive
+    return heatmap, outline(heatmap, label, threshold, model.recipe.detection, model.hash)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How to look, and whom to tell."""
+
+    plan: WindowPlan
+    progress: Progress
+
+
+def hide(heatmap: Heatmap, sight: Sight) -> None:
+    """Set the heatmap to 0, in place, where pen or bad focus hide the tissue and outside the areas to look at."""
+    if not sight.tissue.left_out.any() and sight.within is None:
+        return
+    rows, columns = heatmap.values.shape[1:]
+    scale = heatmap.scale
+    for top in range(0, rows, STRIP):
+        height = min(STRIP, rows - top)
+        box = Box(heatmap.box.x, heatmap.box.y + top * scale, columns * scale, height * scale)
+        shown = ~sight.tissue.left_out_of(box, scale)
+        if sight.within is not None:
+            shown &= label_map([(sight.within, 1)], box, scale) > 0
+        heatmap.values[:, top : top + height] *= shown.astype(np.uint8)
+        let_go(heatmap.values)
+
+
+def _areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, ...]]:
+    if case.annotations is None:
+        fault = f"has no annotations, and only areas of the class {within!r} are to be looked at"
+        raise CohortError(
+            case.slide, fault, "Name its annotations in the cohort table, or leave out --within"
+        )
+    classes = Classes(positive=within, ignore=())
+    annotations = labelled_regions(case, classes, slide.box)
+    areas = annotations.regions.labelled(within)
+    if not len(areas):
+        there = ", ".join(annotations.regions.labels) or "none"
+        fault = f"holds no outline of the class {within!r} (classes: {there})"
+        raise CohortError(case.annotations, fault, "Check the spelling of the class given to --within")
+    return areas, ()

@@ -1,0 +1,81 @@
+"""A small picture of a slide with its outlines, to see at a glance what was found where."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import shapely
+from PIL import Image, ImageDraw, ImageFont
+
+from histoscout.annotations.colours import colour_of
+from histoscout.files import replacing
+from histoscout.geometry.regions import Region, Regions
+from histoscout.slides.slide import Slide
+
+DRAWN = (0, 0, 0)
+"""Colour of what a pathologist drew; what was found has the colour of its class."""
+
+Colour = tuple[int, int, int]
+
+
+def draw_overlay(
+    slide: Slide, regions: Regions, truth: Regions | None, path: Path, longest: int = 1600
+) -> None:
+    """Save a PNG of the slide, at most `longest` px wide or high, with outlines and a scale bar.
+
+    Found regions in the colour of their class, drawn ones (`truth`) in black and thinner.
+    """
+    pixels, mpp = slide.overview(longest)
+    image = Image.fromarray(pixels)
+    canvas = ImageDraw.Draw(image)
+    scale = slide.mpp / mpp
+    for region in regions:
+        _draw(canvas, region, scale, colour_of(region.label), 3)
+    for region in truth or ():
+        _draw(canvas, region, scale, DRAWN, 1)
+    _legend(canvas, image.size, regions, truth)
+    _scale_bar(canvas, image.size, mpp)
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", optimize=False)
+
+
+def _draw(canvas: ImageDraw.ImageDraw, region: Region, scale: float, colour: Colour, width: int) -> None:
+    for ring in shapely.get_rings(shapely.get_parts(region.outline)):
+        points = np.round(shapely.get_coordinates(ring) * scale).astype(int)
+        canvas.line([(int(x), int(y)) for x, y in points], fill=colour, width=width)
+
+
+def _legend(
+    canvas: ImageDraw.ImageDraw, size: tuple[int, int], regions: Regions, truth: Regions | None
+) -> None:
+    lines = [(f"found: {label}", colour_of(label)) for label in regions.labels]
+    if truth is not None:
+        lines.append((f"drawn: {', '.join(truth.labels) or 'nothing'}", DRAWN))
+    _write(canvas, lines, max(11, min(size) // 60))
+
+
+def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Colour]], height: int) -> None:
+    font = ImageFont.load_default(height)
+    for row, (text, colour) in enumerate(lines):
+        place = (height // 2, height // 2 + row * height * 1.4)
+        canvas.text(place, text, fill=colour, font=font, stroke_width=2, stroke_fill=(255, 255, 255))
+
+
+def _scale_bar(canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float) -> None:
+    """A bar of a round length, about a fifth of the picture's width, at the lower left."""
+    width, height = size
+    um = round_length(width * mpp / 5)
+    text = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
+    letters = max(11, min(size) // 60)
+    left, bottom = letters, height - letters
+    canvas.rectangle((left - 2, bottom - 6, left + um / mpp + 2, bottom + 2), fill=(255, 255, 255))
+    canvas.rectangle((left, bottom - 4, left + um / mpp, bottom), fill=(0, 0, 0))
+    font = ImageFont.load_default(letters)
+    place = (left, bottom - 8 - letters * 1.3)
+    canvas.text(place, text, fill=(0, 0, 0), font=font, stroke_width=2, stroke_fill=(255, 255, 255))
+
+
+def round_length(um: float) -> float:
+    """The largest of 1, 2, 5, 10, 20, 50 ... that is no longer than this."""
+    power = 10.0 ** np.floor(np.log10(um))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= um * (1 + 1e-9)))
