@@ -41,7 +41,7 @@ def write_cohort(
     rows = ["slide,annotations,patient,split"]
     for number in range(patients):
         pixels, regions = draw(number)
-        write_pyramid(folder / f"slide_{number}.tif", pixels, MPP)
+        write_pyramid(folder / f"slide_{number}.tif", pixels, mpp)
         write_geojson(regions, folder / f"slide_{number}.geojson")
         split = splits[number] if splits else ""
         rows.append(f"slide_{number}.tif,slide_{number}.geojson,patient {number},{split}")

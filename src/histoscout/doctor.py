@@ -4,7 +4,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,8 +52,6 @@ def _installed(module: str) -> bool:
 
 def _python() -> Finding:
     found = platform.python_version()
-    if sys.version_info < (3, 11):
-        return Finding("python", "missing", found, "Install Python 3.11 or newer")
     return Finding("python", "ok", f"{found} on {platform.system()} {platform.machine()}")
 
 

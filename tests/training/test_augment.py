@@ -37,7 +37,8 @@ def test_picture_and_mask_stay_together_and_keep_their_size(
     def read(box: Box, mpp: float) -> NDArray[np.uint8]:
         rows, columns = box.shape(mpp)
         y, x = box.y + (np.arange(rows) + 0.5) * mpp, box.x + (np.arange(columns) + 0.5) * mpp
-        return np.clip(np.add.outer(y, x), 0, 255).astype(np.uint8)
+        slope: NDArray[np.uint8] = np.clip(np.add.outer(y, x), 0, 255).astype(np.uint8)
+        return slope
 
     def colour(box: Box, mpp: float) -> NDArray[np.uint8]:
         return np.repeat(read(box, mpp)[..., None], 3, axis=2)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -16,7 +17,7 @@ from histoscout.recipe import Recipe
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 
-CHOICES = {
+CHOICES: dict[str, Any] = {
     "windows": {"mpp": 4.0, "side_um": 256.0},
     "classes": {"other": ["ADH"]},
     "tissue": {"artefacts": False},
@@ -97,6 +98,7 @@ def test_it_goes_on_from_another_model(table: Path, model: ModelFolder, tmp_path
 KILLED = """
 import sys
 from pathlib import Path
+from typing import Any
 from histoscout.recipe import Recipe
 from histoscout.training import loop
 from histoscout.training.train import train
@@ -161,11 +163,11 @@ def test_no_positive_region_is_said_with_the_classes_there_are(table: Path, tmp_
 
 
 def test_one_patient_is_tuned_on_blocks_and_called_optimistic(tmp_path: Path) -> None:
-    table = toy.write_cohort(tmp_path, patients=1, splits=())
+    table = toy.write_cohort(tmp_path, patients=1, splits=(), mpp=4.0)
     recipe = Recipe.from_dict(
         {
             **CHOICES,
-            "windows": {"mpp": 2.0, "side_um": 64.0},
+            "windows": {"mpp": 8.0, "side_um": 256.0},
             "training": {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 2},
         }
     )

@@ -25,7 +25,7 @@ class Blend:
         self._top = 0
 
     def add(self, row: int, column: int, answer: NDArray[np.float32]) -> None:
-        """Add a window's answer: float32 (patch, patch, C), or (1, 1, C) for the whole; rows never go back."""
+        """Add a window's answer: float32 (patch, patch, C), or (1, 1, C) for all of it; row by row."""
         self._move_to(row)
         left, right = max(0, column), min(self._width, column + self._patch)
         if left >= right:

@@ -1,51 +1,27 @@
 """Detection on many slides: every slide leaves its files and a row in the ledger, whatever happens to it."""
 
-import hashlib
-import json
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case
-from histoscout.detection.heatmap import compute_heatmap, write_heatmap
+from histoscout.detection.heatmap import write_heatmap
+from histoscout.detection.job import DetectOptions as DetectOptions
+from histoscout.detection.job import Job, row_of, settings_of
 from histoscout.detection.ledger import LedgerRow as LedgerRow
 from histoscout.detection.ledger import read_ledger, write_ledger
 from histoscout.detection.lesions import write_lesions
-from histoscout.detection.look import Look, Sight, find_regions, survey
+from histoscout.detection.look import Look, find_regions, survey
 from histoscout.detection.output import Output
 from histoscout.detection.overlay import draw_overlay
-from histoscout.detection.windows import WindowPlan
+from histoscout.detection.planning import planned
 from histoscout.errors import CohortError, HistoscoutError, OutputError
 from histoscout.files import write_text
-from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder, read_model
-from histoscout.progress import Progress, Silent
 from histoscout.slides.open import open_slide
-from histoscout.slides.slide import Slide
-
-TIMED_WINDOWS = 12
-
-
-@dataclass(frozen=True)
-class DetectOptions:
-    """How to detect.
-
-    `within`: look only inside outlines of this class. `dry_run` writes nothing and estimates the time.
-    `overwrite` does finished slides again. `threshold` instead of the model's. `workers` are threads that read.
-    `mpp` in um/px for slides that do not say.
-    """
-
-    device: str = "auto"
-    within: str | None = None
-    dry_run: bool = False
-    overwrite: bool = False
-    threshold: float | None = None
-    workers: int | None = None
-    mpp: float | None = None
-    progress: Progress | None = None
 
 
 def detect(
@@ -56,67 +32,19 @@ def detect(
 ) -> list[LedgerRow]:
     """Find the model's lesions on slides; one ledger row for each slide, in the order given.
 
-    Writes under `out`: regions/NAME.geojson (for QuPath), heatmaps/NAME.ome.tiff, overlays/NAME.png, lesions.csv
-    (all slides), ledger.csv. Slides already done with the same model and settings are not done again. A slide that
-    fails is told in its row, its traceback is in errors/NAME.txt, and the others go on. Raises OutputError if
-    `out` holds the results of another model or of other settings (unless `options.overwrite`), CohortError for
-    no slides or two of one name, ModelError.
+    Writes under `out`: regions/NAME.geojson (for QuPath), heatmaps/NAME.ome.tiff, overlays/NAME.png,
+    lesions.csv (all slides) and ledger.csv. Slides already done with the same model and settings are not
+    done again. A slide that fails is told in its row, its traceback is in errors/NAME.txt, and the others
+    go on. Raises OutputError if `out` holds the results of another model or of other settings (unless
+    `options.overwrite`), CohortError for no slides or two of one name, ModelError.
     """
     options = options or DetectOptions()
     model = read_model(model) if isinstance(model, Path) else model
     cases = _cases(slides, options)
-    run = _Run(model, Output(out), options, settings_of(model, options))
+    job = Job(model, Output(out), options, settings_of(model, options))
     if options.dry_run:
-        return _plan(run, cases)
-    return _work(run, cases)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same for all slides of a run."""
-
-    model: ModelFolder
-    output: Output
-    options: DetectOptions
-    settings: str
-    engines: list[Engine] = field(default_factory=list)
-
-    @property
-    def progress(self) -> Progress:
-        return self.options.progress or Silent()
-
-    @property
-    def threshold(self) -> float:
-        chosen = (self.options.threshold, self.model.recipe.detection.threshold, self.model.threshold)
-        return next(value for value in chosen if value is not None)
-
-    @property
-    def plan(self) -> WindowPlan:
-        scratch = None if self.options.dry_run else self.output.folder
-        return WindowPlan.of(self.model.recipe, self.options.workers, scratch)
-
-    def engine(self) -> Engine:
-        """The engine, opened when it is first needed: a run with nothing left to do needs none."""
-        if not self.engines:
-            batch = self.model.recipe.detection.batch
-            self.engines.append(open_engine(self.model, self.options.device, batch=batch))
-        return self.engines[0]
-
-    def close(self) -> None:
-        for engine in self.engines:
-            engine.close()
-
-
-def settings_of(model: ModelFolder, options: DetectOptions) -> str:
-    """Twelve digits that stand for everything that changes what is found: model, recipe, threshold, area."""
-    choices = {
-        "model": model.hash,
-        "recipe": model.recipe.to_toml(),
-        "calibration": [model.threshold, model.temperature],
-        "threshold": options.threshold,
-        "within": options.within,
-    }
-    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
+        return planned(job, cases)
+    return _work(job, cases)
 
 
 def _cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
@@ -137,136 +65,80 @@ def _cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
 # ---------------------------------------------------------------- doing
 
 
-def _work(run: _Run, cases: Sequence[Case]) -> list[LedgerRow]:
+def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
     rows = _earlier(run)
-    todo = [case for case in cases if not _is_done(case, rows.get(case.name), run)]
+    todo = [case for case in cases if not _is_done(case, rows.get(case.name), job)]
     if len(todo) < len(cases):
-        run.progress.note(f"{len(cases) - len(todo)} of {len(cases)} slides are done already")
+        job.progress.note(f"{len(cases) - len(todo)} of {len(cases)} slides are done already")
     try:
         if todo:
-            run.engine()  # a device that is not there is told before the first slide, not once for each
+            job.engine()  # a device that is not there is told before the first slide, not once for each
         for case in todo:
-            rows[case.name] = _attempt(run, case)
-            write_ledger(rows.values(), run.output.ledger)
+            rows[case.name] = _attempt(job, case)
+            write_ledger(rows.values(), job.output.ledger)
     finally:
-        run.close()
+        job.close()
         if rows:
-            write_ledger(rows.values(), run.output.ledger)
-            write_lesions(rows.values(), run.output)
+            write_ledger(rows.values(), job.output.ledger)
+            write_lesions(rows.values(), job.output)
     return [rows[case.name] for case in cases]
 
 
-def _earlier(run: _Run) -> dict[str, LedgerRow]:
+def _earlier(job: Job) -> dict[str, LedgerRow]:
     """The ledger of earlier runs into the same folder, if they are of the same model and settings."""
-    run.output.make()
-    rows = read_ledger(run.output.ledger)
-    others = sorted(row.slide for row in rows.values() if row.settings != run.settings)
+    job.output.make()
+    rows = read_ledger(job.output.ledger)
+    others = sorted(row.slide for row in rows.values() if row.settings != job.settings)
     if not others:
         return rows
-    if not run.options.overwrite:
-        same_model = all(rows[slide].model == run.model.hash for slide in others)
+    if not job.options.overwrite:
+        same_model = all(rows[slide].model == job.model.hash for slide in others)
         what = "other settings of the same model" if same_model else "another model"
         fault = f"holds results of {what} ({len(others)} slides, such as {others[0]})"
         raise OutputError(
-            run.output.folder, fault, "Give another folder with -o, or --overwrite to replace them"
+            job.output.folder, fault, "Give another folder with -o, or --overwrite to replace them"
         )
-    run.progress.note(f"results of another model or settings are replaced: {', '.join(others)}")
+    job.progress.note(f"results of another model or settings are replaced: {', '.join(others)}")
     for slide in others:
-        run.output.forget(slide)
+        job.output.forget(slide)
     return {slide: row for slide, row in rows.items() if slide not in others}
 
 
-def _is_done(case: Case, row: LedgerRow | None, run: _Run) -> bool:
-    if run.options.overwrite or row is None or row.state != "done" or row.settings != run.settings:
+def _is_done(case: Case, row: LedgerRow | None, job: Job) -> bool:
+    if job.options.overwrite or row is None or row.state != "done" or row.settings != job.settings:
         return False
     other_scale = row.mpp_source != "metadata" and case.mpp is not None and case.mpp != row.mpp
-    return not other_scale and run.output.is_complete(case.name)
+    return not other_scale and job.output.is_complete(case.name)
 
 
-def _attempt(run: _Run, case: Case) -> LedgerRow:
+def _attempt(job: Job, case: Case) -> LedgerRow:
     """Do one slide; whatever goes wrong with it is written down and ends this slide only."""
     start = time.perf_counter()
-    run.output.forget(case.name)
-    failed = LedgerRow(case.name, "failed", model=run.model.hash, settings=run.settings)
+    job.output.forget(case.name)
     try:
-        row = _detect_one(run, case)
-    except HistoscoutError as error:
-        reason = str(error)
-        write_text(run.output.error(case.name), traceback.format_exc())
+        row = _detect_one(job, case)
     except Exception as error:  # noqa: BLE001 one bad slide must not end a night's work; the traceback is kept
-        reason = f"{type(error).__name__}: {error} (see {run.output.error(case.name)})"
-        write_text(run.output.error(case.name), traceback.format_exc())
-    else:
-        return replace(row, seconds=round(time.perf_counter() - start, 2))
-    run.progress.done()
-    run.progress.note(f"{case.name} failed: {reason}")
-    run.output.forget(case.name, keep_error=True)
-    return replace(failed, reason=reason, seconds=round(time.perf_counter() - start, 2))
+        written = job.output.error(case.name)
+        write_text(written, traceback.format_exc())
+        known = isinstance(error, HistoscoutError)
+        reason = str(error) if known else f"{type(error).__name__}: {error} (details in {written})"
+        job.output.forget(case.name, keep_error=True)
+        job.progress.done()
+        job.progress.note(f"{case.name} failed: {reason}")
+        row = LedgerRow(case.name, "failed", reason, model=job.model.hash, settings=job.settings)
+    return replace(row, seconds=round(time.perf_counter() - start, 2))
 
 
-def _detect_one(run: _Run, case: Case) -> LedgerRow:
+def _detect_one(job: Job, case: Case) -> LedgerRow:
     with open_slide(case.slide, case.mpp) as slide:
-        sight = survey(slide, case, run.model, run.options.within)
+        sight = survey(slide, case, job.model, job.options.within)
         for note in sight.notes:
-            run.progress.note(f"{case.name}: {note}")
-        run.progress.start(case.name, len(sight.boxes))
-        look = Look(run.plan, run.progress)
-        heatmap, regions = find_regions(slide, run.engine(), run.model, run.threshold, sight, look)
-        write_heatmap(heatmap, run.output.heatmap(case.name))
-        draw_overlay(slide, regions, None, run.output.overlay(case.name))
-        write_geojson(regions, run.output.regions(case.name))
-        run.progress.done()
-        return replace(_row(run, case, slide, sight), state="done", regions=len(regions))
-
-
-def _row(run: _Run, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
-    return LedgerRow(
-        slide=case.name,
-        state="planned",
-        reason="; ".join(sight.notes),
-        windows=len(sight.boxes),
-        tissue_mm2=round(sight.tissue.area_mm2, 4),
-        pen_mm2=round(sight.tissue.artefacts["pen"], 4),
-        blur_mm2=round(sight.tissue.artefacts["out of focus"], 4),
-        mpp=slide.mpp,
-        mpp_source=slide.mpp_source,
-        model=run.model.hash,
-        settings=run.settings,
-    )
-
-
-# ---------------------------------------------------------------- planning
-
-
-def _plan(run: _Run, cases: Sequence[Case]) -> list[LedgerRow]:
-    """What a run would do and how long it would take, by the speed measured on a few windows of the first slide."""
-    rate: float | None = None
-    rows = []
-    try:
-        for case in cases:
-            try:
-                with open_slide(case.slide, case.mpp) as slide:
-                    start = time.perf_counter()
-                    sight = survey(slide, case, run.model, run.options.within)
-                    surveyed = time.perf_counter() - start
-                    if rate is None and sight.boxes:
-                        rate = _seconds_per_window(run, slide, sight)
-                    row = _row(run, case, slide, sight)
-                    rows.append(replace(row, seconds=round(surveyed + (rate or 0) * len(sight.boxes), 1)))
-            except HistoscoutError as error:
-                rows.append(
-                    LedgerRow(case.name, "failed", str(error), model=run.model.hash, settings=run.settings)
-                )
-    finally:
-        run.close()
-    return rows
-
-
-def _seconds_per_window(run: _Run, slide: Slide, sight: Sight) -> float:
-    middle = len(sight.boxes) // 2
-    some = sight.boxes[max(0, middle - TIMED_WINDOWS) :][:TIMED_WINDOWS]
-    plan = run.plan
-    compute_heatmap(slide, run.engine(), some[: plan.batch], plan, on_window=lambda done, total: None)
-    start = time.perf_counter()
-    compute_heatmap(slide, run.engine(), some, plan, on_window=lambda done, total: None)
-    return (time.perf_counter() - start) / len(some)
+            job.progress.note(f"{case.name}: {note}")
+        job.progress.start(case.name, len(sight.boxes))
+        look = Look(job.plan, job.progress)
+        heatmap, regions = find_regions(slide, job.engine(), job.model, job.threshold, sight, look)
+        write_heatmap(heatmap, job.output.heatmap(case.name))
+        draw_overlay(slide, regions, None, job.output.overlay(case.name))
+        write_geojson(regions, job.output.regions(case.name))
+        job.progress.done()
+        return replace(row_of(job, case, slide, sight), state="done", regions=len(regions))

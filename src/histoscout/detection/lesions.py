@@ -28,7 +28,7 @@ def write_lesions(rows: Iterable[LedgerRow], output: Output) -> None:
 
 def _lines(slide: str, mpp: float, output: Output) -> list[tuple[str, ...]]:
     regions = read_geojson(output.regions(slide)).regions
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for region in sorted(regions, key=lambda region: (-(region.score or 0), region.id)):
         x, y = region.outline.centroid.x, region.outline.centroid.y
         numbers = (region.area_mm2(mpp), x * mpp, y * mpp, x, y)

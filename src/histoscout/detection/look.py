@@ -26,7 +26,7 @@ STRIP = 1024
 
 @dataclass(frozen=True)
 class Sight:
-    """A slide's tissue, the windows that show it, where alone to look (if anywhere), and notes for the user."""
+    """A slide's tissue, the windows that show it, the only areas to look at (if any), notes for the user."""
 
     tissue: Tissue
     boxes: list[Box]
@@ -71,7 +71,7 @@ class Look:
 
 
 def hide(heatmap: Heatmap, sight: Sight) -> None:
-    """Set the heatmap to 0, in place, where pen or bad focus hide the tissue and outside the areas to look at."""
+    """Set the heatmap to 0, in place, where pen or bad focus hide tissue, and outside the areas to look at."""
     if not sight.tissue.left_out.any() and sight.within is None:
         return
     rows, columns = heatmap.values.shape[1:]

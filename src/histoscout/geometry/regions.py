@@ -102,7 +102,7 @@ def polygonal(geometry: shapely.Geometry) -> Outline | None:
 
     Self-crossing rings are split as shapely's `make_valid` does; lines and points that this leaves are dropped.
     """
-    valid = geometry if geometry.is_valid else shapely.make_valid(geometry)
+    valid = geometry if shapely.is_valid(geometry) else shapely.make_valid(geometry)
     parts = [part for part in shapely.get_parts(valid, return_index=False) if part.area > 0]
     flat = [polygon for part in parts for polygon in shapely.get_parts(part) if isinstance(polygon, Polygon)]
     if not flat:

@@ -41,7 +41,8 @@ def _translate(detector: Detector, windows: torch.Tensor, model: ModelFolder) ->
     from_torch = ov.frontend.FrontEndManager().load_by_framework("pytorch")
     with torch.no_grad(), _without_warnings():
         program = torch.export.export(detector, (windows,))
-        decoder = find(DECODER).from_exported_program(program)
+        decoder_of: Any = find(DECODER)
+        decoder = decoder_of.from_exported_program(program)
     try:
         translated = from_torch.convert(from_torch.load(decoder))
     except RuntimeError as error:

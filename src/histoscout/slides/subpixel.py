@@ -28,7 +28,8 @@ def undone(pixels: NDArray[np.uint8], shift_x: float, shift_y: float) -> NDArray
     _undo(image, shift_y)
     _undo(image.swapaxes(0, 1), shift_x)
     image = image[REACH:-REACH, REACH:-REACH]
-    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    moved: NDArray[np.uint8] = np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    return moved
 
 
 def _undo(image: NDArray[np.float32], shift: float) -> None:

@@ -89,7 +89,8 @@ def vary_colours(picture: Picture, choices: Augment, random: Generator) -> Pictu
         shown = gaussian_filter(shown, (sigma, sigma, 0))
     if random.random() < choices.noise:
         shown = shown + random.normal(0, random.uniform(1, 6), shown.shape).astype(np.float32)
-    return np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+    varied: Picture = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+    return varied
 
 
 DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)  # optical density of each grey value

@@ -1,8 +1,9 @@
 """What follows the last step: best weights, temperature, threshold, and the model folder with its card."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import shapely
 from safetensors.torch import load_file
@@ -15,11 +16,11 @@ from histoscout.errors import ModelError
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
+from histoscout.names import ARCHITECTURES
 from histoscout.network.engines import Engine
 from histoscout.network.graph import Detector
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.network.save import load_network, save_model
-from histoscout.network.torch_engine import TorchEngine
 from histoscout.recipe import Recipe
 from histoscout.training.budget import Budget
 from histoscout.training.curves import draw_curves, read_rows
@@ -36,8 +37,7 @@ def finish(job: Job, network: nn.Module, sets: Sets, budget: Budget, out: Path) 
     found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
     temperature = fit_temperature(found, recipe.seed)
     network.eval()
-    engine = TorchEngine(Detector(network, recipe, temperature).eval(), recipe, job.fabric.device)
-    counts = tune_counts(job, sets, engine)
+    counts = tune_counts(job, sets, InTraining(Detector(network, recipe, temperature).eval(), job))
     threshold = counts.best_threshold() if counts.positive.any() else 0.5
     rows = read_rows(job.curves)
     draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
@@ -51,6 +51,40 @@ def finish(job: Job, network: nn.Module, sets: Sets, budget: Budget, out: Path) 
         metrics=figures,
         card=card(figures, recipe),
     )
+
+
+@dataclass(frozen=True)
+class InTraining:
+    """The network in hand as an engine, in the precision of training: no model folder is written yet."""
+
+    detector: Detector
+    job: Job
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.job.recipe.classes.labels
+
+    @property
+    def description(self) -> str:
+        return f"torch {torch.__version__} on {self.job.fabric.device}"
+
+    @property
+    def answers(self) -> Literal["pixels", "tile"]:
+        kind = ARCHITECTURES[self.job.recipe.network.architecture].answers
+        return "tile" if kind == "tile" else "pixels"
+
+    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The answers for any number of windows."""
+        with torch.inference_mode(), self.job.fabric.autocast():
+            found = self.detector(self.job.fabric.to_device(torch.from_numpy(windows)))
+        return np.asarray(found.float().cpu().numpy(), np.float32)
+
+    def stream(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        """The answers for each batch, in order."""
+        return map(self, batches)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def tune_counts(job: Job, sets: Sets, engine: Engine) -> PixelCounts:

@@ -1,0 +1,99 @@
+"""What a run of detection was asked to do, and with what."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from histoscout.cohort.case import Case
+from histoscout.detection.ledger import LedgerRow
+from histoscout.detection.look import Sight
+from histoscout.detection.output import Output
+from histoscout.detection.windows import WindowPlan
+from histoscout.network.engines import Engine, open_engine
+from histoscout.network.model_folder import ModelFolder
+from histoscout.progress import Progress, Silent
+from histoscout.slides.slide import Slide
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """How to detect.
+
+    `within`: look only inside outlines of this class. `dry_run` writes nothing and estimates the time.
+    `overwrite` does finished slides again. `threshold` instead of the model's. `workers` are threads that
+    read. `mpp` in um/px for slides that do not say.
+    """
+
+    device: str = "auto"
+    within: str | None = None
+    dry_run: bool = False
+    overwrite: bool = False
+    threshold: float | None = None
+    workers: int | None = None
+    mpp: float | None = None
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What stays the same for all slides of a run of detection."""
+
+    model: ModelFolder
+    output: Output
+    options: DetectOptions
+    settings: str
+    engines: list[Engine] = field(default_factory=list)
+
+    @property
+    def progress(self) -> Progress:
+        return self.options.progress or Silent()
+
+    @property
+    def threshold(self) -> float:
+        chosen = (self.options.threshold, self.model.recipe.detection.threshold, self.model.threshold)
+        return next(value for value in chosen if value is not None)
+
+    @property
+    def plan(self) -> WindowPlan:
+        scratch = None if self.options.dry_run else self.output.folder
+        return WindowPlan.of(self.model.recipe, self.options.workers, scratch)
+
+    def engine(self) -> Engine:
+        """The engine, opened when it is first needed: a run with nothing left to do needs none."""
+        if not self.engines:
+            batch = self.model.recipe.detection.batch
+            self.engines.append(open_engine(self.model, self.options.device, batch=batch))
+        return self.engines[0]
+
+    def close(self) -> None:
+        for engine in self.engines:
+            engine.close()
+
+
+def settings_of(model: ModelFolder, options: DetectOptions) -> str:
+    """Twelve digits that stand for everything that changes what is found: model, recipe, threshold, area."""
+    choices = {
+        "model": model.hash,
+        "recipe": model.recipe.to_toml(),
+        "calibration": [model.threshold, model.temperature],
+        "threshold": options.threshold,
+        "within": options.within,
+    }
+    return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
+    """The ledger row of a slide that is only looked over yet."""
+    return LedgerRow(
+        slide=case.name,
+        state="planned",
+        reason="; ".join(sight.notes),
+        windows=len(sight.boxes),
+        tissue_mm2=round(sight.tissue.area_mm2, 4),
+        pen_mm2=round(sight.tissue.artefacts["pen"], 4),
+        blur_mm2=round(sight.tissue.artefacts["out of focus"], 4),
+        mpp=slide.mpp,
+        mpp_source=slide.mpp_source,
+        model=job.model.hash,
+        settings=job.settings,
+    )
