@@ -49,6 +49,8 @@ def info(path: Path, mpp: float | None = None) -> SlideInfo:
         levels = tuple((int(w), int(h)) for w, h in found.source.level_sizes)
         size = levels[0] if found.bounds is None else (round(found.bounds.width), round(found.bounds.height))
         named = source if source == "metadata" else "given"
-        return SlideInfo(path, found.format, size, levels, scale, named, found.power, path.stat().st_size, notes)
+        return SlideInfo(
+            path, found.format, size, levels, scale, named, found.power, path.stat().st_size, notes
+        )
     finally:
         found.source.close()
