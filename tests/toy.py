@@ -35,7 +35,10 @@ def draw(seed: int, lesions: int = 4) -> tuple[NDArray[np.uint8], Regions]:
 
 
 def write_cohort(
-    folder: Path, patients: int = 4, splits: tuple[str, ...] = ("train", "train", "tune", "test")
+    folder: Path,
+    patients: int = 4,
+    splits: tuple[str, ...] = ("train", "train", "tune", "test"),
+    mpp: float = MPP,
 ) -> Path:
     """A cohort.csv of toy slides, one a patient; the path of the table."""
     rows = ["slide,annotations,patient,split"]

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import shapely
+import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
