@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort, read_cohort
     from histoscout.demo import demo
     from histoscout.detection.detect import DetectOptions, detect
-    from histoscout.detection.heatmap import Heatmap
-    from histoscout.detection.heatmap_file import read_heatmap
+    from histoscout.detection.heatmap import Heatmap, read_heatmap
     from histoscout.doctor import doctor
     from histoscout.errors import HistoscoutError
     from histoscout.evaluation.evaluate import EvaluateOptions, Scores, evaluate
@@ -55,7 +54,7 @@ _PUBLIC = {
     "read_annotations": "annotations.read",
     "read_cohort": "cohort.cohort",
     "read_geojson": "annotations.geojson",
-    "read_heatmap": "detection.heatmap_file",
+    "read_heatmap": "detection.heatmap",
     "read_model": "network.model_folder",
     "train": "training.train",
     "write_geojson": "annotations.geojson",

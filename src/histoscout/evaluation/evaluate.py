@@ -12,8 +12,7 @@ import numpy as np
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.cohort import Case, Cohort, read_cohort
 from histoscout.detection.detect import DetectOptions, detect
-from histoscout.detection.heatmap import LEVELS, Heatmap
-from histoscout.detection.heatmap_file import read_heatmap
+from histoscout.detection.heatmap import LEVELS, Heatmap, read_heatmap
 from histoscout.detection.labelled import LabelledSlide, open_labelled
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError
