@@ -66,7 +66,7 @@ def _cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
 
 
 def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
-    rows = _earlier(run)
+    rows = _earlier(job)
     todo = [case for case in cases if not _is_done(case, rows.get(case.name), job)]
     if len(todo) < len(cases):
         job.progress.note(f"{len(cases) - len(todo)} of {len(cases)} slides are done already")
