@@ -5,7 +5,7 @@ tests.
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -67,8 +67,7 @@ def check(kind: str, name: str, known: Iterable[str]) -> None:
         raise ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
 
 
-def find(made_by: str) -> Callable[..., Any]:
-    """The function that "module:function" names; only now is its module imported."""
-    module, _, function = made_by.partition(":")
-    made: Callable[..., Any] = getattr(import_module(module), function)
-    return made
+def find(made_by: str) -> Any:
+    """What "module:name" means; only now is its module imported."""
+    module, _, name = made_by.partition(":")
+    return getattr(import_module(module), name)

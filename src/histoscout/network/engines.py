@@ -60,7 +60,7 @@ def open_engine(
     """Open a model on a device: "auto", "cpu", "cuda", "mps", "openvino" or "torch" (torch on the processor).
 
     `batch` is how many windows are worked on as one; `window_px` is the side of the windows where it differs
-    from the recipe's. The engine answers the model's test vector before it is given away. Raises ModelError if
+    from the recipe's. The engine has answered the model's test vector. Raises ModelError if
     the device is not there or does not answer as it should.
     """
     name = choose(device)

@@ -1,4 +1,4 @@
-"""The engine for processors: OpenVINO, in bfloat16 where the processor knows it, a window a core at a time."""
+"""The engine for processors: OpenVINO, in bfloat16 where the processor knows it, a window on each core."""
 
 import hashlib
 import os
@@ -39,7 +39,7 @@ def open_openvino(
     kept = cache_folder() / _key(model, batch, window_px)
     if not (kept / CONVERTED).is_file():
         _convert(model, (batch, window_px), precision, kept)
-    return OpenVinoEngine(model, kept / CONVERTED, precision)
+    return OpenVinoEngine(model, kept / CONVERTED, precision, keep=True)
 
 
 def cache_folder() -> Path:
@@ -70,7 +70,7 @@ def _convert(model: ModelFolder, shape: tuple[int, int], precision: Precision, k
             folder.mkdir()
             translated, windows, expected = find(CONVERT)(model, *shape)
             ov.save_model(translated, folder / CONVERTED, compress_to_fp16=False)
-            engine = OpenVinoEngine(model, folder / CONVERTED, precision)
+            engine = OpenVinoEngine(model, folder / CONVERTED, precision, keep=False)
             verify(engine(windows), expected, exact=engine.exact, where=model.path, engine=engine.description)
             engine.close()
             with suppress(FileExistsError):  # another process was faster
@@ -86,14 +86,13 @@ def _convert(model: ModelFolder, shape: tuple[int, int], precision: Precision, k
 class OpenVinoEngine:
     """A compiled detector with as many requests in flight as keep every core busy."""
 
-    def __init__(self, model: ModelFolder, converted: Path, precision: Precision) -> None:
+    def __init__(self, model: ModelFolder, converted: Path, precision: Precision, *, keep: bool) -> None:
         # a stream a core: convolutions of one window on two cores wait for each other at every layer
-        choices = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "CACHE_DIR": str(converted.with_name(f"{COMPILED}-{precision}")),
-        }
+        choices = {"PERFORMANCE_HINT": "THROUGHPUT"}
         if precision != "auto":
             choices["INFERENCE_PRECISION_HINT"] = precision
+        if keep:
+            choices["CACHE_DIR"] = str(converted.with_name(f"{COMPILED}-{precision}"))
         try:
             self._compiled: Any = ov.Core().compile_model(converted, "CPU", choices)
         except RuntimeError as error:

@@ -19,8 +19,8 @@ class TransferReport:
 def transfer_encoder(classifier: nn.Module, unet: nn.Module) -> TransferReport:
     """Copy a timm classifier's layers into the encoder of a segmentation_models_pytorch network, key by key.
 
-    Every tensor of the encoder must be covered, by name and shape; else nothing is changed and ModelError lists
-    what differs. Works for ResNet, DenseNet and whatever has the same names in both.
+    Every tensor of the encoder must be covered, by name and shape; else nothing is changed and ModelError
+    lists what differs. Works for ResNet, DenseNet and whatever has the same names in both.
     """
     encoder = getattr(unet, "encoder", None)
     if not isinstance(encoder, nn.Module):
