@@ -1,3 +1,4 @@
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,28 @@ def test_a_real_tumour_mask(shared_data: Path) -> None:
     with Image.open(path) as image:
         share = (np.asarray(image)[..., 1] >= 128).mean()
     assert sum(region.outline.area for region in found.regions) == share * 3584 * 2560
+
+
+def test_a_mask_beyond_all_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "mask.tif")
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["ImageWidth"].overwrite(60_000)
+        tiff.pages[0].tags["ImageLength"].overwrite(60_000)
+    with pytest.raises(AnnotationError, match="too large"):
+        read_label_image(path)
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.tif", "mask.jpg"])
+@given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 255)), min_size=1, max_size=3))
+def test_damage_gives_no_foreign_error(
+    tmp_path_factory: pytest.TempPathFactory, name: str, damage: list[tuple[int, int]]
+) -> None:
+    path = save(tmp_path_factory.mktemp("damaged") / name)
+    content = bytearray(path.read_bytes())
+    for place, byte in damage:
+        content[place % len(content)] = byte
+    path.write_bytes(content)
+    with suppress(AnnotationError):
+        size = size_of(path)
+        if size[0] * size[1] < 10**6:  # larger ones only take long
+            read_label_image(path, threshold=1)

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from histoscout.errors import AnnotationError
 
-MOST_PIXELS = 2**31  # a mask of 46,000 px a side; more would not fit into memory with its outlines
+MOST_PIXELS = 2**29  # 23,000 px a side; with its outlines a mask takes some ten bytes a pixel
 # what tifffile and Pillow raise on damaged files, depending on which byte is wrong
 _STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 _THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table"
