@@ -19,8 +19,7 @@ check: $(VENV)/ready-dev
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/detection.py
-	$(BIN)/python benchmarks/phantom_speed.py
+	$(BIN)/python benchmarks/phantom_difficulty.py
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("histoscout needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
