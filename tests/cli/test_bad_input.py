@@ -1,0 +1,118 @@
+"""What a user gets wrong becomes one clear line with a remedy, a non-zero exit, and nothing lost."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from histoscout.detection.detect import DetectOptions, detect
+from histoscout.network.model_folder import ModelFolder
+from histoscout.recipe import Recipe
+from histoscout.training.train import train
+from tests import toy
+from tests.training.test_train import CHOICES
+
+PROGRAM = Path(sys.executable).with_name("histoscout")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    for words in said:
+        assert words in done.stderr + done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="module")
+def model(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    return train(cohort, tmp_path_factory.mktemp("out") / "model", Recipe.from_dict(CHOICES))
+
+
+def test_help_and_version_and_info(cohort: Path) -> None:
+    assert "detect" in run("--help").stdout
+    assert "histoscout 0" in run("--version").stdout
+    shown = run("info", cohort.parent / "slide_0.tif").stdout
+    assert "512 x 512 px" in shown
+    assert "1.0000 (metadata)" in shown
+
+
+def test_a_missing_slide(tmp_path: Path) -> None:
+    refused(run("info", tmp_path / "nowhere.svs"), "nowhere.svs")
+
+
+def test_text_named_svs_and_a_truncated_tiff(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.svs").write_text("not a slide")
+    refused(run("info", tmp_path / "text.svs"), "text.svs")
+    whole = (cohort.parent / "slide_0.tif").read_bytes()
+    (tmp_path / "short.tif").write_bytes(whole[: len(whole) // 3])
+    refused(run("info", tmp_path / "short.tif"), "short.tif")
+
+
+def test_a_recipe_with_five_errors_names_all_five(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(
+        'seed = -1\n[windows]\nmpp = 0\nsize = 3\n[loss]\nname = "dice"\n[network]\narchitecture = "unett"\n'
+    )
+    done = run("train", cohort, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml")
+    refused(done, "5 problems", "seed", "windows.mpp", "windows.size", "dice", "did you mean unet")
+    assert not (tmp_path / "model").exists()
+
+
+def test_no_positive_in_training(cohort: Path, tmp_path: Path) -> None:
+    refused(run("train", cohort, "-o", tmp_path / "model", "--positive", "DCIS"), "DCIS", "UDH", "--positive")
+
+
+def test_a_cohort_that_is_not_there(tmp_path: Path) -> None:
+    refused(run("train", tmp_path / "none.csv", "-o", tmp_path / "model"), "none.csv")
+
+
+def test_a_changed_weight_file(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+    import shutil
+
+    changed = tmp_path / "model"
+    shutil.copytree(model.path, changed)
+    weights = bytearray((changed / "detector.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (changed / "detector.safetensors").write_bytes(weights)
+    refused(run("detect", changed, cohort.parent, "-o", tmp_path / "found"), "detector.safetensors", "changed")
+
+
+def test_a_broken_slide_does_not_stop_the_others(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.svs").write_text("not a slide")
+    good = cohort.parent / "slide_3.tif"
+    rows = detect(model, [tmp_path / "broken.svs", good], tmp_path / "found", DetectOptions(device="torch"))
+    assert [row.state for row in rows] == ["failed", "done"]
+    assert "broken.svs" in rows[0].reason
+    assert (tmp_path / "found" / "regions" / "slide_3.geojson").is_file()
+    ledger = (tmp_path / "found" / "ledger.csv").read_text().splitlines()
+    assert ledger[-1].startswith("broken,failed")
+
+
+def test_a_second_run_skips_what_is_done(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+    slides = [cohort.parent / "slide_3.tif"]
+    detect(model, slides, tmp_path / "found", DetectOptions(device="torch"))
+    written = tmp_path / "found" / "regions" / "slide_3.geojson"
+    before = written.stat().st_mtime_ns
+    assert detect(model, slides, tmp_path / "found", DetectOptions(device="torch"))[0].state == "done"
+    assert written.stat().st_mtime_ns == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_to_write(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    refused(run("detect", model.path, cohort.parent, "-o", tmp_path / "closed" / "found"), "permission")
+
+
+def test_nothing_is_written_beside_a_file_in_the_way(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    refused(run("train", cohort, "-o", tmp_path / "file" / "model"), "file")
+    assert (tmp_path / "file").read_text() == "in the way"

@@ -1,0 +1,217 @@
+from pathlib import Path
+from threading import current_thread
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from histoscout.detection import room as room_module
+from histoscout.detection.heatmap import Heatmap, compute_heatmap, level_of, read_heatmap, write_heatmap
+from histoscout.detection.windows import WindowPlan
+from histoscout.errors import ModelError, OutputError, SlideError
+from histoscout.geometry.box import Box
+from histoscout.geometry.grid import TileGrid
+from histoscout.slides.in_memory import in_memory
+from histoscout.slides.slide import About, Slide
+from tests.detection.redness import Redness, redness
+
+
+def picture(seed: int, height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def quiet(done: int, total: int) -> None:
+    """Nobody is waiting."""
+
+
+def look(slide: Slide, plan: WindowPlan, engine: Redness, seed: int | None = None) -> Heatmap:
+    scale = plan.mpp / slide.mpp
+    grid = list(TileGrid(slide.box, plan.side_px * scale, plan.stride_px * scale))
+    if seed is not None:
+        np.random.default_rng(seed).shuffle(grid)  # type: ignore[arg-type]
+    return compute_heatmap(slide, engine, grid, plan, on_window=quiet)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 9),
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.integers(1, 40),
+    st.floats(0, 0.75),
+    st.sampled_from([1, 2, 4, 8]),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.sampled_from([0.5, 1.0, 2.0]),
+)
+def test_by_tiles_equals_whole(
+    seed: int,
+    size: tuple[int, int],
+    side: int,
+    overlap: float,
+    flips: int,
+    batch: int,
+    readers: int,
+    mpp: float,
+) -> None:
+    slide = in_memory(picture(seed, *size), 0.5)
+    plan = WindowPlan(mpp, side, max(1, round(side * (1 - overlap))), batch, flips, readers)
+    found = look(slide, plan, Redness(("UDH", "other")), seed)
+    whole = redness(slide.read(slide.box, mpp))
+    assert found.values.shape == (2, *slide.box.shape(mpp / 0.5))
+    assert np.abs(found.probability("UDH") * 255 - whole * 255).max() <= 1
+    assert np.abs(found.probability("other") * 255 - (1 - whole) * 255).max() <= 1
+
+
+def test_order_readers_and_batches_change_nothing() -> None:
+    slide = in_memory(picture(3, 200, 170), 0.5)
+    plans = [WindowPlan(0.5, 32, 16, batch, 2, readers) for batch, readers in ((1, 1), (3, 4), (7, 2))]
+    maps = [look(slide, plan, Redness(), seed).values for plan in plans for seed in (None, 1)]
+    for values in maps[1:]:
+        np.testing.assert_array_equal(values, maps[0])
+
+
+def test_tiles_give_one_cell_a_stride() -> None:
+    slide = in_memory(picture(5, 96, 128), 0.5)
+    found = look(slide, WindowPlan(0.5, 32, 32), Redness(answers="tile"))
+    whole = redness(slide.read(slide.box, 0.5)).reshape(3, 32, 4, 32).mean((1, 3))
+    assert found.mpp == 16
+    assert found.scale == 32
+    assert np.abs(found.levels("UDH") - whole * 255).max() <= 1
+
+
+def test_overlapping_tiles_are_averaged_over_the_windows_that_cover_a_cell() -> None:
+    slide = in_memory(picture(6, 64, 64), 0.5)
+    found = look(slide, WindowPlan(0.5, 32, 16), Redness(answers="tile"))
+    tile = redness(slide.read(slide.box, 0.5))
+    means = np.array([[tile[y : y + 32, x : x + 32].mean() for x in (0, 16, 32)] for y in (0, 16, 32)])
+    assert found.levels("UDH").shape == (4, 4)
+    assert found.levels("UDH")[1, 1] == pytest.approx(means[:2, :2].mean() * 255, abs=1)
+    assert found.levels("UDH")[0, 0] == pytest.approx(means[0, 0] * 255, abs=1)
+
+
+def test_where_nobody_looked_is_zero_and_progress_is_told() -> None:
+    slide = in_memory(np.full((64, 64, 3), (255, 0, 0), np.uint8), 1.0)
+    told: list[tuple[int, int]] = []
+    found = compute_heatmap(
+        slide,
+        Redness(),
+        [Box(32, 32, 16, 16), Box(16, 32, 16, 16)],
+        WindowPlan(1.0, 16, 16),
+        on_window=lambda done, total: told.append((done, total)),
+    )
+    assert found.seen == 2
+    assert told == [(1, 2), (2, 2)]
+    expected = np.zeros((64, 64), np.uint8)
+    expected[32:48, 16:48] = 255
+    np.testing.assert_array_equal(found.levels("UDH"), expected)
+
+
+def test_nothing_to_look_at() -> None:
+    slide = in_memory(picture(0, 20, 30), 1.0)
+    found = compute_heatmap(slide, Redness(), [], WindowPlan(1.0, 16, 16), on_window=quiet)
+    assert not found.values.any()
+    assert found.seen == 0
+
+
+def test_a_large_map_lies_in_a_file_and_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slide = in_memory(picture(1, 150, 130), 1.0)
+    plan = WindowPlan(1.0, 32, 16, scratch=tmp_path)
+    small = look(slide, plan, Redness())
+    monkeypatch.setattr(room_module, "IN_MEMORY", 1000)
+    large = look(slide, plan, Redness())
+    assert isinstance(large.values, np.memmap)
+    np.testing.assert_array_equal(large.values, small.values)
+    write_heatmap(large, tmp_path / "large.ome.tiff")
+    again = read_heatmap(tmp_path / "large.ome.tiff")
+    np.testing.assert_array_equal(again.values, small.values)
+    assert [path.name for path in tmp_path.iterdir()] == ["large.ome.tiff"]
+
+
+class Spoilt:
+    """A slide whose lower half cannot be read."""
+
+    mpp = 1.0
+    level_sizes = ((64, 64),)
+
+    def read_level(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        if y + height > 32:
+            raise SlideError("spoilt.svs", "a tile is damaged", "Copy it again")
+        assert current_thread().name.startswith("histoscout-read")
+        return np.zeros((height, width, 3), np.uint8)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_a_spoilt_tile_ends_the_slide() -> None:
+    slide = Slide(Spoilt(), About("spoilt", 1.0))
+    with pytest.raises(SlideError, match="damaged"):
+        look(slide, WindowPlan(1.0, 16, 16), Redness())
+
+
+class Flat(Redness):
+    """Answers with maps of the wrong size."""
+
+    def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return super().__call__(windows)[:, ::2, ::2]
+
+
+def test_an_engine_of_another_size_is_refused() -> None:
+    with pytest.raises(ModelError, match="shape"):
+        look(in_memory(picture(0, 40, 40), 1.0), WindowPlan(1.0, 16, 16), Flat())
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 3), st.sampled_from([0.25, 1 / 3, 2.02]))
+def test_read_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, height: int, width: int, count: int, mpp: float
+) -> None:
+    values = np.random.default_rng(height).integers(0, 256, (count, height, width), dtype=np.uint8)
+    labels = ("UDH", "ADH & <co>", "ö")[:count]
+    heatmap = Heatmap(Box(0, 0, width * 2.2, height * 2.2), mpp, mpp / 2.2, "1286 [2]", labels, values, 12)
+    path = tmp_path_factory.mktemp("maps") / "a.ome.tiff"
+    write_heatmap(heatmap, path)
+    again = read_heatmap(path)
+    np.testing.assert_array_equal(again.values, values)
+    facts = [(h.box, h.mpp, h.slide_mpp, h.slide_name, h.labels, h.seen) for h in (heatmap, again)]
+    assert facts[0] == facts[1]
+
+
+def test_other_programs_find_scale_names_and_levels(tmp_path: Path) -> None:
+    values = np.zeros((2, 1500, 1100), np.uint8)
+    values[0, :100, :100] = 200
+    heatmap = Heatmap(Box(0, 0, 1100, 1500), 2.0, 2.0, "slide", ("UDH", "ADH"), values, 1)
+    write_heatmap(heatmap, tmp_path / "a.ome.tiff")
+    with tifffile.TiffFile(tmp_path / "a.ome.tiff") as file:
+        series = file.series[0]
+        assert series.axes == "CYX"
+        assert [level.shape for level in series.levels] == [(2, 1500, 1100), (2, 750, 550), (2, 375, 275)]
+        assert series.levels[1].asarray()[0, :50, :50].min() == 200
+        assert file.pages[0].is_tiled  # type: ignore[union-attr]
+        assert 'PhysicalSizeX="2.0"' in (file.ome_metadata or "")
+        assert 'Name="ADH"' in (file.ome_metadata or "")
+
+
+def test_the_same_map_gives_the_same_file(tmp_path: Path) -> None:
+    values = picture(0, 40, 50)[None, ..., 0].copy()
+    for name in ("a", "b"):
+        write_heatmap(
+            Heatmap(Box(0, 0, 50, 40), 1.0, 1.0, "s", ("UDH",), values, 1), tmp_path / f"{name}.ome.tiff"
+        )
+    assert (tmp_path / "a.ome.tiff").read_bytes() == (tmp_path / "b.ome.tiff").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"II*\0", b"no image"])
+def test_a_damaged_heatmap_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.ome.tiff"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="heatmap"):
+        read_heatmap(path)
+
+
+@given(st.integers(0, 255))
+def test_a_threshold_taken_from_a_level_finds_that_level(level: int) -> None:
+    assert level_of(level / 255) == level
