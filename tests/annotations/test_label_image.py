@@ -171,8 +171,9 @@ def test_a_real_tumour_mask(shared_data: Path) -> None:
 def test_a_mask_beyond_all_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = save(tmp_path / "mask.tif")
     with tifffile.TiffFile(path, mode="r+") as tiff:
-        tiff.pages[0].tags["ImageWidth"].overwrite(60_000)
-        tiff.pages[0].tags["ImageLength"].overwrite(60_000)
+        page = tiff.pages.first
+        page.tags["ImageWidth"].overwrite(60_000)
+        page.tags["ImageLength"].overwrite(60_000)
     with pytest.raises(AnnotationError, match="too large"):
         read_label_image(path)
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 def redness(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """How much more red than green, 0 to 1: float32 of the shape without the colours."""
-    return np.clip(pixels[..., 0].astype(np.float32) - pixels[..., 1], 0, 255) / np.float32(255)
+    more = np.clip(pixels[..., 0].astype(np.float32) - pixels[..., 1], 0, 255)
+    return np.asarray(more / 255, np.float32)
 
 
 class Redness:

@@ -31,7 +31,7 @@ def look(slide: Slide, plan: WindowPlan, engine: Redness, seed: int | None = Non
     scale = plan.mpp / slide.mpp
     grid = list(TileGrid(slide.box, plan.side_px * scale, plan.stride_px * scale))
     if seed is not None:
-        np.random.default_rng(seed).shuffle(grid)  # type: ignore[arg-type]
+        np.random.default_rng(seed).shuffle(grid)
     return compute_heatmap(slide, engine, grid, plan, on_window=quiet)
 
 

@@ -74,6 +74,7 @@ def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
         if todo:
             job.engine()  # a device that is not there is told before the first slide, not once for each
         for case in todo:
+            rows.pop(case.name, None)  # what was done before is taken away first
             rows[case.name] = _attempt(job, case)
             write_ledger(rows.values(), job.output.ledger)
     finally:
@@ -87,7 +88,11 @@ def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
 def _earlier(job: Job) -> dict[str, LedgerRow]:
     """The ledger of earlier runs into the same folder, if they are of the same model and settings."""
     job.output.make()
-    rows = read_ledger(job.output.ledger)
+    rows = {
+        slide: row
+        for slide, row in read_ledger(job.output.ledger).items()
+        if row.state == "failed" or job.output.is_complete(slide) or row.settings != job.settings
+    }
     others = sorted(row.slide for row in rows.values() if row.settings != job.settings)
     if not others:
         return rows
@@ -123,7 +128,6 @@ def _attempt(job: Job, case: Case) -> LedgerRow:
         known = isinstance(error, HistoscoutError)
         reason = str(error) if known else f"{type(error).__name__}: {error} (details in {written})"
         job.output.forget(case.name, keep_error=True)
-        job.progress.done()
         job.progress.note(f"{case.name} failed: {reason}")
         row = LedgerRow(case.name, "failed", reason, model=job.model.hash, settings=job.settings)
     return replace(row, seconds=round(time.perf_counter() - start, 2))

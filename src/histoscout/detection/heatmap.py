@@ -1,5 +1,6 @@
 """What a network says of every place on a slide, computed, kept and written."""
 
+import struct
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -127,8 +128,10 @@ def read_heatmap(path: Path) -> Heatmap:
     try:
         with tifffile.TiffFile(path) as file:
             facts, labels = _facts(file.ome_metadata or "")
-            values = room(file.series[0].shape, path.parent)
-            file.series[0].asarray(out=values)
+            pages = [file.pages[number] for number in range(len(labels))]
+            values = room((len(labels), *pages[0].shape), path.parent)
+            for page, plane in zip(pages, values, strict=True):
+                page.asarray(out=plane)
         return Heatmap(
             box=Box(*(float(facts[name]) for name in ("x", "y", "width", "height"))),
             mpp=float(facts["mpp"]),
