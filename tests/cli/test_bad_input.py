@@ -83,7 +83,9 @@ def test_a_changed_weight_file(model: ModelFolder, cohort: Path, tmp_path: Path)
     weights = bytearray((changed / "detector.safetensors").read_bytes())
     weights[-1] ^= 1
     (changed / "detector.safetensors").write_bytes(weights)
-    refused(run("detect", changed, cohort.parent, "-o", tmp_path / "found"), "detector.safetensors", "changed")
+    refused(
+        run("detect", changed, cohort.parent, "-o", tmp_path / "found"), "detector.safetensors", "changed"
+    )
 
 
 def test_a_broken_slide_does_not_stop_the_others(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:

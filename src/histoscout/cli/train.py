@@ -21,16 +21,20 @@ def train(
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Teach a network to find the outlined lesions. Started again, it goes on where it stopped."""
-    from histoscout.cli.console import Console
-    from histoscout.cli.tables import training_table
+    from histoscout.cohort.cohort import read_cohort
     from histoscout.recipe import Recipe
-    from histoscout.training.train import TrainOptions
-    from histoscout.training.train import train as run
 
     choices = Recipe.read(recipe) if recipe else Recipe()
     choices = choices.with_choices(_changes(positive, minutes, seed))
+    cases = read_cohort(cohort)
+
+    from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
+    from histoscout.cli.tables import training_table
+    from histoscout.training.train import TrainOptions
+    from histoscout.training.train import train as run
+
     with Console(quiet) as console:
-        model = run(cohort, out, choices, TrainOptions(device, start, overwrite, console))
+        model = run(cases, out, choices, TrainOptions(device, start, overwrite, console))
     typer.echo(training_table(model))
     typer.echo(f"model: {model.path}")
 
