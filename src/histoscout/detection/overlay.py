@@ -65,7 +65,7 @@ def _scale_bar(canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float) -
     """A bar of a round length, about a fifth of the picture's width, at the lower left."""
     width, height = size
     um = round_length(width * mpp / 5)
-    text = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} µm"
+    text = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} um"
     letters = max(11, min(size) // 60)
     left, bottom = letters, height - letters
     canvas.rectangle((left - 2, bottom - 6, left + um / mpp + 2, bottom + 2), fill=(255, 255, 255))
