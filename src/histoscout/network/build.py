@@ -13,6 +13,7 @@ from torch import nn
 
 from histoscout import names
 from histoscout.errors import ModelError, RecipeError
+from histoscout.network.downloads import with_downloads
 from histoscout.network.graph import count_outputs
 from histoscout.network.probe import PROBE_PX, check_logits
 from histoscout.network.weights import load_weights
@@ -145,7 +146,7 @@ def _made(make: Callable[[], nn.Module], choices: Network) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about names of weights that the recipe does not use
-            return make()
+            return with_downloads(make) if imagenet else make()
     except OSError as error:
         raise _no_weights(choices, error) from error
     except REFUSALS as error:

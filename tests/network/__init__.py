@@ -1,0 +1,1 @@
+"""Networks, losses, model folders and engines."""

@@ -1,0 +1,174 @@
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from histoscout.errors import HistoscoutError, ModelError, RecipeError
+from histoscout.network.build import build_network
+from histoscout.network.probe import check_logits
+from histoscout.network.unet import UNet
+from tests.network import tiny
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder"), [("smp.Unet", "resnet18"), ("smp.Unet", "tu-resnet18"), ("timm", "resnet18")]
+)
+@pytest.mark.usefixtures("no_network")
+def test_weights_that_cannot_be_downloaded_say_what_to_do(architecture: str, encoder: str) -> None:
+    recipe = tiny.recipe(architecture, choices={"network.weights": "imagenet", "network.encoder": encoder})
+    with pytest.raises(ModelError, match=r"could not be had .* give their path in network\.weights"):
+        build_network(recipe)
+
+
+@pytest.mark.parametrize("encoder", ["resnet50", "densenet121", "tu-convnext_atto"])
+@pytest.mark.usefixtures("no_network")
+def test_encoders_of_the_study_need_no_network(encoder: str) -> None:
+    network = tiny.network(tiny.recipe(choices={"network.encoder": encoder, "network.widths": ()})).eval()
+    assert network(torch.randn(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+
+
+def test_four_widths_make_an_encoder_of_depth_four() -> None:
+    network = tiny.network(tiny.recipe(choices={"network.widths": (256, 128, 64, 32)})).eval()
+    assert network(torch.randn(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+    convolutions = [
+        layer for layer in network.get_submodule("decoder").modules() if isinstance(layer, nn.Conv2d)
+    ]
+    assert [layer.out_channels for layer in convolutions[::2]] == [256, 128, 64, 32]
+
+
+@pytest.mark.parametrize("architecture", ["smp.DeepLabV3Plus", "smp.PAN", "smp.UPerNet"])
+def test_one_width_where_the_architecture_has_one(architecture: str) -> None:
+    narrow = tiny.network(tiny.recipe(architecture, choices={"network.widths": (16,)}))
+    usual = tiny.network(tiny.recipe(architecture))
+    assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in usual.parameters())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "choices", "words"),
+    [
+        ("smp.FPN", {"network.widths": (64,)}, "has no widths to choose"),
+        ("smp.PAN", {"network.widths": (64, 32)}, "takes one width, not 2"),
+        ("timm", {"network.widths": (64,)}, "has no decoder"),
+        ("unet", {"network.widths": (64,)}, "a U-Net of 1 levels"),
+        ("unet", {"network.weights": "imagenet"}, "nobody published"),
+        ("smp.Unet", {"network.encoder": "resnet51"}, "Did you mean resnet50"),
+        ("timm", {"network.encoder": "densnet121"}, "Did you mean densenet121"),
+        ("smp.Linknet", {"network.encoder": "mit_b0"}, "is not possible"),
+        ("smp.DeepLabV3Plus", {"network.encoder": "densenet121"}, "is not possible"),
+        ("smp.PSPNet", {"training.batch": 1}, "cannot learn from one window"),
+        ("smp.PAN", {"windows.side_um": 64}, "cannot look at windows of 64 px"),
+        ("timm", {"network.encoder": "vit_tiny_patch16_224"}, "cannot look at windows of 128 px"),
+    ],
+)
+def test_impossible_choices_name_fault_and_remedy(
+    architecture: str, choices: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(RecipeError, match=words) as caught:
+        build_network(tiny.recipe(architecture, choices=choices))
+    assert caught.value.remedy
+
+
+def test_an_encoder_for_one_size_of_window_is_taken_at_that_size() -> None:
+    recipe = tiny.recipe(
+        "timm", choices={"network.encoder": "vit_tiny_patch16_224", "windows.side_um": 224.0}
+    )
+    assert tiny.network(recipe).eval()(torch.randn(1, 3, 224, 224)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("architecture", ["smp.Unet", "smp.FPN", "unet", "timm"])
+def test_dropout_makes_training_answers_differ(architecture: str) -> None:
+    window = torch.randn(2, 3, 64, 64)
+    for share, differ in ((0.0, False), (0.5, True)):
+        network = tiny.network(tiny.recipe(architecture, choices={"network.dropout": share}))
+        assert bool((network(window) != network(window)).any()) == differ
+
+
+@pytest.mark.parametrize("last", [nn.Sigmoid(), nn.Softmax(1), nn.LogSoftmax(1), nn.Tanh()])
+def test_a_network_that_ends_in_probabilities_is_refused(last: nn.Module) -> None:
+    with pytest.raises(ModelError, match="must give logits"):
+        check_logits(nn.Sequential(UNet(3, 2, (8, 16)), last))
+
+
+class Hidden(nn.Module):
+    """Its sigmoid is in the forward pass, where looking at modules cannot find it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = UNet(3, 2, (8, 16))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.inner(images).sigmoid()  # type: ignore[no-any-return]
+
+
+def test_a_hidden_sigmoid_is_refused_and_the_network_left_as_it_was() -> None:
+    network = Hidden()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(ModelError, match="must give logits"):
+        check_logits(network)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def given_weights(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], choices: Mapping[str, Any] = MappingProxyType({})
+) -> nn.Module:
+    save_file({key: value.contiguous().clone() for key, value in tensors.items()}, tmp_path / "w.safetensors")
+    torch.manual_seed(1)
+    return build_network(tiny.recipe(choices={"network.weights": str(tmp_path / "w.safetensors"), **choices}))
+
+
+@pytest.mark.parametrize("prefix", ["", "encoder.", "module."])
+def test_weights_of_an_encoder_or_classifier_fill_the_encoder(tmp_path: Path, prefix: str) -> None:
+    classifier = tiny.network(tiny.recipe("timm"))
+    tensors = {f"{prefix}{key}": value for key, value in classifier.state_dict().items()}
+    encoder = given_weights(tmp_path, tensors).get_submodule("encoder")
+    assert encoder.state_dict().keys() == classifier.state_dict().keys() - {"fc.weight", "fc.bias"}
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(value, classifier.state_dict()[key])
+
+
+def test_weights_of_a_whole_network_fill_all_of_it(tmp_path: Path) -> None:
+    whole = tiny.network(tiny.recipe())
+    again = given_weights(tmp_path, whole.state_dict())
+    assert all(torch.equal(value, whole.state_dict()[key]) for key, value in again.state_dict().items())
+
+
+def test_weights_for_colours_are_added_up_for_grey(tmp_path: Path) -> None:
+    colours = tiny.network(tiny.recipe("timm")).state_dict()
+    grey = given_weights(tmp_path, colours, choices={"network.channels": 1})
+    first = grey.get_parameter("encoder.conv1.weight")
+    assert torch.allclose(first, colours["conv1.weight"].sum(1, keepdim=True))
+
+
+def test_weights_that_do_not_fit_are_listed_key_by_key(tmp_path: Path) -> None:
+    tensors = tiny.network(tiny.recipe("timm")).state_dict()
+    del tensors["bn1.weight"]
+    tensors["conv1.weight"] = torch.zeros(1, 2, 3)
+    with pytest.raises(ModelError) as caught:
+        given_weights(tmp_path, tensors)
+    assert "bn1.weight is missing" in caught.value.fault
+    assert "conv1.weight is (1, 2, 3), should be (64, 3, 7, 7)" in caught.value.fault
+
+
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "w.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(HistoscoutError, match=r"w\.safetensors"):
+        build_network(tiny.recipe(choices={"network.weights": str(path)}))
