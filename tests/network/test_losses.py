@@ -43,7 +43,7 @@ def slow_focal(pixels: Pixels, weight: float) -> float:
         -w * (1 - shares[true]) ** 2 * math.log(shares[true])
         for w, (shares, true) in zip(weights, pixels, strict=True)
     ]
-    return sum(losses) / sum(weights)
+    return float(sum(losses) / sum(weights))
 
 
 def slow_overlap(pixels: Pixels, weight: float, alarm: float, miss: float, shown_only: bool) -> float:
