@@ -145,6 +145,7 @@ def read_heatmap(path: Path) -> Heatmap:
         ValueError,
         KeyError,
         IndexError,
+        struct.error,  # tifffile, on a file that ends in its first bytes
         ElementTree.ParseError,
         tifffile.TiffFileError,
     ) as error:
