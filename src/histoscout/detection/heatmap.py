@@ -1,5 +1,6 @@
 """What a network says of every place on a slide, computed, kept and written."""
 
+import struct
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
