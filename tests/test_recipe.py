@@ -1,0 +1,87 @@
+"""The recipe as a law: to TOML and back is identity; wrong ones list every problem."""
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histoscout import names
+from histoscout.errors import RecipeError
+from histoscout.recipe import Classes, Recipe, plain
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "seed": st.integers(0, 2**31),
+            "classes": st.fixed_dictionaries({"positive": TEXT}),
+            "windows": st.sampled_from([{"mpp": 2.0, "side_um": 256.0}, {"mpp": 0.25, "side_um": 128.0}]),
+            "network": st.fixed_dictionaries(
+                {"architecture": st.sampled_from(sorted(names.ARCHITECTURES)), "weights": TEXT}
+            ),
+            "loss": st.fixed_dictionaries({"name": st.sampled_from(sorted(names.LOSSES))}),
+            "training": st.sampled_from([{"epochs": 3}, {"minutes": 1.5}, {"clip": 0, "ema": 0}]),
+            "detection": st.fixed_dictionaries({"overlap": st.floats(0, 0.75)}),
+        }
+    )
+)
+def test_to_toml_and_back_is_identity(values: dict[str, object]) -> None:
+    recipe = Recipe.from_dict(values)
+    assert Recipe.from_dict(tomllib.loads(recipe.to_toml())) == recipe
+
+
+def test_all_problems_are_told_at_once() -> None:
+    wrong = {
+        "seed": "x",
+        "windows": {"mpp": -1, "sise": 3},
+        "sampler": {"positive": 0.9},
+        "training": {"minutes": 1, "epochs": 2},
+        "loss": {"name": "dicee+bce"},
+    }
+    with pytest.raises(RecipeError) as raised:
+        Recipe.from_dict(wrong, "my.toml")
+    told = str(raised.value)
+    assert "6 problems" in told
+    for words in ("my.toml", "seed", "windows.mpp", "windows.sise", "sampler", "training", "did you mean dice+bce"):
+        assert words in told
+
+
+def test_a_window_that_does_not_fit_names_one_that_does() -> None:
+    with pytest.raises(RecipeError, match="side_um = 256 would be 128 px"):
+        Recipe.from_dict({"windows": {"mpp": 2.0, "side_um": 250.0}})
+
+
+def test_one_loss_for_one_class_only() -> None:
+    with pytest.raises(RecipeError, match="cross-entropy"):
+        Recipe.from_dict({"classes": {"other": ["ADH"]}, "loss": {"name": "bce"}})
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("UDH", "UDH"),
+        ("udh_sure", "UDH"),
+        ("UDH-sure", "UDH"),
+        ("UDH-unsure", "ignore"),
+        ("Ignore*", "ignore"),
+        ("Stroma*", "ignore"),
+        ("adh ", "ADH"),
+        ("FEA", None),
+        ("", None),
+    ],
+)
+def test_classes_are_matched_as_people_type_them(typed: str, meant: str | None) -> None:
+    classes = Classes(positive="UDH", other=("ADH",), aliases={"UDH": ("UDH-sure",)})
+    assert classes.canonical(typed) == meant
+
+
+def test_unlisted_classes_can_be_ignored() -> None:
+    assert Classes(unlisted="ignore").canonical("FEA") == "ignore"
+
+
+@given(TEXT)
+def test_plain_names_stay_plain(name: str) -> None:
+    assert plain(plain(name)) == plain(name)
