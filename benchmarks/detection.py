@@ -114,7 +114,13 @@ def main() -> None:
         for number in range(RUNS + 1):
             before = matrix_rate()
             out = folder / f"out{number}"
-            arguments = (str(folder / "model"), str(folder / "slide.tif"), str(out), "openvino", str(time.time()))
+            arguments = (
+                str(folder / "model"),
+                str(folder / "slide.tif"),
+                str(out),
+                "openvino",
+                str(time.time()),
+            )
             told = run_child("child", *arguments)
             rate = max(before, matrix_rate())
             if number == 0:
@@ -127,7 +133,9 @@ def main() -> None:
             shares.append(flop * told["windows"] / (told["seconds"] * rate))
         middle = statistics.median
         print(f"later starts: {middle(starts):.1f} s")
-        print(f"{told['windows']} windows in {middle(seconds):.1f} s, {told['windows'] / middle(seconds):.2f} a second")
+        print(
+            f"{told['windows']} windows in {middle(seconds):.1f} s, {told['windows'] / middle(seconds):.2f} a second"
+        )
         print(f"best bf16 matrix rate {middle(rates) / 1e9:.0f} GFLOP/s; share reached {middle(shares):.2f}")
         print(f"   of each run: {', '.join(f'{share:.2f}' for share in shares)}")
         print(f"torch float32: {torch_float32(folder / 'model'):.2f} windows a second")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from histoscout.demo import demo_recipe
+from histoscout.demonstration import demo_recipe
 from histoscout.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,7 +14,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
 
 
 def test_the_recipe_of_the_guide_is_the_default() -> None:

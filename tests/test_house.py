@@ -20,7 +20,7 @@ FLOORS = (
     {"detection"},
     {"evaluation", "phantom"},
     {"training"},
-    {"demo", "doctor"},
+    {"demonstration", "machine"},
     {"cli"},
 )
 FREE_OF_TORCH = ("slides", "annotations", "cohort", "detection", "evaluation", "phantom", "geometry", "cli")

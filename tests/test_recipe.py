@@ -45,7 +45,15 @@ def test_all_problems_are_told_at_once() -> None:
         Recipe.from_dict(wrong, "my.toml")
     told = str(raised.value)
     assert "6 problems" in told
-    for words in ("my.toml", "seed", "windows.mpp", "windows.sise", "sampler", "training", "did you mean dice+bce"):
+    for words in (
+        "my.toml",
+        "seed",
+        "windows.mpp",
+        "windows.sise",
+        "sampler",
+        "training",
+        "did you mean dice+bce",
+    ):
         assert words in told
 
 

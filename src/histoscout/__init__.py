@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from histoscout.annotations.read import read_annotations
     from histoscout.cohort.case import Case
     from histoscout.cohort.cohort import Cohort, read_cohort
-    from histoscout.demo import demo
+    from histoscout.demonstration import demo
     from histoscout.detection.detect import DetectOptions, detect
     from histoscout.detection.heatmap import Heatmap, read_heatmap
-    from histoscout.doctor import doctor
     from histoscout.errors import HistoscoutError
     from histoscout.evaluation.evaluate import EvaluateOptions, Scores, evaluate
     from histoscout.geometry.box import Box
     from histoscout.geometry.grid import TileGrid
     from histoscout.geometry.regions import Region, Regions
+    from histoscout.machine import doctor
     from histoscout.network.engines import open_engine
     from histoscout.network.model_folder import ModelFolder, read_model
     from histoscout.recipe import Recipe
@@ -44,9 +44,9 @@ _PUBLIC = {
     "Slide": "slides.slide",
     "TileGrid": "geometry.grid",
     "TrainOptions": "training.train",
-    "demo": "demo",
+    "demo": "demonstration",
     "detect": "detection.detect",
-    "doctor": "doctor",
+    "doctor": "machine",
     "evaluate": "evaluation.evaluate",
     "info": "slides.info",
     "open_engine": "network.engines",
@@ -97,7 +97,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'histoscout' has no attribute {name!r}")
     value = getattr(import_module(f"histoscout.{_PUBLIC[name]}"), name)
-    globals()[name] = value  # the functions `demo` and `doctor` share their names with their modules
+    globals()[name] = value
     return value
 
 

@@ -70,7 +70,9 @@ def test_regions_lie_on_the_dark_discs(found: Path, cohort: Path) -> None:
             assert slide.read(box, 1.0)[..., 0].mean() < 180
 
 
-def test_moving_the_slides_content_moves_its_regions(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+def test_moving_the_slides_content_moves_its_regions(
+    model: ModelFolder, cohort: Path, tmp_path: Path
+) -> None:
     pixels, _ = toy.draw(3)
     moved = np.full((toy.SIDE + 256, toy.SIDE + 256, 3), 245, np.uint8)
     moved[256:, 256:] = pixels

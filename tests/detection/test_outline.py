@@ -34,7 +34,10 @@ def test_regions_are_valid_apart_and_cover_what_was_found(found: NDArray[np.bool
     shown = heatmap(np.where(found, 255, 0).astype(np.uint8))
     regions = outline(shown, "UDH", 0.5, EXACT)
     assert all(region.outline.is_valid and region.outline.area > 0 for region in regions)
-    covered = sum((mask_of(region.outline, shown.box, shown.scale).astype(int) for region in regions), np.zeros(found.shape, int))
+    covered = sum(
+        (mask_of(region.outline, shown.box, shown.scale).astype(int) for region in regions),
+        np.zeros(found.shape, int),
+    )
     assert covered.max(initial=0) <= 1
     # corners where two pixels touch are cut or joined so that QuPath takes the outline: nothing else differs
     assert abs(int(covered.sum()) - int(found.sum())) <= 2 * _corners(found)

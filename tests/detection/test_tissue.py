@@ -19,7 +19,8 @@ def slide_pixels() -> NDArray[np.uint8]:
     pixels = np.full((SIDE, SIDE, 3), 244.0)
     texture = gaussian_filter(random.normal(0, 1, (600, 600)), 0.8) * 60
     pixels[200:800, 200:800] = np.array([215, 150, 190]) + texture[..., None]
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
+    return drawn
 
 
 def look(pixels: NDArray[np.uint8], **choices: object) -> Tissue:

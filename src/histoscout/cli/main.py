@@ -3,8 +3,10 @@
 import os
 import sys
 from importlib.metadata import version
+from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from histoscout.cli import demo, detect, doctor, evaluate, info, train
 from histoscout.errors import HistoscoutError
@@ -33,15 +35,18 @@ def options(
 def main() -> None:
     """Run a verb; what a user can mend becomes one clear line and a non-zero exit code."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except HistoscoutError as error:
-        typer.echo(f"histoscout: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo(
-            "histoscout: stopped. What is finished is kept; the same command goes on from there.", err=True
-        )
-        sys.exit(130)
+        _stop(f"histoscout: {error}", 1)
+    except TyperException as error:
+        _stop(f"histoscout: {error.format_message()} `histoscout --help` and `VERB --help` tell more.", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("histoscout: stopped. What is finished is kept; the same command goes on from there.", 130)
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    sys.exit(code)

@@ -1,7 +1,10 @@
 """Write the built-in cohort: slides, outlines and the table that lists them."""
 
 import json
+import multiprocessing
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,10 +67,11 @@ def write(
     _check(made, folder)
     _claim(folder, made)
     slides = _slides(folder, made)
-    for done, slide in enumerate(slides, 1):
-        _write_slide(slide, made)
-        if on_slide is not None:
-            on_slide(done, len(slides))
+    workers = min(len(slides), os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for done, _ in enumerate(pool.map(_write_slide, slides, [made] * len(slides)), 1):
+            if on_slide is not None:
+                on_slide(done, len(slides))
     table = folder / "cohort.csv"
     if not table.exists():
         write_cohort(Cohort(tuple(slide.case for slide in slides), str(table)), table)
