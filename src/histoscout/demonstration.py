@@ -13,7 +13,7 @@ from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe
 from histoscout.training.train import TrainOptions, train
 
-PATIENTS = 16
+PATIENTS = 18
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from typer.exceptions import TyperException
 from histoscout.cli import demo, detect, doctor, evaluate, info, train
 from histoscout.errors import HistoscoutError
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+
 app = typer.Typer(
     help="Find lesions on whole-slide images: slides and QuPath outlines in, a measured detector out.",
     no_args_is_help=True,
@@ -35,16 +37,19 @@ def options(
 def main() -> None:
     """Run a verb; what a user can mend becomes one clear line and a non-zero exit code."""
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
     except HistoscoutError as error:
         _stop(f"histoscout: {error}", 1)
     except TyperException as error:
         _stop(f"histoscout: {error.format_message()} `histoscout --help` and `VERB --help` tell more.", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _stop("histoscout: stopped. What is finished is kept; the same command goes on from there.", 130)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    if code == INTERRUPTED:  # typer makes this of Ctrl-C
+        _stop("histoscout: stopped. What is finished is kept; the same command goes on from there.", code)
+    sys.exit(code)
 
 
 def _stop(message: str, code: int) -> NoReturn:
