@@ -82,14 +82,11 @@ def run_child(*arguments: str) -> dict[str, float]:
 
 def child(model: Path, slide: Path, out: Path, device: str, began: float) -> None:
     """One detection in this process: what it took is the last line printed."""
-    folder = read_model(model)
-    engine = open_engine(folder, device, batch=1)
-    ready = time.time() - began
-    engine.close()
-    (row,) = detect(folder, [slide], out, DetectOptions(device=device))
+    (row,) = detect(read_model(model), [slide], out, DetectOptions(device=device))
     assert row.state == "done", row.reason
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"start": ready, "seconds": row.seconds, "windows": row.windows, "peak": peak}))
+    start = time.time() - began - row.seconds
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(json.dumps({"start": start, "seconds": row.seconds, "windows": row.windows, "peak": peak}))
 
 
 def torch_float32(model: Path) -> float:
@@ -139,7 +136,7 @@ def main() -> None:
         print(f"best bf16 matrix rate {middle(rates) / 1e9:.0f} GFLOP/s; share reached {middle(shares):.2f}")
         print(f"   of each run: {', '.join(f'{share:.2f}' for share in shares)}")
         print(f"torch float32: {torch_float32(folder / 'model'):.2f} windows a second")
-        print(f"peak memory {max(peaks):.2f} GiB")
+        print(f"peak memory {max(peaks):.2f} GB")
 
 
 if __name__ == "__main__":
