@@ -7,7 +7,6 @@ opening or converting the network) is told apart. Also: torch float32, and peak 
 
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -85,8 +84,14 @@ def child(model: Path, slide: Path, out: Path, device: str, began: float) -> Non
     (row,) = detect(read_model(model), [slide], out, DetectOptions(device=device))
     assert row.state == "done", row.reason
     start = time.time() - began - row.seconds
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    peak = peak_memory()
     print(json.dumps({"start": start, "seconds": row.seconds, "windows": row.windows, "peak": peak}))
+
+
+def peak_memory() -> float:
+    """GB held at most by this process (Linux). getrusage would count what the parent held when it forked."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e9
 
 
 def torch_float32(model: Path) -> float:

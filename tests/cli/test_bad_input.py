@@ -50,6 +50,13 @@ def test_a_missing_slide(tmp_path: Path) -> None:
     refused(run("info", tmp_path / "nowhere.svs"), "nowhere.svs")
 
 
+def test_one_broken_slide_does_not_hide_the_others(cohort: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.svs").write_text("not a slide")
+    done = run("info", tmp_path / "text.svs", cohort.parent / "slide_0.tif")
+    refused(done, "text.svs")
+    assert "512 x 512 px" in done.stdout
+
+
 def test_text_named_svs_and_a_truncated_tiff(cohort: Path, tmp_path: Path) -> None:
     (tmp_path / "text.svs").write_text("not a slide")
     refused(run("info", tmp_path / "text.svs"), "text.svs")

@@ -9,8 +9,8 @@ def doctor() -> None:
 
     findings = look()
     for finding in findings:
-        typer.echo(f"{finding.state:<8} {finding.what:<22} {finding.detail}")
+        typer.echo(f"{finding.state:<8} {finding.what:<28} {finding.detail}")
         if finding.remedy:
-            typer.echo(f"{'':<8} {'':<22} -> {finding.remedy}")
+            typer.echo(f"{'':<8} {'':<28} -> {finding.remedy}")
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)

@@ -13,13 +13,24 @@ def info(
     ),
 ) -> None:
     """Say what a slide is: size, um/px and where it came from, levels, vendor."""
+    from histoscout.errors import SlideError
     from histoscout.slides.info import info as look
 
+    failed = []
     for slide in slides:
-        for name, value in look(slide, mpp).rows():
+        try:
+            rows = look(slide, mpp).rows()
+        except SlideError as error:
+            failed.append(str(error))
+            continue
+        for name, value in rows:
             typer.echo(f"{name:<12} {value}")
-    if thumbnail is not None:
+    for told in failed:
+        typer.echo(f"histoscout: {told}", err=True)
+    if thumbnail is not None and not failed:
         _write_thumbnail(slides[0], thumbnail, mpp)
+    if failed:
+        raise typer.Exit(1)
 
 
 def _write_thumbnail(slide: Path, path: Path, mpp: float | None) -> None:

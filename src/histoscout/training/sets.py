@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from histoscout.cohort.blocks import tune_blocks
+from histoscout.cohort.blocks import GAP_UM, tune_blocks
 from histoscout.cohort.cohort import Case, Cohort
 from histoscout.cohort.split import Split, read_split, split_cohort, write_split
 from histoscout.detection.labelled import LabelledSlide, open_labelled
@@ -12,8 +12,6 @@ from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box
 from histoscout.progress import Progress
 from histoscout.recipe import Recipe
-
-BLOCK_UM, GAP_UM = 1000.0, 250.0
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,15 @@ def _split(
 def _blocks(
     slides: Sequence[LabelledSlide], recipe: Recipe
 ) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
+    positive, share = recipe.classes.positive, recipe.training.tune_share
     blocks = {
-        index: tune_blocks(labelled.slide.box, labelled.slide.mpp, recipe.seed, recipe.training.tune_share)
+        index: tune_blocks(
+            labelled.slide.box,
+            labelled.slide.mpp,
+            recipe.seed,
+            share,
+            holding=labelled.regions.labelled(positive),
+        )
         for index, labelled in enumerate(slides)
     }
     kept_out = {
