@@ -3,9 +3,11 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from histoscout.slides.in_memory import in_memory
 from histoscout.slides.info import info
 from histoscout.slides.open import FORMATS, open_slide
 from histoscout.slides.pyramid import write_pyramid
+from histoscout.slides.slide import About, Slide
 
 RANDOM = np.random.default_rng(0)
 SMOOTH = np.stack(
@@ -174,3 +177,45 @@ def test_real_files_that_cannot_be_read_say_why(shared_data: Path) -> None:
             open_slide(slides / name, 0.5)
     with pytest.raises(SlideError, match="unreadable"):
         open_slide(slides / "unreadable.svs", 0.5).read(Box(0, 0, 16, 16), 0.5)
+
+
+def test_a_corrupt_tile_spoils_only_itself(tmp_path: Path) -> None:
+    path = tmp_path / "slide.tif"
+    write_pyramid(path, np.tile(SMOOTH, (4, 4, 1)), 0.25)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        offset, size = page.dataoffsets[0], page.databytecounts[0]
+    with path.open("r+b") as file_:
+        file_.seek(offset)
+        file_.write(bytes(size))
+    with open_slide(path) as slide:
+        with pytest.raises(SlideError, match="the box x=0, y=0"):
+            slide.read(Box(0, 0, 100, 100), 0.25)
+        assert slide.read(Box(600, 600, 100, 100), 0.25).std() > 1
+
+
+def test_ome_tiff_is_read_with_its_scale(tmp_path: Path) -> None:
+    path = tmp_path / "slide.ome.tif"
+    metadata = {
+        "axes": "YXS",
+        "PhysicalSizeX": 0.5,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.5,
+        "PhysicalSizeYUnit": "µm",
+    }
+    with tifffile.TiffWriter(path, ome=True) as file:
+        options: dict[str, Any] = {"photometric": "rgb", "tile": (64, 64), "compression": "zlib"}
+        file.write(NOISE, subifds=1, metadata=metadata, **options)
+        file.write(NOISE[::2, ::2], subfiletype=1, **options)
+    with open_slide(path) as slide:
+        assert slide.mpp == pytest.approx(0.5)
+        assert slide.level_sizes == ((400, 300), (200, 150))
+        assert np.array_equal(slide.read(Box(30, 40, 100, 80), 0.5), NOISE[40:120, 30:130])
+
+
+def test_the_origin_is_the_corner_of_the_bounds() -> None:
+    source = in_memory(NOISE, 0.5)._source
+    slide = Slide(source, About("bounded", 0.5, bounds=Box(100, 50, 200, 150)))
+    assert slide.box == Box(0, 0, 200, 150)
+    assert np.array_equal(slide.read(Box(10, 20, 30, 40), 0.5), NOISE[70:110, 110:140])
+    assert (slide.read(Box(-20, 0, 20, 20), 0.5) == 255).all()

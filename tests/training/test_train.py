@@ -102,7 +102,7 @@ from typing import Any
 from histoscout.recipe import Recipe
 from histoscout.training import loop
 from histoscout.training.train import train
-loop.SAVE_SECONDS = 0.2
+loop.SAVE_SECONDS = 0.0
 train(Path(sys.argv[1]), Path(sys.argv[2]), Recipe.read(Path(sys.argv[3])))
 """
 

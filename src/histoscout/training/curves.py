@@ -4,6 +4,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 from histoscout.files import replacing, write_text
 
 FIELDS = ("step", "train_loss", "tune_loss", "tune_ap", "learning_rate", "seconds")
@@ -37,19 +40,21 @@ def forget_after(path: Path, step: int) -> None:
 
 def draw_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
     """Losses and tuning figure by step, as a PNG."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     losses, figures = figure.subplots(1, 2)
-    for axes, names in ((losses, ("train_loss", "tune_loss")), (figures, ("tune_ap",))):
-        for name in names:
-            points = [(row["step"], row[name]) for row in rows if name in row]
-            axes.plot(*zip(*points, strict=True), label=name.replace("_", " ")) if points else None
-        axes.set_xlabel("step")
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.2)
-    losses.set_ylabel("loss")
-    figures.set_ylabel("pixel AP on tuning windows")
+    _draw(losses, rows, ("train_loss", "tune_loss"), "loss")
+    _draw(figures, rows, ("tune_ap",), "pixel AP on tuning windows")
     figure.suptitle(title, fontsize=10)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
+
+
+def _draw(axes: Axes, rows: list[dict[str, float]], names: tuple[str, ...], what: str) -> None:
+    for name in names:
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:  # without a lesion on the tuning slides there is no AP
+            axes.plot(*zip(*points, strict=True), label=name.replace("_", " "))
+            axes.legend(frameon=False)
+    axes.set_xlabel("step")
+    axes.set_ylabel(what)
+    axes.grid(alpha=0.2)

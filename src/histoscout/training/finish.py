@@ -15,15 +15,14 @@ from torch import nn
 from histoscout.detection.heatmap import compute_heatmap
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.windows import WindowPlan, detection_windows
-from histoscout.errors import ModelError
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.names import ARCHITECTURES
 from histoscout.network.engines import Engine
 from histoscout.network.graph import Detector
-from histoscout.network.model_folder import ModelFolder, read_model
-from histoscout.network.save import load_network, save_model
+from histoscout.network.model_folder import ModelFolder
+from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
 from histoscout.training.budget import Budget
 from histoscout.training.curves import draw_curves, read_rows
@@ -108,31 +107,6 @@ def tune_counts(job: Job, sets: Sets, engine: Engine) -> PixelCounts:
 
 def _as_regions(boxes: Sequence[Box]) -> Regions:
     return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in boxes)
-
-
-def load_start(start: Path, recipe: Recipe) -> nn.Module:
-    """The network of another model folder, if it is of the same kind and answers for the same classes."""
-    model = read_model(start)
-    here = (
-        recipe.network.architecture,
-        recipe.network.encoder,
-        recipe.classes.labels,
-        recipe.network.channels,
-    )
-    there_recipe = model.recipe
-    there = (
-        there_recipe.network.architecture,
-        there_recipe.network.encoder,
-        there_recipe.classes.labels,
-        there_recipe.network.channels,
-    )
-    if here != there:
-        raise ModelError(
-            start,
-            f"was trained as {there}, the recipe asks for {here}",
-            "Take its recipe.toml, or train without --from",
-        )
-    return load_network(model)
 
 
 def tuning_figures(counts: PixelCounts, threshold: float, sets: Sets, budget: Budget) -> dict[str, Any]:

@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.network.build import build_network
-from histoscout.network.losses import make_loss, set_prior
+from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe
@@ -23,19 +22,19 @@ from histoscout.training.budget import Budget, rehearse, steps_for, time_validat
 from histoscout.training.checkpoint import State, load_state
 from histoscout.training.curves import forget_after
 from histoscout.training.device import choose_fabric
-from histoscout.training.examples import PlainExamples, SampledExamples, class_shares
-from histoscout.training.finish import finish, load_start
+from histoscout.training.examples import PlainExamples, SampledExamples
+from histoscout.training.finish import finish
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.run_folder import RunFolder, open_run
 from histoscout.training.sets import Sets, open_sets
+from histoscout.training.start import first_network
 from histoscout.training.validate import answers, validate
 from histoscout.training.windows import WindowSampler, evenly, grid_windows
 
 MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
 FINISHING = 0.05  # share of the minutes kept for choosing threshold and temperature
-PRIOR_WINDOWS = 64  # looked at to learn how common each class is among the training windows
 
 
 @dataclass(frozen=True)
@@ -95,16 +94,6 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = State(network, average, make_optimiser(network, recipe.training))
     return Job(recipe, fabric, loss, tuning, batches, judge, run.folder, options.progress), state
-
-
-def first_network(recipe: Recipe, start: Path | None, examples: SampledExamples) -> nn.Module:
-    """The network before its first step: another model's, or a fresh one that knows how rare each class is."""
-    if start is not None:
-        return load_start(start, recipe)
-    network = build_network(recipe)
-    if recipe.loss.prior:
-        set_prior(network, class_shares(examples, PRIOR_WINDOWS))
-    return network
 
 
 def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[Budget, Batches]:

@@ -1,0 +1,58 @@
+"""The network before its first step."""
+
+from pathlib import Path
+
+from torch import nn
+
+from histoscout.errors import ModelError
+from histoscout.names import ARCHITECTURES
+from histoscout.network.build import build_network
+from histoscout.network.losses import set_prior
+from histoscout.network.model_folder import ModelFolder, read_model
+from histoscout.network.save import load_network
+from histoscout.network.transfer import transfer_encoder
+from histoscout.recipe import Recipe
+from histoscout.training.examples import SampledExamples, class_shares
+
+PRIOR_WINDOWS = 64  # looked at to learn how common each class is among the training windows
+
+
+def first_network(recipe: Recipe, start: Path | None, examples: SampledExamples) -> nn.Module:
+    """A fresh network that knows how rare each class is, or one that begins with another model's weights.
+
+    `start` is a model folder: of the same kind of network for the same classes, then all of it is taken over; or of
+    a tile classifier whose encoder becomes that of the recipe's network, verified key by key. Else ModelError.
+    """
+    model = None if start is None else read_model(start)
+    if model is not None and _answers(model.recipe) == _answers(recipe):
+        _check_same_kind(model, recipe)
+        return load_network(model)
+    if model is not None and _answers(model.recipe) != "tile":
+        raise ModelError(
+            model.path,
+            "looks at pixels, and a tile classifier cannot begin with that",
+            "Train the classifier first and give it to the U-Net with --from",
+        )
+    network = build_network(recipe)
+    if model is not None:
+        transfer_encoder(load_network(model), network)
+    if recipe.loss.prior:
+        set_prior(network, class_shares(examples, PRIOR_WINDOWS))
+    return network
+
+
+def _answers(recipe: Recipe) -> str:
+    return ARCHITECTURES[recipe.network.architecture].answers
+
+
+def _check_same_kind(model: ModelFolder, recipe: Recipe) -> None:
+    there, here = (
+        (one.network.architecture, one.network.encoder, one.network.channels, *one.classes.labels)
+        for one in (model.recipe, recipe)
+    )
+    if here != there:
+        raise ModelError(
+            model.path,
+            f"is {' '.join(map(str, there))}, the recipe asks for {' '.join(map(str, here))}",
+            "Take its recipe.toml, or train without --from",
+        )

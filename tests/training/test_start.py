@@ -1,0 +1,67 @@
+"""A tile classifier learns, detects, and lends its encoder to a U-Net; a U-Net begins with a U-Net."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from histoscout.annotations.geojson import read_geojson
+from histoscout.detection.detect import DetectOptions, detect
+from histoscout.detection.heatmap import read_heatmap
+from histoscout.errors import ModelError
+from histoscout.network.model_folder import ModelFolder
+from histoscout.network.save import load_network
+from histoscout.recipe import Recipe
+from histoscout.training.train import TrainOptions, train
+from tests import toy
+from tests.training.test_train import CHOICES, RECIPE
+
+TILES = Recipe.from_dict(
+    {
+        **CHOICES,
+        "windows": {"mpp": 2.0, "side_um": 64.0},
+        "network": {"architecture": "timm", "encoder": "resnet18"},
+        "loss": {"name": "cross_entropy"},
+        "training": {**CHOICES["training"], "epochs": 2, "batch": 16, "learning_rate": 0.003},
+        "detection": {"overlap": 0.5, "smallest_um2": 0},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="module")
+def classifier(table: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    return train(table, tmp_path_factory.mktemp("out") / "tiles", TILES)
+
+
+def test_a_tile_classifier_learns_and_finds(classifier: ModelFolder, table: Path, tmp_path: Path) -> None:
+    tune = classifier.metrics["tune"]["pixel"]
+    assert tune["ap"] > 2 * tune["prevalence"]
+    detect(classifier, [table.parent / "slide_3.tif"], tmp_path, DetectOptions(device="torch"))
+    heatmap = read_heatmap(tmp_path / "heatmaps" / "slide_3.ome.tiff")
+    assert heatmap.mpp == pytest.approx(32.0)  # a cell a stride
+    assert len(read_geojson(tmp_path / "regions" / "slide_3.geojson").regions) >= 1
+
+
+def test_its_encoder_becomes_that_of_a_unet(classifier: ModelFolder, table: Path, tmp_path: Path) -> None:
+    still = {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 1, "learning_rate": 1e-12, "ema": 0}
+    unet = Recipe.from_dict({**CHOICES, "network": {"architecture": "smp.Unet"}, "training": still})
+    model = train(table, tmp_path / "unet", unet, TrainOptions(start=classifier.path))
+    given, taken = load_network(classifier).state_dict(), load_network(model).state_dict()
+    same = [name for name in given if name.startswith("layer") and name.endswith("conv1.weight")]
+    assert len(same) == 8
+    for name in same:
+        assert torch.allclose(given[name], taken[f"encoder.{name}"], atol=1e-4)
+
+
+def test_other_beginnings_are_refused(classifier: ModelFolder, table: Path, tmp_path: Path) -> None:
+    wider = RECIPE.with_choices({"network.architecture": "smp.Unet", "network.encoder": "resnet34"})
+    with pytest.raises(ModelError, match="does not fit"):
+        train(table, tmp_path / "a", wider, TrainOptions(start=classifier.path))
+    other = TILES.with_choices({"network.encoder": "resnet10t"})
+    with pytest.raises(ModelError, match="the recipe asks for"):
+        train(table, tmp_path / "b", other, TrainOptions(start=classifier.path))
