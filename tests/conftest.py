@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from histoscout.network.model_folder import ModelFolder
+from tests import toy
+
 # laws are tried on fewer examples than hypothesis would, and never fail because the machine is busy
 settings.register_profile(
     "quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -21,3 +24,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real slides, which are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy cohort's table; tests read its slides and never change them."""
+    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="session")
+def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """A small detector that has learnt the toy cohort in a second."""
+    from histoscout.training.train import train  # torch, only for the tests that need it
+
+    return train(table, tmp_path_factory.mktemp("out") / "model", toy.RECIPE)

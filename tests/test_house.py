@@ -13,17 +13,31 @@ import histoscout
 SOURCE = Path(histoscout.__file__).parent
 FLOORS = (
     {"errors"},
-    {"files", "names", "progress"},
+    {"files", "names", "progress", "verdict"},
     {"geometry", "recipe"},
     {"slides", "annotations", "network"},
     {"cohort"},
     {"detection"},
-    {"evaluation", "phantom"},
+    {"evaluation", "phantom", "windows"},
+    {"check"},
     {"training"},
-    {"demonstration", "machine"},
+    {"report"},
+    {"demonstration", "machine", "study"},
     {"cli"},
 )
-FREE_OF_TORCH = ("slides", "annotations", "cohort", "detection", "evaluation", "phantom", "geometry", "cli")
+FREE_OF_TORCH = (
+    "slides",
+    "annotations",
+    "cohort",
+    "detection",
+    "evaluation",
+    "phantom",
+    "windows",
+    "check",
+    "report",
+    "geometry",
+    "cli",
+)
 MODULES = sorted(SOURCE.rglob("*.py"))
 
 

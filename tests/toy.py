@@ -1,6 +1,7 @@
 """A toy cohort: small slides of pink tissue with dark round lesions, pale look-alikes, and outlines that fit."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -11,7 +12,27 @@ from histoscout.annotations.geojson import write_geojson
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import mask_of
 from histoscout.geometry.regions import Region, Regions
+from histoscout.recipe import Recipe
 from histoscout.slides.pyramid import write_pyramid
+
+CHOICES: dict[str, Any] = {
+    "windows": {"mpp": 4.0, "side_um": 256.0},
+    "classes": {"other": ["ADH"]},
+    "tissue": {"artefacts": False},
+    "network": {"architecture": "unet_bn", "widths": [32, 16, 8], "dropout": 0.1},
+    "training": {
+        "epochs": 3,
+        "steps_per_epoch": 8,
+        "batch": 4,
+        "learning_rate": 0.01,
+        "ema": 0.8,
+        "workers": 0,
+        "validation_windows": 8,
+        "precision": "float32",
+    },
+    "detection": {"overlap": 0.0},
+}
+RECIPE = Recipe.from_dict(CHOICES)
 
 SIDE, MPP = 512, 1.0
 PINK, PURPLE, LILAC = (225, 160, 190), (110, 60, 140), (180, 120, 190)

@@ -9,10 +9,6 @@ import pytest
 
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.network.model_folder import ModelFolder
-from histoscout.recipe import Recipe
-from histoscout.training.train import train
-from tests import toy
-from tests.training.test_train import CHOICES
 
 PROGRAM = Path(sys.executable).with_name("histoscout")
 
@@ -28,20 +24,10 @@ def refused(done: subprocess.CompletedProcess[str], *said: str) -> None:
         assert words in done.stderr + done.stdout, done.stderr
 
 
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(scope="module")
-def model(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
-    return train(cohort, tmp_path_factory.mktemp("out") / "model", Recipe.from_dict(CHOICES))
-
-
-def test_help_and_version_and_info(cohort: Path) -> None:
+def test_help_and_version_and_info(table: Path) -> None:
     assert "detect" in run("--help").stdout
     assert "histoscout 0" in run("--version").stdout
-    shown = run("info", cohort.parent / "slide_0.tif").stdout
+    shown = run("info", table.parent / "slide_0.tif").stdout
     assert "512 x 512 px" in shown
     assert "1.0000 (metadata)" in shown
 
@@ -50,39 +36,39 @@ def test_a_missing_slide(tmp_path: Path) -> None:
     refused(run("info", tmp_path / "nowhere.svs"), "nowhere.svs")
 
 
-def test_one_broken_slide_does_not_hide_the_others(cohort: Path, tmp_path: Path) -> None:
+def test_one_broken_slide_does_not_hide_the_others(table: Path, tmp_path: Path) -> None:
     (tmp_path / "text.svs").write_text("not a slide")
-    done = run("info", tmp_path / "text.svs", cohort.parent / "slide_0.tif")
+    done = run("info", tmp_path / "text.svs", table.parent / "slide_0.tif")
     refused(done, "text.svs")
     assert "512 x 512 px" in done.stdout
 
 
-def test_text_named_svs_and_a_truncated_tiff(cohort: Path, tmp_path: Path) -> None:
+def test_text_named_svs_and_a_truncated_tiff(table: Path, tmp_path: Path) -> None:
     (tmp_path / "text.svs").write_text("not a slide")
     refused(run("info", tmp_path / "text.svs"), "text.svs")
-    whole = (cohort.parent / "slide_0.tif").read_bytes()
+    whole = (table.parent / "slide_0.tif").read_bytes()
     (tmp_path / "short.tif").write_bytes(whole[: len(whole) // 3])
     refused(run("info", tmp_path / "short.tif"), "short.tif")
 
 
-def test_a_recipe_with_five_errors_names_all_five(cohort: Path, tmp_path: Path) -> None:
+def test_a_recipe_with_five_errors_names_all_five(table: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(
         'seed = -1\n[windows]\nmpp = 0\nsize = 3\n[loss]\nname = "dice"\n[network]\narchitecture = "unett"\n'
     )
-    done = run("train", cohort, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml")
+    done = run("train", table, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml")
     refused(done, "5 problems", "seed", "windows.mpp", "windows.size", "dice", "did you mean unet")
     assert not (tmp_path / "model").exists()
 
 
-def test_no_positive_in_training(cohort: Path, tmp_path: Path) -> None:
-    refused(run("train", cohort, "-o", tmp_path / "model", "--positive", "DCIS"), "DCIS", "UDH", "--positive")
+def test_no_positive_in_training(table: Path, tmp_path: Path) -> None:
+    refused(run("train", table, "-o", tmp_path / "model", "--positive", "DCIS"), "DCIS", "UDH", "--positive")
 
 
 def test_a_cohort_that_is_not_there(tmp_path: Path) -> None:
     refused(run("train", tmp_path / "none.csv", "-o", tmp_path / "model"), "none.csv")
 
 
-def test_a_changed_weight_file(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+def test_a_changed_weight_file(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     import shutil
 
     changed = tmp_path / "model"
@@ -90,14 +76,12 @@ def test_a_changed_weight_file(model: ModelFolder, cohort: Path, tmp_path: Path)
     weights = bytearray((changed / "detector.safetensors").read_bytes())
     weights[-1] ^= 1
     (changed / "detector.safetensors").write_bytes(weights)
-    refused(
-        run("detect", changed, cohort.parent, "-o", tmp_path / "found"), "detector.safetensors", "changed"
-    )
+    refused(run("detect", changed, table.parent, "-o", tmp_path / "found"), "detector.safetensors", "changed")
 
 
-def test_a_broken_slide_does_not_stop_the_others(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+def test_a_broken_slide_does_not_stop_the_others(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.svs").write_text("not a slide")
-    good = cohort.parent / "slide_3.tif"
+    good = table.parent / "slide_3.tif"
     rows = detect(model, [tmp_path / "broken.svs", good], tmp_path / "found", DetectOptions(device="torch"))
     assert [row.state for row in rows] == ["failed", "done"]
     assert "broken.svs" in rows[0].reason
@@ -106,8 +90,8 @@ def test_a_broken_slide_does_not_stop_the_others(model: ModelFolder, cohort: Pat
     assert ledger[-1].startswith("broken,failed")
 
 
-def test_a_second_run_skips_what_is_done(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
-    slides = [cohort.parent / "slide_3.tif"]
+def test_a_second_run_skips_what_is_done(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    slides = [table.parent / "slide_3.tif"]
     detect(model, slides, tmp_path / "found", DetectOptions(device="torch"))
     written = tmp_path / "found" / "regions" / "slide_3.geojson"
     before = written.stat().st_mtime_ns
@@ -116,12 +100,12 @@ def test_a_second_run_skips_what_is_done(model: ModelFolder, cohort: Path, tmp_p
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_no_permission_to_write(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
+def test_no_permission_to_write(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
-    refused(run("detect", model.path, cohort.parent, "-o", tmp_path / "closed" / "found"), "permission")
+    refused(run("detect", model.path, table.parent, "-o", tmp_path / "closed" / "found"), "permission")
 
 
-def test_nothing_is_written_beside_a_file_in_the_way(cohort: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_beside_a_file_in_the_way(table: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    refused(run("train", cohort, "-o", tmp_path / "file" / "model"), "file")
+    refused(run("train", table, "-o", tmp_path / "file" / "model"), "file")
     assert (tmp_path / "file").read_text() == "in the way"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from histoscout.recipe import Recipe
 from tests import toy
-from tests.training.test_train import CHOICES
+from tests.toy import CHOICES
 
 PROGRAM = Path(sys.executable).with_name("histoscout")
 

@@ -16,30 +16,17 @@ from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import read_heatmap
 from histoscout.errors import CohortError, OutputError
 from histoscout.network.model_folder import ModelFolder
-from histoscout.recipe import Recipe
 from histoscout.slides.open import open_slide
 from histoscout.slides.pyramid import write_pyramid
-from histoscout.training.train import train
 from tests import toy
-from tests.training.test_train import CHOICES
 
 ON_TORCH = DetectOptions(device="torch")
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(scope="module")
-def model(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
-    return train(cohort, tmp_path_factory.mktemp("out") / "model", Recipe.from_dict(CHOICES))
-
-
-@pytest.fixture(scope="module")
-def found(model: ModelFolder, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def found(model: ModelFolder, table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("found")
-    rows = detect(model, [cohort.parent / "slide_3.tif"], out, ON_TORCH)
+    rows = detect(model, [table.parent / "slide_3.tif"], out, ON_TORCH)
     assert [row.state for row in rows] == ["done"]
     return out
 
@@ -62,17 +49,15 @@ def test_every_file_is_there_and_agrees(found: Path) -> None:
     assert float(row["tissue_mm2"]) == pytest.approx(0.23, rel=0.1)
 
 
-def test_regions_lie_on_the_dark_discs(found: Path, cohort: Path) -> None:
+def test_regions_lie_on_the_dark_discs(found: Path, table: Path) -> None:
     regions = read_geojson(found / "regions" / "slide_3.geojson").regions
-    with open_slide(cohort.parent / "slide_3.tif") as slide:
+    with open_slide(table.parent / "slide_3.tif") as slide:
         for region in regions:
             box = region.box
             assert slide.read(box, 1.0)[..., 0].mean() < 180
 
 
-def test_moving_the_slides_content_moves_its_regions(
-    model: ModelFolder, cohort: Path, tmp_path: Path
-) -> None:
+def test_moving_the_slides_content_moves_its_regions(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     pixels, _ = toy.draw(3)
     moved = np.full((toy.SIDE + 256, toy.SIDE + 256, 3), 245, np.uint8)
     moved[256:, 256:] = pixels
@@ -87,8 +72,8 @@ def test_moving_the_slides_content_moves_its_regions(
         assert there == pytest.approx((here[0] + 256, here[1] + 256), abs=6)
 
 
-def test_it_keeps_to_the_areas_of_a_class(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
-    case = read_cohort(cohort).cases[3]
+def test_it_keeps_to_the_areas_of_a_class(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    case = read_cohort(table).cases[3]
     regions = read_geojson(case.annotations).regions if case.annotations else None
     assert regions is not None
     only = regions.labelled("UDH")[:1].relabelled(lambda label: "look here")
@@ -105,22 +90,22 @@ def test_it_keeps_to_the_areas_of_a_class(model: ModelFolder, cohort: Path, tmp_
     assert "no such class" in other[0].reason
 
 
-def test_a_dry_run_writes_nothing(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
-    rows = detect(model, [cohort.parent / "slide_3.tif"], tmp_path / "found", replace(ON_TORCH, dry_run=True))
+def test_a_dry_run_writes_nothing(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    rows = detect(model, [table.parent / "slide_3.tif"], tmp_path / "found", replace(ON_TORCH, dry_run=True))
     assert rows[0].state == "planned"
     assert rows[0].windows > 0
     assert not (tmp_path / "found").exists()
 
 
-def test_other_settings_do_not_mix_with_what_is_there(found: Path, model: ModelFolder, cohort: Path) -> None:
+def test_other_settings_do_not_mix_with_what_is_there(found: Path, model: ModelFolder, table: Path) -> None:
     with pytest.raises(OutputError, match="settings"):
-        detect(model, [cohort.parent / "slide_3.tif"], found, replace(ON_TORCH, threshold=0.9))
+        detect(model, [table.parent / "slide_3.tif"], found, replace(ON_TORCH, threshold=0.9))
 
 
-def test_two_slides_of_one_name_are_refused(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
-    (tmp_path / "slide_3.tif").write_bytes((cohort.parent / "slide_3.tif").read_bytes())
+def test_two_slides_of_one_name_are_refused(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "slide_3.tif").write_bytes((table.parent / "slide_3.tif").read_bytes())
     with pytest.raises(CohortError, match="same name"):
-        detect(model, [cohort.parent / "slide_3.tif", tmp_path / "slide_3.tif"], tmp_path / "found", ON_TORCH)
+        detect(model, [table.parent / "slide_3.tif", tmp_path / "slide_3.tif"], tmp_path / "found", ON_TORCH)
 
 
 KILLED = """
@@ -140,10 +125,10 @@ chain.detect(Path(sys.argv[1]), slides, Path(sys.argv[3]), chain.DetectOptions(d
 """
 
 
-def test_a_killed_run_started_again_gives_the_same(model: ModelFolder, cohort: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED, str(model.path), str(cohort.parent), str(tmp_path / "killed")]
+def test_a_killed_run_started_again_gives_the_same(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(model.path), str(table.parent), str(tmp_path / "killed")]
     assert subprocess.run(command, check=False).returncode == -9
-    slides = [cohort.parent / f"slide_{number}.tif" for number in range(3)]
+    slides = [table.parent / f"slide_{number}.tif" for number in range(3)]
     assert (tmp_path / "killed" / "regions" / "slide_0.geojson").is_file()
     assert not (tmp_path / "killed" / "regions" / "slide_1.geojson").exists()
     again = detect(model, slides, tmp_path / "killed", ON_TORCH)

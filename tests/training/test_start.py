@@ -13,8 +13,7 @@ from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import load_network
 from histoscout.recipe import Recipe
 from histoscout.training.train import TrainOptions, train
-from tests import toy
-from tests.training.test_train import CHOICES, RECIPE
+from tests.toy import CHOICES, RECIPE
 
 TILES = Recipe.from_dict(
     {
@@ -26,11 +25,6 @@ TILES = Recipe.from_dict(
         "detection": {"overlap": 0.5, "smallest_um2": 0},
     }
 )
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -16,35 +15,7 @@ from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training.train import TrainOptions, train
 from tests import toy
-
-CHOICES: dict[str, Any] = {
-    "windows": {"mpp": 4.0, "side_um": 256.0},
-    "classes": {"other": ["ADH"]},
-    "tissue": {"artefacts": False},
-    "network": {"architecture": "unet_bn", "widths": [32, 16, 8], "dropout": 0.1},
-    "training": {
-        "epochs": 3,
-        "steps_per_epoch": 8,
-        "batch": 4,
-        "learning_rate": 0.01,
-        "ema": 0.8,
-        "workers": 0,
-        "validation_windows": 8,
-        "precision": "float32",
-    },
-    "detection": {"overlap": 0.0},
-}
-RECIPE = Recipe.from_dict(CHOICES)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_cohort(tmp_path_factory.mktemp("cohort"))
-
-
-@pytest.fixture(scope="module")
-def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
-    return train(table, tmp_path_factory.mktemp("out") / "model", RECIPE)
+from tests.toy import CHOICES, RECIPE
 
 
 def test_it_learns_the_toy(model: ModelFolder) -> None:

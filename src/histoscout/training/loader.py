@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from histoscout.recipe import Recipe
-from histoscout.training.examples import PlainExamples, SampledExamples
 from histoscout.training.loop import Batches
+from histoscout.windows.examples import PlainExamples, SampledExamples
 
 MOST_WORKERS = 8
 

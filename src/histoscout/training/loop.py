@@ -18,8 +18,8 @@ from histoscout.progress import Progress
 from histoscout.recipe import Recipe
 from histoscout.training.checkpoint import State, average_into, save_state, save_weights
 from histoscout.training.curves import append_row
-from histoscout.training.examples import PlainExamples
 from histoscout.training.optimise import set_rate
+from histoscout.windows.examples import PlainExamples
 
 SAVE_SECONDS = 30.0  # between checkpoints: what a killed run loses at most
 

@@ -12,7 +12,7 @@ from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.network.save import load_network
 from histoscout.network.transfer import transfer_encoder
 from histoscout.recipe import Recipe
-from histoscout.training.examples import SampledExamples, class_shares
+from histoscout.windows.examples import SampledExamples, class_shares
 
 PRIOR_WINDOWS = 64  # looked at to learn how common each class is among the training windows
 

@@ -22,7 +22,6 @@ from histoscout.training.budget import Budget, rehearse, steps_for, time_validat
 from histoscout.training.checkpoint import State, load_state
 from histoscout.training.curves import forget_after
 from histoscout.training.device import choose_fabric
-from histoscout.training.examples import PlainExamples, SampledExamples
 from histoscout.training.finish import finish
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
@@ -31,7 +30,8 @@ from histoscout.training.run_folder import RunFolder, open_run
 from histoscout.training.sets import Sets, open_sets
 from histoscout.training.start import first_network
 from histoscout.training.validate import answers, validate
-from histoscout.training.windows import WindowSampler, evenly, grid_windows
+from histoscout.windows.examples import PlainExamples, SampledExamples
+from histoscout.windows.sampler import WindowSampler, evenly, grid_windows
 
 MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
 FINISHING = 0.05  # share of the minutes kept for choosing threshold and temperature

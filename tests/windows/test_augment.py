@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from histoscout.geometry.box import Box
 from histoscout.recipe import Augment
-from histoscout.training.augment import Pose, draw_pose, read_posed, vary_colours
+from histoscout.windows.augment import Pose, draw_pose, read_posed, vary_colours
 
 SCENE = np.random.default_rng(0).integers(0, 255, (400, 400), np.uint8)
 

@@ -10,9 +10,9 @@ from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.labelled import LabelledSlide, any_meets, open_labelled
 from histoscout.geometry.box import Box
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
-from histoscout.training.examples import PlainExamples, SampledExamples, class_shares, target_of
 from histoscout.training.loader import sampled_batches
-from histoscout.training.windows import WindowSampler, evenly, grid_windows
+from histoscout.windows.examples import PlainExamples, SampledExamples, class_shares, target_of
+from histoscout.windows.sampler import WindowSampler, evenly, grid_windows
 from tests import toy
 
 RECIPE = Recipe.from_dict(

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.names import ARCHITECTURES
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
-from histoscout.training.augment import draw_pose, read_posed, vary_colours
-from histoscout.training.windows import Window, WindowSampler
+from histoscout.windows.augment import draw_pose, read_posed, vary_colours
+from histoscout.windows.sampler import Window, WindowSampler
 
 Example = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
