@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench fuzz clean
 
 demo: $(VENV)/ready
 	$(BIN)/histoscout demo -o demo
@@ -20,6 +20,10 @@ check: $(VENV)/ready-dev
 bench: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/phantom_difficulty.py
+
+# 10,000 broken files of every annotation format; COUNT=300 for a short one
+fuzz: $(VENV)/ready-dev
+	$(BIN)/python -m tests.fuzz.run --count $(or $(COUNT),10000)
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("histoscout needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

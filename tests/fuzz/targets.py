@@ -1,0 +1,67 @@
+"""What is fuzzed. To add a format: a function that gives sound files, and one line in TARGETS."""
+
+import gzip
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from histoscout.annotations.label_image import read_label_image
+from histoscout.annotations.read import read_annotations
+from histoscout.errors import AnnotationError, HistoscoutError
+
+Structure = Literal["json", "xml", "binary"]
+
+
+def gzipped(content: bytes) -> bytes:
+    return gzip.compress(content, 1, mtime=0)
+
+
+def zipped(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("slide.geojson"), content)
+    return packed.getvalue()
+
+
+def read_thresholded(path: Path) -> object:
+    return read_label_image(path, threshold=128)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A format to fuzz.
+
+    `seeds` names the function ("module:function") that gives sound files by name. `structure` says which
+    mutations know what they do. With `pack`, mutated content is packed again in half of the cases, so that what
+    lies behind the packing is reached too. `read` is called with a path; it may raise `refusals` only.
+    """
+
+    suffix: str
+    seeds: str
+    structure: Structure = "binary"
+    pack: Callable[[bytes], bytes] | None = None
+    read: Callable[[Path], Any] = read_annotations
+    refusals: tuple[type[HistoscoutError], ...] = (AnnotationError,)
+
+    def sound(self) -> dict[str, bytes]:
+        """The sound files that mutations begin with, not yet packed."""
+        module, function = self.seeds.split(":")
+        files: dict[str, bytes] = getattr(import_module(module), function)()
+        return files
+
+
+TARGETS: Mapping[str, Target] = {
+    "GeoJSON": Target(".geojson", "tests.fuzz.seeds:geojson", "json"),
+    "GeoJSON, gzipped": Target(".geojson.gz", "tests.fuzz.seeds:geojson", "json", gzipped),
+    "JSON": Target(".json", "tests.fuzz.seeds:geojson", "json"),
+    "JSON, gzipped": Target(".json.gz", "tests.fuzz.seeds:geojson", "json", gzipped),
+    "label image, PNG": Target(".png", "tests.fuzz.seeds:png"),
+    "label image, TIFF": Target(".tif", "tests.fuzz.seeds:tiff"),
+    "label image, TIFF by its long name": Target(".tiff", "tests.fuzz.seeds:tiff"),
+    "label image, JPEG": Target(".jpg", "tests.fuzz.seeds:jpeg", read=read_thresholded),
+    "label image, JPEG by its long name": Target(".jpeg", "tests.fuzz.seeds:jpeg", read=read_thresholded),
+}
