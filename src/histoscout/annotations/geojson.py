@@ -2,20 +2,19 @@
 
 import gzip
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from histoscout.annotations import qupath
-from histoscout.annotations.colours import colour_of
+from histoscout.annotations.described import described, notes_of, outline_of
+from histoscout.annotations.findings import Findings
 from histoscout.annotations.json_file import read_json
 from histoscout.annotations.json_geometry import geometry_of, is_geometry, read_outline
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError, OutputError
 from histoscout.files import replacing
-from histoscout.geometry.regions import Outline, Region, Regions, polygonal
+from histoscout.geometry.regions import Region, Regions, polygonal
 
 MANY = 2000  # from so many regions on, QuPath gets them as detections: quick to show, but not to be edited
 
@@ -25,24 +24,6 @@ class _Feature(NamedTuple):
 
     content: dict[str, Any]
     name: str
-
-
-@dataclass
-class _Findings:
-    """What had to be mended or left out, each with the names of the objects."""
-
-    by_kind: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, kind: str, name: str) -> None:
-        self.by_kind.setdefault(kind, []).append(name)
-
-    def notes(self) -> list[str]:
-        return [f"{kind}: {_enumerated(names)}" for kind, names in self.by_kind.items()]
-
-
-def _enumerated(names: list[str]) -> str:
-    shown = ", ".join(names[:10])
-    return f"{len(names)} ({shown}{', ...' if len(names) > 10 else ''})"
 
 
 # ---------------------------------------------------------------- reading
@@ -58,17 +39,13 @@ def read_geojson(path: Path) -> Annotations:
     """
     content = read_json(path)
     usual_type = _usual_type(content)
-    findings = _Findings()
+    findings = Findings()
     regions = [
         region
         for feature in _features(content, path)
         if (region := _region(feature, usual_type, path, findings)) is not None
     ]
-    repeated = [name for name, times in Counter(region.id for region in regions).items() if times > 1]
-    for name in repeated:
-        findings.add("ids that occur more than once", name)
-    notes = findings.notes() if regions or findings.by_kind else ["no outlines in this file"]
-    return Annotations(Regions.of(regions), tuple(notes))
+    return Annotations(Regions.of(regions), notes_of(regions, findings))
 
 
 def _usual_type(content: object) -> str:
@@ -110,62 +87,15 @@ def _top_level(content: object, path: Path) -> list[Any]:
     raise AnnotationError(path, "is JSON, but not GeoJSON", "In QuPath use File > Export objects as GeoJSON")
 
 
-def _region(feature: _Feature, usual_type: str, path: Path, findings: _Findings) -> Region | None:
-    content, properties = feature.content, feature.content["properties"]
+def _region(feature: _Feature, usual_type: str, path: Path, findings: Findings) -> Region | None:
+    content = feature.content
     place = f"{path}, {feature.name}"
-    identity = qupath.read_id(content, properties)
+    identity = qupath.read_id(content, content["properties"])
     name = feature.name if identity is None else f"{feature.name}, id {identity}"
-    outline = _outline(content.get("geometry"), place, name, findings)
+    outline = outline_of(read_outline(content.get("geometry"), place), name, findings)
     if outline is None:
         return None
-    label, class_colour = qupath.read_label(properties.get("classification"), place)
-    label = qupath.private(properties).get("label", label)
-    if not label:
-        findings.add("unclassified outlines", name)
-    if "nucleusGeometry" in content:
-        findings.add("nuclei of cells left out", name)
-    measurements, odd = qupath.read_measurements(properties.get("measurements"))
-    if odd:
-        findings.add("outlines with measurements that are no numbers, left out", name)
-    score = measurements.pop(qupath.SCORE, None)
-    if score is not None and not 0 <= score <= 1:
-        findings.add("outlines with a score outside 0 to 1, left out", name)
-        score = None
-    other: dict[str, Any] = {}
-    if (said := qupath.read_type(content, properties)) != usual_type:
-        other["objectType"] = said
-    if class_colour is not None and label and class_colour != list(colour_of(label)):
-        other["classColor"] = class_colour
-    if measurements:
-        other["measurements"] = measurements
-    plane = _plane(content["geometry"], name, findings)
-    other = {**plane, **other, **qupath.read_properties(properties)}
-    if identity is None:
-        identity = qupath.stable_id(f"{feature.name} {outline.wkt}")
-    return Region(outline, label, score, identity, other)
-
-
-def _outline(geometry: object, place: str, name: str, findings: _Findings) -> Outline | None:
-    """The outline of an object; what is mended or left out is added to the findings."""
-    drawn = read_outline(geometry, place)
-    if drawn.without_area:
-        findings.add(
-            "points and lines left out, as they have no area", f"{name}: {', '.join(drawn.without_area)}"
-        )
-    elif drawn.outline is None:
-        findings.add("objects left out, as their outline encloses no area", name)
-    if drawn.mended:
-        findings.add("outlines that crossed themselves, mended", name)
-    return drawn.outline
-
-
-def _plane(geometry: Mapping[str, Any], name: str, findings: _Findings) -> dict[str, Any]:
-    """Where in a stack of images the outline lies, if that is not the first."""
-    plane = geometry.get("plane")
-    if not isinstance(plane, dict) or not (plane.get("z") or plane.get("t")):
-        return {}
-    findings.add("outlines drawn on another plane of a stack than the first", name)
-    return {"plane": plane}
+    return described(content, outline, name, usual_type, findings, place)
 
 
 # ---------------------------------------------------------------- writing

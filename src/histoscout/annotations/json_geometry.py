@@ -52,7 +52,7 @@ def read_outline(geometry: object, where: str) -> Drawn:
             several = True
         elif kind is not None:
             without_area.append(kind)
-    outline, mended = _joined(polygons, several or len(polygons) > 1)
+    outline, mended = joined(polygons, several or len(polygons) > 1)
     return Drawn(outline, mended, tuple(without_area))
 
 
@@ -124,15 +124,15 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _joined(polygons: list[Polygon], several: bool) -> tuple[Outline | None, bool]:
+def joined(polygons: list[Polygon], several: bool) -> tuple[Outline | None, bool]:
     """One outline of several polygons, and whether anything had to be mended for it."""
     solid = [polygon for polygon in polygons if not polygon.is_empty]
     whole: Outline = MultiPolygon(solid) if several else solid[0] if solid else Polygon()
     if len(solid) == len(polygons) and whole.is_valid and whole.area > 0:
         return whole, False
     parts = [part for part in map(polygonal, solid) if part is not None]
-    joined = polygonal(shapely.union_all(parts)) if parts else None
-    return joined, joined is not None
+    outline = polygonal(shapely.union_all(parts)) if parts else None
+    return outline, outline is not None
 
 
 def geometry_of(outline: Outline) -> dict[str, Any]:
