@@ -52,7 +52,12 @@ def draw(seed: int, patient: int, size: tuple[int, int] = (4096, 4096)) -> Phant
 
     The same numbers give the same slide, byte for byte, as long as `DIFFICULTY` stays the same.
     """
-    who = patient_of(patient)
+    return draw_patient(patient_of(patient), seed, size)
+
+
+def draw_patient(who: Patient, seed: int, size: tuple[int, int] = (4096, 4096)) -> PhantomSlide:
+    """Draw a slide of somebody who need not be one of the numbered patients: with other counts of structures, say."""
+    patient = who.number
     height, width = (-(-side // 2) for side in size)  # a um is two pixels
     layout = plan(who, (height, width), stream(2, patient, seed))
     canvas = stroma.drawn(who, layout, stream(3, patient, seed))
