@@ -1,0 +1,1 @@
+"""One style of page for what was checked, trained and measured."""
