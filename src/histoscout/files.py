@@ -23,13 +23,14 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise _output_error(path, error) from error
+        raise output_error(path, error) from error
     finally:
         with suppress(OSError):  # its folder may be what could not be made
             temporary.unlink(missing_ok=True)
 
 
-def _output_error(path: Path, error: OSError) -> OutputError:
+def output_error(path: Path, error: OSError) -> OutputError:
+    """What the operating system says about a file that cannot be written, with the remedy."""
     remedies = {
         errno.ENOSPC: (
             "the disk is full",

@@ -1,14 +1,18 @@
 """What a user gets wrong becomes one clear line with a remedy, a non-zero exit, and nothing lost."""
 
 import os
+import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.network.model_folder import ModelFolder
+from tests import toy
 
 PROGRAM = Path(sys.executable).with_name("histoscout")
 
@@ -51,6 +55,56 @@ def test_text_named_svs_and_a_truncated_tiff(table: Path, tmp_path: Path) -> Non
     refused(run("info", tmp_path / "short.tif"), "short.tif")
 
 
+def folder_with(table: Path, folder: Path, outlines: Path | None) -> Path:
+    """Two toy slides in a folder, each with the same annotation file."""
+    folder.mkdir()
+    for number in range(2):
+        shutil.copy(table.parent / f"slide_{number}.tif", folder)
+        if outlines is not None:
+            shutil.copy(outlines, folder / f"slide_{number}.geojson")
+    return folder
+
+
+def test_outlines_that_lie_outside_the_slide(table: Path, tmp_path: Path) -> None:
+    regions = read_geojson(table.parent / "slide_0.geojson").regions
+    write_geojson(regions.moved(5000, 0), tmp_path / "moved.geojson")
+    folder = folder_with(table, tmp_path / "slides", tmp_path / "moved.geojson")
+    done = run("train", folder, "-o", tmp_path / "model")
+    refused(
+        done, "all of 8 outlines lie outside the slide", "is it the right slide?", "no outline of the class"
+    )
+
+
+def test_annotations_without_outlines(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    folder = folder_with(table, tmp_path / "slides", tmp_path / "none.geojson")
+    refused(
+        run("train", folder, "-o", tmp_path / "model"), "no outlines in this file", "no outline of the class"
+    )
+
+
+def test_a_slide_without_a_scale(table: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (64, 64), "pink").save(tmp_path / "field.png")
+    assert "unknown: give it with --mpp" in run("info", tmp_path / "field.png").stdout
+    assert "0.5000 (given)" in run("info", tmp_path / "field.png", "--mpp", "0.5").stdout
+
+
+def test_a_disk_that_takes_no_more(table: Path, tmp_path: Path) -> None:
+    toy.RECIPE.write(tmp_path / "recipe.toml")
+    command = [PROGRAM, "train", table, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml"]
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    refused(done, "cannot be written", "File too large")
+    assert (tmp_path / "model" / "training" / "split.csv").is_file()
+
+
 def test_a_recipe_with_five_errors_names_all_five(table: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(
         'seed = -1\n[windows]\nmpp = 0\nsize = 3\n[loss]\nname = "dice"\n[network]\narchitecture = "unett"\n'
@@ -69,8 +123,6 @@ def test_a_cohort_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_changed_weight_file(model: ModelFolder, table: Path, tmp_path: Path) -> None:
-    import shutil
-
     changed = tmp_path / "model"
     shutil.copytree(model.path, changed)
     weights = bytearray((changed / "detector.safetensors").read_bytes())

@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -10,6 +11,7 @@ from typer.exceptions import TyperException
 
 from histoscout.cli import demo, detect, doctor, evaluate, info, train
 from histoscout.errors import HistoscoutError
+from histoscout.files import output_error
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
@@ -47,6 +49,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # what no module expected: a disk that fills between two files
+        _stop(f"histoscout: {output_error(Path(error.filename or 'output'), error)}", 1)
     if code == INTERRUPTED:  # typer makes this of Ctrl-C
         _stop("histoscout: stopped. What is finished is kept; the same command goes on from there.", code)
     sys.exit(code)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError, OutputError
@@ -26,7 +26,7 @@ from histoscout.network.model_folder import (
     ModelFolder,
     read_model,
 )
-from histoscout.network.weights import list_some, mismatches
+from histoscout.network.weights import list_some, mismatches, save_tensors
 from histoscout.recipe import Recipe
 
 VERSIONS = ("histoscout", "torch", "segmentation-models-pytorch", "timm")
@@ -112,7 +112,7 @@ def made_up_window(side: int) -> Tensor:
 
 def _write_network(folder: Path, network: nn.Module, recipe: Recipe, temperature: float, name: str) -> None:
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
-    save_file(tensors, folder / f"{name}.safetensors")
+    save_tensors(tensors, folder / f"{name}.safetensors")
     # the answer is that of the network as a user will get it: from recipe and file, on the CPU
     again = build_network(recipe.with_choices({"network.weights": "none"}))
     again.load_state_dict(tensors)
@@ -120,7 +120,7 @@ def _write_network(folder: Path, network: nn.Module, recipe: Recipe, temperature
     with torch.no_grad():
         probabilities = Detector(again, recipe, temperature).eval()(windows)
     vector = {"windows": windows, "probabilities": probabilities.contiguous()}
-    save_file(vector, folder / f"{name}.vector.safetensors")
+    save_tensors(vector, folder / f"{name}.vector.safetensors")
 
 
 def _card(recipe: Recipe, sections: Mapping[str, str]) -> str:

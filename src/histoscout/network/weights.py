@@ -1,10 +1,11 @@
 """Weights from a .safetensors file into a network, key by key: nothing is skipped without being said."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError
@@ -42,6 +43,16 @@ def load_weights(network: nn.Module, path: Path) -> str:
         )
     nn.Module.load_state_dict(encoder, found)  # encoders of smp have a version of their own that renames keys
     return f"all {len(found)} tensors of the encoder"
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
+    """Write tensors to a .safetensors file; OSError, as other writers raise it, if the disk refuses."""
+    try:
+        save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, path, header)
+    except SafetensorError as error:
+        if found := re.search(r"os error (\d+)", str(error)):  # safetensors tells it in words only
+            raise OSError(int(found[1]), str(error), str(path)) from error
+        raise
 
 
 def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:

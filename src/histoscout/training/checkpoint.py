@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from histoscout.errors import TrainingError
 from histoscout.files import replacing
+from histoscout.network.weights import save_tensors
 
 Weights = dict[str, Tensor]
 
@@ -72,9 +72,7 @@ def _load_optimiser(optimiser: Optimizer, tensors: Weights) -> None:
 def save_weights(weights: Weights, path: Path, header: dict[str, str] | None = None) -> None:
     """Write tensors as a whole or not at all."""
     with replacing(path) as temporary:
-        save_file(
-            {name: value.detach().contiguous().cpu() for name, value in weights.items()}, temporary, header
-        )
+        save_tensors(weights, temporary, header)
 
 
 def average_into(average: Weights, network: nn.Module, decay: float, step: int) -> None:

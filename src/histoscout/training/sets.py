@@ -43,12 +43,15 @@ def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progre
     if len(annotated) < len(cases):
         names = ", ".join(case.name for case in cases if case.annotations is None)
         notes.append(f"without annotations, not used in training: {names}")
+        progress.note(notes[-1])
     split = _split(cohort, annotated, opened, recipe, split_file)
     train = tuple(opened[case.slide] for case in split.train)
     tune = tuple(opened[case.slide] for case in split.tune)
     if not any(labelled.has_positive for labelled in train):
         raise _no_positive(cohort, train, recipe)
     blocks, kept_out = _blocks(tune, recipe) if split.blocks else ({}, {})
+    for note in split.notes:
+        progress.note(note)
     return Sets(train, tune, blocks, kept_out, split, (*notes, *split.notes))
 
 
@@ -61,7 +64,9 @@ def _open_all(
     for case in cases:
         labelled, said = open_labelled(case, recipe)
         opened[case.slide] = labelled
-        notes.extend(f"{case.name}: {text}" for text in said)
+        for text in said:
+            notes.append(f"{case.name}: {text}")
+            progress.note(notes[-1])  # at once: it may be the reason for an error
         progress.advance()
     progress.done()
     return opened, notes

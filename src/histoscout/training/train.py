@@ -1,6 +1,7 @@
 """From a cohort and a recipe to a model folder: the training chain on one page.
 
-recipe, cohort -> split by patient -> windows -> read image + rasterise outlines -> augment -> network -> loss -> step
+recipe, cohort -> split by patient -> windows -> read image + rasterise outlines -> augment -> network -> loss
+               -> guards -> steps
                -> tuning patients: best weights, temperature, threshold -> model folder
 """
 
@@ -22,7 +23,8 @@ from histoscout.training.budget import Budget, rehearse, steps_for, time_validat
 from histoscout.training.checkpoint import State, load_state
 from histoscout.training.curves import forget_after
 from histoscout.training.device import choose_fabric
-from histoscout.training.finish import finish
+from histoscout.training.finish import Course, finish
+from histoscout.training.guards import guard
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
 from histoscout.training.optimise import make_optimiser
@@ -44,6 +46,9 @@ class TrainOptions:
     device: str = "auto"
     start: Path | None = None  # a model folder whose weights are the start
     overwrite: bool = False
+    guards: str = (
+        "all"  # "quick": without learning a batch by heart; "tell": failures are told, training goes on
+    )
     progress: Progress = field(default_factory=Silent)
 
 
@@ -64,13 +69,12 @@ def train(
         options.progress.note(f"{out} is finished already; --overwrite trains it anew")
         return run.finished
     sets = open_sets(cohort, recipe, run.split, options.progress)
-    for note in sets.notes:
-        options.progress.note(note)
     job, state = prepare_job(sets, recipe, run, options)
+    verdicts = guard(job, state, sets, options.guards)
     shadow = copy.deepcopy(state.network)
     budget, batches = plan_steps(job, state, run, started)
     fit(job, state, shadow, budget.steps, batches)
-    return finish(job, shadow, sets, budget, out)
+    return finish(job, shadow, sets, Course(budget, verdicts), out)
 
 
 def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions) -> tuple[Job, State]:
@@ -89,11 +93,12 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
         found = answers(fabric.setup_module(shadow), plain_batches(tuning, recipe), recipe, fabric)
         return validate(found, loss)
 
-    network = first_network(recipe, options.start, examples)
+    network, prior = first_network(recipe, options.start, examples)
     network = fabric.to_device(network.to(memory_format=torch.channels_last))
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = State(network, average, make_optimiser(network, recipe.training))
-    return Job(recipe, fabric, loss, tuning, batches, judge, run.folder, options.progress), state
+    told = (run.folder, options.progress)
+    return Job(recipe, fabric, loss, prior, examples, tuning, batches, judge, *told), state
 
 
 def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[Budget, Batches]:

@@ -55,7 +55,9 @@ class WindowSampler:
             if not any_meets(self.kept_out.get(window.slide, ()), window.box):
                 return window
         raise TrainingError(
-            "sampler", f"no place for a window outside the tuning blocks in {TRIES} tries", "Give more slides"
+            self.slides[window.slide].slide.name,
+            f"no place for a training window outside the tuning blocks in {TRIES} tries",
+            "Give more or larger slides, of two patients with lesions at least, or a smaller windows.side_um",
         )
 
     def _draw_once(self, random: Generator) -> Window:
