@@ -53,13 +53,17 @@ def write_page(page: Page, path: Path) -> None:
 
 def render(page: Page) -> str:
     """The page as HTML. Whatever is in its texts (slide names, labels) is shown and never obeyed."""
-    html = _environment().get_template("page.html").render(
-        page=page,
-        sections=list(zip(_anchors(page.sections), page.sections, strict=True)),
-        palette=PALETTE,
-        symbols=SYMBOLS,
-        macro=lambda block: BLOCKS[type(block)],
-        drawings=iter(range(1, 1_000_000)),
+    html = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            page=page,
+            sections=list(zip(_anchors(page.sections), page.sections, strict=True)),
+            palette=PALETTE,
+            symbols=SYMBOLS,
+            macro=lambda block: BLOCKS[type(block)],
+            drawings=iter(range(1, 1_000_000)),
+        )
     )
     return _speakable(html)
 

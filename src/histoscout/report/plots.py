@@ -1,0 +1,163 @@
+"""The curves of a report, as SVG: axes have names and units, and what a coin or a trivial finder gives is shown.
+
+Functions take numbers and give bytes; they know nothing of where the numbers come from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from histoscout.report.drawing import drawing, printable
+from histoscout.report.numbers import share
+from histoscout.report.palette import SERIES, light
+
+FROC_MARKS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""False positives at which sensitivity is read, as in the LUNA16 and CAMELYON16 challenges."""
+
+MARK_NAMES = ("1/4", "1/2", "1", "2", "4", "8")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named curve; `low` and `high` bound a band around it, `point` marks where the model's threshold lies on it."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    point: tuple[float, float] | None = None
+
+
+def roc(lines: Sequence[Line], what: str) -> bytes:
+    """Sensitivity against false-positive rate; the diagonal is what guessing gives. `what` is counted: "pixels"."""
+    with drawing() as made:
+        axes = made.axes
+        axes.plot([0, 1], [0, 1], color=light("muted"), linestyle=":", linewidth=1, label="guessing")
+        _lines(axes, lines)
+        _unit_square(axes, f"false positives among all negative {what}", f"share of positive {what} found")
+    return made.svg
+
+
+def precision_recall(lines: Sequence[Line], prevalence: float | None, what: str) -> bytes:
+    """Precision against recall; the level line is what guessing gives: the prevalence."""
+    with drawing() as made:
+        axes = made.axes
+        if prevalence is not None:
+            name = f"guessing (prevalence {share(prevalence, 3)})"
+            axes.axhline(prevalence, color=light("muted"), linestyle=":", linewidth=1, label=name)
+        _lines(axes, lines)
+        _unit_square(
+            axes, f"recall: share of positive {what} found", f"precision: share of found {what} right"
+        )
+    return made.svg
+
+
+def froc(lines: Sequence[Line], unit: str) -> bytes:
+    """Sensitivity against false positives per `unit`, on a scale of doublings; dots where sensitivity is read.
+
+    `low` and `high` are given at `FROC_MARKS`. A curve that ends early, as nothing is left to add, goes on as a thin line.
+    """
+    with drawing() as made:
+        axes = made.axes
+        for number, line in enumerate(lines):
+            _froc_line(axes, line, light(SERIES[number % len(SERIES)]))
+        axes.set_xscale("log", base=2)
+        axes.set_xlim(0.2, 10)
+        axes.xaxis.set_major_locator(FixedLocator(FROC_MARKS))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: MARK_NAMES[place or 0]))
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel(f"false positives per {unit} (doubling scale)")
+        axes.set_ylabel("sensitivity: share of lesions found")
+    return made.svg
+
+
+def reliability(predicted: Sequence[float], observed: Sequence[float]) -> bytes:
+    """How often pixels are positive against how probable they were said to be, in bins of equally many pixels.
+
+    On the diagonal, a probability means what it says. Where most pixels are all but certainly negative both axes are
+    logarithmic, so that those bins can be told apart.
+    """
+    with drawing() as made:
+        axes = made.axes
+        axes.plot(
+            [1e-9, 1], [1e-9, 1], color=light("muted"), linestyle=":", linewidth=1, label="as it should be"
+        )
+        if len(predicted) and np.median(predicted) < 0.05:
+            known = [value for value in (*predicted, *observed) if value > 0]
+            least = 10.0 ** np.floor(np.log10(max(1e-5, min(known, default=0.01))))
+            _logarithmic(axes)
+            points = np.maximum(np.asarray([predicted, observed], float), least)
+            scale = " (logarithmic)"
+        else:
+            least, points, scale = 0.0, np.asarray([predicted, observed], float), ""
+        axes.plot(*points, color=light("ours"), marker="o", markersize=4, label="model", clip_on=False)
+        axes.set_xlim(least, 1)
+        axes.set_ylim(least, 1)
+        axes.set_xlabel(f"mean probability said{scale}")
+        axes.set_ylabel(f"share really positive{scale}")
+    return made.svg
+
+
+def by_step(rows: Sequence[Mapping[str, float]], names: Mapping[str, str], what: str) -> bytes:
+    """Figures of a training by step: `names` gives each column of the rows its name in words."""
+    with drawing() as made:
+        for column, name in names.items():
+            points = [(row["step"], row[column]) for row in rows if column in row]
+            if points:
+                made.axes.plot(*zip(*points, strict=True), label=name)
+        made.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        made.axes.set_xlabel("training step")
+        made.axes.set_ylabel(what)
+    return made.svg
+
+
+def _lines(axes: Axes, lines: Sequence[Line]) -> None:
+    for line in lines:
+        (drawn,) = axes.plot(line.x, line.y, label=printable(line.name), drawstyle="default")
+        _band(axes, line, drawn.get_color())
+        if line.point is not None:
+            axes.plot(*line.point, marker="o", markersize=5, color=drawn.get_color(), linestyle="none")
+
+
+def _band(axes: Axes, line: Line, colour: object) -> None:
+    if line.low is not None and line.high is not None:
+        axes.fill_between(line.x, line.low, line.high, color=str(colour), alpha=0.16, linewidth=0)
+
+
+def _froc_line(axes: Axes, line: Line, colour: str) -> None:
+    axes.plot(line.x, line.y, label=printable(line.name), color=colour, drawstyle="steps-post")
+    if len(line.x) and line.x[-1] < 10:
+        axes.plot([line.x[-1], 10], [line.y[-1]] * 2, color=colour, linewidth=0.8, linestyle=(0, (1, 2)))
+    marks = [(mark, _at(line, mark)) for mark in FROC_MARKS]
+    axes.plot(*zip(*marks, strict=True), color=colour, marker="o", markersize=3.5, linestyle="none")
+    if line.low is not None and line.high is not None:
+        axes.fill_between(FROC_MARKS, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+
+
+def _at(line: Line, mark: float) -> float:
+    """The sensitivity at no more than this many false positives."""
+    reached = [y for x, y in zip(line.x, line.y, strict=True) if x <= mark]
+    return max(reached, default=0.0)
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
+def _unit_square(axes: Axes, across: str, up: str) -> None:
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.set_yticks(np.linspace(0, 1, 6))
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
