@@ -9,14 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
 from histoscout.evaluation.pixels import PixelCounts
-
-Pixels = tuple[NDArray[np.uint8], NDArray[np.bool_]]
-
-
-@st.composite
-def pixels(draw: st.DrawFn) -> Pixels:
-    size = draw(st.integers(1, 60))
-    return draw(arrays(np.uint8, size)), draw(arrays(np.bool_, size))
+from tests.evaluation.random_pixels import Pixels, pixels
 
 
 @given(pixels(), st.floats(0.01, 1))

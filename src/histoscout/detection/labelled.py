@@ -13,7 +13,7 @@ from histoscout.detection.tissue import Tissue, find_tissue
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import label_map
 from histoscout.geometry.regions import Regions
-from histoscout.recipe import IGNORE, Recipe
+from histoscout.recipe import IGNORE, Classes, Recipe
 from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
 
@@ -32,11 +32,8 @@ class LabelledSlide:
 
     @cached_property
     def layers(self) -> Layers:
-        """What to rasterise, in order: other classes, the positive one, and last what is to be ignored."""
-        labels = self.recipe.classes.labels
-        values = {label: value for value, label in enumerate(labels, start=1)}
-        painted = [(self.regions.labelled(label), values[label]) for label in reversed(labels)]
-        return (*painted, (self.regions.labelled("ignore"), IGNORE))
+        """What to rasterise, in order (see `layers_of`)."""
+        return layers_of(self.regions, self.recipe.classes)
 
     def picture(self, box: Box, mpp: float) -> NDArray[np.uint8]:
         """The slide inside the box: uint8 (H, W, 3)."""
@@ -62,6 +59,13 @@ def open_labelled(case: Case, recipe: Recipe) -> tuple[LabelledSlide, tuple[str,
     tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
     labelled = LabelledSlide(slide, case.patient, annotations.regions, tissue, recipe)
     return labelled, (*slide.notes, *annotations.notes, *tissue.notes)
+
+
+def layers_of(regions: Regions, classes: Classes) -> Layers:
+    """What to rasterise, in order: other classes, the positive one, and last what is to be ignored."""
+    values = {label: value for value, label in enumerate(classes.labels, start=1)}
+    painted = [(regions.labelled(label), values[label]) for label in reversed(classes.labels)]
+    return (*painted, (regions.labelled("ignore"), IGNORE))
 
 
 def any_meets(boxes: Sequence[Box], box: Box) -> bool:

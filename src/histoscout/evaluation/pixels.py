@@ -2,22 +2,21 @@
 
 A heatmap has 256 levels, so two histograms hold all there is to know: every figure below follows from them
 exactly, whatever the size of the slides, and figures of many slides come from the sum of their histograms.
+Tiles are counted in the same way, by the level that is a tile's score.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from histoscout.detection.heatmap import LEVELS, Heatmap, level_of
 from histoscout.detection.labelled import LabelledSlide
-from histoscout.geometry.box import Box
-from histoscout.recipe import IGNORE
+from histoscout.evaluation.ground import FoundHeatmap, Ground, Strip, strips
 
-STRIP = 1024  # rows of a heatmap compared at once: memory stays bounded on any slide
-
-Counts = NDArray[np.int64]
+Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,21 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """Pixels at one threshold: found and of the class, found but not of it, missed, rightly left."""
+
+    hits: float
+    alarms: float
+    misses: float
+    rests: float
+
+
+@dataclass(frozen=True)
 class PixelCounts:
-    """How many tissue pixels of the class (`positive`) and not of it (`negative`) have each heatmap level."""
+    """How many tissue pixels of the class (`positive`) and not of it (`negative`) have each heatmap level.
+
+    Whole numbers, or sums in which patients count by weight.
+    """
 
     positive: Counts
     negative: Counts
@@ -47,14 +59,30 @@ class PixelCounts:
             np.bincount(levels[truth], minlength=LEVELS), np.bincount(levels[~truth], minlength=LEVELS)
         )
 
+    @classmethod
+    def total(cls, counts: Iterable["PixelCounts"]) -> "PixelCounts":
+        return sum(counts, cls.none())
+
     def __add__(self, other: "PixelCounts") -> "PixelCounts":
         return PixelCounts(self.positive + other.positive, self.negative + other.negative)
+
+    @classmethod
+    def in_strip(cls, strip: Strip) -> "PixelCounts":
+        """Count the pixels of a strip that count."""
+        return cls(
+            *(_histogram(strip.levels, strip.counted & part) for part in (strip.mask == 1, strip.mask != 1))
+        )
+
+    def moved_to(self, level: int) -> "PixelCounts":
+        """The same pixels, all of one level: what a finder that says the same everywhere would get."""
+        one = np.zeros(LEVELS, np.int64)
+        one[level] = 1
+        return PixelCounts(one * self.positive.sum(), one * self.negative.sum())
 
     @property
     def prevalence(self) -> float | None:
         """Share of the tissue that is of the class: what "all tissue is lesion" would have as its precision."""
-        total = int(self.positive.sum() + self.negative.sum())
-        return float(self.positive.sum() / total) if total else None
+        return ratio(self.positive.sum(), self.positive.sum() + self.negative.sum())
 
     @property
     def ap(self) -> float | None:
@@ -62,20 +90,32 @@ class PixelCounts:
         total = self.positive.sum()
         if not total:
             return None
-        hits, alarms = self._at_least()
-        precision = hits / np.maximum(hits + alarms, 1)
-        return float(np.sum(np.diff(hits, append=0) * -1 * precision) / total)
+        hits, alarms = self.at_least()
+        found = hits + alarms
+        precision = np.divide(hits, found, out=np.zeros(LEVELS), where=found > 0)
+        return float(self.positive @ precision / total)
+
+    @property
+    def auroc(self) -> float | None:
+        """The chance that a pixel of the class has a higher level than one that is not; ties count half."""
+        pairs = self.positive.sum() * self.negative.sum()
+        below = np.cumsum(self.negative) - self.negative
+        return ratio(float(self.positive @ (below + self.negative / 2)), pairs)
 
     def at(self, threshold: float) -> Figures:
         """The figures if every pixel of at least this probability counts as found."""
-        level = min(LEVELS, level_of(threshold))
-        hits, alarms = int(self.positive[level:].sum()), int(self.negative[level:].sum())
-        misses = int(self.positive[:level].sum())
+        seen = self.confusion(threshold)
         return Figures(
-            _ratio(2 * hits, 2 * hits + alarms + misses),
-            _ratio(hits, hits + alarms),
-            _ratio(hits, hits + misses),
+            ratio(2 * seen.hits, 2 * seen.hits + seen.alarms + seen.misses),
+            ratio(seen.hits, seen.hits + seen.alarms),
+            ratio(seen.hits, seen.hits + seen.misses),
         )
+
+    def confusion(self, threshold: float) -> Confusion:
+        """How many pixels are found rightly, found wrongly, missed, and rightly left at a threshold."""
+        level = min(LEVELS, level_of(threshold))
+        parts = (self.positive[level:], self.negative[level:], self.positive[:level], self.negative[:level])
+        return Confusion(*(part.sum().item() for part in parts))
 
     def row(self, threshold: float) -> dict[str, float | None]:
         """AP, Dice, precision, recall and prevalence by name."""
@@ -90,42 +130,32 @@ class PixelCounts:
 
     def best_threshold(self) -> float:
         """The threshold of the highest Dice (the middle one if several share it); for tuning patients only."""
-        hits, alarms = self._at_least()
+        hits, alarms = self.at_least()
         dice = 2 * hits / np.maximum(hits + alarms + self.positive.sum(), 1)
         best = np.flatnonzero(dice[1:] >= dice[1:].max() - 1e-12) + 1  # level 0 would call everything found
         return float(best[len(best) // 2]) / (LEVELS - 1)
 
-    def _at_least(self) -> tuple[Counts, Counts]:
-        """Pixels of the class, and not of it, at or above each level."""
-        return np.cumsum(self.positive[::-1])[::-1], np.cumsum(self.negative[::-1])[::-1]
+    def at_least(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Pixels of the class, and not of it, at or above each level: float64 (256,) twice."""
+        both = (self.positive[::-1], self.negative[::-1])
+        hits, alarms = (np.cumsum(counts, dtype=np.float64)[::-1] for counts in both)
+        return hits, alarms
 
 
-def _ratio(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def ratio(part: float, whole: float) -> float | None:
+    """A share; None where there is nothing to have a share of."""
+    return float(part / whole) if whole else None
 
 
-@dataclass(frozen=True)
-class Strip:
-    """Rows of a heatmap's tissue with their truth: levels and mask values of the pixels that count."""
-
-    levels: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-
-
-def tissue_strips(labelled: LabelledSlide, heatmap: Heatmap, label: str) -> Iterator[Strip]:
-    """The tissue pixels of a slide, strip by strip, ignored ones left out."""
-    levels, scale = heatmap.levels(label), heatmap.scale
-    for top in range(0, levels.shape[0], STRIP):
-        rows = np.asarray(levels[top : top + STRIP])
-        box = Box(heatmap.box.x, heatmap.box.y + top * scale, rows.shape[1] * scale, rows.shape[0] * scale)
-        mask = labelled.mask(box, heatmap.mpp)
-        counted = labelled.tissue.mask_of(box, scale) & (mask != IGNORE)
-        yield Strip(rows[counted], mask[counted])
+def _histogram(levels: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many of the pixels have each level; Pillow counts them without copying."""
+    if not where.any():
+        return np.zeros(LEVELS, np.int64)
+    picture, shown = Image.fromarray(levels), Image.fromarray(where.view(np.uint8))
+    return np.array(picture.histogram(shown), np.int64)
 
 
 def count_pixels(labelled: LabelledSlide, heatmap: Heatmap, label: str) -> PixelCounts:
     """Histogram the tissue of one slide by heatmap level, the positive class apart from the rest."""
-    counts = PixelCounts.none()
-    for strip in tissue_strips(labelled, heatmap, label):
-        counts = counts + PixelCounts.of(strip.levels, strip.mask == 1)
-    return counts
+    found = FoundHeatmap(heatmap, label, labelled.recipe.windows.mpp)
+    return PixelCounts.total(PixelCounts.in_strip(strip) for strip in strips(Ground.of(labelled), found))
