@@ -1,5 +1,6 @@
 """What every registered format promises."""
 
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -14,6 +15,7 @@ from PIL import Image
 
 from histoscout.annotations.geojson import write_geojson
 from histoscout.annotations.read import FORMATS, format_of, read_annotations
+from histoscout.annotations.write_asap import write_asap
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
@@ -30,6 +32,34 @@ def _geojson(path: Path) -> None:
     write_geojson(Regions.of(Region(outline, "1", id=str(n)) for n, outline in enumerate(outlines)), path)
 
 
+def _zip(path: Path) -> None:
+    _geojson(path.with_suffix(".geojson"))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path.with_suffix(".geojson"), "slide.geojson")
+        archive.writestr("__MACOSX/._slide.geojson", "clutter")
+
+
+def _asap(path: Path) -> None:
+    outlines = trace(MASK, Box(0, 0, 60, 40), 1)
+    write_asap(Regions.of(Region(outline, "1", id=str(n)) for n, outline in enumerate(outlines)), path)
+
+
+def _halo(path: Path) -> None:
+    rings = [
+        (ring, int(number > 0))
+        for outline in trace(MASK, Box(0, 0, 60, 40), 1)
+        for number, ring in enumerate((outline.exterior, *outline.interiors))
+    ]
+    vertices = ["".join(f'<V X="{x:g}" Y="{y:g}"/>' for x, y in ring.coords) for ring, _ in rings]
+    regions = "".join(
+        f'<Region Type="Polygon" NegativeROA="{is_hole}"><Vertices>{points}</Vertices></Region>'
+        for (_, is_hole), points in zip(rings, vertices, strict=True)
+    )
+    path.write_text(
+        f'<Annotations><Annotation Name="1"><Regions>{regions}</Regions></Annotation></Annotations>'
+    )
+
+
 def _picture(path: Path) -> None:
     Image.fromarray(MASK.astype(np.uint8)).save(path)
 
@@ -44,6 +74,10 @@ EXAMPLES: dict[str, Callable[[Path], None]] = {
     ".geojson.gz": _geojson,
     ".json": _geojson,
     ".json.gz": _geojson,
+    ".geojson.zip": _zip,
+    ".zip": _zip,
+    ".xml": _asap,
+    ".annotations": _halo,
     ".png": _picture,
     ".tif": _tiff,
     ".tiff": _tiff,

@@ -47,6 +47,83 @@ def geojson() -> dict[str, bytes]:
     return {name: json.dumps(content).encode() for name, content in files.items()}
 
 
+IMAGESCOPE = """<?xml version="1.0" encoding="windows-1252"?>
+<Annotations MicronsPerPixel="0.252000">
+ <Annotation Id="1" Name="UDH" ReadOnly="0" Type="4" LineColor="65280" Visible="1">
+  <Attributes><Attribute Name="Description" Id="0" Value="na\u00efve" /></Attributes>
+  <Regions>
+   <RegionAttributeHeaders><AttributeHeader Id="9999" Name="Region" ColumnWidth="-1" /></RegionAttributeHeaders>
+   <Region Id="1" Type="0" Text="a duct" NegativeROA="0" Zoom="0.0625" Length="40" Area="100">
+    <Attributes /><Vertices><Vertex X="0" Y="0" Z="0" /><Vertex X="40,5" Y="0" Z="0" />
+    <Vertex X="40" Y="40" Z="0" /><Vertex X="0" Y="40" Z="0" /><Vertex X="0" Y="0" Z="0" /></Vertices>
+   </Region>
+   <Region Id="2" Type="2" NegativeROA="1"><Vertices><Vertex X="5" Y="5" /><Vertex X="15" Y="12" /></Vertices></Region>
+   <Region Id="3" Type="1"><Vertices><Vertex X="50" Y="5" /><Vertex X="70" Y="22" /></Vertices></Region>
+   <Region Id="4" Type="3"><Vertices><Vertex X="5" Y="5" /><Vertex X="15" Y="12" /></Vertices></Region>
+  </Regions><Plots />
+ </Annotation>
+ <Annotation Id="2" LineColor="255" Visible="0">
+  <Attributes><Attribute Name="ADH" Id="0" Value="" /></Attributes>
+  <Regions><Region Id="1" Type="0"><Attributes><Attribute Name="sure" Value="yes" /></Attributes><Vertices>
+   <Vertex X="80" Y="80" /><Vertex X="90" Y="80" /><Vertex X="80" Y="90" /></Vertices></Region></Regions>
+ </Annotation>
+</Annotations>
+"""
+ASAP = """<?xml version="1.0"?>
+<ASAP_Annotations>
+ <Annotations>
+  <Annotation Name="Annotation 0" Type="Polygon" PartOfGroup="invasive" Color="#F4FA58"><Coordinates>
+   <Coordinate Order="1" X="40.5" Y="0" /><Coordinate Order="0" X="0" Y="0" />
+   <Coordinate Order="2" X="40" Y="40" /><Coordinate Order="3" X="0" Y="40" /></Coordinates></Annotation>
+  <Annotation Name="h" Type="Spline" PartOfGroup="Exclusion" Color="#000000"><Coordinates>
+   <Coordinate Order="0" X="5" Y="5" /><Coordinate Order="1" X="9" Y="5" /><Coordinate Order="2" X="9" Y="9" />
+   </Coordinates></Annotation>
+  <Annotation Name="r" Type="Rectangle" PartOfGroup="None" Color="#00ff00"><Coordinates>
+   <Coordinate Order="0" X="50" Y="5" /><Coordinate Order="1" X="70" Y="5" /><Coordinate Order="2" X="70" Y="9" />
+   <Coordinate Order="3" X="50" Y="9" /></Coordinates></Annotation>
+  <Annotation Name="d" Type="Dot" PartOfGroup="None"><Coordinates><Coordinate Order="0" X="1" Y="1" /></Coordinates>
+  </Annotation>
+  <Annotation Name="p" Type="Polygon" PartOfGroup="Tumour" Region="one" Score="0.5"><Coordinates>
+   <Coordinate Order="0" X="80" Y="80" /><Coordinate Order="1" X="95" Y="80" /><Coordinate Order="2" X="80" Y="95" />
+   </Coordinates></Annotation>
+  <Annotation Name="p" Type="Polygon" PartOfGroup="Exclusion" Region="one" Hole="1"><Coordinates>
+   <Coordinate Order="0" X="82" Y="82" /><Coordinate Order="1" X="84" Y="82" /><Coordinate Order="2" X="82" Y="84" />
+   </Coordinates></Annotation>
+ </Annotations>
+ <AnnotationGroups>
+  <Group Name="Tumour" PartOfGroup="None" Color="#ff0000"><Attributes /></Group>
+  <Group Name="invasive" PartOfGroup="Tumour" Color="#00ff00"><Attributes><Attribute a="b" /></Attributes></Group>
+ </AnnotationGroups>
+</ASAP_Annotations>
+"""
+HALO = """<Annotations><Annotation Name="Tumour" Visible="True" LineColor="65280"><Regions>
+<Region Type="Polygon" HasEndcaps="0" NegativeROA="0"><Vertices><V X="0" Y="0" /><V X="9" Y="0" /><V X="9" Y="9" />
+</Vertices><Comments /></Region>
+<Region Type="Ellipse" HasEndcaps="0" NegativeROA="1"><Vertices><V X="4" Y="1" /><V X="6" Y="3" /></Vertices></Region>
+<Region Type="Ruler"><Vertices><V X="4" Y="1" /><V X="6" Y="3" /></Vertices></Region>
+</Regions></Annotation></Annotations>
+"""
+
+
+def imagescope() -> dict[str, bytes]:
+    written = IMAGESCOPE.encode("cp1252")
+    wide = IMAGESCOPE.replace("windows-1252", "utf-16").encode("utf-16")
+    return {
+        "windows": written,
+        "lying": IMAGESCOPE.replace("windows-1252", "utf-8").encode("cp1252"),
+        "wide": wide,
+    }
+
+
+def asap() -> dict[str, bytes]:
+    camelyon = ASAP.replace("Exclusion", "_2").replace("invasive", "_0").replace("Tumour", "_1")
+    return {"groups": ASAP.encode(), "camelyon": camelyon.encode()}
+
+
+def halo() -> dict[str, bytes]:
+    return {"halo": HALO.encode()}
+
+
 def _values() -> np.ndarray[Any, np.dtype[np.uint8]]:
     values = np.zeros((24, 40), np.uint8)
     values[2:9, 3:20] = 1

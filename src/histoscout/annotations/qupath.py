@@ -6,6 +6,7 @@ back as it was.
 """
 
 import math
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +19,7 @@ OBJECT_TYPES = frozenset({"annotation", "detection", "tile", "cell", "tmaCore"})
 SCORE = "histoscout score"  # the measurement that holds a region's score
 PRIVATE = "histoscout"
 _NAMESPACE = uuid.UUID("5c1a3f60-7e0b-4f5b-9d7c-6a1d5f8f2b11")
-_LEGACY_TYPES = {  # before 0.4 the type stood where the id is now
+LEGACY_TYPES = {  # before 0.4 the type stood where the id is now
     "PathAnnotationObject": "annotation",
     "PathDetectionObject": "detection",
     "PathTileObject": "tile",
@@ -98,20 +99,21 @@ def _scalars(values: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max  # JSON's integers may be larger; nan is not
 
 
 def read_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
     """What QuPath calls the object: annotation, detection, tile, cell or tmaCore."""
-    legacy = _LEGACY_TYPES.get(str(feature.get("id")), "annotation")
+    legacy = LEGACY_TYPES.get(str(feature.get("id")), "annotation")
     said = properties.get("objectType", properties.get("object_type", legacy))
-    return _LEGACY_TYPES.get(str(said), str(said))
+    return LEGACY_TYPES.get(str(said), str(said))
 
 
 def read_id(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
     """The id of an object; None if it has none of its own."""
     own = private(properties).get("id", feature.get("id"))
-    if own is None or own == "" or str(own) in _LEGACY_TYPES:
+    if own is None or own == "" or str(own) in LEGACY_TYPES:
         return None
     return str(own) if isinstance(own, str | int | float) else None
 
