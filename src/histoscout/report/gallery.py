@@ -4,8 +4,10 @@ import io
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
+import matplotlib
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
@@ -102,7 +104,7 @@ def _scale_bar(image: Image.Image, field_um: float) -> None:
     left, bottom = 12, image.height - 12
     canvas.rectangle((left - 2, bottom - 7, left + long + 2, bottom + 2), fill=HALO)
     canvas.rectangle((left, bottom - 5, left + long, bottom), fill=INK)
-    font = ImageFont.load_default(20)
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 18)
     canvas.text((left, bottom - 34), text, fill=INK, font=font, stroke_width=3, stroke_fill=HALO)
 
 

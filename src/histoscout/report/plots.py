@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from histoscout.report.drawing import drawing, printable
@@ -110,7 +109,7 @@ def by_step(rows: Sequence[Mapping[str, float]], names: Mapping[str, str], what:
         for column, name in names.items():
             points = [(row["step"], row[column]) for row in rows if column in row]
             if points:
-                made.axes.plot(*zip(*points, strict=True), label=name)
+                made.axes.plot(*zip(*points, strict=True), label=printable(name))
         made.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         made.axes.set_xlabel("training step")
         made.axes.set_ylabel(what)
