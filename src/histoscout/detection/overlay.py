@@ -21,7 +21,14 @@ Colour = tuple[int, int, int]
 def draw_overlay(
     slide: Slide, regions: Regions, truth: Regions | None, path: Path, longest: int = 1600
 ) -> None:
-    """Save a PNG of the slide, at most `longest` px wide or high, with outlines and a scale bar.
+    """Save what `overlay` gives as a PNG."""
+    image = overlay(slide, regions, truth, longest)
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG", optimize=False)
+
+
+def overlay(slide: Slide, regions: Regions, truth: Regions | None, longest: int = 1600) -> Image.Image:
+    """The slide, at most `longest` px wide or high, with outlines and a scale bar.
 
     Found regions in the colour of their class, drawn ones (`truth`) in black and thinner.
     """
@@ -30,16 +37,18 @@ def draw_overlay(
     canvas = ImageDraw.Draw(image)
     scale = slide.mpp / mpp
     for region in regions:
-        _draw(canvas, region, scale, colour_of(region.label), 3)
+        draw_outline(canvas, region, scale, colour_of(region.label), 3)
     for region in truth or ():
-        _draw(canvas, region, scale, DRAWN, 1)
+        draw_outline(canvas, region, scale, DRAWN, 1)
     _legend(canvas, image.size, regions, truth)
-    _scale_bar(canvas, image.size, mpp)
-    with replacing(path) as temporary:
-        image.save(temporary, format="PNG", optimize=False)
+    draw_scale_bar(canvas, image.size, mpp)
+    return image
 
 
-def _draw(canvas: ImageDraw.ImageDraw, region: Region, scale: float, colour: Colour, width: int) -> None:
+def draw_outline(
+    canvas: ImageDraw.ImageDraw, region: Region, scale: float, colour: Colour, width: int
+) -> None:
+    """Draw a region's rings, `scale` picture px per level-0 px, the picture's corner being the slide's."""
     for ring in shapely.get_rings(shapely.get_parts(region.outline)):
         points = np.round(shapely.get_coordinates(ring) * scale).astype(int)
         canvas.line([(int(x), int(y)) for x, y in points], fill=colour, width=width)
@@ -61,7 +70,7 @@ def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Colour]], hei
         canvas.text(place, text, fill=colour, font=font, stroke_width=2, stroke_fill=(255, 255, 255))
 
 
-def _scale_bar(canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float) -> None:
+def draw_scale_bar(canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float) -> None:
     """A bar of a round length, about a fifth of the picture's width, at the lower left."""
     width, height = size
     um = round_length(width * mpp / 5)
