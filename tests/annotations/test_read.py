@@ -20,6 +20,7 @@ from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.geometry.trace import trace
+from tests.annotations import qpdata_writer
 
 MASK = np.zeros((40, 60), bool)
 MASK[5:20, 10:30] = True
@@ -60,6 +61,16 @@ def _halo(path: Path) -> None:
     )
 
 
+def _qpdata(path: Path) -> None:
+    outlines = trace(MASK, Box(0, 0, 60, 40), 1)
+    label = qpdata_writer.path_class("1")
+    drawn = [
+        qpdata_writer.Drawn(qpdata_writer.geometry_roi(outline), label, id=f"0-{number}")
+        for number, outline in enumerate(outlines)
+    ]
+    path.write_bytes(bytes(qpdata_writer.Saved(drawn)))
+
+
 def _picture(path: Path) -> None:
     Image.fromarray(MASK.astype(np.uint8)).save(path)
 
@@ -78,6 +89,7 @@ EXAMPLES: dict[str, Callable[[Path], None]] = {
     ".zip": _zip,
     ".xml": _asap,
     ".annotations": _halo,
+    ".qpdata": _qpdata,
     ".png": _picture,
     ".tif": _tiff,
     ".tiff": _tiff,

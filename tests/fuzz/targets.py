@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from histoscout.annotations.label_image import read_label_image
+from histoscout.annotations.qpdata import read_whole_qpdata
 from histoscout.annotations.read import read_annotations
 from histoscout.errors import AnnotationError, HistoscoutError
 
@@ -64,6 +65,7 @@ TARGETS: Mapping[str, Target] = {
     "ImageScope XML": Target(".xml", "tests.fuzz.seeds:imagescope", "xml"),
     "ASAP XML": Target(".xml", "tests.fuzz.seeds:asap", "xml"),
     "HALO XML": Target(".annotations", "tests.fuzz.seeds:halo", "xml"),
+    "QuPath data": Target(".qpdata", "tests.annotations.qpdata_seeds:qpdata", read=read_whole_qpdata),
     "label image, PNG": Target(".png", "tests.fuzz.seeds:png"),
     "label image, TIFF": Target(".tif", "tests.fuzz.seeds:tiff"),
     "label image, TIFF by its long name": Target(".tiff", "tests.fuzz.seeds:tiff"),
