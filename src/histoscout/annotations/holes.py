@@ -47,10 +47,9 @@ IN_NOTHING = "holes that lie in no outline, left out"
 def _cut(outline: Outline, holes: list[Outline]) -> Outline | None:
     if not holes:
         return outline
-    if isinstance(outline, Polygon) and all(
-        isinstance(hole, Polygon) and not hole.interiors for hole in holes
-    ):
-        exact = Polygon(outline.exterior, [*outline.interiors, *(hole.boundary for hole in holes)])
+    rings = [hole.exterior for hole in holes if isinstance(hole, Polygon) and not hole.interiors]
+    if isinstance(outline, Polygon) and len(rings) == len(holes):
+        exact = Polygon(outline.exterior, [*outline.interiors, *rings])
         if exact.is_valid:  # each hole inside, apart from the others: every point stays as it was drawn
             return exact
     return polygonal(outline.difference(shapely.union_all(holes)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.annotations.label_pixels import read_pixels
+from histoscout.annotations.label_pixels import image_facts, read_pixels
 from histoscout.annotations.qupath import stable_id
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError
@@ -22,18 +22,22 @@ def read_label_image(
     path: Path,
     labels: Mapping[int, str] | None = None,
     threshold: int | None = None,
-    scale: float = 1.0,
+    scale: float | None = None,
 ) -> Annotations:
     """Read an image of classes as regions: one for each connected piece of a value, traced along its pixels.
 
     `labels` names the values; 0 is background, 255 becomes "ignore" unless named, and other values that are
-    not named become labels by their number, as a note says. With `threshold`, grey values from it on count as
+    not named become labels by their number, as a note says. An image that histoscout wrote names its values and
+    its scale itself. With `threshold`, grey values from it on count as
     1 and all below as 0: needed for JPEG, whose values waver. `scale` is level-0 px per pixel of the image;
     outlines are in level-0 px. AnnotationError for a file that is no image, has colours rather than classes,
     or cannot be read.
     """
     values = read_pixels(path, threshold)
-    names = {1: "1", **(labels or {})} if threshold is not None else dict(labels or {})
+    facts = image_facts(path)
+    given = labels or facts.labels
+    names = {1: "1", **given} if threshold is not None else dict(given)
+    scale = scale or facts.scale or 1.0
     found = [int(value) for value in np.unique(values) if value != BACKGROUND]
     if len(found) > MOST_VALUES:
         raise AnnotationError(
@@ -42,7 +46,7 @@ def read_label_image(
     regions = [
         region for value in found for region in _regions(values == value, _name(value, names), scale, value)
     ]
-    return Annotations(Regions.of(regions), tuple(_notes(found, labels or {})))
+    return Annotations(Regions.of(regions), tuple(_notes(found, given)))
 
 
 def _regions(mask: NDArray[np.bool_], label: str, scale: float, value: int) -> list[Region]:

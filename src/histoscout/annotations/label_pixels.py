@@ -1,11 +1,13 @@
 """The pixels of a label image, from any file that may hold one."""
 
+import json
+import math
 import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -15,6 +17,11 @@ from PIL import Image, UnidentifiedImageError
 from histoscout.errors import AnnotationError
 
 MOST_PIXELS = 2**29  # 23,000 px a side; with its outlines a mask takes some ten bytes a pixel
+FACTS = "histoscout"  # under this name in a PNG's text or a TIFF's description
+UNPACKS_TO, SMALL_BYTES = (
+    20_000,
+    2**24,
+)  # bytes of pixels for each of the file, as blank masks may have; else damaged
 # what tifffile and Pillow raise on damaged files, depending on which byte is wrong
 _STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 _THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table"
@@ -52,7 +59,7 @@ def size_of(path: Path) -> tuple[int, int]:
     with _understood(path):
         if _is_tiff(path):
             with tifffile.TiffFile(path) as tiff:
-                page = tiff.series[0].keyframe
+                page = tiff.pages[0].aspage()
                 return int(page.imagewidth), int(page.imagelength)
         with Image.open(path) as image:
             return image.size
@@ -63,10 +70,60 @@ def _decoded(path: Path) -> tuple[NDArray[Any], bool]:
     with _understood(path):
         if _is_tiff(path):
             with tifffile.TiffFile(path) as tiff:
-                jpeg = tiff.series[0].keyframe.compression in {6, 7, 34892}
-                return tiff.series[0].asarray(), jpeg
+                page = tiff.pages[0].aspage()
+                _check_alone(tiff, page, path)
+                _check_plausible(max(page.nbytes, math.prod(page.chunks)), path)
+                return page.asarray(maxworkers=1), page.compression in {6, 7, 34892}
         with Image.open(path) as image:
+            _check_plausible(image.width * image.height * len(image.getbands()), path)
             return np.asarray(image), image.format in {"JPEG", "MPO"}
+
+
+class ImageFacts(NamedTuple):
+    """What an image that we wrote says of itself: the names of its values, and level-0 px per pixel."""
+
+    labels: dict[int, str]
+    scale: float | None
+
+
+def image_facts(path: Path) -> ImageFacts:
+    """What a label image says of itself, if we wrote it; nothing otherwise."""
+    with _understood(path):
+        if _is_tiff(path):
+            with tifffile.TiffFile(path) as tiff:
+                said = tiff.pages[0].aspage().description
+        else:
+            with Image.open(path) as image:
+                said = str(image.info.get(FACTS, ""))
+    try:
+        content = json.loads(said)[FACTS]
+        labels = {int(value): str(name) for value, name in content["labels"].items()}
+        return ImageFacts(labels, float(content["scale"]))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return ImageFacts({}, None)
+
+
+def _check_alone(tiff: tifffile.TiffFile, page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse a stack of images; smaller copies of the one image are passed over.
+
+    Only the next page is looked at: a damaged file may list pages without end.
+    """
+    try:
+        other = tiff.pages[1].aspage()
+    except IndexError:
+        return
+    if other.shape == page.shape and not other.is_reduced:
+        raise AnnotationError(
+            path, "holds several images of one size, not one image", "Save it as one grey image"
+        )
+
+
+def _check_plausible(size: int, path: Path) -> None:
+    """Refuse a small file that claims to be a huge image, before memory is asked for."""
+    of_file = path.stat().st_size
+    if size > SMALL_BYTES and size > UNPACKS_TO * of_file:
+        fault = f"claims {size >> 20} MiB of pixels, which its {of_file} bytes cannot hold"
+        raise AnnotationError(path, fault, "Save the mask again, as PNG or TIFF")
 
 
 def _one_channel(pixels: NDArray[Any], path: Path, lossy: bool) -> NDArray[Any]:

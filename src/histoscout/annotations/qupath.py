@@ -99,8 +99,9 @@ def _scalars(values: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_number(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= sys.float_info.max  # JSON's integers may be larger; nan is not
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= sys.float_info.max  # JSON's whole numbers may be larger; nan is not
 
 
 def read_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:

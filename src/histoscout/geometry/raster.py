@@ -5,14 +5,14 @@ routines that also fill the rim (OpenCV's fillPoly) break both.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from histoscout.geometry.box import Box
-from histoscout.geometry.regions import Outline, Regions
+from histoscout.geometry.regions import Outline, Region, Regions
 
 
 def mask_of(outline: Outline, box: Box, scale: float) -> NDArray[np.bool_]:
@@ -31,6 +31,16 @@ def label_map(layers: Sequence[tuple[Regions, int]], box: Box, scale: float) -> 
     for regions, value in layers:
         for region in regions.touching(box):
             _paint(painted, region.outline, box, scale, value)
+    return painted
+
+
+def value_map(
+    regions: Regions, value_of: Callable[[Region], int], box: Box, scale: float
+) -> NDArray[np.uint8]:
+    """One value per pixel: 0 where nothing lies, else the value of the last region that covers it; uint8 (H, W)."""
+    painted = np.zeros(box.shape(scale), np.uint8)
+    for region in regions.touching(box):
+        _paint(painted, region.outline, box, scale, value_of(region))
     return painted
 
 
