@@ -18,6 +18,10 @@ def train(
     start: Path | None = typer.Option(None, "--from", help="A model folder whose weights are the start."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete a training that is already there."),
+    guards: str = typer.Option(
+        "all",
+        help="all; quick: without learning a batch by heart; tell: a failed guard is told and does not stop.",
+    ),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Teach a network to find the outlined lesions. Started again, it goes on where it stopped."""
@@ -34,7 +38,7 @@ def train(
     from histoscout.training.train import train as run
 
     with Console(quiet) as console:
-        model = run(cases, out, choices, TrainOptions(device, start, overwrite, console))
+        model = run(cases, out, choices, TrainOptions(device, start, overwrite, guards, console))
     typer.echo(training_table(model))
     typer.echo(f"model: {model.path}")
 

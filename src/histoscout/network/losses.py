@@ -141,7 +141,7 @@ def set_prior(network: nn.Module, shares: Sequence[float]) -> None:
     layer = last_layer(network)
     if layer.bias is None:
         raise ModelError("network", "its last layer has no bias", "Set loss.prior = false in the recipe")
-    prior = torch.tensor(_prior_logits(shares, len(layer.bias)))
+    prior = torch.tensor(prior_logits(shares, len(layer.bias)))
     with torch.no_grad():
         layer.weight.mul_(0.1)
         layer.bias.copy_(prior)
@@ -154,11 +154,12 @@ def initial_loss_expected(shares: Sequence[float], recipe: Recipe) -> float:
     something is wrong (labels, normalisation, prior).
     """
     target = torch.repeat_interleave(torch.tensor([round(share * 100_000) for share in shares]))
-    logits = torch.tensor(_prior_logits(shares, 1 if LOSSES[recipe.loss.name].binary else len(shares)))
+    logits = torch.tensor(prior_logits(shares, 1 if LOSSES[recipe.loss.name].binary else len(shares)))
     return float(make_loss(recipe)(logits.expand(len(target), -1), target))
 
 
-def _prior_logits(shares: Sequence[float], outputs: int) -> list[float]:
+def prior_logits(shares: Sequence[float], outputs: int) -> list[float]:
+    """The logits of a network of so many outputs that answers `shares`, of background and each class, everywhere."""
     logits = [math.log(max(share, LEAST_SHARE)) for share in shares]
     if outputs == 1 and len(logits) == 2:
         return [logits[1] - logits[0]]

@@ -26,13 +26,23 @@ from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
 from histoscout.training.budget import Budget
 from histoscout.training.curves import draw_curves, read_rows
+from histoscout.training.guards import fingerprints
 from histoscout.training.loader import plain_batches
 from histoscout.training.loop import Job
 from histoscout.training.sets import Sets
 from histoscout.training.validate import answers, fit_temperature
+from histoscout.verdict import Verdict
 
 
-def finish(job: Job, network: nn.Module, sets: Sets, budget: Budget, out: Path) -> ModelFolder:
+@dataclass(frozen=True)
+class Course:
+    """How a training went: its steps, and what the guards said before the first of them."""
+
+    budget: Budget
+    verdicts: tuple[Verdict, ...]
+
+
+def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) -> ModelFolder:
     """Choose on the tuning slides, which were never learnt from, and write the model folder."""
     recipe = job.recipe
     network.load_state_dict(load_file(job.best))
@@ -43,7 +53,7 @@ def finish(job: Job, network: nn.Module, sets: Sets, budget: Budget, out: Path) 
     threshold = counts.best_threshold() if counts.positive.any() else 0.5
     rows = read_rows(job.curves)
     draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
-    figures = tuning_figures(counts, threshold, sets, budget)
+    figures = tuning_figures(counts, threshold, sets, course)
     return save_model(
         out,
         network,
@@ -109,7 +119,7 @@ def _as_regions(boxes: Sequence[Box]) -> Regions:
     return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in boxes)
 
 
-def tuning_figures(counts: PixelCounts, threshold: float, sets: Sets, budget: Budget) -> dict[str, Any]:
+def tuning_figures(counts: PixelCounts, threshold: float, sets: Sets, course: Course) -> dict[str, Any]:
     """The figures on the tuning set, named after it (they chose the threshold, so they flatter), and who was learnt from."""
     return {
         "tune": {"pixel": counts.row(threshold), "optimistic": sets.split.blocks},
@@ -119,11 +129,13 @@ def tuning_figures(counts: PixelCounts, threshold: float, sets: Sets, budget: Bu
             "train_slides": sorted(labelled.slide.name for labelled in sets.train),
             "tune_slides": sorted(labelled.slide.name for labelled in sets.tune),
             "regions": _counted(sets.train),
+            "fingerprints": [one.to_dict() for one in fingerprints(_once(sets))],
         },
+        "guards": [vars(verdict) for verdict in course.verdicts],
         "training": {
-            "steps": budget.steps,
-            "step_seconds": budget.step_seconds,
-            "validation_seconds": budget.validation_seconds,
+            "steps": course.budget.steps,
+            "step_seconds": course.budget.step_seconds,
+            "validation_seconds": course.budget.validation_seconds,
         },
     }
 
@@ -145,9 +157,25 @@ def card(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
         "Data": f"{len(data['train_slides'])} slides of {len(data['train_patients'])} patients; regions: {regions}.",
         "Figures": f"On the tissue of the {chosen}, which also chose the threshold: {shown}. "
         "They are no statement about new patients: run `histoscout evaluate` on patients kept apart.",
+        "Guards": _guards(figures["guards"]),
         "Licence of the weights": licence,
         "Use": "For research only. Not a medical device; not for diagnosis.",
     }
+
+
+def _guards(verdicts: list[dict[str, str]]) -> str:
+    good = sum(verdict["state"] == "good" for verdict in verdicts)
+    lines = [
+        f"- {verdict['state']}: {verdict['name']}: {verdict['says']}"
+        for verdict in verdicts
+        if verdict["state"] != "good"
+    ]
+    return "\n".join([f"{good} of {len(verdicts)} guards found all good before the first step.", *lines])
+
+
+def _once(sets: Sets) -> list[LabelledSlide]:
+    """The slides that were learnt from or tuned on, each once."""
+    return list({id(labelled.slide): labelled for labelled in (*sets.train, *sets.tune)}.values())
 
 
 def _counted(slides: tuple[LabelledSlide, ...]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from histoscout.recipe import Recipe
 from histoscout.training.checkpoint import State, average_into, save_state, save_weights
 from histoscout.training.curves import append_row
 from histoscout.training.optimise import set_rate
-from histoscout.windows.examples import PlainExamples
+from histoscout.windows.examples import PlainExamples, SampledExamples
 
 SAVE_SECONDS = 30.0  # between checkpoints: what a killed run loses at most
 
@@ -46,6 +46,8 @@ class Job:
     recipe: Recipe
     fabric: Fabric
     loss: LossFunction
+    prior: Sequence[float] | None  # how common background and each class are, if the network was told
+    learning: SampledExamples
     tuning: PlainExamples
     batches: Callable[[int, int], Batches]  # from one step up to another
     validate: Callable[[nn.Module], Validation]

@@ -17,16 +17,19 @@ from histoscout.windows.examples import SampledExamples, class_shares
 PRIOR_WINDOWS = 64  # looked at to learn how common each class is among the training windows
 
 
-def first_network(recipe: Recipe, start: Path | None, examples: SampledExamples) -> nn.Module:
+def first_network(
+    recipe: Recipe, start: Path | None, examples: SampledExamples
+) -> tuple[nn.Module, list[float] | None]:
     """A fresh network that knows how rare each class is, or one that begins with another model's weights.
 
+    Beside it the shares of background and each class that it was told, None if it was told none.
     `start` is a model folder: of the same kind of network for the same classes, then all of it is taken over; or of
     a tile classifier whose encoder becomes that of the recipe's network, verified key by key. Else ModelError.
     """
     model = None if start is None else read_model(start)
     if model is not None and _answers(model.recipe) == _answers(recipe):
         _check_same_kind(model, recipe)
-        return load_network(model)
+        return load_network(model), None
     if model is not None and _answers(model.recipe) != "tile":
         raise ModelError(
             model.path,
@@ -36,9 +39,11 @@ def first_network(recipe: Recipe, start: Path | None, examples: SampledExamples)
     network = build_network(recipe)
     if model is not None:
         transfer_encoder(load_network(model), network)
-    if recipe.loss.prior:
-        set_prior(network, class_shares(examples, PRIOR_WINDOWS))
-    return network
+    if not recipe.loss.prior:
+        return network, None
+    shares = class_shares(examples, PRIOR_WINDOWS)
+    set_prior(network, shares)
+    return network, shares
 
 
 def _answers(recipe: Recipe) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,15 @@ from histoscout.detection.labelled import LabelledSlide
 from histoscout.names import ARCHITECTURES
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
 from histoscout.windows.augment import draw_pose, read_posed, vary_colours
-from histoscout.windows.sampler import Window, WindowSampler
+from histoscout.windows.sampler import Window
 
 Example = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+class Sampler(Protocol):
+    """Draws a window for each number; the same number, the same window."""
+
+    def draw(self, number: int) -> Window: ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class SampledExamples:
     """
 
     slides: Sequence[LabelledSlide]
-    sampler: WindowSampler
+    sampler: Sampler
     recipe: Recipe
 
     def __getitem__(self, number: int) -> Example:

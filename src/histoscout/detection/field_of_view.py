@@ -1,0 +1,59 @@
+"""Is a window large enough for the lesions, and fine enough to show them?"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from histoscout.detection.labelled import LabelledSlide
+from histoscout.recipe import Recipe
+from histoscout.verdict import Verdict
+
+LEAST_PX = 8.0  # across a lesion: below it nothing of its structure is left
+GOOD_PX = 32.0
+ROOM = 1.25  # a window this many times the larger lesions shows what is around them, too
+MOST_PX = 768  # of a window, before it is better to look from further away
+RESOLUTIONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # um/px, halvings as scanners make them
+
+
+def field_of_view(slides: Sequence[LabelledSlide], recipe: Recipe) -> Verdict:
+    """The window's side against the size of the positive regions in um (study: "narrow-view").
+
+    A region's extent is the longer side of its box; its diameter that of a circle of its area. "warning" if more
+    than half of the regions do not fit into a window, or if the median one is less than 8 px across.
+    """
+    name = "field of view against lesion size"
+    sizes = [
+        (max(region.box.width, region.box.height) * mpp, 2 * math.sqrt(region.outline.area / math.pi) * mpp)
+        for labelled in slides
+        for mpp in (labelled.slide.mpp,)
+        for region in labelled.regions.labelled(recipe.classes.positive)
+    ]
+    if not sizes:
+        return Verdict(name, "cannot tell", f"no region of {recipe.classes.positive}")
+    extent, diameter = np.array(sizes).T
+    median, large = float(np.median(extent)), float(np.percentile(extent, 90))
+    side, across = recipe.windows.side_um, float(np.median(diameter)) / recipe.windows.mpp
+    says = (
+        f"windows of {side:.0f} um; half of the {len(sizes)} {recipe.classes.positive} regions are wider than "
+        f"{median:.0f} um, a tenth wider than {large:.0f} um; the median one is {across:.0f} px across"
+    )
+    if side < median:
+        fitting_mpp, fitting = better_windows(large * ROOM, recipe.windows.mpp)
+        remedy = (
+            f"Set windows.side_um = {fitting:g} and windows.mpp = {fitting_mpp:g}, so that nine in ten fit"
+        )
+        return Verdict(name, "warning", f"{says}: most do not fit into a window", remedy)
+    if across < LEAST_PX:
+        finer = [mpp for mpp in RESOLUTIONS if float(np.median(diameter)) / mpp >= GOOD_PX]
+        mpp = finer[-1] if finer else RESOLUTIONS[0]
+        remedy = f"Set windows.mpp = {mpp:g} and windows.side_um = {better_windows(side, mpp)[1]:g}"
+        return Verdict(name, "warning", f"{says}: too coarse to show what is inside", remedy)
+    return Verdict(name, "good", says)
+
+
+def better_windows(um: float, mpp: float) -> tuple[float, float]:
+    """A resolution and a side in um that hold `um`: at this um/px if it can be, else from further away."""
+    coarser = [mpp, *(step for step in RESOLUTIONS if step > mpp)]
+    chosen = next((step for step in coarser if um / step <= MOST_PX), coarser[-1])
+    return chosen, math.ceil(um / chosen / 32) * 32 * chosen
