@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from histoscout.annotations.geojson import read_geojson, write_geojson
     from histoscout.annotations.read import read_annotations
+    from histoscout.annotations.write import Canvas, write_annotations
     from histoscout.cohort.case import Case
     from histoscout.cohort.cohort import Cohort, read_cohort
+    from histoscout.conversion import Converted, ConvertOptions, convert
     from histoscout.demonstration import demo
     from histoscout.detection.detect import DetectOptions, detect
     from histoscout.detection.heatmap import Heatmap, read_heatmap
     from histoscout.errors import HistoscoutError
-    from histoscout.evaluation.evaluate import EvaluateOptions, Scores, evaluate
+    from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
+    from histoscout.evaluation.outlines import ComparedSlide, CompareOptions, evaluate_regions, score_regions
+    from histoscout.evaluation.scores import Scores
     from histoscout.geometry.box import Box
     from histoscout.geometry.grid import TileGrid
     from histoscout.geometry.regions import Region, Regions
@@ -30,8 +34,13 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Box": "geometry.box",
+    "Canvas": "annotations.write",
     "Case": "cohort.case",
     "Cohort": "cohort.cohort",
+    "CompareOptions": "evaluation.outlines",
+    "ComparedSlide": "evaluation.outlines",
+    "ConvertOptions": "conversion",
+    "Converted": "conversion",
     "DetectOptions": "detection.detect",
     "EvaluateOptions": "evaluation.evaluate",
     "Heatmap": "detection.heatmap",
@@ -40,14 +49,16 @@ _PUBLIC = {
     "Recipe": "recipe",
     "Region": "geometry.regions",
     "Regions": "geometry.regions",
-    "Scores": "evaluation.evaluate",
+    "Scores": "evaluation.scores",
     "Slide": "slides.slide",
     "TileGrid": "geometry.grid",
     "TrainOptions": "training.train",
+    "convert": "conversion",
     "demo": "demonstration",
     "detect": "detection.detect",
     "doctor": "machine",
     "evaluate": "evaluation.evaluate",
+    "evaluate_regions": "evaluation.outlines",
     "info": "slides.info",
     "open_engine": "network.engines",
     "open_slide": "slides.open",
@@ -56,14 +67,21 @@ _PUBLIC = {
     "read_geojson": "annotations.geojson",
     "read_heatmap": "detection.heatmap",
     "read_model": "network.model_folder",
+    "score_regions": "evaluation.outlines",
     "train": "training.train",
+    "write_annotations": "annotations.write",
     "write_geojson": "annotations.geojson",
 }
 
 __all__ = [
     "Box",
+    "Canvas",
     "Case",
     "Cohort",
+    "CompareOptions",
+    "ComparedSlide",
+    "ConvertOptions",
+    "Converted",
     "DetectOptions",
     "EvaluateOptions",
     "Heatmap",
@@ -76,10 +94,12 @@ __all__ = [
     "Slide",
     "TileGrid",
     "TrainOptions",
+    "convert",
     "demo",
     "detect",
     "doctor",
     "evaluate",
+    "evaluate_regions",
     "info",
     "open_engine",
     "open_slide",
@@ -88,7 +108,9 @@ __all__ = [
     "read_geojson",
     "read_heatmap",
     "read_model",
+    "score_regions",
     "train",
+    "write_annotations",
     "write_geojson",
 ]
 

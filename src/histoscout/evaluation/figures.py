@@ -68,16 +68,14 @@ def prevalence_of(counts: Sequence[PixelCounts], figures: Mapping[str, Figure]) 
     def statistic(weights: Weights) -> dict[str, float | None]:
         said = flat(weights)
         share = said["prevalence"]
-        known = {
-            "dice": None,
-            "precision": None,
-            "recall": None,
-            MEAN_DICE: None,
+        both = share is not None and 0 < share < 1
+        known: dict[str, float | None] = {
+            **dict.fromkeys(("dice", "precision", "recall")),
             "ece": None if share is None else 0.0,
+            "brier": None if share is None else share * (1 - share),
+            "brier_skill": 0.0 if both else None,
         }
-        known["brier"] = None if share is None else share * (1 - share)
-        known["brier_skill"] = None if share is None or share in (0, 1) else 0.0
-        return {name: known.get(name, value) for name, value in said.items()}
+        return {**{name: known.get(name, value) for name, value in said.items()}, MEAN_DICE: None}
 
     return statistic
 
@@ -89,3 +87,13 @@ def joined(*statistics: Statistic) -> Statistic:
         return {name: value for each in statistics for name, value in each(weights).items()}
 
     return statistic
+
+
+def only(statistic: Statistic, names: Sequence[str]) -> Statistic:
+    """Some of a statistic's figures."""
+
+    def some(weights: Weights) -> dict[str, float | None]:
+        figures = statistic(weights)
+        return {name: figures[name] for name in names}
+
+    return some
