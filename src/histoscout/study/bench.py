@@ -1,0 +1,132 @@
+"""What all runs of the study share: its slides, its scale, where it computes and where results go."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import Cohort
+from histoscout.cohort.labelled import labelled_regions
+from histoscout.detection.labelled import LabelledSlide, open_labelled
+from histoscout.errors import CohortError
+from histoscout.progress import Progress
+from histoscout.recipe import Recipe
+from histoscout.slides.open import open_slide
+from histoscout.study import paper
+from histoscout.study.scale import Scale
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The study's cases, those of the referee (other patients, only judged on), and how large all is made.
+
+    `side_um` is the width of a tile: the paper's field of view for each lesion, for lesions as these slides have.
+    """
+
+    cases: tuple[Case, ...]
+    referees: tuple[Case, ...]
+    scale: Scale
+    side_um: float
+    weights: str
+    fabric: Fabric
+    out: Path
+    progress: Progress
+    opened: dict[str, tuple[LabelledSlide, ...]] = field(default_factory=dict)  # by what their tissue is for
+
+    def recipe(self, name: str) -> Recipe:
+        """One of the study's recipes at this scale; at full scale as it is written."""
+        recipe, px = own_recipe(name), self.scale.tile_px
+        choices: dict[str, Any] = {
+            "windows.side_um": self.side_um,
+            "windows.mpp": self.side_um / px,
+            "tissue.mpp": self.side_um / px,
+            "network.widths": self.scale.widths(recipe.network.widths),
+        }
+        if recipe.network.weights == "imagenet":
+            choices["network.weights"] = self.weights
+        return recipe.with_choices(choices)
+
+    def slides(self, recipe: Recipe) -> tuple[LabelledSlide, ...]:
+        """The study's slides, filtered by tiles of the recipe's width."""
+        return self._open(f"filtering tiles of {recipe.windows.side_um:.0f} um", self.cases, recipe)
+
+    def referee(self) -> tuple[LabelledSlide, ...]:
+        """The slides of patients outside the study, with their tissue by colour."""
+        return self._open("reading the referee's slides", self.referees, own_recipe("ours"))
+
+    def last_patient(self) -> tuple[LabelledSlide, ...]:
+        """The slides of the patient whom our recipe does not see, with their tissue by colour."""
+        cases = tuple(case for case in self.cases if case.patient == self.left_out)
+        return self._open("reading the left-out patient's slides", cases, own_recipe("ours"))
+
+    def _open(self, task: str, cases: tuple[Case, ...], recipe: Recipe) -> tuple[LabelledSlide, ...]:
+        """Looked at once, then kept: finding tissue takes its time."""
+        if task not in self.opened:
+            self.progress.start(task, len(cases))
+            found = []
+            for case in cases:
+                found.append(open_labelled(case, recipe)[0])
+                self.progress.advance()
+            self.progress.done()
+            self.opened[task] = tuple(found)
+        return self.opened[task]
+
+    @property
+    def left_out(self) -> str:
+        """The patient whom our recipe does not see: of those with the fewest slides the last one."""
+        counts = {patient: sum(case.patient == patient for case in self.cases) for patient in self.patients}
+        return min(reversed(self.patients), key=lambda patient: counts[patient])
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(case.patient for case in self.cases))
+
+
+def own_recipe(name: str) -> Recipe:
+    """A recipe that comes with the study, as it is written."""
+    text = files("histoscout.study").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
+    return Recipe.from_dict(tomllib.loads(text), name)
+
+
+def study_cases(cohort: Cohort) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The slides of the study and, if some are marked as test, those of the referee; the left-out patient's slides last.
+
+    CohortError with fewer than two patients, or none with outlines.
+    """
+    annotated = [case for case in cohort.cases if case.annotations is not None]
+    referees = tuple(case for case in annotated if case.split == "test")
+    cases = [case for case in annotated if case.split != "test"]
+    if len({case.patient for case in cases}) < 2:
+        raise CohortError(
+            cohort.where,
+            "has fewer than two patients with outlines beside those to test on",
+            "The study needs one patient to learn from and one to leave out",
+        )
+    return tuple(cases), referees
+
+
+def lesion_um(cases: Sequence[Case]) -> float:
+    """How wide the lesions are: the median of the square root of height times width of their outlines, um."""
+    classes = own_recipe("unet").classes
+    sizes = []
+    for case in cases:
+        with open_slide(case.slide, case.mpp) as slide:
+            regions = labelled_regions(case, classes, slide.box).regions.labelled(classes.positive)
+            sizes += [float(np.sqrt(region.box.width * region.box.height)) * slide.mpp for region in regions]
+    if not sizes:
+        raise CohortError(
+            cases[0].slide, f"no outline of {classes.positive}", "Give slides with outlines of UDH"
+        )
+    return median(sizes)
+
+
+def side_for(cases: Sequence[Case], scale: Scale) -> float:
+    """The width of a tile: as in the paper at full scale, else the paper's share of a lesion, for these lesions."""
+    return paper.SIDE_UM if scale.steps is None else round(paper.VIEW * lesion_um(cases), 1)

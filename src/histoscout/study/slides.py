@@ -1,0 +1,188 @@
+"""The slides of the study: the three of BRACS where the user has them, else three built-in ones shaped like them.
+
+The built-in ones are mosaics of phantoms: several fragments of one patient's tissue on a slide, as biopsies are
+mounted; three slides of two patients, and one of a third patient who is the referee: never part of the study, only
+of its judgement. Lesions are as rare as in the paper and are outlined as in BRACS: many rectangles, loose outlines.
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.random import Generator
+from numpy.typing import NDArray
+from shapely.affinity import scale as scaled
+
+from histoscout.annotations.geojson import write_geojson
+from histoscout.cohort.case import Case, SplitName
+from histoscout.cohort.cohort import Cohort, write_cohort
+from histoscout.errors import CohortError, OutputError
+from histoscout.files import write_text
+from histoscout.geometry.regions import Outline, Region, Regions, polygonal
+from histoscout.phantom.patient import DIFFICULTY, MPP, Counts, Patient, patient_of
+from histoscout.phantom.slide import draw_patient
+from histoscout.slides.pyramid import write_pyramid
+from histoscout.study import paper
+
+FIRST_PATIENT = 4_000_000  # numbers that no cohort of the phantoms uses for its own patients
+RECTANGLES, HOLED, PARTED = (
+    0.6,
+    0.3,
+    0.3,
+)  # share of all outlines; of those drawn by hand, with a hole; in two parts
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """How large the built-in slides are: fragments in a column, in a row, px of a fragment; UDH ducts on each slide.
+
+    The referee's slide has half as many rows.
+    """
+
+    rows: int = 4
+    columns: int = 4
+    fragment: int = 4096
+    lesions: tuple[int, ...] = (12, 6, 6, 6)
+
+    @property
+    def mm2(self) -> float:
+        """Area of a fragment."""
+        return float((self.fragment * MPP * 1e-3) ** 2)
+
+
+@dataclass(frozen=True)
+class _Slide:
+    name: str
+    patient: int
+    number: int
+    split: SplitName | None
+    lesions: int
+
+
+def built_in(folder: Path, mosaic: Mosaic, on_slide: Callable[[], None] = lambda: None) -> Cohort:
+    """Draw the built-in cohort into a folder; what is there already stays. OutputError if it holds something else."""
+    _claim(folder, mosaic)
+    plan = (
+        _Slide("A-1", 0, 0, None, mosaic.lesions[0]),
+        _Slide("A-2", 0, 1, None, mosaic.lesions[1]),
+        _Slide("B-1", 1, 0, None, mosaic.lesions[2]),
+        _Slide("referee", 2, 0, "test", mosaic.lesions[3]),
+    )
+    cases = []
+    for slide in plan:
+        picture, outlines = (
+            folder / "slides" / f"{slide.name}.tif",
+            folder / "annotations" / f"{slide.name}.geojson",
+        )
+        if not (picture.exists() and outlines.exists()):
+            shape = replace(mosaic, rows=max(1, mosaic.rows // 2)) if slide.split == "test" else mosaic
+            pixels, regions = draw_mosaic(slide.patient, slide.number, slide.lesions, shape)
+            write_geojson(regions, outlines)
+            write_pyramid(
+                picture, pixels, MPP, description=f"histoscout phantom, difficulty {DIFFICULTY}, study"
+            )
+        cases.append(Case(picture, outlines, slide.name.split("-")[0], slide.split, MPP, "built-in"))
+        on_slide()
+    cohort = Cohort(tuple(cases), str(folder / "cohort.csv"))
+    write_cohort(cohort, folder / "cohort.csv")
+    return cohort
+
+
+def _claim(folder: Path, mosaic: Mosaic) -> None:
+    marker, text = (
+        folder / "study-cohort.json",
+        json.dumps({"difficulty": DIFFICULTY, **asdict(mosaic)}) + "\n",
+    )
+    if marker.exists() and marker.read_text(encoding="utf-8") != text:
+        raise OutputError(
+            folder, "holds a built-in cohort of another version or size", "Give another folder with -o"
+        )
+    write_text(marker, text)
+
+
+def draw_mosaic(patient: int, number: int, lesions: int, mosaic: Mosaic) -> tuple[NDArray[np.uint8], Regions]:
+    """Pixels (H, W, 3) at 0.5 um/px of one slide, and its outlines as they are drawn in BRACS."""
+    who, count = patient_of(FIRST_PATIENT + patient), mosaic.rows * mosaic.columns
+    random = np.random.default_rng([FIRST_PATIENT, patient, number])
+    in_each = np.bincount(random.integers(0, count, lesions), minlength=count)
+    draw = partial(_fragment, who, number * count, mosaic)
+    workers = min(count, os.cpu_count() or 1)
+    side = mosaic.fragment
+    pixels = np.empty((mosaic.rows * side, mosaic.columns * side, 3), np.uint8)
+    found: list[Region] = []
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for index, (part, regions) in enumerate(pool.map(draw, range(count), in_each.tolist())):
+            row, column = divmod(index, mosaic.columns)
+            pixels[row * side : (row + 1) * side, column * side : (column + 1) * side] = part
+            found += regions.moved(column * side, row * side)
+    return pixels, as_in_bracs(Regions.of(found), random)
+
+
+def _fragment(
+    who: Patient, first: int, mosaic: Mosaic, index: int, lesions: int
+) -> tuple[NDArray[np.uint8], Regions]:
+    rare = replace(who, counts=_rare(who.counts, lesions, mosaic.mm2))
+    drawn = draw_patient(rare, first + index, (mosaic.fragment, mosaic.fragment))
+    return drawn.pixels, drawn.regions
+
+
+def _rare(counts: Counts, lesions: int, mm2: float) -> Counts:
+    """So many UDH ducts and about one look-alike on a fragment: the phantoms' own are ten times as dense as BRACS."""
+    return replace(counts, udh=lesions / mm2, adh=1 / mm2, unclear=0.0)
+
+
+def as_in_bracs(regions: Regions, random: Generator) -> Regions:
+    """UDH and look-alikes outlined as in BRACS: mostly rectangles, the rest by hand, some in two parts or with a hole."""
+    names = {"UDH": "UDH-sure", "UDH-unsure": "UDH-sure", "ADH": "ADH-sure"}
+    drawn: list[Region] = []
+    for region in regions:
+        if region.label in names:
+            drawn += [
+                replace(region, outline=outline, label=names[region.label], id=f"{region.id[:-2]}{part:02d}")
+                for part, outline in enumerate(_outlines(region.outline, random))
+            ]
+    return Regions.of(drawn)
+
+
+def _outlines(outline: Outline, random: Generator) -> list[Outline]:
+    rectangle, holed, parted = random.random(3) < (RECTANGLES, HOLED, PARTED)
+    if rectangle:
+        left, top, right, bottom = outline.bounds
+        margins = random.uniform(0, 24, 4)  # px: nobody draws a rectangle to the rim
+        return [shapely.box(left - margins[0], top - margins[1], right + margins[2], bottom + margins[3])]
+    if holed:
+        inside = polygonal(outline.difference(scaled(outline, 0.4, 0.4)))
+        return [outline if inside is None else inside]
+    if parted:
+        middle, (left, top, right, bottom) = outline.centroid.x, outline.bounds
+        halves = (shapely.box(left, top, middle - 8, bottom), shapely.box(middle + 8, top, right, bottom))
+        parts = [polygonal(outline.intersection(half)) for half in halves]
+        return [part for part in parts if part is not None]
+    return [outline]
+
+
+def bracs(folder: Path) -> Cohort:
+    """The paper's slides in a BRACS download, each with its outlines (.qpdata or .geojson); CohortError lists what is missing."""
+    cases, faults = [], []
+    for name, patient in paper.SLIDES.items():
+        slide = next(iter(sorted(folder.rglob(f"{name}.svs"))), None)
+        outlines = next(
+            (path for kind in ("geojson", "qpdata") for path in sorted(folder.rglob(f"{name}.{kind}"))), None
+        )
+        faults += [f"{name}.svs"] * (slide is None) + [f"{name}.qpdata"] * (outlines is None)
+        if slide is not None and outlines is not None:
+            cases.append(Case(slide, outlines, patient))
+    if faults:
+        raise CohortError(
+            folder,
+            f"lacks {', '.join(faults)}, which the study was made on",
+            "Give the folder of the BRACS download, or leave --data out for the built-in slides",
+        )
+    return Cohort(tuple(cases), str(folder))
