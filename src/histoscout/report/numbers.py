@@ -1,6 +1,7 @@
 """How numbers are shown: with the digits they deserve, and what could not be computed in words."""
 
 import math
+import re
 from typing import TypeGuard
 
 from histoscout.report.blocks import Figure
@@ -60,3 +61,13 @@ def _fixed(value: float, decimals: int) -> str:
 
 def _known(value: float | None) -> TypeGuard[float]:
     return value is not None and not math.isnan(value)
+
+
+def typeset(text: str) -> str:
+    """Our own words with units and signs as they are printed: um, mm2, cm2 and >= become \u00b5m, mm\u00b2, cm\u00b2 and \u2265.
+
+    For words of the package only: a slide or a class may be called "um".
+    """
+    for plain, printed in (("um", "\u00b5m"), ("mm2", "mm\u00b2"), ("cm2", "cm\u00b2")):
+        text = re.sub(rf"\b{plain}\b", printed, text)
+    return text.replace(">=", "\u2265").replace("<=", "\u2264")

@@ -1,0 +1,207 @@
+"""The report of an evaluation, from its answer down to how the figures are made."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from histoscout.evaluation.calibration import BINS
+from histoscout.evaluation.counts import count_lesions_of
+from histoscout.evaluation.intervals import FEWEST_PATIENTS
+from histoscout.report.blocks import Block, Cell, Facts, Note, Picture, Pictures, Points, Table, Verdicts
+from histoscout.report.evaluation_lesions import lesion_section
+from histoscout.report.evaluation_pictures import gallery_section, slide_section
+from histoscout.report.evaluation_pixels import calibration_section, class_section, pixel_section
+from histoscout.report.measured import Measured
+from histoscout.report.numbers import amount, count, share, words
+from histoscout.report.page import Page, Section, write_page
+from histoscout.report.plots import by_step
+from histoscout.training.curves import read_rows
+from histoscout.verdict import Verdict
+
+COMPARED_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "ap": "pixel AP",
+        "dice": "pixel Dice",
+        "dice_per_patient": "pixel Dice, mean of patients",
+        "sensitivity": "sensitivity for lesions",
+        "false_per_cm2": "false alarms per cm\u00b2 (fewer is better)",
+        "froc_per_cm2": "FROC average per cm\u00b2",
+    }
+)
+
+
+def write_evaluation(measured: Measured, path: Path) -> None:
+    """Write the report of an evaluation as one HTML file; OutputError, SlideError or AnnotationError if that fails."""
+    write_page(evaluation_page(measured), path)
+
+
+def evaluation_page(measured: Measured) -> Page:
+    """The page: the answer first, then what it stands on, then every figure, picture and caveat."""
+    sections = (
+        _basis(measured),
+        pixel_section(measured),
+        lesion_section(measured),
+        class_section(measured),
+        calibration_section(measured),
+        _difference(measured),
+        gallery_section(measured),
+        slide_section(measured),
+        _training(measured),
+        _claims(measured),
+        _method(measured),
+    )
+    exam = measured.scores.exam
+    return Page(
+        f"How well {exam.positive} is found",
+        _in_short(measured),
+        tuple(section for section in sections if section is not None),
+        f"histoscout evaluation of {measured.folder_name}",
+    )
+
+
+def _in_short(measured: Measured) -> str:
+    scores = measured.scores
+    counted = count_lesions_of(scores.lesions)
+    false = measured.shown(scores.lesion["false_per_cm2"], is_share=False)
+    found = scores.lesion["sensitivity"]
+    lesions = (
+        f"{counted.found} of {count(counted.lesions, 'lesion')} of {scores.exam.positive} found "
+        f"(sensitivity {words(measured.shown(found))})"
+        if counted.lesions
+        else f"there is no lesion of {scores.exam.positive} to find"
+    )
+    prevalence = share(scores.pixels.prevalence, 3)
+    ap = scores.pixel.get("ap")
+    pixels = (
+        f"Pixel by pixel, average precision is {words(measured.shown(ap))}, where guessing gives {prevalence}; "
+        if ap is not None
+        else "Pixel by pixel, "
+    )
+    return (
+        f"On {count(len(scores.patients), 'patient')} ({count(len(scores.slides), 'slide')}, "
+        f"{amount(scores.tissue_mm2)} mm\u00b2 of tissue): {lesions}, with {words(false)} false alarms per cm\u00b2 of tissue. "
+        f"{pixels}Dice is {words(measured.shown(scores.pixel['dice']))}. {scores.claims[0]}"
+    )
+
+
+def _basis(measured: Measured) -> Section:
+    scores = measured.scores
+    labels = sorted({one.label for slide in scores.slides for one in slide.outlined})
+    outlines = [one.label for slide in scores.slides for one in slide.outlined]
+    pairs: list[tuple[str, Cell]] = [
+        ("looked for", scores.exam.positive),
+        ("judged on", scores.exam.on),
+        ("patients", f"{len(scores.patients)}"),
+        ("slides", f"{len(scores.slides)}"),
+        ("tissue", f"{amount(scores.tissue_mm2)} mm\u00b2"),
+        ("lesions", f"{count_lesions_of(scores.lesions).lesions}"),
+        ("threshold", share(scores.threshold, 3)),
+        *_of_model(measured),
+    ]
+    if labels:
+        said = ", ".join(f"{outlines.count(label)} {label or 'unclassified'}" for label in labels)
+        pairs.append(("outlines drawn", said))
+    notes = tuple(Note(note) for note in scores.notes)
+    return Section(
+        "What was run, and on what",
+        "The figures hold for this and nothing else.",
+        (Facts(tuple(pairs)), *notes),
+    )
+
+
+def _of_model(measured: Measured) -> list[tuple[str, Cell]]:
+    model = measured.model
+    if model is None:
+        return [("judged", "outlines as given")]
+    recipe, data = model.recipe, model.metrics.get("data", {})
+    network = " ".join(part for part in (recipe.network.architecture, recipe.network.encoder) if part)
+    learnt, tuned = (len(data.get(f"{part}_patients", ())) for part in ("train", "tune"))
+    steps = model.metrics.get("training", {}).get("steps")
+    side, mpp = recipe.windows.side_um, recipe.windows.mpp
+    return [
+        ("model", f"{measured.folder_name} ({model.hash})"),
+        ("network", f"{network}, weights at the start: {recipe.network.weights}"),
+        ("sees", f"windows of {side:g} \u00b5m at {mpp:g} \u00b5m/px"),
+        ("learnt from", f"{count(learnt, 'patient')}, chosen on {tuned}" if learnt else "unknown"),
+        ("training steps", f"{steps:,}" if isinstance(steps, int) else "unknown"),
+        ("written by", ", ".join(f"{name} {value}" for name, value in model.facts.items()) or "unknown"),
+    ]
+
+
+def _difference(measured: Measured) -> Section | None:
+    differences = measured.scores.differences
+    if not differences:
+        return None
+    rows = tuple(
+        (COMPARED_NAMES.get(name, name), measured.shown(figure, is_share=name != "false_per_cm2"))
+        for name, figure in differences.items()
+    )
+    caption = (
+        f"{measured.name} minus {measured.scores.exam.previous}: above 0 the first has more. Where the interval holds 0, "
+        "these patients do not tell which is better."
+    )
+    table = Table(("figure", "difference"), rows, caption)
+    sentence = "The same patients judged twice: what makes one hard is hard for both models."
+    return Section("Against the previous model", sentence, (table,))
+
+
+def _training(measured: Measured) -> Section | None:
+    """What the guards said, and how the training went."""
+    if measured.model is None:
+        return None
+    blocks: list[Block] = []
+    if guards := _verdicts(measured.model.metrics.get("guards", ())):
+        blocks.append(Verdicts(guards))
+    else:
+        blocks.append(Note("The model folder says nothing of guards: an older version trained it."))
+    rows = read_rows(Path(measured.model.path) / "training" / "curves.csv")
+    if len(rows) > 1:
+        blocks.append(Pictures(_curves(rows)))
+    return Section(
+        "How it was trained", "What was checked before the first step, and how the loss fell.", tuple(blocks)
+    )
+
+
+def _verdicts(told: object) -> tuple[Verdict, ...]:
+    return tuple(Verdict(**one) for one in told) if isinstance(told, list) else ()
+
+
+def _curves(rows: list[dict[str, float]]) -> tuple[Picture, ...]:
+    losses = by_step(rows, {"train_loss": "patients learnt from", "tune_loss": "tuning patients"}, "loss")
+    figures = by_step(rows, {"tune_ap": "tuning patients"}, "pixel AP on tuning windows")
+    return (
+        Picture(
+            losses,
+            "Both should fall and level off; a dashed line that rises again means that the slides are learnt by heart.",
+            "Loss by training step.",
+        ),
+        Picture(
+            figures, "Should rise and level off: the weights of its peak were kept.", "AP by training step."
+        ),
+    )
+
+
+def _claims(measured: Measured) -> Section:
+    return Section(
+        "What may be claimed, and what not",
+        "Sentences that belong beside the figures wherever they are shown.",
+        (Points(measured.scores.claims),),
+    )
+
+
+def _method(measured: Measured) -> Section:
+    scores = measured.scores
+    points = (
+        f"Pixels count where there is tissue and nothing is to be ignored; {scores.exam.positive} against the rest.",
+        "AP is the mean of precision over recall; what guessing gives is the prevalence. Dice is twice the shared area over "
+        "the sum of both areas, at the threshold, over all patients together; beside it the mean of the patients that have "
+        "lesions.",
+        f"Intervals: bootstrap over patients with all of their slides, {scores.draws:,} draws, seed {scores.seed}, 2.5th to "
+        f"97.5th percentile; draws without a figure are left out, and where they are more than a twentieth, or patients fewer "
+        f"than {FEWEST_PATIENTS}, the interval is not estimable.",
+        "Lesions: one finding for one lesion, as many lesions as can be found, at every threshold; outlines drawn over one "
+        "another are one lesion.",
+        f"Calibration: {BINS} bins of equally many pixels.",
+        "The figures themselves: scores.json; each slide: slides.csv; what each figure means: docs/guides/evaluate.md.",
+    )
+    return Section("How the figures are made", "For whoever wants to check them.", (Points(points),))
