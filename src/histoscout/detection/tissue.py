@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,6 +62,18 @@ class Tissue:
     def mask_of(self, box: Box, scale: float) -> _Mask:
         """Whether each pixel of a box is tissue at its centre: bool (H, W), `scale` level-0 px per pixel."""
         return _sampled(self.mask, self.box, self.scale, box, scale)
+
+    def within(self, boxes: Sequence[Box]) -> "Tissue":
+        """Only the tissue whose pixels have their centres in one of the boxes."""
+        rows, columns = ((np.arange(count) + 0.5) * self.scale for count in self.mask.shape)
+        inside = np.zeros_like(self.mask)
+        for box in (box.moved(-self.box.x, -self.box.y) for box in boxes):
+            inside |= np.outer(
+                (rows >= box.y) & (rows < box.bottom), (columns >= box.x) & (columns < box.right)
+            )
+        mask = self.mask & inside
+        area = self.area_mm2 * float(mask.sum()) / max(1, int(self.mask.sum()))
+        return replace(self, mask=mask, area_mm2=area)
 
     def left_out_of(self, box: Box, scale: float) -> _Mask:
         """Whether pen or bad focus hides the centre of each pixel of a box: bool (H, W)."""

@@ -1,7 +1,7 @@
 """The slides that training learns from, and those on which it chooses."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from histoscout.cohort.blocks import GAP_UM, tune_blocks
@@ -50,6 +50,10 @@ def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progre
     if not any(labelled.has_positive for labelled in train):
         raise _no_positive(cohort, train, recipe)
     blocks, kept_out = _blocks(tune, recipe) if split.blocks else ({}, {})
+    if split.blocks:  # what lies outside the blocks is learnt from
+        tune = tuple(
+            replace(labelled, tissue=labelled.tissue.within(blocks[i])) for i, labelled in enumerate(tune)
+        )
     for note in split.notes:
         progress.note(note)
     return Sets(train, tune, blocks, kept_out, split, (*notes, *split.notes))
@@ -103,9 +107,17 @@ def _blocks(
         for index, labelled in enumerate(slides)
     }
     kept_out = {
-        index: [box.grown(slides[index].px(GAP_UM)) for box in boxes] for index, boxes in blocks.items()
+        index: [
+            box.grown(max(slides[index].px(GAP_UM), _beyond(box, slides[index], recipe))) for box in boxes
+        ]
+        for index, boxes in blocks.items()
     }
     return blocks, kept_out
+
+
+def _beyond(block: Box, labelled: LabelledSlide, recipe: Recipe) -> float:
+    """How far a tuning window reaches out of a block that is smaller than it, level-0 px."""
+    return (labelled.px(recipe.windows.side_um) - min(block.width, block.height)) / 2
 
 
 def _no_positive(cohort: Cohort, slides: Iterable[LabelledSlide], recipe: Recipe) -> TrainingError:

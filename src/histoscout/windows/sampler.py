@@ -4,6 +4,7 @@ A window is a function of the seed and its number alone, so that any number of w
 and started again, draw the same windows.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -138,16 +139,32 @@ def _point_inside(region: Region, random: Generator) -> tuple[float, float]:
 def grid_windows(
     slides: Sequence[LabelledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]
 ) -> list[Window]:
-    """Every tile of the regular grid that holds tissue, slide by slide; in `within`, only those that meet its boxes."""
+    """Every tile of the regular grid that holds tissue, slide by slide; of slides in `within`, tiles of its boxes only.
+
+    No tile reaches out of a box that is large enough for one: beyond it there may be training windows.
+    """
     windows = []
     for index, labelled in enumerate(slides):
         side = labelled.px(recipe.windows.side_um)
-        grid = TileGrid(labelled.slide.box, side, side)
-        shares = labelled.tissue.shares(grid)
-        for box, share in zip(grid, shares, strict=True):
-            if share > 0 and (index not in within or any_meets(within[index], box)):
-                windows.append(Window(index, box, "grid"))
+        tiles: Sequence[Box] = TileGrid(labelled.slide.box, side, side)
+        if index in within:
+            tiles = [tile for box in within[index] for tile in _tiles_of(box, side)]
+        shares = labelled.tissue.shares(tiles)
+        windows += [
+            Window(index, tile, "grid") for tile, share in zip(tiles, shares, strict=True) if share > 0
+        ]
     return windows
+
+
+def _tiles_of(box: Box, side: float) -> list[Box]:
+    """Tiles that cover a box and do not reach beyond it, overlapping where need be; one in its middle if it is small."""
+    columns, rows = (
+        np.linspace(start, start + length - side, math.ceil(length / side - 1e-9))
+        if length > side
+        else [start + (length - side) / 2]
+        for start, length in ((box.x, box.width), (box.y, box.height))
+    )
+    return [Box(float(x), float(y), side, side) for y in rows for x in columns]
 
 
 def evenly(windows: Sequence[Window], count: int, seed: int) -> list[Window]:
