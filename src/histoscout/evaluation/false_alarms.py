@@ -1,11 +1,11 @@
 """What a finding really lies on: a lesion after all, another class, plain tissue, a pen mark, bare glass."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from histoscout.detection.tissue import Tissue
 from histoscout.evaluation.overlaps import Areas, Overlaps, merged, overlaps
@@ -73,33 +73,28 @@ def share_in(areas: Regions, regions: Regions) -> Areas:
 
 
 def _ground(region: Region, tissue: Tissue) -> tuple[float, float, float]:
-    """The parts of a region that are tissue, artefact, and neither."""
-    inside, box = _cells(region, tissue)
-    on_tissue = tissue.mask_of(box, tissue.scale)[inside]
-    hidden = tissue.left_out_of(box, tissue.scale)[inside]
-    seen, artefact = float(on_tissue.mean()), float(hidden.mean())
-    return seen, artefact, max(0.0, 1 - seen - artefact)
+    """The parts of a region that are tissue, artefact, and neither, by the cells of the tissue mask.
 
-
-def _cells(region: Region, tissue: Tissue) -> tuple[NDArray[np.bool_], Box]:
-    """The cells of the tissue mask whose centres lie in a region, or the one below its own centre; their box."""
-    scale, whole = tissue.scale, tissue.box
-    left, top = (np.floor((low - start) / scale) for low, start in _starts(region.box, whole))
-    right, bottom = (np.ceil((high - start) / scale) for high, start in _ends(region.box, whole))
-    columns, rows = max(1.0, right - left), max(1.0, bottom - top)
-    box = Box(whole.x + left * scale, whole.y + top * scale, columns * scale, rows * scale)
-    inside = mask_of(region.outline, box, scale)
+    A region that holds no cell's centre is taken as the cell below its own.
+    """
+    whole, scale, bounds = tissue.box, tissue.scale, region.box
+    rows = _cells(bounds.y - whole.y, bounds.bottom - whole.y, scale, tissue.mask.shape[0])
+    columns = _cells(bounds.x - whole.x, bounds.right - whole.x, scale, tissue.mask.shape[1])
+    seen, hidden = tissue.mask[rows, columns], tissue.left_out[rows, columns]
+    if seen.all():
+        return 1.0, 0.0, 0.0
+    corner = (whole.x + columns.start * scale, whole.y + rows.start * scale)
+    inside = mask_of(region.outline, Box(*corner, seen.shape[1] * scale, seen.shape[0] * scale), scale)
     if not inside.any():
         inside[inside.shape[0] // 2, inside.shape[1] // 2] = True
-    return inside, box
+    on_tissue, artefact = float(seen[inside].mean()), float(hidden[inside].mean())
+    return on_tissue, artefact, max(0.0, 1 - on_tissue - artefact)
 
 
-def _starts(box: Box, whole: Box) -> tuple[tuple[float, float], tuple[float, float]]:
-    return (box.x, whole.x), (box.y, whole.y)
-
-
-def _ends(box: Box, whole: Box) -> tuple[tuple[float, float], tuple[float, float]]:
-    return (box.right, whole.x), (box.bottom, whole.y)
+def _cells(low: float, high: float, scale: float, count: int) -> slice:
+    """The cells that a stretch meets, at least one."""
+    first = min(count - 1, max(0, math.floor(low / scale)))
+    return slice(first, max(first + 1, min(count, math.ceil(high / scale))))
 
 
 def tissue_share(region: Region, tissue: Tissue) -> float:

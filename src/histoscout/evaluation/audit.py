@@ -1,0 +1,146 @@
+"""The surest false alarms, laid before a reader: where not everything was annotated, some of them are lesions."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from histoscout.annotations.geojson import write_geojson
+from histoscout.cohort.case import Case
+from histoscout.cohort.labelled import labelled_regions
+from histoscout.errors import OutputError
+from histoscout.evaluation.compare import Finding, SlideLesions
+from histoscout.evaluation.cutout import cut_out
+from histoscout.evaluation.matching import PRIMARY
+from histoscout.files import replacing, write_text
+from histoscout.geometry.regions import Region, Regions
+from histoscout.recipe import Classes
+from histoscout.slides.open import open_slide
+from histoscout.slides.slide import Slide
+
+QUESTION = "audit: ?"
+"""The class of a finding that is to be judged, as the reader sees it in QuPath."""
+
+TABLE = "audit.csv"
+COLUMNS = (
+    "number",
+    "slide",
+    "id",
+    "score",
+    "lies on",
+    "area_mm2",
+    "x_um",
+    "y_um",
+    "picture",
+    "verdict",
+    "comment",
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A finding to be judged: its number in the audit, from 1 for the surest, and the slide it is on."""
+
+    number: int
+    slide: str
+    finding: Finding
+
+    @property
+    def picture(self) -> str:
+        """The name of its picture."""
+        return f"{self.number:04d} {self.slide}.png"
+
+
+def questions(slides: Mapping[str, SlideLesions], most: int, rule: str = PRIMARY) -> list[Question]:
+    """The false alarms with the highest scores of all slides (by name), at most so many, the surest first."""
+    rows = [
+        (slide, lesions.findings[number])
+        for slide, lesions in slides.items()
+        for number in lesions.false_alarms(rule)
+    ]
+    rows.sort(key=lambda row: (-row[1].score, row[0], row[1].region.id))
+    return [Question(number, *row) for number, row in enumerate(rows[:most], start=1)]
+
+
+def write_audit(asked: Sequence[Question], folder: Path, mpp: Mapping[str, float]) -> None:
+    """Write what a reader needs to judge, but for the pictures: a table, and a file for QuPath for each slide.
+
+    The table has an empty column "verdict". In SLIDE.geojson each finding has the class "audit: ?" and the name
+    "audit NUMBER": the reader gives it another class and exports the objects again. `mpp` in um per level-0 px
+    of each slide. What is there is replaced.
+    """
+    for slide in dict.fromkeys(question.slide for question in asked):
+        regions = Regions.of(_to_judge(question) for question in asked if question.slide == slide)
+        write_geojson(regions, folder / f"{slide}.geojson")
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_row(question, mpp[question.slide]) for question in asked)
+    write_text(folder / TABLE, text.getvalue())
+
+
+def _to_judge(question: Question) -> Region:
+    region = question.finding.region
+    return replace(
+        region, label=QUESTION, properties={**region.properties, "name": f"audit {question.number}"}
+    )
+
+
+def _row(question: Question, mpp: float) -> tuple[object, ...]:
+    region = question.finding.region
+    centre = region.outline.centroid
+    numbers = (region.area_mm2(mpp), centre.x * mpp, centre.y * mpp)
+    return (
+        question.number,
+        question.slide,
+        region.id,
+        f"{question.finding.score:.4f}",
+        str(question.finding.lies_on),
+        *(f"{number:.6g}" for number in numbers),
+        f"pictures/{question.picture}",
+        "",
+        "",
+    )
+
+
+def write_pictures(asked: Sequence[Question], slide: Slide, drawn: Regions, folder: Path) -> None:
+    """Cut a picture for each question on a slide, with what was drawn there (level-0 px) in black."""
+    for question in asked:
+        if question.slide == slide.name:
+            with replacing(folder / "pictures" / question.picture) as temporary:
+                cut_out(slide, [question.finding.region], drawn).picture.save(temporary, format="PNG")
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """Where to write an audit, how many questions to ask at most, and whether to replace an earlier one."""
+
+    folder: Path
+    most: int
+    overwrite: bool = False
+
+
+def lay_out_audit(
+    lesions: Mapping[str, SlideLesions], cases: Sequence[Case], classes: Classes, plan: AuditPlan
+) -> list[Question]:
+    """Write the audit of some slides (by name): its table, a file for QuPath for each slide, and pictures.
+
+    Raises OutputError if there is one already, before anything is written; SlideError.
+    """
+    if not plan.overwrite and (plan.folder / TABLE).exists():
+        raise OutputError(
+            plan.folder,
+            "holds an audit already, perhaps with verdicts in it",
+            "Give its verdicts back with --verdicts, move it away, or --overwrite it",
+        )
+    asked = questions(lesions, plan.most)
+    mpp: dict[str, float] = {}
+    for case in cases:
+        if any(question.slide == case.name for question in asked):
+            with open_slide(case.slide, case.mpp) as slide:
+                mpp[case.name] = slide.mpp
+                drawn = labelled_regions(case, classes, slide.box).regions
+                write_pictures(asked, slide, drawn, plan.folder)
+    write_audit(asked, plan.folder, mpp)
+    return asked

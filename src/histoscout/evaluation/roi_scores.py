@@ -1,0 +1,191 @@
+"""The figures of images whose class a model has named."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoscout.evaluation.classification import (
+    OF_ALL,
+    OF_EACH,
+    Choices,
+    choice_statistic,
+    numbered,
+    of_class,
+)
+from histoscout.evaluation.intervals import DRAWS, Interval, bootstrap
+from histoscout.evaluation.roi_folder import RoiImage
+from histoscout.files import write_text
+
+BRACS_GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("N", "PB", "UDH"), "benign"),
+        **dict.fromkeys(("FEA", "ADH"), "atypical"),
+        **dict.fromkeys(("DCIS", "IC"), "malignant"),
+    }
+)
+"""The seven classes of BRACS folded to three (Brancati 2022, Database, baac093)."""
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """An image, the class it is of in the model's words, what the model took it for, and how probable each class is.
+
+    `probabilities` go by the classes of `ImageScores`.
+    """
+
+    image: RoiImage
+    truth: str
+    chosen: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """The images with their classes, and every figure that follows, with intervals over patients.
+
+    `classes` are the model's, and "none of these" where images or answers are of that. `overall` and
+    `by_class` (class, then figure) hold the figures.
+    """
+
+    classes: tuple[str, ...]
+    images: tuple[NamedImage, ...]
+    overall: Mapping[str, Interval]
+    by_class: Mapping[str, Mapping[str, Interval]]
+    notes: tuple[str, ...]
+
+    def confusion(self) -> NDArray[np.int64]:
+        """How many images of each class (row) were taken for each (column): int64 (C, C), by `classes`."""
+        return self.choices.confusion()
+
+    def confusion_shares(self) -> NDArray[np.float64]:
+        """The same as shares of the images of each class; rows of classes without images are 0."""
+        counts = self.confusion().astype(np.float64)
+        return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1))
+
+    @property
+    def choices(self) -> Choices:
+        """The images as numbers."""
+        return _choices(self.classes, self.images)
+
+    def taken_for(self) -> dict[str, dict[str, int]]:
+        """By the class of the folder or table: how many of its images were taken for each of the model's classes."""
+        counts = {
+            label: dict.fromkeys(self.classes, 0) for label in sorted({i.image.label for i in self.images})
+        }
+        for image in self.images:
+            counts[image.image.label][image.chosen] += 1
+        return counts
+
+    def to_dict(self) -> dict[str, Any]:
+        """As scores.json holds it."""
+        return {
+            "images": {
+                "count": len(self.images),
+                "overall": {name: figure.to_dict() for name, figure in self.overall.items()},
+                "classes": {
+                    label: {name: figure.to_dict() for name, figure in figures.items()}
+                    for label, figures in self.by_class.items()
+                },
+                "confusion": {"classes": list(self.classes), "counts": self.confusion().tolist()},
+                "taken_for": self.taken_for(),
+            },
+            "patients": sorted({image.image.patient for image in self.images if image.image.patient}),
+            "notes": list(self.notes),
+        }
+
+
+def score_images(
+    images: Sequence[NamedImage], classes: Sequence[str], notes: Sequence[str] = (), draws: int = DRAWS
+) -> ImageScores:
+    """All figures of named images; classes that no image is of and none was taken for are left out.
+
+    Intervals are over patients; without patients there are none.
+    """
+    used = [image.truth for image in images] + [image.chosen for image in images]
+    kept = [number for number, label in enumerate(classes) if label in used]
+    classes = tuple(classes[number] for number in kept)
+    images = tuple(
+        replace(image, probabilities=tuple(image.probabilities[number] for number in kept))
+        for image in images
+    )
+    known = all(image.image.patient for image in images)
+    choices = _choices(classes, images)
+    patients = int(choices.patient.max()) + 1
+    statistic = choice_statistic(choices, patients)
+    if known:
+        figures = bootstrap(statistic, patients, draws)
+    else:
+        figures = {name: Interval(value) for name, value in statistic(np.ones(patients)).items()}
+    return ImageScores(
+        classes,
+        images,
+        {name: figures[name] for name in OF_ALL},
+        {label: {name: figures[of_class(name, label)] for name in OF_EACH} for label in classes},
+        tuple(notes),
+    )
+
+
+def folded(scores: ImageScores, groups: Mapping[str, str], draws: int = DRAWS) -> ImageScores | None:
+    """The same images with classes folded into groups; None if some class is in no group.
+
+    An image is taken for the group of the class it was taken for; probabilities are added up.
+    """
+    if not all(label in groups for label in scores.classes):
+        return None
+    names = tuple(dict.fromkeys(groups.values()))
+    member = np.array([[groups[label] == name for name in names] for label in scores.classes], np.float64)
+    images = [
+        NamedImage(
+            one.image,
+            groups[one.truth],
+            groups[one.chosen],
+            tuple((np.array(one.probabilities) @ member).tolist()),
+        )
+        for one in scores.images
+    ]
+    return score_images(images, names, scores.notes, draws)
+
+
+def _choices(classes: tuple[str, ...], images: Sequence[NamedImage]) -> Choices:
+    return Choices(
+        classes,
+        np.array([classes.index(image.truth) for image in images], np.int64),
+        np.array([classes.index(image.chosen) for image in images], np.int64),
+        np.array([image.probabilities for image in images], np.float64),
+        numbered([image.image.patient for image in images])[0],
+    )
+
+
+def write_image_scores(scores: ImageScores, out: Path) -> None:
+    """scores.json with the figures, images.csv with a row an image, confusion.csv with counts and shares."""
+    write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=1) + "\n")
+    head = ("image", "patient", "class", "as", "taken for", *(f"p {label}" for label in scores.classes))
+    rows = [_row(image) for image in scores.images]
+    write_text(out / "images.csv", _table([head, *rows]))
+    shares = scores.confusion_shares()
+    counted = [
+        (label, *counts, *(f"{share:.4f}" for share in row))
+        for label, counts, row in zip(scores.classes, scores.confusion().tolist(), shares, strict=True)
+    ]
+    columns = ("class", *scores.classes, *(f"share {label}" for label in scores.classes))
+    write_text(out / "confusion.csv", _table([columns, *counted]))
+
+
+def _row(named: NamedImage) -> tuple[str, ...]:
+    image = named.image
+    probable = (f"{value:.4f}" for value in named.probabilities)
+    return (image.path.name, image.patient, image.label, named.truth, named.chosen, *probable)
+
+
+def _table(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

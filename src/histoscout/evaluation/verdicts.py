@@ -1,0 +1,168 @@
+"""What a reader said of findings, read back from the audit's table or from QuPath, and applied."""
+
+import csv
+import io
+import re
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from histoscout.annotations.geojson import read_geojson
+from histoscout.annotations.read import format_of
+from histoscout.errors import AnnotationError
+from histoscout.evaluation.audit import QUESTION, TABLE
+from histoscout.evaluation.ground import Ground
+from histoscout.geometry.regions import Region, Regions
+from histoscout.recipe import Classes, plain
+
+Judgement = Literal["lesion", "unclear", "no lesion"]
+WORDS: Mapping[str, Judgement] = MappingProxyType(
+    {
+        **dict.fromkeys(("lesion", "yes", "y", "true", "1"), "lesion"),
+        **dict.fromkeys(("unclear", "unsure", "maybe", "ignore"), "unclear"),
+        **dict.fromkeys(
+            ("no lesion", "not lesion", "not a lesion", "no", "n", "false", "0", "none"), "no lesion"
+        ),
+    }
+)
+UNJUDGED = frozenset({"", "?", plain(QUESTION)})
+_NAME = re.compile(r"audit \d+")
+_OUTLINES = frozenset({".geojson", ".geojson.gz", ".json", ".json.gz"})
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a reader wrote of a finding, a word or the name of a class, and in which row or object of a file."""
+
+    id: str
+    slide: str
+    word: str
+    where: str
+    region: Region | None = None
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The judgement of each finding by its id; the finding's slide and outline, where a file has them.
+
+    `unjudged` findings were asked about and have no verdict.
+    """
+
+    judged: Mapping[str, Judgement]
+    regions: Mapping[str, tuple[str, Region]]
+    unjudged: int
+
+
+def read_verdicts(path: Path, classes: Classes, drawn: Iterable[str] = ()) -> Verdicts:
+    """Read a reader's verdicts: an audit's folder, its table, or GeoJSON exported from QuPath.
+
+    A verdict is "lesion" (or yes), "no lesion" (or no) or "unclear", or a class: the recipe's positive class
+    means a lesion, its classes to be ignored unclear, its other classes and those in `drawn` no lesion. What is
+    empty or still "audit: ?" is not judged. Of GeoJSON only objects named "audit NUMBER" count: it may hold the
+    slide's other outlines too. AnnotationError lists every word that is not understood, and every finding that
+    is judged in two ways.
+    """
+    said = _said_in(path)
+    negative = frozenset(plain(label) for label in drawn)
+    judged: dict[str, Judgement] = {}
+    problems: list[str] = []
+    for one in said:
+        judgement = judgement_of(one.word, classes, negative)
+        if judgement is None and plain(one.word) not in UNJUDGED:
+            problems.append(f"  {one.where}: {one.word!r} is not understood")
+        elif judgement is not None and judged.setdefault(one.id, judgement) != judgement:
+            problems.append(f"  {one.where}: {judgement}, but {judged[one.id]} elsewhere")
+    if problems:
+        listed = "\n".join(problems)
+        fault = f"{len(problems)} verdicts cannot be used\n{listed}\n "
+        raise AnnotationError(
+            path, fault, f"Write lesion, no lesion or unclear, or the class {classes.positive}"
+        )
+    regions = {one.id: (one.slide, one.region) for one in said if one.region is not None}
+    return Verdicts(judged, regions, len({one.id for one in said} - judged.keys()))
+
+
+def judgement_of(word: str, classes: Classes, negative: Container[str] = frozenset()) -> Judgement | None:
+    """What a word or a class means; None for no verdict, and for what is neither known nor in `negative`."""
+    spoken = plain(word)
+    if spoken in UNJUDGED:
+        return None
+    if spoken in WORDS:
+        return WORDS[spoken]
+    known = classes.canonical(word)
+    if known in (classes.positive, "ignore"):
+        return "lesion" if known == classes.positive else "unclear"
+    return "no lesion" if known is not None or spoken in negative else None
+
+
+def _said_in(path: Path) -> list[Said]:
+    if path.is_dir():
+        return [*_table(path / TABLE), *(one for file in _beside(path) for one in _objects(file))]
+    if format_of(path) in _OUTLINES:
+        return _objects(path)
+    asked = _table(path)
+    known = {one.id for one in asked}
+    outlines = [one for file in _beside(path.parent) for one in _objects(file) if one.id in known]
+    return [*asked, *(replace(one, word="") for one in outlines)]
+
+
+def _beside(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if format_of(file) in _OUTLINES)
+
+
+def _objects(path: Path) -> list[Said]:
+    """The verdicts in a file of outlines, taken as that of the slide it is named after."""
+    slide = path.name.removesuffix(format_of(path) or "")
+    named = [
+        (str(region.properties.get("name", "")).strip(), region) for region in read_geojson(path).regions
+    ]
+    return [
+        Said(region.id, slide, region.label, f"{path.name}, {name}", region)
+        for name, region in named
+        if _NAME.fullmatch(name)
+    ]
+
+
+def _table(path: Path) -> list[Said]:
+    """The verdicts in a table, as a spreadsheet may have saved it."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise AnnotationError(
+            path, f"cannot be read ({error.strerror})", f"Give {TABLE}, its folder, or GeoJSON from QuPath"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(path, "is not a text table", "Save it as CSV (UTF-8)") from error
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
+    if missing := [name for name in ("id", "slide", "verdict") if name not in (rows.fieldnames or ())]:
+        raise AnnotationError(
+            path, f"has no column {missing[0]!r}", f"Fill in the {TABLE} that evaluate wrote"
+        )
+    return [
+        Said(row["id"], row["slide"] or "", row["verdict"] or "", f"row {number}")
+        for number, row in enumerate(rows, start=2)
+        if row["id"]
+    ]
+
+
+def with_verdicts(ground: Ground, found: Regions, verdicts: Verdicts) -> tuple[Ground, frozenset[str]]:
+    """The truth of a slide as a reader has corrected it, and the ids of the findings that were judged on it.
+
+    Findings judged a lesion become lesions, those that are unclear become areas to be ignored; no lesion changes
+    nothing. The outline is that of the finding of this id, or of the verdicts' own file if it is not found any
+    more.
+    """
+    elsewhere = {id: region for id, (slide, region) in verdicts.regions.items() if slide == ground.name}
+    here = {**elsewhere, **{region.id: region for region in found}}
+    labels: dict[Judgement, str] = {"lesion": ground.recipe.classes.positive, "unclear": "ignore"}
+    judged = {id: verdicts.judged[id] for id in here if id in verdicts.judged}
+    added = [
+        replace(here[id], label=labels[judgement], score=None)
+        for id, judgement in judged.items()
+        if judgement in labels
+    ]
+    return replace(ground, regions=Regions.of([*ground.regions, *added])), frozenset(judged)
