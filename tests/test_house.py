@@ -17,7 +17,7 @@ FLOORS = (
     {"geometry", "recipe"},
     {"slides", "annotations", "network"},
     {"cohort"},
-    {"detection"},
+    {"detection", "conversion"},
     {"evaluation", "phantom", "windows"},
     {"check"},
     {"training"},
@@ -37,6 +37,7 @@ FREE_OF_TORCH = (
     "report",
     "geometry",
     "cli",
+    "conversion",
 )
 MODULES = sorted(SOURCE.rglob("*.py"))
 

@@ -16,6 +16,7 @@ from histoscout.annotations.colours import colour_of
 from histoscout.annotations.described import notes_of, outline_of
 from histoscout.annotations.findings import Findings
 from histoscout.annotations.holes import without_holes
+from histoscout.annotations.image_facts import ImageFacts
 from histoscout.annotations.qupath import stable_id
 from histoscout.annotations.read import Annotations
 from histoscout.annotations.shapes import Shape, drawn_shape
@@ -39,6 +40,7 @@ KINDS: Mapping[str, Shape | None] = MappingProxyType(
         "pin": None,
     }
 )
+LARGEST_MPP = 100.0
 OPEN_GAP = 0.1  # of an outline's length: a gap longer than this between its ends is told
 _NAMING = ("description", "name", "class", "label", "title")  # attributes whose value is a layer's class
 
@@ -73,7 +75,16 @@ def imagescope_regions(root: Tag, path: Path) -> Annotations:
         else:
             strays += holes
     regions = without_holes(regions, strays, findings)
-    return Annotations(Regions.of(regions), notes_of(regions, findings))
+    return Annotations(Regions.of(regions), notes_of(regions, findings), image_of(root))
+
+
+def image_of(root: Tag) -> ImageFacts | None:
+    """The um/px that a file of ImageScope states; None if it does not."""
+    try:
+        mpp = float(root.get("MicronsPerPixel").replace(",", "."))
+    except ValueError:
+        return None
+    return ImageFacts(mpp=mpp) if 0 < mpp <= LARGEST_MPP else None
 
 
 def _drawn(layer: Tag, layer_name: str, path: Path, findings: Findings) -> Iterator[_Drawn]:

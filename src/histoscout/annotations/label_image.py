@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.annotations.label_pixels import image_facts, read_pixels
+from histoscout.annotations.label_pixels import label_facts, read_pixels
 from histoscout.annotations.qupath import stable_id
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError
@@ -34,7 +34,7 @@ def read_label_image(
     or cannot be read.
     """
     values = read_pixels(path, threshold)
-    facts = image_facts(path)
+    facts = label_facts(path)
     given = labels or facts.labels
     names = {1: "1", **given} if threshold is not None else dict(given)
     scale = scale or facts.scale or 1.0

@@ -79,14 +79,14 @@ def _decoded(path: Path) -> tuple[NDArray[Any], bool]:
             return np.asarray(image), image.format in {"JPEG", "MPO"}
 
 
-class ImageFacts(NamedTuple):
+class LabelFacts(NamedTuple):
     """What an image that we wrote says of itself: the names of its values, and level-0 px per pixel."""
 
     labels: dict[int, str]
     scale: float | None
 
 
-def image_facts(path: Path) -> ImageFacts:
+def label_facts(path: Path) -> LabelFacts:
     """What a label image says of itself, if we wrote it; nothing otherwise."""
     with _understood(path):
         if _is_tiff(path):
@@ -98,9 +98,9 @@ def image_facts(path: Path) -> ImageFacts:
     try:
         content = json.loads(said)[FACTS]
         labels = {int(value): str(name) for value, name in content["labels"].items()}
-        return ImageFacts(labels, float(content["scale"]))
+        return LabelFacts(labels, float(content["scale"]))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return ImageFacts({}, None)
+        return LabelFacts({}, None)
 
 
 def _check_alone(tiff: tifffile.TiffFile, page: tifffile.TiffPage, path: Path) -> None:

@@ -48,15 +48,16 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# Formats whose origin is the corner of the scanner's whole image, as their programs show it. Elsewhere it is the
-# corner of the part that was scanned (openslide.bounds-x and -y), as QuPath shows it; few slides differ (.mrxs).
-COUNTS_FROM_SCAN = frozenset({".xml", ".annotations"})
-
 # Formats that also hold what was not drawn by hand (detections, cells), and the functions that read all of it.
 WHOLE: Mapping[str, str] = MappingProxyType({".qpdata": "histoscout.annotations.qpdata:read_whole_qpdata"})
 
 # Formats that say what they were drawn on, and the functions that read that alone.
-IMAGES: Mapping[str, str] = MappingProxyType({".qpdata": "histoscout.annotations.qpdata:read_qpdata_image"})
+IMAGES: Mapping[str, str] = MappingProxyType(
+    {
+        ".qpdata": "histoscout.annotations.qpdata:read_qpdata_image",
+        ".xml": "histoscout.annotations.xml_format:read_xml_image",
+    }
+)
 
 
 def format_of(path: Path) -> str | None:

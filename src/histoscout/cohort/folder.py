@@ -9,7 +9,7 @@ SLIDE_SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"}
     | {".png", ".jpg", ".jpeg", ".bmp", ".jp2"}
 )
-_PICTURES = frozenset(
+PICTURES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 )  # beside a slide these may be slides themselves
 
@@ -24,10 +24,11 @@ def annotations_of(slide: Path) -> list[Path]:
     """Annotation files of a slide's name, beside it or in `annotations/` within or beside its folder.
 
     The name is the slide's with or without its suffix: a.svs goes with a.geojson and a.svs.geojson. Usually
-    one or none; the first is to be taken. Beside the slide itself a picture is a slide, not a mask.
+    one or none; the first is to be taken. Beside the slide itself a picture is a slide, not a mask, and a zip may
+    hold anything.
     """
     folder = slide.parent
-    beside = [suffix for suffix in FORMATS if suffix not in _PICTURES]
+    beside = [suffix for suffix in FORMATS if suffix not in PICTURES | {".zip"}]
     places = [(folder, beside), *((other, list(FORMATS)) for other in _annotation_folders(folder))]
     candidates = [
         place / f"{name}{suffix}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import shapely
 
+from histoscout.annotations.frame import Corner, on_slide
 from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.label_pixels import size_of
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
@@ -20,17 +21,20 @@ SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree abo
 EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
 
 
-def labelled_regions(case: Case, classes: Classes, slide_box: Box | None = None) -> Annotations:
+def labelled_regions(
+    case: Case, classes: Classes, slide_box: Box | None = None, scan_corner: Corner = (0.0, 0.0)
+) -> Annotations:
     """What was drawn on a case's slide, each region with the recipe's word for its class.
 
     Labels are the positive class, one of the others, "ignore", or an unlisted class's own name ("" for none).
     With `slide_box` (level-0 px) outlines are clipped to the slide, and a mask is scaled to fit it; without,
-    a mask is taken to have the slide's resolution. The notes say what is unlisted, outside, mended or
+    a mask is taken to have the slide's resolution. `scan_corner` is the slide's, for formats that count from it
+    (see `annotations.frame`). The notes say what is unlisted, outside, mended or
     missing.
     """
     if case.annotations is None:
         return Annotations(Regions(), ("no annotations belong to this slide",))
-    drawn = _drawn(case, case.annotations, slide_box)
+    drawn = on_slide(_drawn(case, case.annotations, slide_box), case.annotations, scan_corner)
     notes = list(drawn.notes)
     regions = drawn.regions
     if slide_box is not None:
@@ -46,7 +50,7 @@ def labelled_regions(case: Case, classes: Classes, slide_box: Box | None = None)
 def _drawn(case: Case, path: Path, slide_box: Box | None) -> Annotations:
     if not is_mask(path):
         return read_annotations(path)
-    scale = 1.0 if slide_box is None else _scale(path, slide_box)
+    scale = None if slide_box is None else mask_scale(path, slide_box)
     return read_label_image(path, dict(case.mask_labels), case.mask_threshold, scale)
 
 
@@ -56,7 +60,7 @@ def is_mask(path: Path) -> bool:
     return suffix is not None and FORMATS[suffix].endswith(":read_label_image")
 
 
-def _scale(path: Path, slide_box: Box) -> float:
+def mask_scale(path: Path, slide_box: Box) -> float:
     """Level-0 px per mask pixel: a whole number if that and rounding explain the mask's size."""
     width, height = size_of(path)
     across, down = slide_box.width / width, slide_box.height / height

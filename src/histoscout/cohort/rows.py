@@ -72,7 +72,7 @@ def _case(row: Row, table: Table, folder: Path, problems: _Problems) -> Case:
         split=problems.of(row, _split, "split"),
         mpp=problems.of(row, _mpp, "mpp"),
         site=row.cell("site") or None,
-        mask_labels=problems.of(row, _mask_labels, "mask_labels") or (),
+        mask_labels=problems.of(row, mask_labels, "mask_labels") or (),
         mask_threshold=problems.of(row, _mask_threshold, "mask_threshold"),
     )
 
@@ -109,7 +109,7 @@ def _mpp(cell: str) -> float:
     return mpp
 
 
-def _mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
+def mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
     """ "1=tumour;2=stroma" as pairs; a name alone is that of value 1."""
     pairs = [part.partition("=") for part in cell.replace(",", ";").split(";") if part.strip()]
     if len(pairs) == 1 and not pairs[0][1]:

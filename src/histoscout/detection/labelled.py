@@ -55,7 +55,7 @@ class LabelledSlide:
 def open_labelled(case: Case, recipe: Recipe) -> tuple[LabelledSlide, tuple[str, ...]]:
     """Open a case's slide and outlines and find its tissue; and what a user should know about it."""
     slide = open_slide(case.slide, case.mpp)
-    annotations = labelled_regions(case, recipe.classes, slide.box)
+    annotations = labelled_regions(case, recipe.classes, slide.box, slide.scan_corner)
     tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
     labelled = LabelledSlide(slide, case.patient, annotations.regions, tissue, recipe)
     return labelled, (*slide.notes, *annotations.notes, *tissue.notes)

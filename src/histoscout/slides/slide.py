@@ -81,6 +81,11 @@ class Slide:
         return Box(0, 0, self._origin.width, self._origin.height)
 
     @property
+    def scan_corner(self) -> tuple[float, float]:
+        """Where the slide's origin lies in the scanner's own level 0, in px: (0, 0) unless the file states bounds."""
+        return (self._about.bounds.x, self._about.bounds.y) if self._about.bounds else (0.0, 0.0)
+
+    @property
     def mpp(self) -> float:
         """How many um a level-0 pixel spans."""
         return self._about.mpp

@@ -1,0 +1,207 @@
+"""Outlines from any format that we read to any that we write, a file or a folder at a time."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from histoscout.annotations.frame import in_file, on_slide
+from histoscout.annotations.label_image import read_label_image
+from histoscout.annotations.label_pixels import label_facts
+from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
+from histoscout.annotations.write import Canvas, write_annotations, writer_of
+from histoscout.cohort.cohort import read_cohort
+from histoscout.cohort.folder import PICTURES, slides_in
+from histoscout.cohort.labelled import is_mask, mask_scale
+from histoscout.errors import AnnotationError, HistoscoutError, OutputError
+from histoscout.geometry.box import Box
+from histoscout.progress import Progress, Silent
+from histoscout.slides.open import open_slide
+
+PROJECT = ".qpproj"
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How outlines are converted.
+
+    With `everything`, detections and cells are kept as well. `slide` is the slide that the outlines belong to, or a
+    folder of slides of the same names; instead of it, `size` (width and height in level-0 px) and `slide_mpp` do for
+    label images. `mpp` is how fine a label image is drawn (None: as the slide), `values` what its values mean, which
+    is also asked of a label image that is read; `threshold` is for one that is a JPEG. `to` is the suffix for files
+    of a folder.
+    """
+
+    everything: bool = False
+    slide: Path | None = None
+    size: tuple[int, int] | None = None
+    slide_mpp: float | None = None
+    mpp: float | None = None
+    values: Mapping[str, int] = field(default_factory=dict)
+    threshold: int | None = None
+    to: str = ".geojson"
+    overwrite: bool = False
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of one file: where it went, how many regions, what was noted; `fault` if it could not be done.
+
+    `regions` is None where the file was there already and was left as it is.
+    """
+
+    source: Path
+    target: Path
+    regions: int | None = None
+    notes: tuple[str, ...] = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: Path
+    target: Path
+    slide: Path | None
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What is known of the slide that outlines belong to."""
+
+    box: Box | None = None
+    mpp: float | None = None
+    corner: tuple[float, float] = (0.0, 0.0)
+
+
+def convert(source: Path, target: Path, options: ConvertOptions | None = None) -> tuple[Converted, ...]:
+    """Write the outlines of a file in the format that the target's name asks for; notes say what got lost.
+
+    A folder, or a QuPath project, becomes a folder: each file of outlines in it is converted, one that cannot be is
+    told in `fault` and does not stop the others, and files that are there already are left as they are. For a single
+    file, what is wrong is raised: AnnotationError, SlideError, or OutputError, also where the target exists and
+    `overwrite` is not given.
+    """
+    chosen = options or ConvertOptions()
+    if source.is_dir() or source.suffix.casefold() == PROJECT:
+        return tuple(_each(source, target, chosen))
+    if target.is_dir():
+        target = target / f"{_stem(source)}{chosen.to}"
+    writer_of(target)
+    if target.exists() and not chosen.overwrite:
+        raise OutputError(target, "exists already", "Give another name, or --overwrite")
+    slide = chosen.slide
+    if slide is not None and slide.is_dir():
+        slide = _slides_of(slide).get(_stem(source))
+    return (_converted(_Job(source, target, slide), chosen),)
+
+
+def _each(source: Path, target: Path, options: ConvertOptions) -> Iterator[Converted]:
+    jobs = list(
+        _jobs_of_project(source, target, options) if source.is_file() else _jobs(source, target, options)
+    )
+    if not jobs:
+        kinds = ", ".join(suffix for suffix in FORMATS if suffix not in PICTURES)
+        raise AnnotationError(source, f"holds no files of outlines ({kinds})", "Give the folder they lie in")
+    writer_of(jobs[0].target)
+    options.progress.start("converting", len(jobs))
+    seen: dict[Path, Path] = {}
+    for job in jobs:
+        if (other := seen.setdefault(job.target, job.source)) != job.source:
+            yield Converted(job.source, job.target, fault=f"{job.source}: has the same name as {other.name}")
+        elif job.target.exists() and not options.overwrite:
+            yield Converted(job.source, job.target)
+        else:
+            yield _attempted(job, options)
+        options.progress.advance()
+    options.progress.done()
+
+
+def _attempted(job: _Job, options: ConvertOptions) -> Converted:
+    try:
+        return _converted(job, options)
+    except HistoscoutError as error:
+        return Converted(job.source, job.target, fault=str(error))
+
+
+def _jobs(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]:
+    """The files of outlines in a folder; pictures may be slides, so they are converted by name only."""
+    slides = {} if options.slide is None else _slides_of(options.slide)
+    for path in sorted(source.iterdir()):
+        suffix = format_of(path)
+        if path.is_file() and suffix is not None and suffix not in PICTURES and not path.name.startswith("."):
+            stem = _stem(path)
+            slide = slides.get(stem, slides.get(Path(stem).stem))
+            yield _Job(path, target / f"{stem}{options.to}", slide)
+
+
+def _jobs_of_project(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]:
+    for case in read_cohort(source).cases:
+        if case.annotations is not None:
+            slide = case.slide if case.slide.exists() else None
+            yield _Job(case.annotations, target / f"{case.name}{options.to}", slide)
+
+
+def _slides_of(place: Path) -> dict[str, Path]:
+    return {slide.stem: slide for slide in (slides_in(place) if place.is_dir() else [place])}
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(format_of(path) or path.suffix)] or path.name
+
+
+# ---------------------------------------------------------------- one file
+
+
+def _converted(job: _Job, options: ConvertOptions) -> Converted:
+    scan = _scan(job.slide, options)
+    found = on_slide(_read(job.source, scan, options), job.source, scan.corner)
+    notes = list(found.notes)
+    regions = found.regions
+    if not options.everything:
+        regions = regions.where(
+            lambda region: region.properties.get("objectType", "annotation") == "annotation"
+        )
+        if left := len(found.regions) - len(regions):
+            notes.append(f"{left} detections, cells or tiles left out; --all keeps them")
+    canvas = None
+    if writer_of(job.target).on_canvas:
+        canvas = _canvas(job, scan, found, options)
+    moved, said = in_file(regions, job.target, scan.corner)
+    notes += [*said, *write_annotations(moved, job.target, canvas)]
+    return Converted(job.source, job.target, len(regions), tuple(notes))
+
+
+def _scan(slide: Path | None, options: ConvertOptions) -> _Scan:
+    if slide is not None:
+        with open_slide(slide, options.slide_mpp) as opened:
+            return _Scan(opened.box, opened.mpp, opened.scan_corner)
+    box = None if options.size is None else Box(0, 0, *map(float, options.size))
+    return _Scan(box, options.slide_mpp)
+
+
+def _read(path: Path, scan: _Scan, options: ConvertOptions) -> Annotations:
+    if not is_mask(path):
+        return read_annotations(path, options.everything)
+    labels = {value: label for label, value in options.values.items()}
+    scale = None if scan.box is None else mask_scale(path, scan.box)
+    found = read_label_image(path, labels, options.threshold, scale)
+    if scale is None and label_facts(path).scale is None:
+        note = "without a slide, an image of classes is taken to be as fine as the slide"
+        return replace(found, notes=(*found.notes, note))
+    return found
+
+
+def _canvas(job: _Job, scan: _Scan, found: Annotations, options: ConvertOptions) -> Canvas | None:
+    """What a label image is drawn on: the slide's own size, or that which the file of outlines states."""
+    mpp, image = scan.mpp, found.image
+    box = scan.box
+    if box is None and image is not None and image.width and image.height:
+        box, mpp = Box(0, 0, image.width, image.height), mpp or image.mpp
+    if box is None:
+        return None
+    if options.mpp is not None and mpp is None:
+        fault = "cannot be drawn at a given um/px, as that of the slide is not known"
+        raise OutputError(job.target, fault, "Give the slide's um/px with --slide-mpp, or leave out --mpp")
+    drawn = options.mpp or mpp
+    scale = drawn / mpp if drawn is not None and mpp is not None else 1.0
+    return Canvas(box.width, box.height, scale, drawn, options.values)
