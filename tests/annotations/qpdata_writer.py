@@ -122,9 +122,15 @@ class Drawn:
     children: Sequence["Drawn"] = ()
     nucleus: Java | None = None
     missing: bool = False
+    _written: dict[str, Java] = field(default_factory=dict)
 
     def written(self, version: str) -> Java:
         """The object as QuPath of this version writes it; "uuid" is the layout that no release wrote."""
+        if version not in self._written:
+            self._written[version] = self._made(version)
+        return self._written[version]
+
+    def _made(self, version: str) -> Java:
         content: list[Any] = [self.name, None if self.colour is None else boxed("Integer", self.colour)]
         content += self._described(version)
         content += [
@@ -166,7 +172,7 @@ class Saved:
     def __bytes__(self) -> bytes:
         stream = Stream()
         old = self.version in ("0.1", "0.2")
-        number = self.data_version or ("2" if old else "3")
+        number = ("2" if old else "3") if self.data_version is None else self.data_version
         stream.value(_utf(f"Data file version {number}"))
         said = {"dataVersion": 3, "qupathVersion": f"{self.version}.0", "server": self.server}
         stream.value(f"Image path: {self.server}" if old else json.dumps(said))

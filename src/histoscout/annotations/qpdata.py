@@ -70,7 +70,7 @@ class _Contents:
         items = iter(self.stream)
         _check_version(next(items, None), self.path)
         for item in items:
-            if item == "EOF" and isinstance(item, str):
+            if isinstance(item, str) and item == "EOF":
                 return
             if isinstance(item, str) and self.shown is None:
                 self.shown = _shown(item, self.path)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NoReturn
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from shapely.geometry import Polygon
 
@@ -65,7 +66,8 @@ def _floats(values: object, roi: JavaObject, reading: Reading) -> NDArray[np.flo
     if not isinstance(values, np.ndarray):
         reading.refuse("holds an outline without coordinates", roi.offset)
     reading.spend(len(values), roi.offset)
-    return values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # some of the numbers that are none; they are refused later
+        return values.astype(np.float64)
 
 
 def _ring(x: object, y: object, roi: JavaObject, reading: Reading) -> NDArray[np.float64]:
@@ -92,9 +94,13 @@ def _area(roi: JavaObject, reading: Reading) -> Drawn:
     if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
         reading.refuse("holds an outline without coordinates", roi.offset)
     rings = [_ring(across, down, roi, reading) for across, down in zip(x, y, strict=True)]
-    rings = [ring for ring in rings if len(ring) > 2]
-    outline = polygonal(Polygon(rings[0], rings[1:])) if rings else None
-    return Drawn(outline, False, ())
+    enclosed = [polygonal(Polygon(ring)) for ring in rings if len(ring) > 2]
+    parts = np.array([part for part in enclosed if part is not None])
+    while len(parts) > 1:  # two and two, so that time grows with the number of points
+        even = len(parts) // 2 * 2
+        both = shapely.symmetric_difference(parts[0:even:2], parts[1:even:2])
+        parts = np.concatenate([both, parts[even:]])
+    return Drawn(polygonal(parts[0]) if len(parts) else None, False, ())
 
 
 def _geometry(roi: JavaObject, reading: Reading) -> Drawn:

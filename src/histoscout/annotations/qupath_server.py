@@ -48,7 +48,7 @@ def read_server(server: Mapping[str, Any], where: object) -> Shown:
             break
         if kind in _STEPS:
             step, size, words = _STEPS[kind](server, size, where)
-            matrix = matrix @ step
+            matrix = step @ matrix
             said.append(words)
         elif kind not in _SAME_PLACE:
             fault = f"was drawn on an image that QuPath showed changed ({str(kind)[:40]}), not as it is in its file"
@@ -58,7 +58,7 @@ def read_server(server: Mapping[str, Any], where: object) -> Shown:
     rotation = _rotation_argument(server)
     if rotation:
         step, size, words = _rotated({"rotation": rotation}, size, where)
-        matrix = matrix @ step
+        matrix = step @ matrix
         said.append(words)
     width, height = size or (None, None)
     name = name_of(server.get("uri")) or _text(_table(server, "metadata").get("name"))
