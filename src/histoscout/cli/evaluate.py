@@ -1,5 +1,6 @@
 """`histoscout evaluate MODEL COHORT -o SCORES`, and the same for outlines that anybody found."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ def evaluate(
         show_default=False,
     ),
     cohort: Path = typer.Argument(
-        help="cohort.csv, or a folder of slides with outlines.", show_default=False
+        help="cohort.csv, a folder of slides with outlines, or images by class (a folder for each class).",
+        show_default=False,
     ),
     out: Path = typer.Option(..., "-o", "--out", help="Where to write the scores."),
     against: Path | None = typer.Option(None, help="A previous model to compare with, patient by patient."),
@@ -35,6 +37,13 @@ def evaluate(
     recipe: Path | None = typer.Option(
         None, help="For found outlines: a recipe that says how classes are called."
     ),
+    audit: int = typer.Option(
+        0, min=0, help="Lay so many of the surest false alarms before a reader, in OUT/audit."
+    ),
+    verdicts: Path | None = typer.Option(
+        None, help="What the reader said: OUT/audit, its table filled in, or GeoJSON from QuPath."
+    ),
+    mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Detect again on slides that are done."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
@@ -44,22 +53,49 @@ def evaluate(
     from histoscout.cli.tables import score_table
     from histoscout.evaluation.evaluate import EvaluateOptions
     from histoscout.evaluation.evaluate import evaluate as run
+    from histoscout.evaluation.roi_folder import holds_images_by_class
     from histoscout.network.model_folder import INDEX
 
+    chosen_on, asked = on if on is On.tune else None, audit or None
+    of_slides = {"--against": against, "--on": chosen_on, "--audit": asked, "--verdicts": verdicts}
+    if holds_images_by_class(cohort):
+        _refuse({**of_slides, "--positive": positive, "--recipe": recipe}, "is for slides, not for images")
+        return _images(model, cohort, out, (device, mpp, overwrite), quiet)
+    _refuse({"--mpp": mpp}, "is for images by class; give slides their scale in the table's column mpp")
     with Console(quiet) as console:
         if (model / INDEX).is_file():
             _refuse(
                 {"--positive": positive, "--recipe": recipe}, "is for found outlines; a model has its own"
             )
-            options = EvaluateOptions(device, overwrite, console, against, on.value)
+            options = EvaluateOptions(device, overwrite, console, against, on.value, audit, verdicts)
             scores = run(model, cohort, out, options)
         else:
-            _refuse({"--against": against, "--on": on if on is On.tune else None}, "needs a model folder")
+            _refuse(of_slides, "needs a model folder")
             scores = _outlines(model, cohort, out, (positive, recipe), console)
     typer.echo(score_table(scores))
     for note in scores.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"scores: {out / 'scores.json'}\noverlays: {out / 'overlays'}")
+    if audit:
+        typer.echo(f"to be judged: {out / 'audit'}")
+    if any("not evaluated" in note for note in scores.notes):
+        raise typer.Exit(1)
+    return None
+
+
+def _images(model: Path, images: Path, out: Path, how: tuple[str, float | None, bool], quiet: bool) -> None:
+    """Judge a model by images of which each shows one class."""
+    from histoscout.cli.console import Console
+    from histoscout.cli.image_tables import image_table
+    from histoscout.evaluation.roi_images import ImageOptions, evaluate_images
+
+    device, mpp, overwrite = how
+    with Console(quiet) as console:
+        scores = evaluate_images(model, images, out, ImageOptions(device, mpp, overwrite, console))
+    typer.echo(image_table(scores))
+    for note in scores.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"scores: {out / 'scores.json'}\nimages: {out / 'images.csv'}")
     if any("not evaluated" in note for note in scores.notes):
         raise typer.Exit(1)
 
@@ -75,7 +111,7 @@ def _outlines(
     return evaluate_regions(found, cohort, out, CompareOptions(positive, chosen, progress))
 
 
-def _refuse(options: dict[str, object], why: str) -> None:
+def _refuse(options: Mapping[str, object], why: str) -> None:
     for name, value in options.items():
         if value is not None:
             raise typer.BadParameter(f"{name} {why}")

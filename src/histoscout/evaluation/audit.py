@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from histoscout.cohort.labelled import labelled_regions
 from histoscout.errors import OutputError
 from histoscout.evaluation.compare import Finding, SlideLesions
 from histoscout.evaluation.cutout import cut_out
-from histoscout.evaluation.matching import PRIMARY
 from histoscout.files import replacing, write_text
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Classes
@@ -52,12 +51,18 @@ class Question:
         return f"{self.number:04d} {self.slide}.png"
 
 
-def questions(slides: Mapping[str, SlideLesions], most: int, rule: str = PRIMARY) -> list[Question]:
-    """The false alarms with the highest scores of all slides (by name), at most so many, the surest first."""
+def questions(
+    slides: Mapping[str, SlideLesions], most: int, asked_before: Container[str] = frozenset()
+) -> list[Question]:
+    """The false alarms with the highest scores of all slides (by name), at most so many, the surest first.
+
+    Those whose ids are in `asked_before` are left out.
+    """
     rows = [
         (slide, lesions.findings[number])
         for slide, lesions in slides.items()
-        for number in lesions.false_alarms(rule)
+        for number in lesions.false_alarms()
+        if lesions.findings[number].region.id not in asked_before
     ]
     rows.sort(key=lambda row: (-row[1].score, row[0], row[1].region.id))
     return [Question(number, *row) for number, row in enumerate(rows[:most], start=1)]
@@ -114,11 +119,29 @@ def write_pictures(asked: Sequence[Question], slide: Slide, drawn: Regions, fold
 
 @dataclass(frozen=True)
 class AuditPlan:
-    """Where to write an audit, how many questions to ask at most, and whether to replace an earlier one."""
+    """Where to write an audit, how many questions to ask at most, and which findings not to ask about (ids)."""
 
     folder: Path
     most: int
-    overwrite: bool = False
+    asked_before: Container[str] = frozenset()
+
+
+def refuse_lost_verdicts(folder: Path, overwrite: bool) -> None:
+    """OutputError if writing an audit here would replace one: at all, or, if `overwrite`, one with verdicts."""
+    table = folder / TABLE
+    if not table.exists():
+        return
+    if not overwrite:
+        raise OutputError(
+            folder,
+            "holds an audit already",
+            "Give its verdicts with --verdicts, move it away, or --overwrite it",
+        )
+    with table.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        if any((row.get("verdict") or "").strip() for row in csv.DictReader(file)):
+            raise OutputError(
+                folder, "holds an audit with verdicts, which would be lost", "Move it to another place first"
+            )
 
 
 def lay_out_audit(
@@ -126,15 +149,9 @@ def lay_out_audit(
 ) -> list[Question]:
     """Write the audit of some slides (by name): its table, a file for QuPath for each slide, and pictures.
 
-    Raises OutputError if there is one already, before anything is written; SlideError.
+    What is there is replaced: ask `refuse_lost_verdicts` first. Raises SlideError, AnnotationError, OutputError.
     """
-    if not plan.overwrite and (plan.folder / TABLE).exists():
-        raise OutputError(
-            plan.folder,
-            "holds an audit already, perhaps with verdicts in it",
-            "Give its verdicts back with --verdicts, move it away, or --overwrite it",
-        )
-    asked = questions(lesions, plan.most)
+    asked = questions(lesions, plan.most, plan.asked_before)
     mpp: dict[str, float] = {}
     for case in cases:
         if any(question.slide == case.name for question in asked):

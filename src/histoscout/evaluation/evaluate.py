@@ -7,12 +7,14 @@ from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.cohort import Case, Cohort, read_cohort
+from histoscout.cohort.labelled import labelled_regions
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.labelled import open_labelled
 from histoscout.detection.output import Output
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import HistoscoutError, ModelError
+from histoscout.evaluation.audit import AuditPlan, lay_out_audit, refuse_lost_verdicts
 from histoscout.evaluation.baselines import PREVIOUS
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.examinees import examinees
@@ -21,6 +23,7 @@ from histoscout.evaluation.judge import SlideScores, judge_heatmap
 from histoscout.evaluation.scores import Scores as Scores
 from histoscout.evaluation.scores_file import write_scores
 from histoscout.evaluation.told import Told
+from histoscout.evaluation.verdicts import Verdicts, audited_lesions, read_verdicts, verdict_notes
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Progress, Silent
 
@@ -32,7 +35,8 @@ class EvaluateOptions:
     """Where to compute, who is told, and what to compare with.
 
     `against`: the folder of a previous model, judged on the same slides. `on`: the "test" patients, or those the
-    model was tuned on ("tune"), whose figures are optimistic and are called so.
+    model was tuned on ("tune"), whose figures are optimistic and are called so. `audit`: how many of the surest
+    false alarms to lay before a reader, at most; `verdicts`: what a reader has said of some.
     """
 
     device: str = "auto"
@@ -40,14 +44,17 @@ class EvaluateOptions:
     progress: Progress = field(default_factory=Silent)
     against: Path | None = None
     on: Literal["test", "tune"] = "test"
+    audit: int = 0
+    verdicts: Path | None = None
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A model to be judged, where its detection goes, and its threshold."""
+    """A model to be judged, where its detection goes, its threshold, and what a reader said of its findings."""
 
     model: ModelFolder
     found: Output
+    verdicts: Verdicts | None = None
 
     @property
     def threshold(self) -> float:
@@ -70,12 +77,43 @@ def evaluate(
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     entrants = _entrants(model, out, options)
     chosen = examinees(cohort, [entrant.model for entrant in entrants], options.on)
+    entrants = _with_verdicts(entrants, chosen.cases, options, out)
     cases, broken = _detected(entrants, chosen.cases, options)
     judged, told = _judged(cases, entrants, out / "overlays", options.progress)
     exam = _exam(entrants, options, chosen.apart)
-    scores = Scores(exam, judged, (*cohort.notes, *chosen.notes, *broken, *told))
+    heard = _heard(judged, entrants[0].verdicts, options.verdicts)
+    scores = Scores(exam, judged, (*cohort.notes, *chosen.notes, *broken, *told, *heard))
     write_scores(scores, out)
+    _ask(scores, cases, entrants[0], AuditPlan(out / "audit", options.audit))
     return scores
+
+
+def _with_verdicts(
+    entrants: Sequence[Entrant], cases: Sequence[Case], options: EvaluateOptions, out: Path
+) -> tuple[Entrant, ...]:
+    """The entrants, the first with what a reader said of its findings; and no earlier audit is in the way."""
+    if options.audit:
+        refuse_lost_verdicts(out / "audit", options.overwrite)
+    if options.verdicts is None:
+        return tuple(entrants)
+    classes = entrants[0].model.recipe.classes
+    drawn = {label for case in cases for label in labelled_regions(case, classes).regions.labels}
+    return replace(entrants[0], verdicts=read_verdicts(options.verdicts, classes, drawn)), *entrants[1:]
+
+
+def _heard(judged: Sequence[SlideScores], verdicts: Verdicts | None, where: Path | None) -> list[str]:
+    """What is to be said of a reader's verdicts."""
+    if verdicts is None or where is None:
+        return []
+    return verdict_notes(verdicts, {slide.name: slide.lesions for slide in judged}, where)
+
+
+def _ask(scores: Scores, cases: Sequence[Case], entrant: Entrant, plan: AuditPlan) -> None:
+    """Lay the surest false alarms before a reader, those left out on which he has spoken already."""
+    if plan.most:
+        spoken = entrant.verdicts.judged if entrant.verdicts else frozenset[str]()
+        lesions = {slide.name: slide.audited or slide.lesions for slide in scores.slides}
+        lay_out_audit(lesions, cases, entrant.model.recipe.classes, replace(plan, asked_before=spoken))
 
 
 def _entrants(model: ModelFolder | Path, out: Path, options: EvaluateOptions) -> tuple[Entrant, ...]:
@@ -139,7 +177,10 @@ def _judge_found(case: Case, entrant: Entrant, overlays: Path | None, told: Told
         regions = read_geojson(entrant.found.regions(case.name)).regions
         if overlays is not None:
             draw_overlay(labelled.slide, regions, ground.positive, overlays / f"{case.name}.png")
-        return judge_heatmap(ground, heatmap, regions, entrant.threshold)
+        judged = judge_heatmap(ground, heatmap, regions, entrant.threshold)
+    if entrant.verdicts is None:
+        return judged
+    return replace(judged, audited=audited_lesions(ground, judged.lesions, entrant.verdicts))
 
 
 def _exam(entrants: Sequence[Entrant], options: EvaluateOptions, apart: bool) -> Exam:

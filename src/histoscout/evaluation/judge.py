@@ -38,6 +38,7 @@ class SlideScores:
     """One slide: whose it is, what the finder judged gets on it, and what each baseline gets (by name).
 
     `outlined` are the annotated regions of all classes with the heatmap's opinion of each; empty without one.
+    `audited` are the lesions after a reader has judged findings; None where nobody did.
     `box` is the slide in level-0 px, of `mpp` um each.
     """
 
@@ -49,6 +50,7 @@ class SlideScores:
     found: Counted
     baselines: Mapping[str, Counted]
     outlined: tuple[ScoredOutline, ...] = ()
+    audited: SlideLesions | None = None
 
     @property
     def pixels(self) -> PixelCounts:

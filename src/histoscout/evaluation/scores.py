@@ -92,6 +92,11 @@ class Scores:
         return tuple(slide.lesions for slide in self.slides)
 
     @property
+    def audited(self) -> tuple[SlideLesions, ...]:
+        """The same after a reader has judged findings; empty where nobody did."""
+        return tuple(slide.audited for slide in self.slides if slide.audited is not None)
+
+    @property
     def tissue_mm2(self) -> float:
         return sum(slide.tissue_mm2 for slide in self.slides)
 
@@ -121,6 +126,13 @@ class Scores:
     def lesion_by(self, rule: str = PRIMARY, reading: str = STRICT) -> Intervals:
         """The lesion figures by another rule of matching, or another reading of what is not annotated."""
         return self.interval(lesion_statistic(self.lesions, self.patient_numbers, rule, reading))
+
+    @cached_property
+    def lesion_audited(self) -> Intervals:
+        """The lesion figures after a reader has judged findings; empty where nobody did."""
+        if not self.audited:
+            return {}
+        return self.interval(lesion_statistic(self.audited, self.patient_numbers))
 
     @cached_property
     def outlined(self) -> Intervals:

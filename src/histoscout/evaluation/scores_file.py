@@ -21,7 +21,7 @@ from histoscout.evaluation.intervals import LEVEL, Interval
 from histoscout.evaluation.judge import SlideScores
 from histoscout.evaluation.matching import PRIMARY, RULES, words
 from histoscout.evaluation.pixels import PixelCounts
-from histoscout.evaluation.readings import READINGS, STRICT
+from histoscout.evaluation.readings import AUDITED, AUDITED_WORDS, READINGS, STRICT
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.sizes import lesions_by_size, size_statistic, strata_of
 from histoscout.files import write_text
@@ -111,8 +111,17 @@ def _lesion(scores: Scores) -> dict[str, Any]:
             }
             for reading in READINGS
             if reading != STRICT
-        },
+        }
+        | _audited(scores),
     }
+
+
+def _audited(scores: Scores) -> dict[str, Any]:
+    """The reading after a reader has judged findings, where one has."""
+    if not scores.audited:
+        return {}
+    counts = count_lesions_of(scores.audited).to_dict()
+    return {AUDITED: {"reading": AUDITED_WORDS, "counts": counts, **_figures(scores.lesion_audited)}}
 
 
 def _froc(curve: FrocCurve) -> list[dict[str, float | None]]:

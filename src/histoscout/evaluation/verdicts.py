@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from histoscout.annotations.geojson import read_geojson
 from histoscout.annotations.read import format_of
 from histoscout.errors import AnnotationError
 from histoscout.evaluation.audit import QUESTION, TABLE
+from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.ground import Ground
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Classes, plain
@@ -149,8 +151,32 @@ def _table(path: Path) -> list[Said]:
     ]
 
 
-def with_verdicts(ground: Ground, found: Regions, verdicts: Verdicts) -> tuple[Ground, frozenset[str]]:
-    """The truth of a slide as a reader has corrected it, and the ids of the findings that were judged on it.
+def audited_lesions(ground: Ground, lesions: SlideLesions, verdicts: Verdicts) -> SlideLesions:
+    """The same findings compared again, with the truth of the slide as a reader has corrected it."""
+    found = Regions.of(finding.region for finding in lesions.findings)
+    return compare_lesions(with_verdicts(ground, found, verdicts), found, lesions.threshold)
+
+
+def verdict_notes(verdicts: Verdicts, slides: Mapping[str, SlideLesions], where: Path) -> list[str]:
+    """What was judged, in words; AnnotationError if no verdict is of a finding on these slides (by name)."""
+    here = {finding.region.id for slide in slides.values() for finding in slide.findings}
+    here |= {id for id, (slide, _) in verdicts.regions.items() if slide in slides}
+    used = Counter(judgement for id, judgement in verdicts.judged.items() if id in here)
+    if not used:
+        raise AnnotationError(
+            where,
+            "holds no verdict on a finding of these slides",
+            "Give the verdicts of an audit of this model and these slides",
+        )
+    listed = ", ".join(f"{count} {judgement}" for judgement, count in used.most_common())
+    notes = [f"a reader judged {used.total()} findings: {listed}; {verdicts.unjudged} were left unjudged"]
+    if strangers := len(verdicts.judged) - used.total():
+        notes.append(f"{strangers} verdicts are of findings that are not on these slides")
+    return notes
+
+
+def with_verdicts(ground: Ground, found: Regions, verdicts: Verdicts) -> Ground:
+    """The truth of a slide as a reader has corrected it.
 
     Findings judged a lesion become lesions, those that are unclear become areas to be ignored; no lesion changes
     nothing. The outline is that of the finding of this id, or of the verdicts' own file if it is not found any
@@ -165,4 +191,4 @@ def with_verdicts(ground: Ground, found: Regions, verdicts: Verdicts) -> tuple[G
         for id, judgement in judged.items()
         if judgement in labels
     ]
-    return replace(ground, regions=Regions.of([*ground.regions, *added])), frozenset(judged)
+    return replace(ground, regions=Regions.of([*ground.regions, *added]))
