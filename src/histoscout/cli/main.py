@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from histoscout.cli import convert, demo, detect, doctor, evaluate, info, train
+from histoscout.cli import convert, demo, detect, doctor, evaluate, info, study, train
 from histoscout.errors import HistoscoutError
 from histoscout.files import output_error
 
@@ -22,7 +22,16 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for verb in (demo.demo, info.info, convert.convert, train.train, evaluate.evaluate, detect.detect, doctor.doctor):
+for verb in (
+    demo.demo,
+    info.info,
+    convert.convert,
+    train.train,
+    evaluate.evaluate,
+    detect.detect,
+    study.study,
+    doctor.doctor,
+):
     app.command()(verb)
 
 

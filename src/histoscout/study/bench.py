@@ -14,11 +14,11 @@ from lightning_fabric import Fabric
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.open_case import open_case
 from histoscout.detection.labelled import LabelledSlide, open_labelled
 from histoscout.errors import CohortError
 from histoscout.progress import Progress
 from histoscout.recipe import Recipe
-from histoscout.slides.open import open_slide
 from histoscout.study import paper
 from histoscout.study.scale import Scale
 
@@ -117,8 +117,8 @@ def lesion_um(cases: Sequence[Case]) -> float:
     classes = own_recipe("unet").classes
     sizes = []
     for case in cases:
-        with open_slide(case.slide, case.mpp) as slide:
-            regions = labelled_regions(case, classes, slide.box).regions.labelled(classes.positive)
+        with open_case(case) as slide:
+            regions = labelled_regions(case, classes, slide).regions.labelled(classes.positive)
             sizes += [float(np.sqrt(region.box.width * region.box.height)) * slide.mpp for region in regions]
     if not sizes:
         raise CohortError(

@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from histoscout.evaluation.pixels import PixelCounts
+from histoscout.network.losses import make_loss
 from histoscout.recipe import Recipe
 from histoscout.study import faults as faulty
 from histoscout.study.bench import Bench
@@ -15,7 +16,7 @@ from histoscout.study.runs import Run
 from histoscout.study.score import Judgement, Stretch, judge
 from histoscout.study.tiles import TilePixels, read_tiles
 from histoscout.study.whole import Stretched, count_whole
-from histoscout.training.validate import answers
+from histoscout.training.validate import answers, validate
 
 AT_ONCE = 256  # tiles read before they are judged
 LOOKED_AT = 8  # batches from which the spread of a network's answers is taken
@@ -34,7 +35,14 @@ def judge_sets(
         "train": train.to_dict(),
         "test": (train + test if "H" in run.faults else test).to_dict(),
         "test tiles only": test.to_dict(),
+        "test loss": _loss(network, prepared.test_pixels, recipe, bench),
     }
+
+
+def _loss(network: nn.Module, pixels: TilePixels, recipe: Recipe, bench: Bench) -> float:
+    """The loss over the test tiles themselves, unflipped, whatever the run's own validation looked at."""
+    found = answers(network, plain(pixels, frozenset(), recipe), recipe, bench.fabric)
+    return validate(found, make_loss(recipe)).loss
 
 
 def judge_all_tiles(

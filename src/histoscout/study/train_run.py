@@ -77,7 +77,10 @@ def make_job(
         return Validation(seen.loss, None)  # the study kept the weights of the lowest test loss
 
     # only the ordinary guards and what follows an ordinary training look at these
-    sampled, tuning = SampledExamples((), WindowSampler((), recipe, {}), recipe), PlainExamples((), (), recipe)
+    sampled, tuning = (
+        SampledExamples((), WindowSampler((), recipe, {}), recipe),
+        PlainExamples((), (), recipe),
+    )
     told = (folder, bench.progress)
     batches = prepared.train.batches
     job = Job(recipe, bench.fabric, loss, None, sampled, tuning, batches, validation, *told)
