@@ -8,6 +8,7 @@ import shapely
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
+from histoscout.annotations.qupath import stable_id
 from histoscout.detection.tissue import Tissue
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.ground import Ground
@@ -48,9 +49,8 @@ def compared(
 
 
 def square(x: float, y: float, side: float, label: str = "UDH", score: float | None = None) -> Region:
-    return Region(
-        shapely.box(x, y, x + side, y + side), label, score, id=f"{x:g} {y:g} {side:g} {label} {score}"
-    )
+    name = f"{x:g} {y:g} {side:g} {label} {score}"
+    return Region(shapely.box(x, y, x + side, y + side), label, score, id=stable_id(name))
 
 
 def disc(x: float, y: float, radius: float, label: str = "UDH", score: float | None = None) -> Region:
