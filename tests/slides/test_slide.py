@@ -65,6 +65,15 @@ def test_level_0_is_exact_and_outside_is_white(y: int, x: int, height: int, widt
         assert np.array_equal(slide.read(Box(x, y, width, height), 0.5), wanted)
 
 
+@pytest.mark.parametrize("hair", [-1.5e-14, 1.5e-14, -0.004, 0.004])
+def test_a_hairs_breadth_on_one_axis_is_no_offset(hair: float) -> None:
+    """Turning a window leaves such coordinates: one axis on whole pixels but for rounding, the other between them."""
+    slide = in_memory(SMOOTH, 0.5)
+    for box in (Box(60 + hair, 53.5, 64, 64), Box(53.5, 60 + hair, 64, 64)):
+        straight = Box(round(box.x, 1), round(box.y, 1), 64, 64)
+        assert np.abs(slide.read(box, 0.5).astype(int) - slide.read(straight, 0.5)).max() <= 1
+
+
 def test_halving_averages() -> None:
     slide = in_memory(SMOOTH, 0.5)
     half = slide.read(slide.box, 1.0)

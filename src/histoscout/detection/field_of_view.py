@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from histoscout.detection.labelled import LabelledSlide
+from histoscout.geometry.regions import Regions
 from histoscout.recipe import Recipe
 from histoscout.verdict import Verdict
 
@@ -16,18 +16,18 @@ MOST_PX = 768  # of a window, before it is better to look from further away
 RESOLUTIONS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # um/px, halvings as scanners make them
 
 
-def field_of_view(slides: Sequence[LabelledSlide], recipe: Recipe) -> Verdict:
+def field_of_view(drawn: Sequence[tuple[Regions, float]], recipe: Recipe) -> Verdict:
     """The window's side against the size of the positive regions in um (study: "narrow-view").
 
+    `drawn` are each slide's regions and its um per level-0 px.
     A region's extent is the longer side of its box; its diameter that of a circle of its area. "warning" if more
     than half of the regions do not fit into a window, or if the median one is less than 8 px across.
     """
     name = "field of view against lesion size"
     sizes = [
         (max(region.box.width, region.box.height) * mpp, 2 * math.sqrt(region.outline.area / math.pi) * mpp)
-        for labelled in slides
-        for mpp in (labelled.slide.mpp,)
-        for region in labelled.regions.labelled(recipe.classes.positive)
+        for regions, mpp in drawn
+        for region in regions.labelled(recipe.classes.positive)
     ]
     if not sizes:
         return Verdict(name, "cannot tell", f"no region of {recipe.classes.positive}")

@@ -77,6 +77,10 @@ class Span:
         )  # the triangle filter reaches one step beyond; one more against rounding
         return math.floor(self.start - margin), math.ceil(self.end + margin)
 
+    def among(self, first: int) -> tuple[float, float]:
+        """Where it begins and ends among level pixels read from `first` on; a hundredth of a pixel is no offset."""
+        return (0.0, float(self.count)) if self.exact else (self.start - first, self.end - first)
+
     def parts(self, most: int) -> list[tuple[int, "Span"]]:
         """The span in pieces of at most `most` level px, each with the number of its first output pixel."""
         size = max(1, int(most / self.step))

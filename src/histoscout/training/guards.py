@@ -114,7 +114,7 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
     patients = {labelled.patient for labelled in (*sets.train, *sets.tune)}
     questions: list[Question] = [
         lambda: enough_patients(patients, sets.split.blocks),
-        lambda: field_of_view(sets.train, recipe),
+        lambda: field_of_view([(one.regions, one.slide.mpp) for one in sets.train], recipe),
         lambda: windows_apart(
             _places(sets.train, [learning.sampler.draw(number) for number in range(DRAWN)]),
             _places(sets.tune, tuning.windows),

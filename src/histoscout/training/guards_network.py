@@ -21,7 +21,7 @@ from histoscout.recipe import IGNORE
 from histoscout.verdict import Verdict
 
 SURE = 20.0  # a logit whose probability is 0 or 1 to eight digits
-START_TOLERANCE = 0.15  # of the loss expected at the start; ten architectures were within 3 %, by the spread of their logits
+START_TOLERANCE = 0.08  # of the loss expected; what an untrained network's spread of logits costs was 3 % at most
 LEAST_FALL = 0.1  # share of the loss that a network must lose while it learns one batch by heart
 FAST = 0.6  # a network without a prior need not have come below the base rate if it falls as fast as this
 FEWEST_STEPS, MOST_STEPS = 10, 40  # of learning by heart: that say something, that are taken
@@ -53,7 +53,7 @@ def loss_at_start(
     found = float(loss(logits, batch.targets))
     expected = base_loss(loss, batch.targets, logits.shape[1], shares)
     says = f"{found:.3f}; the base rate alone would give {expected:.3f}"
-    if abs(found - expected) <= START_TOLERANCE * expected + 0.01:
+    if abs(found - expected) <= START_TOLERANCE * expected + 0.005:
         return Verdict(name, "good", says)
     remedy = "Look at the class names, the outlines and the colours of the slides; loss.prior = true sets the first answer"
     return Verdict(name, "warning" if math.isfinite(found) else "failed", says, remedy)

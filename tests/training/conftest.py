@@ -1,0 +1,37 @@
+"""The parts of a training as it stands before its first step."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from histoscout.cohort.cohort import read_cohort
+from histoscout.progress import Silent
+from histoscout.recipe import Recipe
+from histoscout.training.checkpoint import State
+from histoscout.training.loop import Job
+from histoscout.training.run_folder import open_run
+from histoscout.training.sets import Sets, open_sets
+from histoscout.training.train import TrainOptions, prepare_job
+from tests.toy import RECIPE
+
+Parts = tuple[Job, State, Sets]
+
+
+@pytest.fixture(scope="session")
+def prepare(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Parts]:
+    """Make job, state and sets of the toy cohort, as `train` does."""
+
+    def make(recipe: Recipe) -> Parts:
+        cohort = read_cohort(table)
+        run = open_run(tmp_path_factory.mktemp("parts") / "model", cohort, recipe, None, overwrite=False)
+        sets = open_sets(cohort, recipe, run.split, Silent())
+        return (*prepare_job(sets, recipe, run, TrainOptions()), sets)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def parts(prepare: Callable[[Recipe], Parts]) -> Parts:
+    """The parts of the toy's ordinary training; tests look at them and change nothing."""
+    return prepare(RECIPE.with_choices({"windows.mpp": 2.0, "windows.side_um": 128.0}))
