@@ -27,10 +27,13 @@ def draw_overlay(
         image.save(temporary, format="PNG", optimize=False)
 
 
-def overlay(slide: Slide, regions: Regions, truth: Regions | None, longest: int = 1600) -> Image.Image:
+def overlay(
+    slide: Slide, regions: Regions, truth: Regions | None, longest: int = 1600, letters: int = 60
+) -> Image.Image:
     """The slide, at most `longest` px wide or high, with outlines and a scale bar.
 
-    Found regions in the colour of their class, drawn ones (`truth`) in black and thinner.
+    Found regions in the colour of their class, drawn ones (`truth`) in black and thinner. So many `letters` would
+    stand above one another along the shorter side.
     """
     pixels, mpp = slide.overview(longest)
     image = Image.fromarray(pixels)
@@ -40,8 +43,8 @@ def overlay(slide: Slide, regions: Regions, truth: Regions | None, longest: int 
         draw_outline(canvas, region, scale, colour_of(region.label), 3)
     for region in truth or ():
         draw_outline(canvas, region, scale, DRAWN, 1)
-    _legend(canvas, image.size, regions, truth)
-    draw_scale_bar(canvas, image.size, mpp)
+    _legend(canvas, regions, truth, max(11, min(image.size) // letters))
+    draw_scale_bar(canvas, image.size, mpp, letters)
     return image
 
 
@@ -54,33 +57,37 @@ def draw_outline(
         canvas.line([(int(x), int(y)) for x, y in points], fill=colour, width=width)
 
 
-def _legend(
-    canvas: ImageDraw.ImageDraw, size: tuple[int, int], regions: Regions, truth: Regions | None
-) -> None:
+def _legend(canvas: ImageDraw.ImageDraw, regions: Regions, truth: Regions | None, height: int) -> None:
     lines = [(f"found: {label}", colour_of(label)) for label in regions.labels]
     if truth is not None:
         lines.append((f"drawn: {', '.join(truth.labels) or 'nothing'}", DRAWN))
-    _write(canvas, lines, max(11, min(size) // 60))
+    _write(canvas, lines, height)
 
 
 def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Colour]], height: int) -> None:
+    """Words on a white plate at the upper left, each after a line in its colour."""
     font = ImageFont.load_default(height)
     for row, (text, colour) in enumerate(lines):
-        place = (height // 2, height // 2 + row * height * 1.4)
-        canvas.text(place, text, fill=colour, font=font, stroke_width=2, stroke_fill=(255, 255, 255))
+        left, top = height // 2, height // 2 + row * height * 1.5
+        start, middle = left + 2.4 * height, top + 0.65 * height
+        right = start + canvas.textlength(text, font=font)
+        canvas.rectangle((left - 4, top - 4, right + 6, top + height * 1.5), fill=(255, 255, 255))
+        line = (left, middle, start - 0.6 * height, middle)
+        canvas.line(line, fill=colour, width=max(2, height // 6))
+        canvas.text((start, top), text, fill=(0, 0, 0), font=font)
 
 
-def draw_scale_bar(canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float) -> None:
+def draw_scale_bar(canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float, letters: int = 60) -> None:
     """A bar of a round length, about a fifth of the picture's width, at the lower left."""
     width, height = size
     um = round_length(width * mpp / 5)
     text = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} um"
-    letters = max(11, min(size) // 60)
-    left, bottom = letters, height - letters
+    high = max(11, min(size) // letters)
+    left, bottom = high, height - high
     canvas.rectangle((left - 2, bottom - 6, left + um / mpp + 2, bottom + 2), fill=(255, 255, 255))
     canvas.rectangle((left, bottom - 4, left + um / mpp, bottom), fill=(0, 0, 0))
-    font = ImageFont.load_default(letters)
-    place = (left, bottom - 8 - letters * 1.3)
+    font = ImageFont.load_default(high)
+    place = (left, bottom - 8 - high * 1.3)
     canvas.text(place, text, fill=(0, 0, 0), font=font, stroke_width=2, stroke_fill=(255, 255, 255))
 
 

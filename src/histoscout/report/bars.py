@@ -30,7 +30,7 @@ def bars(items: Sequence[Bar], across: str, up: str) -> bytes:
             value = bar.value or 0.0
             axes.bar(place, value, width=0.62, color=light("ours"), alpha=0.75)
             top = value
-            if bar.low is not None and bar.high is not None:
+            if bar.low is not None and bar.high is not None and bar.low < bar.high:
                 axes.plot([place, place], [bar.low, bar.high], color=light("ink"), linestyle="-", linewidth=1)
                 top = max(value, bar.high)
             said = "none" if not bar.total else f"{round(value * bar.total)} of {bar.total}"
@@ -50,7 +50,7 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], *, of_row:
     table = np.asarray(counts, float)
     totals = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, totals, out=np.zeros_like(table), where=totals > 0)
-    side = max(2.6, 0.42 * len(labels) + 1.2)
+    side = max(2.0, 0.42 * len(labels) + 1.2)
     with drawing(side + 0.5, side) as made:
         axes = made.axes
         for (row, column), value in np.ndenumerate(shares):
@@ -60,7 +60,10 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]], *, of_row:
             said = "\u2013" if of_row and not totals[row, 0] else said
             axes.text(column, row, said, ha="center", va="center", fontsize=7.5)
         names = [printable(label) for label in labels]
-        axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+        if len(names) > 3:
+            axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+        else:
+            axes.set_xticks(range(len(names)), names)
         axes.set_yticks(range(len(names)), names)
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set_ylim(len(names) - 0.5, -0.5)

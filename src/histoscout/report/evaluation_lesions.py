@@ -9,7 +9,7 @@ from histoscout.evaluation.froc import AVERAGED, PER, froc_average, froc_curve, 
 from histoscout.evaluation.intervals import Interval
 from histoscout.evaluation.matching import PRIMARY, RULES
 from histoscout.evaluation.matching import words as rule_words
-from histoscout.evaluation.readings import READINGS, STRICT
+from histoscout.evaluation.readings import AUDITED, AUDITED_WORDS, READINGS, STRICT
 from histoscout.evaluation.sizes import lesions_by_size, size_statistic, strata_of
 from histoscout.report.bars import Bar, bars
 from histoscout.report.blocks import Block, Cell, Heading, Picture, Pictures, Points, Table, Text
@@ -92,11 +92,24 @@ def _froc_picture(measured: Measured) -> Picture:
     ending = scores.froc.ending("cm2")
     return Picture(
         froc(lines, UNIT["cm2"]),
-        "The higher and the further to the left the curve rises, the better. "
-        + ("The band is the 95\u00a0% interval over patients. " if lines[0].low is not None else "")
+        "The higher and the further to the left the curve rises, the better; dots are at 1/4 to 8. "
+        + ("The band is the 95\u00a0% interval over patients. " if _wide(lines[0]) else "")
+        + _finest(scores.tissue_mm2)
         + typeset(ending or ""),
         "Sensitivity for lesions against false alarms per cm\u00b2 of tissue.",
     )
+
+
+def _wide(line: Line) -> bool:
+    low, high = line.low or (), line.high or ()
+    return any(below < above for below, above in zip(low, high, strict=True))
+
+
+def _finest(tissue_mm2: float) -> str:
+    """What one false alarm more means on so much tissue, if rates are read that are finer."""
+    if not tissue_mm2 or 100 / tissue_mm2 <= AVERAGED[0]:
+        return ""
+    return f"On this little tissue one false alarm is {amount(100 / tissue_mm2)} per cm\u00b2: lower rates mean none at all. "
 
 
 def _band(figures: Mapping[str, Interval]) -> tuple[list[float] | None, list[float] | None]:
@@ -194,6 +207,8 @@ def _readings(measured: Measured) -> Table:
         rows.append(
             (f"{name}: {reading.words[0].lower()}{typeset(reading.words[1:])}", *_main(measured, figures))
         )
+    if scores.audited:
+        rows.append((f"{AUDITED}: {typeset(AUDITED_WORDS)}", *_main(measured, scores.lesion_audited)))
     areas = count_lesions_of(scores.lesions)
     return Table(
         ("where nothing is drawn", "found", "false alarms per cm\u00b2", "FROC average"),

@@ -101,12 +101,19 @@ def _basis(measured: Measured) -> Section:
     if labels:
         said = ", ".join(f"{outlines.count(label)} {label or 'unclassified'}" for label in labels)
         pairs.append(("outlines drawn", said))
-    notes = tuple(Note(note) for note in scores.notes)
     return Section(
         "What was run, and on what",
         "The figures hold for this and nothing else.",
-        (Facts(tuple(pairs)), *notes),
+        (Facts(tuple(pairs)), *_notes(measured)),
     )
+
+
+def _notes(measured: Measured) -> tuple[Block, ...]:
+    """What was not judged at all stands out; the rest is for whoever wants to know."""
+    notes = measured.scores.notes
+    left_out = tuple(Note(note) for note in notes if "not evaluated" in note)
+    others = tuple(note for note in notes if "not evaluated" not in note)
+    return (*left_out, Points(others, "What was noted on the slides")) if others else left_out
 
 
 def _of_model(measured: Measured) -> list[tuple[str, Cell]]:
@@ -114,7 +121,9 @@ def _of_model(measured: Measured) -> list[tuple[str, Cell]]:
     if model is None:
         return [("judged", "outlines as given")]
     recipe, data = model.recipe, model.metrics.get("data", {})
-    network = " ".join(part for part in (recipe.network.architecture, recipe.network.encoder) if part)
+    network = recipe.network.architecture
+    if network.startswith(("smp.", "timm")):  # the others have none
+        network = f"{network} {recipe.network.encoder}"
     learnt, tuned = (len(data.get(f"{part}_patients", ())) for part in ("train", "tune"))
     steps = model.metrics.get("training", {}).get("steps")
     side, mpp = recipe.windows.side_um, recipe.windows.mpp
@@ -168,7 +177,7 @@ def _verdicts(told: object) -> tuple[Verdict, ...]:
 
 def _curves(rows: list[dict[str, float]]) -> tuple[Picture, ...]:
     losses = by_step(rows, {"train_loss": "patients learnt from", "tune_loss": "tuning patients"}, "loss")
-    figures = by_step(rows, {"tune_ap": "tuning patients"}, "pixel AP on tuning windows")
+    figures = by_step(rows, {"tune_ap": "tuning patients"}, "pixel AP on tuning windows", is_share=True)
     return (
         Picture(
             losses,
@@ -199,6 +208,8 @@ def _method(measured: Measured) -> Section:
         f"Intervals: bootstrap over patients with all of their slides, {scores.draws:,} draws, seed {scores.seed}, 2.5th to "
         f"97.5th percentile; draws without a figure are left out, and where they are more than a twentieth, or patients fewer "
         f"than {FEWEST_PATIENTS}, the interval is not estimable.",
+        "An interval without width, or none beside a figure of 1.00, is no certainty: where all of n lesions are found, a "
+        "sensitivity of about 1 − 3/n is still compatible with that.",
         "Lesions: one finding for one lesion, as many lesions as can be found, at every threshold; outlines drawn over one "
         "another are one lesion.",
         f"Calibration: {BINS} bins of equally many pixels.",

@@ -7,16 +7,28 @@ from dataclasses import dataclass
 from histoscout.annotations.read import read_annotations
 from histoscout.cohort.case import Case
 from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.open_case import open_case
 from histoscout.detection.overlay import overlay
 from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.judge import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
-from histoscout.report.blocks import Block, Card, Cell, Gallery, Link, Note, Picture, Pictures, Table
+from histoscout.report.blocks import (
+    Block,
+    Card,
+    Cell,
+    Gallery,
+    Heading,
+    Link,
+    Note,
+    Picture,
+    Pictures,
+    Table,
+    Text,
+)
 from histoscout.report.gallery import Outlined, balanced, crop, jpeg, shuffled
 from histoscout.report.measured import Measured
 from histoscout.report.numbers import amount, share
 from histoscout.report.page import Section, slug
-from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
 
 HITS, MISSES, FALSE_ALARMS = 8, 12, 12
@@ -65,7 +77,7 @@ def gallery_section(measured: Measured) -> Section | None:
     blocks: list[Block] = []
     for title, caption, sights in shown:
         cards = tuple(crops[id(sight)] for sight in sights if id(sight) in crops)
-        blocks.append(Gallery(title, caption, cards) if cards else Note(f"{title}: none to show."))
+        blocks += [Gallery(title, caption, cards)] if cards else [Heading(title), Text("None.")]
     sentence = (
         "Thin dark lines were drawn, thick coloured ones found. Few of each kind, no second one of a patient before "
         "each patient had a first."
@@ -127,7 +139,7 @@ def _crops(measured: Measured, sights: Sequence[Sight]) -> dict[int, Card]:
         mine = [sight for sight in sights if sight.slide.name == scores]
         with opened(measured, mine[0].slide) as (slide, outlined):
             for sight in mine:
-                patient = f"patient {sight.slide.patient}" if sight.slide.patient != sight.title else ""
+                patient = f"patient: {sight.slide.patient}" if sight.slide.patient != sight.title else ""
                 facts = tuple(fact for fact in (patient, *sight.facts) if fact)
                 alt = f"Crop of {sight.title}: {', '.join(facts)}"
                 cards[id(sight)] = Card(crop(slide, sight.focus, outlined), sight.title, alt, facts)
@@ -138,7 +150,7 @@ def _crops(measured: Measured, sights: Sequence[Sight]) -> dict[int, Card]:
 def opened(measured: Measured, scores: SlideScores) -> Iterator[tuple[Slide, Outlined]]:
     """A slide, with all outlines drawn on it and what was found on it at the threshold in use."""
     case = next(case for case in measured.cases if case.name == scores.name)
-    with open_slide(case.slide, case.mpp) as slide:
+    with open_case(case) as slide:
         lesions = scores.lesions
         used = [one.region for number, one in enumerate(lesions.findings) if lesions.in_use(number)]
         yield slide, Outlined(_drawn(measured, case, slide), Regions.of(used))
@@ -146,7 +158,7 @@ def opened(measured: Measured, scores: SlideScores) -> Iterator[tuple[Slide, Out
 
 def _drawn(measured: Measured, case: Case, slide: Slide) -> Regions:
     if measured.model is not None:
-        drawn = labelled_regions(case, measured.model.recipe.classes, slide.box).regions
+        drawn = labelled_regions(case, measured.model.recipe.classes, slide).regions
     elif case.annotations is not None:
         drawn = read_annotations(case.annotations).regions
     else:
@@ -193,7 +205,7 @@ def _anchor(measured: Measured, slide: SlideScores) -> str:
 def _overlay(measured: Measured, scores: SlideScores, longest: int) -> Picture:
     with opened(measured, scores) as (slide, outlined):
         positive = outlined.drawn.labelled(measured.scores.exam.positive)
-        picture = jpeg(overlay(slide, outlined.found, positive, longest), 78)
+        picture = jpeg(overlay(slide, outlined.found, positive, longest, letters=30), 78)
     lesions = scores.lesions
     said = (
         f"{scores.name}: {len(lesions.hits())} of {len(lesions.lesions)} lesions found, "

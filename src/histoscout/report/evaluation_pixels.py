@@ -118,6 +118,11 @@ def _confusions(measured: Measured) -> tuple[Picture, ...]:
 def _tiles(measured: Measured) -> Sequence[Block]:
     if not measured.scores.tile:
         return ()
+    if measured.scores.tile["prevalence"].value is None:
+        return (
+            Heading("Tiles"),
+            Text("No tile can be judged: each holds too little of a class, or is ignored."),
+        )
     return (
         Heading("Tiles"),
         Table(
@@ -133,7 +138,7 @@ def _tiles(measured: Measured) -> Sequence[Block]:
 def _what_baselines_do(measured: Measured) -> Points:
     known = {**BASELINES, PREVIOUS: "another model, on the same slides"}
     names = [finder for finder in measured.scores.finders if finder in known]
-    return Points(tuple(f"{name} {known[name]}" for name in names), "What the other rows are")
+    return Points(tuple(f"{name}: {known[name]}" for name in names), "What the other rows are")
 
 
 def class_section(measured: Measured) -> Section | None:

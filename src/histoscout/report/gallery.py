@@ -101,11 +101,11 @@ def _scale_bar(image: Image.Image, field_um: float) -> None:
     long = um / field_um * image.width
     text = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} \u00b5m"
     canvas = ImageDraw.Draw(image)
-    left, bottom = 12, image.height - 12
-    canvas.rectangle((left - 2, bottom - 7, left + long + 2, bottom + 2), fill=HALO)
-    canvas.rectangle((left, bottom - 5, left + long, bottom), fill=INK)
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 18)
-    canvas.text((left, bottom - 34), text, fill=INK, font=font, stroke_width=3, stroke_fill=HALO)
+    left, bottom = 14, image.height - 14
+    canvas.rectangle((left - 2, bottom - 9, left + long + 2, bottom + 2), fill=HALO)
+    canvas.rectangle((left, bottom - 7, left + long, bottom), fill=INK)
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), 27)
+    canvas.text((left, bottom - 44), text, fill=INK, font=font, stroke_width=3, stroke_fill=HALO)
 
 
 def jpeg(image: Image.Image, quality: int = 82) -> bytes:

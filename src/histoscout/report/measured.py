@@ -1,5 +1,6 @@
 """What the report of an evaluation is made of, and how a figure with its interval is shown in it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +35,17 @@ class Measured:
         return self.scores.exam.finder
 
     def shown(self, interval: Interval | None, *, is_share: bool = True) -> Figure:
-        """A figure with its interval; a dash where there is nothing to divide by."""
+        """A figure with its interval; a dash where there is nothing to divide by.
+
+        Without brackets if all draws of patients give the same.
+        """
         if interval is None or interval.value is None:
             return Figure("\u2013")
         low, high = interval.low, interval.high
         plain = share(interval.value) if is_share else amount(interval.value)
         if low is None or high is None:
             return Figure(plain, "" if self.few else f"[{NOT_ESTIMABLE}]")
-        if low == high == interval.value:
+        if math.isclose(low, high, rel_tol=1e-6):
             return Figure(plain)
         make = with_interval if is_share else amount_with_interval
         return make(interval.value, low, high)

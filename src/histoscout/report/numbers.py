@@ -7,12 +7,19 @@ from typing import TypeGuard
 from histoscout.report.blocks import Figure
 
 NOT_ESTIMABLE = "not estimable"
+MOST_DIGITS = 4
 
 
 def share(value: float | None, digits: int = 2) -> str:
-    """A number between -1 and 1, or a figure without unit, as papers set it: .88, 1.00, -.05."""
+    """A number between -1 and 1, or a figure without unit, as papers set it: .88, 1.00, -.05.
+
+    What is not quite 0 or 1 is not shown as if it were, but with up to two digits more: .997, .003.
+    """
     if not _known(value):
         return NOT_ESTIMABLE
+    least = 0.5 * 10**-digits
+    if digits < MOST_DIGITS and (0 < abs(value) < least or 1 - least <= abs(value) < 1):
+        return share(value, digits + 1)
     text = f"{abs(value):.{digits}f}"
     text = text[1:] if text.startswith("0.") else text
     return f"\u2212{text}" if value < 0 and float(text) else text

@@ -17,7 +17,11 @@ from histoscout.report.palette import SERIES, light
 FROC_MARKS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives at which sensitivity is read, as in the LUNA16 and CAMELYON16 challenges."""
 
-MARK_NAMES = ("1/4", "1/2", "1", "2", "4", "8")
+MOST_FALSE = 1024.0
+"""As far as the scale of false positives goes, however late a curve rises."""
+
+LEAST_PROBABILITY = 1e-4
+"""Where logarithmic scales of probability begin."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +63,18 @@ def precision_recall(lines: Sequence[Line], prevalence: float | None, what: str)
 def froc(lines: Sequence[Line], unit: str) -> bytes:
     """Sensitivity against false positives per `unit`, on a scale of doublings; dots where sensitivity is read.
 
-    `low` and `high` are given at `FROC_MARKS`. A curve that ends early, as nothing is left to add, goes on as a thin line.
+    `low` and `high` are given at `FROC_MARKS`. The scale goes on beyond them as long as a curve rises. A curve that ends
+    early, as nothing is left to add, goes on as a thin line.
     """
     with drawing() as made:
-        axes = made.axes
+        axes, ticks = made.axes, _froc_ticks(lines)
         for number, line in enumerate(lines):
-            _froc_line(axes, line, light(SERIES[number % len(SERIES)]))
+            _froc_line(axes, line, light(SERIES[number % len(SERIES)]), ticks[-1] * 1.25)
         axes.set_xscale("log", base=2)
-        axes.set_xlim(0.2, 10)
-        axes.xaxis.set_major_locator(FixedLocator(FROC_MARKS))
+        axes.set_xlim(0.2, ticks[-1] * 1.25)
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: MARK_NAMES[place or 0]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: _halves(value, len(ticks) > 9)))
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlabel(f"false positives per {unit} (doubling scale)")
         axes.set_ylabel("sensitivity: share of lesions found")
@@ -89,7 +94,7 @@ def reliability(predicted: Sequence[float], observed: Sequence[float]) -> bytes:
         )
         if len(predicted) and np.median(predicted) < 0.05:
             known = [value for value in (*predicted, *observed) if value > 0]
-            least = 10.0 ** np.floor(np.log10(max(1e-5, min(known, default=0.01))))
+            least = 10.0 ** np.floor(np.log10(max(LEAST_PROBABILITY, min(known, default=0.01))))
             _logarithmic(axes)
             points = np.maximum(np.asarray([predicted, observed], float), least)
             scale = " (logarithmic)"
@@ -103,13 +108,20 @@ def reliability(predicted: Sequence[float], observed: Sequence[float]) -> bytes:
     return made.svg
 
 
-def by_step(rows: Sequence[Mapping[str, float]], names: Mapping[str, str], what: str) -> bytes:
-    """Figures of a training by step: `names` gives each column of the rows its name in words."""
+def by_step(
+    rows: Sequence[Mapping[str, float]], names: Mapping[str, str], what: str, *, is_share: bool = False
+) -> bytes:
+    """Figures of a training by step: `names` gives each column of the rows its name in words.
+
+    A share is shown between 0 and 1.
+    """
     with drawing() as made:
         for column, name in names.items():
             points = [(row["step"], row[column]) for row in rows if column in row]
             if points:
                 made.axes.plot(*zip(*points, strict=True), label=printable(name))
+        if is_share:
+            made.axes.set_ylim(-0.01, 1.01)
         made.axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         made.axes.set_xlabel("training step")
         made.axes.set_ylabel(what)
@@ -129,10 +141,26 @@ def _band(axes: Axes, line: Line, colour: object) -> None:
         axes.fill_between(line.x, line.low, line.high, color=str(colour), alpha=0.16, linewidth=0)
 
 
-def _froc_line(axes: Axes, line: Line, colour: str) -> None:
+def _froc_ticks(lines: Sequence[Line]) -> list[float]:
+    """Doublings from 1/4 to 8, and on to where the last curve stops rising."""
+    rising = [x for line in lines for x, y in zip(line.x, line.y, strict=True) if y < max(line.y)]
+    ticks = list(FROC_MARKS)
+    while ticks[-1] < min(MOST_FALSE, max(rising, default=0.0)):
+        ticks.append(2 * ticks[-1])
+    return ticks
+
+
+def _halves(value: float, sparse: bool) -> str:
+    """A tick's name; of many ticks every second one has none, so that no two names touch."""
+    if sparse and round(np.log2(value)) % 2:
+        return ""
+    return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
+
+
+def _froc_line(axes: Axes, line: Line, colour: str, end: float) -> None:
     axes.plot(line.x, line.y, label=printable(line.name), color=colour, drawstyle="steps-post")
-    if len(line.x) and line.x[-1] < 10:
-        axes.plot([line.x[-1], 10], [line.y[-1]] * 2, color=colour, linewidth=0.8, linestyle=(0, (1, 2)))
+    if len(line.x) and line.x[-1] < end:
+        axes.plot([line.x[-1], end], [line.y[-1]] * 2, color=colour, linewidth=0.8, linestyle=(0, (1, 2)))
     marks = [(mark, _at(line, mark)) for mark in FROC_MARKS]
     axes.plot(*zip(*marks, strict=True), color=colour, marker="o", markersize=3.5, linestyle="none")
     if line.low is not None and line.high is not None:
