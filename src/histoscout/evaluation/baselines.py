@@ -30,8 +30,8 @@ BASELINES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def baseline_regions(name: str, ground: Ground) -> Regions | None:
-    """The regions that a baseline finds on a slide; None for one that finds none of its own."""
+def baseline_regions(name: str, ground: Ground) -> Regions:
+    """The regions that a baseline finds on a slide."""
     if name == EVERYTHING:
         return Regions.of([Region(shapely.box(*ground.box.bounds), ground.recipe.classes.positive, 1.0)])
     if name == ALL_TISSUE:
@@ -39,7 +39,7 @@ def baseline_regions(name: str, ground: Ground) -> Regions | None:
         return Regions.of(Region(piece, ground.recipe.classes.positive, 1.0) for piece in pieces)
     if name == OUTLINED:
         return ground.annotated
-    return Regions() if name == NOTHING else None
+    return Regions()
 
 
 def outlined_levels(strip: Strip, ground: Ground) -> NDArray[np.uint8]:

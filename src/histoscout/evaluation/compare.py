@@ -1,6 +1,5 @@
 """What was found on one slide against what was drawn there: the value that all lesion figures are made of."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,26 +7,16 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from histoscout.evaluation.false_alarms import MOSTLY, LiesOn, lies_on, share_in, tissue_share
+from histoscout.evaluation.drawn import Drawn, drawn_on
+from histoscout.evaluation.drawn import Lesion as Lesion
+from histoscout.evaluation.false_alarms import MOSTLY, LiesOn, lies_on, share_in
 from histoscout.evaluation.ground import Ground
 from histoscout.evaluation.matching import PRIMARY, RULES, Matching, State, match
-from histoscout.evaluation.overlaps import Overlaps, merged, overlaps
+from histoscout.evaluation.overlaps import Overlaps, overlaps
 from histoscout.geometry.regions import Region, Regions
 
 Mask = NDArray[np.bool_]
 SAME = 0.3  # pieces that together share this part with a lesion (IoU) are that lesion, split
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """A drawn lesion (outlines drawn over one another are one), and whether its tissue was looked at.
-
-    `diameter_um` is that of a circle of the same area.
-    """
-
-    region: Region
-    diameter_um: float
-    outside_tissue: bool
 
 
 @dataclass(frozen=True)
@@ -82,44 +71,34 @@ class SlideLesions:
         return [(lesion, finding) for lesion, finding in enumerate(found) if finding is not None]
 
 
-def compare_lesions(ground: Ground, found: Regions, threshold: float = 0.0) -> SlideLesions:
+def compare_lesions(
+    ground: Ground, found: Regions, threshold: float = 0.0, drawn: Drawn | None = None
+) -> SlideLesions:
     """Compare found regions (level-0 px) with everything that was drawn on a slide.
 
     Lesions are the drawn regions of the positive class; areas to be ignored count neither for nor against: a
     finding that fits no lesion and lies mostly in them is not false, a lesion mostly in them is no lesion.
-    Findings scored below `threshold` count for the FROC curve only. Needs neither the slide nor a network.
+    Findings scored below `threshold` count for the FROC curve only. Needs neither the slide nor a network. What
+    `drawn_on` made of the same ground may be given, if several finders are compared.
     """
-    every = merged(ground.positive)
-    counted = share_in(ground.ignored, every) < MOSTLY
-    truth = Regions.of(region for region, counts in zip(every, counted.tolist(), strict=True) if counts)
+    drawn = drawn or drawn_on(ground)
+    truth = drawn.truth
     pairs = overlaps(truth, found)
-    lesions = tuple(_lesion(region, ground) for region in truth)
-    positive = ground.recipe.classes.positive
-    others = ground.annotated.where(lambda region: region.label != positive)
-    places = lies_on(found, pairs, others, ground.tissue)
+    places = lies_on(found, pairs, drawn.others, ground.tissue)
     findings = tuple(Finding(region, place) for region, place in zip(found, places, strict=True))
-    matchings = _matchings(pairs, truth, findings, share_in(ground.ignored, found) >= MOSTLY, threshold)
+    matchings = _matchings(pairs, truth, findings, share_in(drawn.ignored, found) >= MOSTLY, threshold)
     using = np.array([finding.score >= threshold for finding in findings], bool)
     return SlideLesions(
         threshold=threshold,
-        lesions=lesions,
+        lesions=drawn.lesions,
         findings=findings,
         matchings=matchings,
         splits=_splits(pairs, matchings[PRIMARY], truth, found, using),
         merges=_merges(pairs, using),
         tissue_mm2=ground.tissue.area_mm2,
-        annotated_mm2=_area(ground.annotated) * ground.mpp**2 * 1e-6,
-        notes=_notes(lesions, int((~counted).sum()), len(ground.positive) - len(every)),
+        annotated_mm2=drawn.annotated_mm2,
+        notes=drawn.notes,
     )
-
-
-def _lesion(region: Region, ground: Ground) -> Lesion:
-    diameter = 2 * math.sqrt(region.outline.area / math.pi) * ground.mpp
-    return Lesion(region, diameter, tissue_share(region, ground.tissue) < MOSTLY)
-
-
-def _area(regions: Regions) -> float:
-    return float(shapely.disjoint_subset_union_all([region.outline for region in regions]).area)
 
 
 def _matchings(
@@ -168,13 +147,3 @@ def _merges(pairs: Overlaps, using: Mask) -> dict[int, tuple[int, ...]]:
     for lesion, finding in zip(pairs.first[held].tolist(), pairs.second[held].tolist(), strict=True):
         lesions.setdefault(finding, []).append(lesion)
     return {finding: tuple(several) for finding, several in lesions.items() if len(several) > 1}
-
-
-def _notes(lesions: Sequence[Lesion], ignored: int, twice: int) -> tuple[str, ...]:
-    outside = sum(lesion.outside_tissue for lesion in lesions)
-    said = {
-        f"{outside} of {len(lesions)} lesions lie mostly outside the tissue that is looked at; they count": outside,
-        f"{ignored} lesions lie mostly in areas to be ignored; they do not count": ignored,
-        f"{twice} outlines are drawn over others of their class; they count as one lesion with them": twice,
-    }
-    return tuple(note for note, count in said.items() if count)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from histoscout.detection.tissue import Tissue
-from histoscout.evaluation.overlaps import Areas, Overlaps, merged, overlaps
+from histoscout.evaluation.overlaps import Areas, Overlaps, overlaps
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import mask_of
 from histoscout.geometry.regions import Region, Regions
@@ -37,18 +37,19 @@ class LiesOn:
         return f"{self.place}: {self.label or 'unclassified'}" if self.place == "other class" else self.place
 
 
-def lies_on(findings: Regions, lesions: Overlaps, others: Regions, tissue: Tissue) -> list[LiesOn]:
+def lies_on(
+    findings: Regions, lesions: Overlaps, others: Mapping[str, Regions], tissue: Tissue
+) -> list[LiesOn]:
     """Where each finding lies.
 
     On a lesion (`lesions` are its pairs with them) if at least half of the finding lies in lesions, or it holds
     at least half of one; else where the largest part of it lies: in outlines of another class, on tissue with
-    nothing drawn on it, on an artefact, or outside of tissue.
+    nothing drawn on it, on an artefact, or outside of tissue. `others` are merged, by label.
     """
     area = lesions.second_area
     in_lesions = np.minimum(1, lesions.covered() / area)
     holds_one = np.bincount(lesions.second, lesions.of_first >= MOSTLY, len(findings)) > 0
-    labels = others.labels
-    in_class = {label: share_in(others.labelled(label), findings) for label in labels}
+    in_class = {label: share_in(areas, findings) for label, areas in others.items()}
     ground = np.array([_ground(finding, tissue) for finding in findings]).reshape(-1, 3)
     drawn = np.sum([in_lesions, *in_class.values()], axis=0)
     ground[:, 0] = np.maximum(0, ground[:, 0] - drawn)
@@ -56,7 +57,7 @@ def lies_on(findings: Regions, lesions: Overlaps, others: Regions, tissue: Tissu
         LiesOn("unmarked tissue"),
         LiesOn("artefact"),
         LiesOn("outside of tissue"),
-        *(LiesOn("other class", label) for label in labels),
+        *(LiesOn("other class", label) for label in others),
     ]
     shares = np.column_stack([ground, *in_class.values()])
     on_lesion = (in_lesions >= MOSTLY) | holds_one
@@ -67,8 +68,8 @@ def lies_on(findings: Regions, lesions: Overlaps, others: Regions, tissue: Tissu
 
 
 def share_in(areas: Regions, regions: Regions) -> Areas:
-    """The part of each region that lies in these areas, which may overlap: float64 (regions,)."""
-    pairs = overlaps(merged(areas), regions)
+    """The part of each region that lies in these areas, which have been merged: float64 (regions,)."""
+    pairs = overlaps(areas, regions)
     return np.asarray(np.minimum(1, pairs.covered() / pairs.second_area))
 
 

@@ -16,6 +16,7 @@ from histoscout.evaluation.baselines import (
 )
 from histoscout.evaluation.candidates import with_fainter
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
+from histoscout.evaluation.drawn import Drawn, drawn_on
 from histoscout.evaluation.ground import Found, FoundHeatmap, FoundRegions, Ground, strips
 from histoscout.evaluation.outlined import ScoredOutline, score_outlines
 from histoscout.evaluation.pixels import PixelCounts
@@ -74,23 +75,25 @@ def judge_heatmap(ground: Ground, heatmap: Heatmap, regions: Regions, threshold:
     label = ground.recipe.classes.positive
     every = with_fainter(regions, heatmap, label, threshold, ground.recipe.detection)
     shown = FoundHeatmap(heatmap, label, ground.recipe.windows.mpp)
-    scores = _judge(ground, shown, compare_lesions(ground, every, threshold))
+    drawn = drawn_on(ground)
+    scores = _judge(ground, shown, drawn, compare_lesions(ground, every, threshold, drawn))
     return replace(scores, outlined=score_outlines(ground, heatmap))
 
 
 def judge_regions(ground: Ground, regions: Regions) -> SlideScores:
     """Judge outlines alone, whoever found them; a region without a score counts as certain."""
     mpp = ground.recipe.windows.mpp
-    return _judge(ground, FoundRegions(regions, mpp, mpp / ground.mpp), compare_lesions(ground, regions))
+    drawn, shown = drawn_on(ground), FoundRegions(regions, mpp, mpp / ground.mpp)
+    return _judge(ground, shown, drawn, compare_lesions(ground, regions, drawn=drawn))
 
 
-def _judge(ground: Ground, found: Found, lesions: SlideLesions) -> SlideScores:
+def _judge(ground: Ground, found: Found, drawn: Drawn, lesions: SlideLesions) -> SlideScores:
     model, outlined = _count(ground, found)
     flat = {NOTHING: 0, EVERYTHING: LEVELS - 1, ALL_TISSUE: LEVELS - 1, PREVALENCE: 0}
     counts = {name: (model[0].moved_to(level), model[1].moved_to(level)) for name, level in flat.items()}
     counts[OUTLINED] = outlined
     baselines = {
-        name: Counted(*counts[name], compare_lesions(ground, baseline_regions(name, ground) or Regions()))
+        name: Counted(*counts[name], compare_lesions(ground, baseline_regions(name, ground), drawn=drawn))
         for name in BASELINES
     }
     return SlideScores(
