@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from histoscout.annotations.geojson import read_geojson, write_geojson
     from histoscout.annotations.read import read_annotations
     from histoscout.annotations.write import Canvas, write_annotations
+    from histoscout.cohort.bracs import Bracs, read_bracs, write_bracs
     from histoscout.cohort.case import Case
     from histoscout.cohort.cohort import Cohort, read_cohort
     from histoscout.conversion import Converted, ConvertOptions, convert
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Box": "geometry.box",
+    "Bracs": "cohort.bracs",
     "Canvas": "annotations.write",
     "Case": "cohort.case",
     "Cohort": "cohort.cohort",
@@ -63,6 +65,7 @@ _PUBLIC = {
     "open_engine": "network.engines",
     "open_slide": "slides.open",
     "read_annotations": "annotations.read",
+    "read_bracs": "cohort.bracs",
     "read_cohort": "cohort.cohort",
     "read_geojson": "annotations.geojson",
     "read_heatmap": "detection.heatmap",
@@ -70,11 +73,13 @@ _PUBLIC = {
     "score_regions": "evaluation.outlines",
     "train": "training.train",
     "write_annotations": "annotations.write",
+    "write_bracs": "cohort.bracs",
     "write_geojson": "annotations.geojson",
 }
 
 __all__ = [
     "Box",
+    "Bracs",
     "Canvas",
     "Case",
     "Cohort",
@@ -104,6 +109,7 @@ __all__ = [
     "open_engine",
     "open_slide",
     "read_annotations",
+    "read_bracs",
     "read_cohort",
     "read_geojson",
     "read_heatmap",
@@ -111,6 +117,7 @@ __all__ = [
     "score_regions",
     "train",
     "write_annotations",
+    "write_bracs",
     "write_geojson",
 ]
 

@@ -1,5 +1,6 @@
 """What every registered format promises."""
 
+import os
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.annotations.read import FORMATS, format_of, read_annotations
+from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
 from histoscout.annotations.write_asap import write_asap
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
@@ -140,6 +141,42 @@ def test_rubbish_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None
     path = tmp_path / f"rubbish{suffix}"
     path.write_bytes(content)
     with pytest.raises(AnnotationError, match="rubbish"):
+        read_annotations(path)
+
+
+@every_format
+def test_a_file_cut_short_is_read_or_refused_at_every_sixteenth(tmp_path: Path, suffix: str) -> None:
+    if suffix in NEEDS_A_THRESHOLD:
+        pytest.skip("not read without a threshold; see the fuzz tests")
+    path = tmp_path / f"whole{suffix}"
+    EXAMPLES[suffix](path)
+    whole = path.read_bytes()
+    for sixteenths in range(16):
+        cut = tmp_path / f"cut{suffix}"
+        cut.write_bytes(whole[: len(whole) * sixteenths // 16])
+        outcome = _read_or_refused(cut)
+        if isinstance(outcome, AnnotationError):
+            assert cut.name in str(outcome)
+        else:
+            assert isinstance(outcome.notes, tuple)
+            assert sixteenths > 8, "half a file is not a file"
+
+
+def _read_or_refused(path: Path) -> Annotations | AnnotationError:
+    try:
+        return read_annotations(path)
+    except AnnotationError as error:
+        return error
+
+
+@every_format
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"secret{suffix}"
+    path.write_bytes(b"{}")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(AnnotationError, match="secret"):
         read_annotations(path)
 
 

@@ -2,9 +2,12 @@
 
 import io
 import json
+import re
+import zipfile
 from typing import Any
 
 import numpy as np
+import openpyxl
 import tifffile
 from PIL import Image
 
@@ -177,3 +180,20 @@ def jpeg() -> dict[str, bytes]:
         "rgb": _pillow(image.convert("RGB"), format="JPEG"),
         "progressive": _pillow(image, format="JPEG", progressive=True),
     }
+
+
+def bracs_table() -> dict[str, bytes]:
+    """The sheet of slides in BRACS.xlsx."""
+    cells: list[list[object]] = [["WSI Filename", "Patient Id", "RoI ", "WSI label", "Set"]]
+    cells += [["BRACS_1286.svs", 23, 12, "UDH", "Training"], ["BRACS_264", 67, 4, "PB", "Validation"]]
+    book = openpyxl.Workbook()
+    for row in cells:
+        book.worksheets[0].append(row)
+    written = io.BytesIO()
+    book.save(written)
+    with zipfile.ZipFile(written) as archive:
+        texts = archive.read("xl/worksheets/sheet1.xml")
+    inline = re.sub(
+        rb'<c r="(\w+)" t="s"><v>\d+</v></c>', rb'<c r="\1" t="inlineStr"><is><t>Set</t></is></c>', texts
+    )
+    return {"shared texts": texts, "inline texts": inline}

@@ -2,9 +2,11 @@
 
 import gzip
 import io
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +14,9 @@ from typing import Any, Literal
 from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.qpdata import read_whole_qpdata
 from histoscout.annotations.read import read_annotations
-from histoscout.errors import AnnotationError, HistoscoutError
+from histoscout.cohort.bracs_table import read_bracs_table
+from histoscout.errors import AnnotationError, CohortError, HistoscoutError
+from tests.cohort.bracs_tree import write_table
 
 Structure = Literal["json", "xml", "binary"]
 
@@ -26,6 +30,23 @@ def zipped(content: bytes) -> bytes:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("slide.geojson"), content)
     return packed.getvalue()
+
+
+def worksheet(content: bytes) -> bytes:
+    """An Excel file with this as its second sheet."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook())) as whole, zipfile.ZipFile(packed, "w") as archive:
+        for member in whole.infolist():
+            is_sheet = member.filename == "xl/worksheets/sheet2.xml"
+            archive.writestr(zipfile.ZipInfo(member.filename), content if is_sheet else whole.read(member))
+    return packed.getvalue()
+
+
+@cache
+def workbook() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        write_table(Path(folder) / "BRACS.xlsx")
+        return (Path(folder) / "BRACS.xlsx").read_bytes()
 
 
 def read_thresholded(path: Path) -> object:
@@ -71,4 +92,7 @@ TARGETS: Mapping[str, Target] = {
     "label image, TIFF by its long name": Target(".tiff", "tests.fuzz.seeds:tiff"),
     "label image, JPEG": Target(".jpg", "tests.fuzz.seeds:jpeg", read=read_thresholded),
     "label image, JPEG by its long name": Target(".jpeg", "tests.fuzz.seeds:jpeg", read=read_thresholded),
+    "table of BRACS": Target(
+        ".xlsx", "tests.fuzz.seeds:bracs_table", "xml", worksheet, read_bracs_table, (CohortError,)
+    ),
 }

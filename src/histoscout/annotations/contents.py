@@ -51,16 +51,16 @@ def _bounded(unpacked: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
 
 
 def _only_file(file: IO[bytes], path: Path) -> bytes:
-    with zipfile.ZipFile(file) as archive:
-        members = [one for one in archive.infolist() if not _is_clutter(one.filename)]
-        if len(members) != 1:
-            fault = f"is a zip of {len(members)} files, not of one"
-            raise AnnotationError(path, fault, "Unpack it, and give the files in it")
-        try:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [one for one in archive.infolist() if not _is_clutter(one.filename)]
+            if len(members) != 1:
+                fault = f"is a zip of {len(members)} files, not of one"
+                raise AnnotationError(path, fault, "Unpack it, and give the files in it")
             with archive.open(members[0]) as unpacked:
                 return _bounded(unpacked, path)
-        except (RuntimeError, NotImplementedError) as error:  # a password; a way of packing that is not known
-            raise AnnotationError(path, f"cannot be unpacked ({error})", "Unpack it yourself") from error
+    except (RuntimeError, NotImplementedError) as error:  # a password; a way of packing that is not known
+        raise AnnotationError(path, f"cannot be unpacked ({error})", "Unpack it yourself") from error
 
 
 def _is_clutter(name: str) -> bool:

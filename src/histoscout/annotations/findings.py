@@ -1,5 +1,6 @@
 """What a reader had to mend or leave out, gathered for the notes that the user sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SHOWN = 10  # names listed of each kind; the count is of all
@@ -16,9 +17,10 @@ class Findings:
 
     def notes(self) -> list[str]:
         """One line a kind: how many there are, and the names of the first."""
-        return [f"{kind}: {_enumerated(names)}" for kind, names in self.by_kind.items()]
+        return [f"{kind}: {enumerated(names)}" for kind, names in self.by_kind.items()]
 
 
-def _enumerated(names: list[str]) -> str:
+def enumerated(names: Sequence[str]) -> str:
+    """How many names there are, and the first ten of them."""
     shown = ", ".join(names[:SHOWN])
     return f"{len(names)} ({shown}{', ...' if len(names) > SHOWN else ''})"

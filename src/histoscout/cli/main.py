@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from histoscout.cli import convert, demo, detect, doctor, evaluate, info, study, train
+from histoscout.cli import bracs, convert, demo, detect, doctor, evaluate, info, study, train
 from histoscout.errors import HistoscoutError
 from histoscout.files import output_error
 
@@ -26,6 +26,7 @@ for verb in (
     demo.demo,
     info.info,
     convert.convert,
+    bracs.bracs,
     train.train,
     evaluate.evaluate,
     detect.detect,
