@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from histoscout.annotations.frame import in_file, on_slide
 from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.label_pixels import label_facts
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
 from histoscout.annotations.write import Canvas, write_annotations, writer_of
-from histoscout.cohort.cohort import read_cohort
 from histoscout.cohort.folder import PICTURES, slides_in
 from histoscout.cohort.labelled import is_mask, mask_scale
+from histoscout.cohort.qupath_project import read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError
 from histoscout.geometry.box import Box
 from histoscout.progress import Progress, Silent
@@ -135,10 +135,13 @@ def _jobs(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]
 
 
 def _jobs_of_project(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]:
-    for case in read_cohort(source).cases:
-        if case.annotations is not None:
-            slide = case.slide if case.slide.exists() else None
-            yield _Job(case.annotations, target / f"{case.name}{options.to}", slide)
+    slides = {} if options.slide is None else _slides_of(options.slide)
+    project = read_project(source)
+    for entry in project.entries:
+        if entry.annotations is not None:
+            stem = PurePath(entry.name).stem or entry.annotations.parent.name
+            slide = slides.get(stem) or project.slide_of(entry)
+            yield _Job(entry.annotations, target / f"{stem}{options.to}", slide)
 
 
 def _slides_of(place: Path) -> dict[str, Path]:

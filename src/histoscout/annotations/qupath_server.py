@@ -66,6 +66,15 @@ def read_server(server: Mapping[str, Any], where: object) -> Shown:
     return Shown(image, matrix, " and ".join(word for word in said if word))
 
 
+def uri_of(server: Mapping[str, Any]) -> str:
+    """The URI of the image inside whatever servers are round it; "" if none is stated."""
+    for _ in range(MOST_WRAPPED):
+        if "builder" not in server:
+            break
+        server = _table(server, "builder")
+    return _text(server.get("uri")) or ""
+
+
 def name_of(uri: object) -> str | None:
     """The file name at the end of a URI or path, of whichever system."""
     if not isinstance(uri, str):

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import typer
 
+from histoscout.cli.options import MovedSlides
+
 
 def detect(
     model: Path = typer.Argument(help="A model folder.", show_default=False),
     slides: list[Path] = typer.Argument(
-        help="Slides, folders of slides, or a cohort.csv.", show_default=False
+        help="Slides, folders of slides, a cohort.csv, or a QuPath project.", show_default=False
     ),
     out: Path = typer.Option(..., "-o", "--out", help="Where to write what is found."),
+    moved: MovedSlides = None,
     within: str | None = typer.Option(None, help="Look only inside outlines of this class."),
     threshold: float | None = typer.Option(None, min=0, max=1, help="Instead of the model's own."),
     mpp: float | None = typer.Option(None, help="um/px, for slides that do not say."),
@@ -28,7 +31,7 @@ def detect(
     from histoscout.detection.detect import DetectOptions
     from histoscout.detection.detect import detect as run
 
-    cases = [case for path in slides for case in read_cohort(path).cases]
+    cases = [case for path in slides for case in read_cohort(path, moved).cases]
     with Console(quiet) as console:
         chosen = DetectOptions(
             device=device,

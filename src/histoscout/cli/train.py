@@ -5,12 +5,15 @@ from typing import Any
 
 import typer
 
+from histoscout.cli.options import MovedSlides
+
 
 def train(
     cohort: Path = typer.Argument(
-        help="cohort.csv, or a folder of slides with outlines.", show_default=False
+        help="cohort.csv, a QuPath project, or a folder of slides with outlines.", show_default=False
     ),
     out: Path = typer.Option(..., "-o", "--out", help="The model folder to make."),
+    slides: MovedSlides = None,
     recipe: Path | None = typer.Option(None, help="A recipe (TOML); without one, the defaults."),
     positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),
     minutes: float | None = typer.Option(None, help="How long to train."),
@@ -30,7 +33,7 @@ def train(
 
     choices = Recipe.read(recipe) if recipe else Recipe()
     choices = choices.with_choices(_changes(positive, minutes, seed))
-    cases = read_cohort(cohort)
+    cases = read_cohort(cohort, slides)
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
     from histoscout.cli.tables import training_table

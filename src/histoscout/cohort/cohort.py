@@ -8,6 +8,8 @@ from pathlib import Path
 from histoscout.cohort.case import Case as Case
 from histoscout.cohort.case import SplitName as SplitName
 from histoscout.cohort.folder import SLIDE_SUFFIXES, annotations_of, slides_in
+from histoscout.cohort.moved import Moved
+from histoscout.cohort.qupath_project import PROJECT, cases_of_project, project_in, read_project
 from histoscout.cohort.rows import cases_of_table
 from histoscout.cohort.table import read_table
 from histoscout.errors import CohortError
@@ -34,18 +36,28 @@ class Cohort:
         return replace(self, cases=tuple(case for case in self.cases if case.split in splits))
 
 
-def read_cohort(path: Path) -> Cohort:
-    """The slides that a table, a folder or a single slide file stands for.
+def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
+    """The slides that a table, a QuPath project, a folder or a single slide file stands for.
 
     A table (CSV, also as Excel saves it) needs the column `slide` only; `annotations`, `patient`, `split`
     (train, tune or test), `mpp` (um/px) and `site` are read where they are there, and for annotations that
     are images `mask_labels` ("1=tumour;2=stroma") and `mask_threshold` (128, for JPEG). Its paths are
     relative to its folder. In a folder, and in a table without a column of annotations, these are found by
-    the slide's name, beside it or in a folder `annotations`.
+    the slide's name, beside it or in a folder `annotations`. A project is given by its file (.qpproj) or the folder
+    that holds it. Slides of a table or project that have been moved are found again by their names under the
+    folder `slides`.
 
     CohortError lists all at once: missing files, slides named twice, a patient in two splits, cells that make
     no sense. What is assumed is told in `notes`.
     """
+    project = project_in(path) if path.is_dir() else path if path.suffix.casefold() == PROJECT else None
+    moved = None if slides is None else Moved(slides)
+    if project is not None:
+        return _of_project(project, moved)
+    if moved is not None and path.suffix.casefold() not in TABLES:
+        raise CohortError(
+            slides, "is given for slides that have been moved", "Leave out --slides: none are listed"
+        )
     if path.is_dir():
         return _of_slides(slides_in(path), path)
     if not path.exists():
@@ -53,7 +65,7 @@ def read_cohort(path: Path) -> Cohort:
             path, "does not exist", "Give a table of slides (CSV), a folder of slides, or a slide"
         )
     if path.suffix.casefold() in TABLES:
-        return _of_table(path)
+        return _of_table(path, moved)
     return _of_slides([path], path)
 
 
@@ -73,10 +85,18 @@ def _of_slides(slides: list[Path], where: Path) -> Cohort:
     return Cohort(tuple(cases), str(where), (_own_patients(len(cases)), *several))
 
 
-def _of_table(path: Path) -> Cohort:
+def _of_project(path: Path, moved: Moved | None) -> Cohort:
+    cases, notes = cases_of_project(read_project(path), moved)
+    nameless = sum(case.patient == case.name for case in cases)
+    return Cohort(tuple(cases), str(path), (*([_own_patients(nameless)] if nameless else []), *notes))
+
+
+def _of_table(path: Path, moved: Moved | None) -> Cohort:
     table = read_table(path)
-    cases = _with_patients_split(cases_of_table(table, path))
+    cases = _with_patients_split(cases_of_table(table, path, moved))
     notes = []
+    if moved is not None and moved.found:
+        notes.append(moved.told)
     if table.unknown:
         notes.append(f"columns that are not used: {', '.join(table.unknown)}")
     if nameless := sum(not row.cell("patient") for row in table.rows):

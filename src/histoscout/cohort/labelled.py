@@ -7,34 +7,36 @@ from pathlib import Path
 
 import shapely
 
-from histoscout.annotations.frame import Corner, on_slide
 from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.label_pixels import size_of
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
 from histoscout.cohort.case import Case
+from histoscout.cohort.same_image import in_place
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions, polygonal
 from histoscout.recipe import Classes
+from histoscout.slides.slide import Slide
 
 SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
 EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
 
 
-def labelled_regions(
-    case: Case, classes: Classes, slide_box: Box | None = None, scan_corner: Corner = (0.0, 0.0)
-) -> Annotations:
+def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = None) -> Annotations:
     """What was drawn on a case's slide, each region with the recipe's word for its class.
 
     Labels are the positive class, one of the others, "ignore", or an unlisted class's own name ("" for none).
-    With `slide_box` (level-0 px) outlines are clipped to the slide, and a mask is scaled to fit it; without,
-    a mask is taken to have the slide's resolution. `scan_corner` is the slide's, for formats that count from it
-    (see `annotations.frame`). The notes say what is unlisted, outside, mended or
-    missing.
+    With the slide, or its box in level-0 px, outlines are clipped to it, and a mask is scaled to fit it; without,
+    a mask is taken to have the slide's resolution. Only with the slide itself are outlines moved that count from
+    its whole scan (see `annotations.frame`), and is their image compared with it (`cohort.same_image`). The notes
+    say what is unlisted, outside, mended or missing.
     """
+    slide_box = slide.box if isinstance(slide, Slide) else slide
     if case.annotations is None:
         return Annotations(Regions(), ("no annotations belong to this slide",))
-    drawn = on_slide(_drawn(case, case.annotations, slide_box), case.annotations, scan_corner)
+    drawn = _drawn(case, case.annotations, slide_box)
+    if slide is not None:
+        drawn = in_place(drawn, case.annotations, slide)
     notes = list(drawn.notes)
     regions = drawn.regions
     if slide_box is not None:
@@ -44,7 +46,8 @@ def labelled_regions(
     if unlisted := Counter(region.label for region in regions if words[region.label] is None):
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"classes that the recipe does not name, taken as background: {listed}")
-    return Annotations(regions.relabelled(lambda label: words[label] or label), tuple(notes))
+    renamed = regions.relabelled(lambda label: words[label] or label)
+    return Annotations(renamed, tuple(notes), drawn.image)
 
 
 def _drawn(case: Case, path: Path, slide_box: Box | None) -> Annotations:

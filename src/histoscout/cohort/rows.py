@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.folder import SLIDE_SUFFIXES, annotations_of
+from histoscout.cohort.moved import Moved
 from histoscout.cohort.table import Row, Table
 from histoscout.errors import CohortError
 
@@ -45,10 +46,13 @@ class _Problems:
             return None
 
 
-def cases_of_table(table: Table, path: Path) -> list[Case]:
-    """The case of each row, paths against the table's folder; CohortError lists all that is wrong."""
+def cases_of_table(table: Table, path: Path, moved: Moved | None = None) -> list[Case]:
+    """The case of each row, paths against the table's folder; CohortError lists all that is wrong.
+
+    Slides that are not there are looked for by their names where they were `moved` to.
+    """
     problems = _Problems()
-    cases = [_case(row, table, path.parent, problems) for row in table.rows]
+    cases = [_case(row, table, _Places(path.parent, moved), problems) for row in table.rows]
     for which in (_missing, _repeated, _leaks):
         problems.lines += which(table.rows, cases)
     if problems.lines:
@@ -58,8 +62,16 @@ def cases_of_table(table: Table, path: Path) -> list[Case]:
     return cases
 
 
-def _case(row: Row, table: Table, folder: Path, problems: _Problems) -> Case:
-    slide = _slide(row.cell("slide"), folder)
+class _Places(NamedTuple):
+    """The table's folder, and where slides are that are not found from there."""
+
+    folder: Path
+    moved: Moved | None
+
+
+def _case(row: Row, table: Table, places: _Places, problems: _Problems) -> Case:
+    folder = places.folder
+    slide = _slide(row.cell("slide"), places)
     annotations = row.cell("annotations")
     if "annotations" in table.columns:
         drawn = _path(annotations, folder) if annotations else None
@@ -83,14 +95,17 @@ def _path(cell: str, folder: Path) -> Path:
     return path if path.exists() or "\\" not in cell else folder / cell.replace("\\", "/")
 
 
-def _slide(cell: str, folder: Path) -> Path:
+def _slide(cell: str, places: _Places) -> Path:
     """The slide of a row; a name without suffix is completed if that is possible in one way only."""
-    path = _path(cell, folder)
+    path = _path(cell, places.folder)
     if not cell or path.exists():
         return path
     completed = [path.with_name(path.name + suffix) for suffix in sorted(SLIDE_SUFFIXES)]
     there = [candidate for candidate in completed if candidate.is_file()]
-    return there[0] if len(there) == 1 else path
+    if len(there) == 1:
+        return there[0]
+    found = None if places.moved is None else places.moved.find(cell.replace("\\", "/").rsplit("/", 1)[-1])
+    return found or path
 
 
 def _split(cell: str) -> SplitName:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case
+from histoscout.cohort.open_case import open_case
 from histoscout.detection.heatmap import write_heatmap
 from histoscout.detection.job import DetectOptions as DetectOptions
 from histoscout.detection.job import Job, row_of, settings_of
@@ -21,7 +22,6 @@ from histoscout.detection.planning import planned
 from histoscout.errors import CohortError, HistoscoutError, OutputError
 from histoscout.files import write_text
 from histoscout.network.model_folder import ModelFolder, read_model
-from histoscout.slides.open import open_slide
 
 
 def detect(
@@ -134,7 +134,7 @@ def _attempt(job: Job, case: Case) -> LedgerRow:
 
 
 def _detect_one(job: Job, case: Case) -> LedgerRow:
-    with open_slide(case.slide, case.mpp) as slide:
+    with open_case(case) as slide:
         sight = survey(slide, case, job.model, job.options.within)
         for note in sight.notes:
             job.progress.note(f"{case.name}: {note}")

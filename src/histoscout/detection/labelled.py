@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from histoscout.cohort.cohort import Case
 from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.open_case import open_case
 from histoscout.detection.tissue import Tissue, find_tissue
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import label_map
 from histoscout.geometry.regions import Regions
 from histoscout.recipe import IGNORE, Classes, Recipe
-from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
 
 Layers = tuple[tuple[Regions, int], ...]
@@ -54,8 +54,8 @@ class LabelledSlide:
 
 def open_labelled(case: Case, recipe: Recipe) -> tuple[LabelledSlide, tuple[str, ...]]:
     """Open a case's slide and outlines and find its tissue; and what a user should know about it."""
-    slide = open_slide(case.slide, case.mpp)
-    annotations = labelled_regions(case, recipe.classes, slide.box, slide.scan_corner)
+    slide = open_case(case)
+    annotations = labelled_regions(case, recipe.classes, slide)
     tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
     labelled = LabelledSlide(slide, case.patient, annotations.regions, tissue, recipe)
     return labelled, (*slide.notes, *annotations.notes, *tissue.notes)

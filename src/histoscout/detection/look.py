@@ -93,7 +93,7 @@ def _areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, .
             case.slide, fault, "Name its annotations in the cohort table, or leave out --within"
         )
     classes = Classes(positive=within, ignore=())
-    annotations = labelled_regions(case, classes, slide.box, slide.scan_corner)
+    annotations = labelled_regions(case, classes, slide)
     areas = annotations.regions.labelled(within)
     if not len(areas):
         there = ", ".join(annotations.regions.labels) or "none"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from histoscout.cohort.case import Case
+from histoscout.cohort.open_case import open_case
 from histoscout.detection.heatmap import compute_heatmap
 from histoscout.detection.job import Job, row_of
 from histoscout.detection.ledger import LedgerRow
 from histoscout.detection.look import Sight, survey
 from histoscout.errors import HistoscoutError
-from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
 
 TIMED_WINDOWS = 12
@@ -23,7 +23,7 @@ def planned(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
     try:
         for case in cases:
             try:
-                with open_slide(case.slide, case.mpp) as slide:
+                with open_case(case) as slide:
                     start = time.perf_counter()
                     sight = survey(slide, case, job.model, job.options.within)
                     surveyed = time.perf_counter() - start

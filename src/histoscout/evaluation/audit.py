@@ -9,13 +9,13 @@ from pathlib import Path
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.open_case import open_case
 from histoscout.errors import OutputError
 from histoscout.evaluation.compare import Finding, SlideLesions
 from histoscout.evaluation.cutout import cut_out
 from histoscout.files import replacing, write_text
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Classes
-from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
 
 QUESTION = "audit: ?"
@@ -155,9 +155,9 @@ def lay_out_audit(
     mpp: dict[str, float] = {}
     for case in cases:
         if any(question.slide == case.name for question in asked):
-            with open_slide(case.slide, case.mpp) as slide:
+            with open_case(case) as slide:
                 mpp[case.name] = slide.mpp
-                drawn = labelled_regions(case, classes, slide.box).regions
+                drawn = labelled_regions(case, classes, slide).regions
                 write_pictures(asked, slide, drawn, plan.folder)
     write_audit(asked, plan.folder, mpp)
     return asked

@@ -155,7 +155,7 @@ def _judge_files(case: Case, found: Path | None, recipe: Recipe, overlays: Path,
     labelled, notes = open_labelled(case, recipe)
     with labelled.slide:
         ground = Ground.of(labelled)
-        read = labelled_regions(replace(case, annotations=found), recipe.classes, labelled.slide.box)
+        read = labelled_regions(replace(case, annotations=found), recipe.classes, labelled.slide)
         regions = read.regions.labelled(recipe.classes.positive)
         told.add(case.name, *notes, *read.notes)
         draw_overlay(labelled.slide, regions, ground.positive, overlays / f"{case.name}.png")

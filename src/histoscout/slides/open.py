@@ -22,16 +22,16 @@ FORMATS: dict[str, str] = {
 AGREE_WITHIN = 0.05
 
 
-def open_slide(path: Path, mpp: float | None = None) -> Slide:
+def open_slide(path: Path, mpp: float | None = None, said_by: MppSource = "cohort") -> Slide:
     """Open a slide file, whatever scanner or program wrote it.
 
-    `mpp` (um per level-0 px) is used where the file states none; where it states one, the file is believed and
-    a disagreement of more than 5 % is told in `slide.notes`. Raises SlideError, or MppMissingError where
-    neither says.
+    `mpp` (um per level-0 px, and who said so) is used where the file states none; where it states one, the file is
+    believed and a disagreement of more than 5 % is told in `slide.notes`. Raises SlideError, or MppMissingError
+    where neither says.
     """
     found = open_source(path)
     try:
-        return Slide(found.source, _about(path, found, mpp))
+        return Slide(found.source, _about(path, found, mpp, said_by))
     except SlideError:
         found.source.close()
         raise
@@ -66,7 +66,7 @@ def scale_of(found: Opened, mpp: float | None) -> tuple[float | None, MppSource,
     return stated, "metadata", (*found.notes, note)
 
 
-def _about(path: Path, found: Opened, mpp: float | None) -> About:
+def _about(path: Path, found: Opened, mpp: float | None, said_by: MppSource) -> About:
     if mpp is not None and not mpp > 0:
         raise SlideError(path, f"{mpp} um/px was given", "Give the size of a pixel in um, for example 0.25")
     scale, source, notes = scale_of(found, mpp)
@@ -76,6 +76,7 @@ def _about(path: Path, found: Opened, mpp: float | None) -> About:
             "Give um/px in the column mpp of the cohort table or with --mpp (about 0.25 for 40x, 0.5 for 20x)"
         )
         raise MppMissingError(path, fault, remedy)
+    source = said_by if source == "cohort" else source
     return About(path.stem, scale, source, path, found.format, found.bounds, notes)
 
 

@@ -14,7 +14,7 @@ from histoscout.errors import SlideError
 from histoscout.geometry.box import Box
 from histoscout.slides.levels import Level, Span, best_level, levels_of
 
-MppSource = Literal["metadata", "cohort", "given"]
+MppSource = Literal["metadata", "cohort", "annotations", "given"]
 WHITE = 255
 
 # Longest side of what is read of a level at once: 48 MB as RGB, whatever is asked for.
@@ -84,6 +84,11 @@ class Slide:
     def scan_corner(self) -> tuple[float, float]:
         """Where the slide's origin lies in the scanner's own level 0, in px: (0, 0) unless the file states bounds."""
         return (self._about.bounds.x, self._about.bounds.y) if self._about.bounds else (0.0, 0.0)
+
+    @property
+    def scan_size(self) -> tuple[int, int]:
+        """Width and height of the scanner's own level 0, of which the slide may be a part."""
+        return self._levels[0].width, self._levels[0].height
 
     @property
     def mpp(self) -> float:
@@ -171,9 +176,9 @@ class Slide:
         pixels = self._level_pixels(level, x0, y0, x1, y1)
         if across.exact and down.exact:
             return pixels
-        wanted = (across.start - x0, down.start - y0, across.end - x0, down.end - y0)
+        (left, right), (top, bottom) = across.among(x0), down.among(y0)
         size = (across.count, down.count)
-        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=wanted))
+        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
 
     def _level_pixels(self, level: Level, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         """Pixels of a level; beyond its rim the rim is repeated, so that filters see no false edge there."""

@@ -49,8 +49,8 @@ class Bench:
             "tissue.mpp": self.side_um / px,
             "network.widths": self.scale.widths(recipe.network.widths),
         }
-        if recipe.network.weights == "imagenet":
-            choices["network.weights"] = self.weights
+        if name == "resnet50_unet":
+            choices |= {"network.weights": self.weights, "network.encoder": self.scale.resnet}
         return recipe.with_choices(choices)
 
     def slides(self, recipe: Recipe) -> tuple[LabelledSlide, ...]:

@@ -1,0 +1,15 @@
+"""Options that several verbs share, so that they are called and explained alike."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MovedSlides = Annotated[
+    Path | None,
+    typer.Option(
+        "--slides",
+        help="Folder in which the slides of a table or QuPath project lie, if they have been moved.",
+        show_default=False,
+    ),
+]
