@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from histoscout.network.engines import open_engine
     from histoscout.network.model_folder import ModelFolder, read_model
     from histoscout.recipe import Recipe
+    from histoscout.report.evaluation_page import write_report
     from histoscout.slides.info import info
     from histoscout.slides.open import open_slide
     from histoscout.slides.slide import Slide
@@ -75,6 +76,7 @@ _PUBLIC = {
     "write_annotations": "annotations.write",
     "write_bracs": "cohort.bracs",
     "write_geojson": "annotations.geojson",
+    "write_report": "report.evaluation_page",
 }
 
 __all__ = [
@@ -119,6 +121,7 @@ __all__ = [
     "write_annotations",
     "write_bracs",
     "write_geojson",
+    "write_report",
 ]
 
 

@@ -1,4 +1,4 @@
-"""The whole road on the built-in cohort: draw slides, train, detect on unseen patients, measure."""
+"""The whole road on the built-in cohort: draw slides, train, detect on unseen patients, measure, report."""
 
 import tomllib
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from histoscout.network.model_folder import ModelFolder
 from histoscout.phantom.cohort import write as write_phantoms
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe
+from histoscout.report.evaluation_page import write_report
 from histoscout.training.train import TrainOptions, train
 
 PATIENTS = 18
@@ -23,7 +24,7 @@ class Demo:
     cohort: Path
     model: ModelFolder
     scores: Scores
-    overlays: tuple[Path, ...]
+    report: Path
 
 
 def demo_recipe() -> Recipe:
@@ -36,7 +37,7 @@ def demo_recipe() -> Recipe:
 def demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -> Demo:
     """Make the built-in cohort, train a detector on it, and measure it on slides of patients it has not seen.
 
-    Everything goes to `out`: cohort/, model/, scores/. A second run does only what is missing.
+    Ends with a report of what came of it. Everything goes to `out`: cohort/, model/, scores/. A second run does only what is missing.
     """
     progress = progress or Silent()
     progress.start("drawing the built-in slides", PATIENTS)
@@ -45,5 +46,8 @@ def demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -
     cohort = read_cohort(table)
     model = train(cohort, out / "model", demo_recipe(), TrainOptions(device=device, progress=progress))
     scores = evaluate(model, cohort, out / "scores", EvaluateOptions(device=device, progress=progress))
-    overlays = tuple(sorted((out / "scores" / "overlays").glob("*.png")))
-    return Demo(table, model, scores, overlays)
+    progress.start("writing the report", 1)
+    report = write_report(scores, out / "scores", cohort, model)
+    progress.advance()
+    progress.done()
+    return Demo(table, model, scores, report)

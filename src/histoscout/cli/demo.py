@@ -10,7 +10,7 @@ def demo(
     device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
-    """Walk the whole road on the built-in slides: draw, train, detect on unseen patients, measure."""
+    """Walk the whole road on the built-in slides: draw, train, detect on unseen patients, measure, report."""
     from histoscout.cli.console import Console
     from histoscout.cli.tables import score_table
     from histoscout.demonstration import demo as run
@@ -18,8 +18,6 @@ def demo(
     with Console(quiet) as console:
         made = run(out, device=device, progress=console)
     typer.echo(score_table(made.scores))
-    typer.echo(
-        f"cohort:   {made.cohort}\nmodel:    {made.model.path}\nscores:   {out / 'scores' / 'scores.json'}"
-    )
-    for overlay in made.overlays:
-        typer.echo(f"overlay:  {overlay}")
+    scores = out / "scores"
+    typer.echo(f"cohort:   {made.cohort}\nmodel:    {made.model.path}\nscores:   {scores / 'scores.json'}")
+    typer.echo(f"overlays: {scores / 'overlays'}\nreport:   {made.report}")

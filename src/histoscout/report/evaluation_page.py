@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from histoscout.cohort.cohort import Cohort
 from histoscout.evaluation.calibration import BINS
 from histoscout.evaluation.counts import count_lesions_of
 from histoscout.evaluation.intervals import FEWEST_PATIENTS
+from histoscout.evaluation.scores import Scores
+from histoscout.network.model_folder import ModelFolder
 from histoscout.report.blocks import Block, Cell, Facts, Note, Picture, Pictures, Points, Table, Verdicts
 from histoscout.report.evaluation_lesions import lesion_section
 from histoscout.report.evaluation_pictures import gallery_section, slide_section
@@ -30,9 +33,17 @@ COMPARED_NAMES: Mapping[str, str] = MappingProxyType(
 )
 
 
-def write_evaluation(measured: Measured, path: Path) -> None:
-    """Write the report of an evaluation as one HTML file; OutputError, SlideError or AnnotationError if that fails."""
-    write_page(evaluation_page(measured), path)
+def write_report(
+    scores: Scores, out: Path, cohort: Cohort | None = None, model: ModelFolder | None = None
+) -> Path:
+    """Write the report of an evaluation, `out`/report.html: one file that needs no other; its path.
+
+    Pictures are cut from the slides of the `cohort`; without one there are none. Without a `model` nothing is said of
+    its training. Raises OutputError, and SlideError or AnnotationError where a slide cannot be read any more.
+    """
+    path = out / "report.html"
+    write_page(evaluation_page(Measured(scores, cohort.cases if cohort else (), model)), path)
+    return path
 
 
 def evaluation_page(measured: Measured) -> Page:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from histoscout.annotations.read import read_annotations
 from histoscout.cohort.case import Case
 from histoscout.cohort.labelled import labelled_regions
 from histoscout.cohort.open_case import open_case
@@ -12,6 +11,7 @@ from histoscout.detection.overlay import overlay
 from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.judge import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
+from histoscout.recipe import Recipe
 from histoscout.report.blocks import (
     Block,
     Card,
@@ -158,11 +158,10 @@ def opened(measured: Measured, scores: SlideScores) -> Iterator[tuple[Slide, Out
 
 def _drawn(measured: Measured, case: Case, slide: Slide) -> Regions:
     if measured.model is not None:
-        drawn = labelled_regions(case, measured.model.recipe.classes, slide).regions
-    elif case.annotations is not None:
-        drawn = read_annotations(case.annotations).regions
+        classes = measured.model.recipe.classes
     else:
-        drawn = Regions()
+        classes = Recipe().with_choices({"classes.positive": measured.scores.exam.positive}).classes
+    drawn = labelled_regions(case, classes, slide).regions
     return drawn.where(lambda region: region.label != "ignore")
 
 

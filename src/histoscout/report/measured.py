@@ -35,20 +35,9 @@ class Measured:
         return self.scores.exam.finder
 
     def shown(self, interval: Interval | None, *, is_share: bool = True) -> Figure:
-        """A figure with its interval; a dash where there is nothing to divide by.
-
-        Without brackets if all draws of patients give the same.
-        """
-        if interval is None or interval.value is None:
-            return Figure("\u2013")
-        low, high = interval.low, interval.high
-        plain = share(interval.value) if is_share else amount(interval.value)
-        if low is None or high is None:
-            return Figure(plain, "" if self.few else f"[{NOT_ESTIMABLE}]")
-        if math.isclose(low, high, rel_tol=1e-6):
-            return Figure(plain)
-        make = with_interval if is_share else amount_with_interval
-        return make(interval.value, low, high)
+        """A figure with its interval; where there are too few patients for any, nothing is said of each."""
+        figure = interval_shown(interval, is_share=is_share)
+        return Figure(figure.value) if self.few else figure
 
     @property
     def about_intervals(self) -> str:
@@ -61,3 +50,26 @@ class Measured:
     def folder_name(self) -> str:
         """The model's folder, as people know the model by."""
         return Path(self.model.path).resolve().name if self.model else "outlines as given"
+
+
+NOT_KNOWN = (
+    "In brackets: 95\u00a0% intervals over patients; not estimable with fewer than "
+    f"{FEWEST_PATIENTS} patients, or where it is not known whose images are."
+)
+
+
+def interval_shown(interval: Interval | None, *, is_share: bool = True) -> Figure:
+    """A figure with its interval; a dash where there is nothing to divide by.
+
+    Without brackets if all draws of patients give the same.
+    """
+    if interval is None or interval.value is None:
+        return Figure("\u2013")
+    low, high = interval.low, interval.high
+    plain = share(interval.value) if is_share else amount(interval.value)
+    if low is None or high is None:
+        return Figure(plain, f"[{NOT_ESTIMABLE}]")
+    if math.isclose(low, high, rel_tol=1e-6):
+        return Figure(plain)
+    make = with_interval if is_share else amount_with_interval
+    return make(interval.value, low, high)

@@ -1,0 +1,121 @@
+"""The report on images of one class each: which classes are told apart, and which are taken for one another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from histoscout.evaluation.roi_scores import BRACS_GROUPS, ImageScores, folded
+from histoscout.network.model_folder import ModelFolder
+from histoscout.report.bars import confusion
+from histoscout.report.blocks import Block, Cell, Facts, Picture, Pictures, Points, Table
+from histoscout.report.measured import NOT_KNOWN, interval_shown
+from histoscout.report.numbers import NOT_ESTIMABLE, count, words
+from histoscout.report.page import Page, Section, write_page
+
+NAMES: Mapping[str, str] = MappingProxyType(
+    {"macro_f1": "macro F1", "weighted_f1": "weighted F1", "f1": "F1", "auroc": "AUROC", "ap": "AP"}
+)
+
+
+def write_images_report(scores: ImageScores, out: Path, model: ModelFolder) -> Path:
+    """Write `out`/report.html on how a model names the class of images; its path. OutputError if that cannot be."""
+    path = out / "report.html"
+    write_page(images_page(scores, model), path)
+    return path
+
+
+def images_page(scores: ImageScores, model: ModelFolder) -> Page:
+    """The page: the answer first, then figures by class and what is taken for what."""
+    patients = {image.image.patient for image in scores.images if image.image.patient}
+    headline = [
+        f"{_name(name)} {words(interval_shown(scores.overall[name])).removesuffix(f'[{NOT_ESTIMABLE}]').strip()}"
+        for name in ("accuracy", "macro_f1", "weighted_f1")
+    ]
+    lead = (
+        f"{count(len(scores.images), 'image')} of {count(len(scores.classes), 'class', 'classes')}, "
+        f"{count(len(patients), 'patient') if patients else 'patients unknown'}: {', '.join(headline)}."
+    )
+    sections = [
+        Section(
+            "What was run, and on what", "The figures hold for this and nothing else.", _basis(scores, model)
+        ),
+        Section(
+            "Classes",
+            "Which classes are recognised.",
+            (_overall(scores), _by_class(scores), _confusions(scores)),
+        ),
+    ]
+    groups = folded(scores, BRACS_GROUPS)
+    if groups is not None:
+        sentence = "The seven classes of BRACS folded to three, as published figures often are."
+        sections.append(
+            Section(
+                "Benign, atypical, malignant",
+                sentence,
+                (_overall(groups), _by_class(groups), _confusions(groups)),
+            )
+        )
+    name = model.path.resolve().name
+    return Page("How well classes are told apart", lead, tuple(sections), f"histoscout evaluation of {name}")
+
+
+def _basis(scores: ImageScores, model: ModelFolder) -> tuple[Block, ...]:
+    labels = [image.image.label for image in scores.images]
+    counted = ", ".join(f"{labels.count(label)} {label}" for label in sorted(set(labels)))
+    facts = Facts(
+        (
+            ("images", f"{len(labels)}"),
+            ("by folder or table", counted),
+            ("model", f"{model.path.resolve().name} ({model.hash})"),
+            ("its classes", ", ".join(model.labels)),
+        )
+    )
+    notes = Points(scores.notes, "What was noted on the images")
+    return (facts, notes) if scores.notes else (facts,)
+
+
+def _overall(scores: ImageScores) -> Table:
+    row: tuple[Cell, ...] = ("all images", *(interval_shown(figure) for figure in scores.overall.values()))
+    return Table(
+        ("", *(_name(name) for name in scores.overall)),
+        (row,),
+        "Macro figures count every class alike, weighted ones every image; kappa is 0 for agreement by chance. "
+        f"{NOT_KNOWN}",
+        ours=(0,),
+    )
+
+
+def _by_class(scores: ImageScores) -> Table:
+    columns = list(next(iter(scores.by_class.values()), {}))
+    rows: list[tuple[Cell, ...]] = []
+    for label, figures in scores.by_class.items():
+        images = sum(image.truth == label for image in scores.images)
+        rows.append((label, f"{images}", *(interval_shown(figures[name]) for name in columns)))
+    return Table(
+        ("class", "images", *(_name(name) for name in columns)),
+        tuple(rows),
+        f"Even figures from row to row; a low recall says which class is overlooked. {NOT_KNOWN}",
+    )
+
+
+def _confusions(scores: ImageScores) -> Pictures:
+    counts = scores.confusion().tolist()
+    said = "Confusion of images"
+    return Pictures(
+        (
+            Picture(
+                confusion(scores.classes, counts, of_row=False),
+                "Images counted: dark should be only the cells from upper left to lower right.",
+                said,
+            ),
+            Picture(
+                confusion(scores.classes, counts, of_row=True),
+                "The same as shares of each row: on the diagonal stands the recall.",
+                f"{said} as shares of what they really are",
+            ),
+        )
+    )
+
+
+def _name(figure: str) -> str:
+    return NAMES.get(figure, figure.replace("_", " "))
