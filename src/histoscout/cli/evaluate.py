@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from histoscout.cli.options import MovedSlides
+
 if TYPE_CHECKING:
+    from histoscout.cohort.cohort import Cohort
     from histoscout.evaluation.scores import Scores
     from histoscout.progress import Progress
+
+
+class Guards(StrEnum):
+    """What becomes of a guard that fails."""
+
+    all = "all"
+    tell = "tell"
 
 
 class On(StrEnum):
@@ -29,6 +39,7 @@ def evaluate(
         show_default=False,
     ),
     out: Path = typer.Option(..., "-o", "--out", help="Where to write the scores."),
+    slides: MovedSlides = None,
     against: Path | None = typer.Option(None, help="A previous model to compare with, patient by patient."),
     on: On = typer.Option(
         On.test, help="Judge by the test patients, or by the tuning patients (optimistic)."
@@ -44,6 +55,7 @@ def evaluate(
         None, help="What the reader said: OUT/audit, its table filled in, or GeoJSON from QuPath."
     ),
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
+    guards: Guards = typer.Option(Guards.all, help="tell: a failed guard is told and does not stop."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Detect again on slides that are done."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
@@ -51,6 +63,7 @@ def evaluate(
     """Measure a model on patients it has not seen, or found outlines, beside trivial baselines."""
     from histoscout.cli.console import Console
     from histoscout.cli.tables import score_table
+    from histoscout.cohort.cohort import read_cohort
     from histoscout.evaluation.evaluate import EvaluateOptions
     from histoscout.evaluation.evaluate import evaluate as run
     from histoscout.evaluation.roi_folder import holds_images_by_class
@@ -62,25 +75,41 @@ def evaluate(
         _refuse({**of_slides, "--positive": positive, "--recipe": recipe}, "is for slides, not for images")
         return _images(model, cohort, out, (device, mpp, overwrite), quiet)
     _refuse({"--mpp": mpp}, "is for images by class; give slides their scale in the table's column mpp")
+    cases = read_cohort(cohort, slides)
     with Console(quiet) as console:
         if (model / INDEX).is_file():
             _refuse(
                 {"--positive": positive, "--recipe": recipe}, "is for found outlines; a model has its own"
             )
-            options = EvaluateOptions(device, overwrite, console, against, on.value, audit, verdicts)
-            scores = run(model, cohort, out, options)
+            options = EvaluateOptions(
+                device, overwrite, console, against, on.value, audit, verdicts, guards.value
+            )
+            scores = run(model, cases, out, options)
         else:
             _refuse(of_slides, "needs a model folder")
-            scores = _outlines(model, cohort, out, (positive, recipe), console)
+            scores = _outlines(model, cases, out, (positive, recipe), console)
+        report = _report(scores, out, cases, model)
     typer.echo(score_table(scores))
     for note in scores.notes:
         typer.echo(f"note: {note}", err=True)
+    for verdict in scores.guards:
+        if verdict.state != "good":
+            typer.echo(f"{verdict.state}: {verdict.name}: {verdict.says}. {verdict.remedy}", err=True)
     typer.echo(f"scores: {out / 'scores.json'}\noverlays: {out / 'overlays'}")
     if audit:
         typer.echo(f"to be judged: {out / 'audit'}")
+    typer.echo(f"report: {report}")
     if any("not evaluated" in note for note in scores.notes):
         raise typer.Exit(1)
     return None
+
+
+def _report(scores: "Scores", out: Path, cohort: "Cohort", model: Path) -> Path:
+    """The page to read, also where outlines alone were judged; its path."""
+    from histoscout.network.model_folder import INDEX, read_model
+    from histoscout.report.evaluation_page import write_report
+
+    return write_report(scores, out, cohort, read_model(model) if (model / INDEX).is_file() else None)
 
 
 def _images(model: Path, images: Path, out: Path, how: tuple[str, float | None, bool], quiet: bool) -> None:
@@ -88,20 +117,23 @@ def _images(model: Path, images: Path, out: Path, how: tuple[str, float | None, 
     from histoscout.cli.console import Console
     from histoscout.cli.image_tables import image_table
     from histoscout.evaluation.roi_images import ImageOptions, evaluate_images
+    from histoscout.network.model_folder import read_model
+    from histoscout.report.images_page import write_images_report
 
     device, mpp, overwrite = how
     with Console(quiet) as console:
         scores = evaluate_images(model, images, out, ImageOptions(device, mpp, overwrite, console))
+    report = write_images_report(scores, out, read_model(model))
     typer.echo(image_table(scores))
     for note in scores.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"scores: {out / 'scores.json'}\nimages: {out / 'images.csv'}")
+    typer.echo(f"scores: {out / 'scores.json'}\nimages: {out / 'images.csv'}\nreport: {report}")
     if any("not evaluated" in note for note in scores.notes):
         raise typer.Exit(1)
 
 
 def _outlines(
-    found: Path, cohort: Path, out: Path, looked_for: tuple[str | None, Path | None], progress: "Progress"
+    found: Path, cohort: "Cohort", out: Path, looked_for: tuple[str | None, Path | None], progress: "Progress"
 ) -> "Scores":
     from histoscout.evaluation.outlines import CompareOptions, evaluate_regions
     from histoscout.recipe import Recipe
