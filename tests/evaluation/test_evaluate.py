@@ -104,7 +104,9 @@ def test_a_slide_with_broken_outlines_is_told_and_ends_no_other(
     broken.write_text("{")
     cohort = write_table(tmp_path / "cohort.csv", table, [(3, "patient 3", "test"), (1, "patient 9", "test")])
     cohort.write_text(cohort.read_text().replace(str(table.parent / "slide_1.geojson"), str(broken)))
-    scores = evaluate(model, cohort, tmp_path / "scores", EvaluateOptions(device="torch"))
+    # "tell": the broken slide was learnt from, under its own patient's name, and a guard sees that
+    options = EvaluateOptions(device="torch", guards="tell")
+    scores = evaluate(model, cohort, tmp_path / "scores", options)
     assert [slide.name for slide in scores.slides] == ["slide_3"]
     assert any(
         "slide_1" in note and "not evaluated" in note and "broken.geojson" in note for note in scores.notes

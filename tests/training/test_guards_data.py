@@ -197,7 +197,8 @@ def test_overlap_by_a_part_is_heard() -> None:
 
 
 def ring(x: float, y: float) -> Region:
-    return Region(shapely.Point(x, y).buffer(40).difference(shapely.Point(x, y).buffer(20)), "UDH")
+    outer, inner = (shapely.Point(x, y).buffer(radius) for radius in (40, 20))
+    return Region(shapely.Polygon(outer.exterior, [inner.exterior]), "UDH")
 
 
 @pytest.fixture

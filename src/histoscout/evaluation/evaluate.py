@@ -19,6 +19,7 @@ from histoscout.evaluation.baselines import PREVIOUS
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.examinees import examinees
 from histoscout.evaluation.ground import Ground
+from histoscout.evaluation.guards import Guarding, guard_evaluation
 from histoscout.evaluation.judge import SlideScores, judge_heatmap
 from histoscout.evaluation.scores import Scores as Scores
 from histoscout.evaluation.scores_file import write_scores
@@ -36,7 +37,8 @@ class EvaluateOptions:
 
     `against`: the folder of a previous model, judged on the same slides. `on`: the "test" patients, or those the
     model was tuned on ("tune"), whose figures are optimistic and are called so. `audit`: how many of the surest
-    false alarms to lay before a reader, at most; `verdicts`: what a reader has said of some.
+    false alarms to lay before a reader, at most; `verdicts`: what a reader has said of some. `guards`: "all" stops at
+    a guard that failed, "tell" goes on.
     """
 
     device: str = "auto"
@@ -46,6 +48,7 @@ class EvaluateOptions:
     on: Literal["test", "tune"] = "test"
     audit: int = 0
     verdicts: Path | None = None
+    guards: Guarding = "all"
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,14 @@ def evaluate(
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     entrants = _entrants(model, out, options)
     chosen = examinees(cohort, [entrant.model for entrant in entrants], options.on)
+    guards = guard_evaluation(entrants[0].model, chosen.cases, options.on, options.guards)
     entrants = _with_verdicts(entrants, chosen.cases, options, out)
     cases, broken = _detected(entrants, chosen.cases, options)
     judged, told = _judged(cases, entrants, out / "overlays", options.progress)
     exam = _exam(entrants, options, chosen.apart)
     heard = _heard(judged, entrants[0].verdicts, options.verdicts)
-    scores = Scores(exam, judged, (*cohort.notes, *chosen.notes, *broken, *told, *heard))
+    notes = (*cohort.notes, *chosen.notes, *broken, *told, *heard)
+    scores = Scores(exam, judged, notes, guards=guards)
     write_scores(scores, out)
     _ask(scores, cases, entrants[0], AuditPlan(out / "audit", options.audit))
     return scores

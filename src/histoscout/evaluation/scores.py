@@ -34,6 +34,7 @@ from histoscout.evaluation.matching import PRIMARY
 from histoscout.evaluation.outlined import outline_statistic
 from histoscout.evaluation.pixels import PixelCounts
 from histoscout.evaluation.readings import STRICT
+from histoscout.verdict import Verdict
 
 Intervals = Mapping[str, Interval]
 
@@ -63,6 +64,7 @@ class Scores:
     notes: tuple[str, ...] = ()
     draws: int = DRAWS
     seed: int = 0
+    guards: tuple[Verdict, ...] = ()
 
     @cached_property
     def patients(self) -> tuple[str, ...]:

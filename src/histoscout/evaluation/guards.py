@@ -1,0 +1,77 @@
+"""What an evaluation asks itself before it detects anything: is anything judged that was learnt from?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from histoscout.cohort.case import Case
+from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.leaks import Fingerprint, named_after_its_set, sets_apart
+from histoscout.cohort.open_case import open_case
+from histoscout.detection.field_of_view import field_of_view
+from histoscout.detection.unvaried import detection_rests
+from histoscout.detection.windows import WindowPlan
+from histoscout.errors import CohortError, HistoscoutError
+from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Regions
+from histoscout.network.model_folder import ModelFolder
+from histoscout.recipe import Recipe
+from histoscout.slides.slide import Slide
+from histoscout.verdict import Verdict
+
+Guarding = Literal["all", "tell"]
+
+
+def guard_evaluation(
+    model: ModelFolder, cases: Sequence[Case], set_name: str, guarding: Guarding = "all"
+) -> tuple[Verdict, ...]:
+    """No patient, slide or copy of a slide that was learnt from; windows that fit; slides seen as they are.
+
+    `set_name` is what the figures will be called: "test", where tuning patients are known ones, too, or "tune".
+    CohortError at the first failure, unless `guarding` is "tell". A slide that cannot be read is passed over here:
+    detection will say why.
+    """
+    parts = ("train",) if set_name == "tune" else ("train", "tune")
+    data = model.metrics.get("data", {})
+    known = {patient for part in parts for patient in data.get(f"{part}_patients", ())}
+    learnt = [Fingerprint.from_dict(one) for one in data.get("fingerprints", ()) if one["patient"] in known]
+    looks = list(_looks(cases, model.recipe))
+    verdicts = (
+        named_after_its_set(set_name, [case.patient for case in cases], known),
+        sets_apart(learnt, [look.fingerprint for look in looks], set_name),
+        field_of_view([(look.regions, look.mpp) for look in looks], model.recipe),
+        *sorted((look.rests for look in looks), key=lambda rests: rests.state != "failed")[:1],
+    )
+    failed = [verdict for verdict in verdicts if verdict.state == "failed"]
+    if failed and guarding == "all":
+        remedy = f"{failed[0].remedy}. To judge all the same: --guards tell"
+        raise CohortError(f"guard: {failed[0].name}", failed[0].says, remedy)
+    return verdicts
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What the guards want to know of a slide."""
+
+    fingerprint: Fingerprint
+    regions: Regions
+    mpp: float
+    rests: Verdict
+
+
+def _looks(cases: Sequence[Case], recipe: Recipe) -> Iterator[_Look]:
+    for case in cases:
+        try:
+            with open_case(case) as slide:
+                regions = labelled_regions(case, recipe.classes, slide.box).regions
+                fingerprint = Fingerprint.of(slide, case.patient)
+                yield _Look(fingerprint, regions, slide.mpp, _rests(slide, regions, recipe))
+        except HistoscoutError:
+            continue
+
+
+def _rests(slide: Slide, regions: Regions, recipe: Recipe) -> Verdict:
+    plan = WindowPlan.of(recipe)
+    side = plan.side_px * plan.mpp / slide.mpp
+    centres = [region.box.centre for region in regions] or [slide.box.centre]
+    return detection_rests(slide, [Box.around(round(x), round(y), side, side) for x, y in centres], plan)
