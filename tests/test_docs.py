@@ -1,13 +1,20 @@
 """What the docs say is run: the recipe of the guide is the default, the Python of the README compiles, links lead somewhere."""
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from histoscout.cli.main import app
 from histoscout.demonstration import demo_recipe
 from histoscout.recipe import Recipe
+from histoscout.slides.pyramid import write_pyramid
+from tests.annotations.qpdata_writer import Drawn, Saved, path_class, points_roi
+from tests.cohort.bracs_tree import make_tree, square
+from tests.fuzz.seeds import IMAGESCOPE
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -38,6 +45,40 @@ def test_python_of_the_docs_compiles_and_names_what_exists(page: Path) -> None:
         compile(code, page.name, "exec")
         for name in re.findall(r"\bhs\.(\w+)", code):
             assert name in histoscout.__all__
+
+
+def test_the_guide_to_annotations_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = ROOT / "docs" / "guides" / "annotations.md"
+    monkeypatch.chdir(tmp_path)
+    drawn = [Drawn(points_roi("PolygonROI", square(i)), path_class("UDH-sure")) for i in range(2)]
+    for place in (Path("A1.qpdata"), Path("annotations/A1.qpdata")):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(bytes(Saved(drawn, "0.2", "file:/C:/slides/A1.svs")))
+    Path("A1.xml").write_bytes(IMAGESCOPE.encode("cp1252"))
+    write_pyramid(Path("A1.svs"), np.full((120, 160, 3), 230, np.uint8), 0.25)
+    make_tree(tmp_path / "BRACS")
+    for command in "".join(blocks(page, "sh")).splitlines():
+        program, *arguments = shlex.split(command)
+        assert program == "histoscout"
+        app(arguments, standalone_mode=False)
+    for code in blocks(page, "python"):
+        exec(compile(code, page.name, "exec"), {})
+    printed = capsys.readouterr().out
+    assert "2 of 2 are UDH" in printed
+    for written in (
+        "A1-for-asap.xml",
+        "A1-again.geojson",
+        "converted/A1.geojson",
+        "bracs/rois.csv",
+        "udh-mask.png",
+    ):
+        assert Path(written).is_file()
+    (text,) = blocks(page, "toml")
+    assert (
+        Recipe.from_dict(tomllib.loads(text)).classes.canonical("usual_ductal hyperplasia, florid") == "UDH"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
