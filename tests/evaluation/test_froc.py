@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from histoscout.evaluation import froc
 from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.counts import count_lesions_of
 from histoscout.evaluation.froc import (
@@ -49,6 +50,17 @@ def test_sensitivities_agree_with_a_count_at_every_threshold(
         if any(slide.lesions for slide in slides):
             mean = np.mean([slow[rate] for rate in AVERAGED])
             assert said[froc_average(per)] == pytest.approx(mean, abs=1e-9)
+
+
+@given(cohorts(), st.sampled_from([1, 2, 3]))
+def test_adding_up_no_more_false_alarms_than_are_let_in_changes_nothing(
+    cohort: list[Scene], first_look: int
+) -> None:
+    slides = [compared(*scene, where=WIDE) for scene in cohort]
+    whole = figures(slides)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(froc, "_FIRST_LOOK", first_look)
+        assert figures(slides) == whole
 
 
 @given(cohorts(), st.lists(st.integers(0, 3), min_size=3, max_size=3))

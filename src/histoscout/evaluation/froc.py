@@ -26,6 +26,8 @@ AVERAGED = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 RATES = (0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 8.0, 10.0)
 """All at which they are told."""
 
+_FIRST_LOOK = 4096  # false alarms added up at first; few of very many are ever let in
+
 Per = Literal["cm2", "slide"]
 PER: tuple[Per, Per] = ("cm2", "slide")
 
@@ -49,19 +51,20 @@ def lesion_statistic(
     bootstrap is a few sums.
     """
     rows = pooled(slides, patients, rule, reading)
-    # a false alarm is let in with all findings scored higher than it is
-    hits_above = np.searchsorted(-rows.hit_score, -rows.false_score, side="left")
+    # a false alarm is let in with all findings scored higher than it is; after the last one, all are
+    above = np.searchsorted(-rows.hit_score, -rows.false_score, side="left")
+    hits_above = np.append(above, len(rows.hit_score))
 
     def statistic(weights: Weights) -> dict[str, float | None]:
-        gained = np.concatenate([[0.0], np.cumsum(weights[rows.hit_patient])])
-        alarms = np.cumsum(weights[rows.false_patient])
         lesions = float(weights @ rows.lesions)
+        amounts = {"cm2": float(weights @ rows.cm2), "slide": float(weights @ rows.slides)}
+        alarms = _added_up(weights, rows.false_patient, max(RATES) * max(amounts.values()))
         figures = _in_use(rows, weights, lesions)
-        for per, amount in zip(PER, (float(weights @ rows.cm2), float(weights @ rows.slides)), strict=True):
-            allowed = np.array(RATES) * amount * (1 + 1e-9)
-            first_too_many = np.searchsorted(alarms, allowed, side="right")
-            ends = np.append(hits_above, len(rows.hit_score))[first_too_many]
-            at = [float(found) / lesions if lesions and amount else None for found in gained[ends]]
+        for per in PER:
+            allowed = np.array(RATES) * amounts[per] * (1 + 1e-9)
+            ends = hits_above[np.searchsorted(alarms, allowed, side="right")]
+            gained = np.append(0.0, np.cumsum(weights[rows.hit_patient[: ends[-1]]]))[ends]
+            at = [float(found) / lesions if lesions and amounts[per] else None for found in gained]
             named = dict(zip(RATES, at, strict=True))
             figures |= {sensitivity_at(rate, per): value for rate, value in named.items()}
             figures[froc_average(per)] = _mean([named[rate] for rate in AVERAGED])
@@ -70,10 +73,19 @@ def lesion_statistic(
     return statistic
 
 
+def _added_up(weights: Weights, patients: NDArray[np.int64], enough: float) -> NDArray[np.float64]:
+    """The running sum of false alarms from the highest score down, at least until it is more than enough."""
+    size = _FIRST_LOOK
+    while True:
+        alarms = np.cumsum(weights[patients[:size]])
+        if size >= len(patients) or alarms[-1] > enough * (1 + 1e-6):
+            return alarms
+        size *= 4
+
+
 def _in_use(rows: Pooled, weights: Weights, lesions: float) -> dict[str, float | None]:
     """The figures at the threshold in use."""
-    hits = float(weights[rows.hit_patient[rows.hit_in_use]].sum())
-    false = float(weights[rows.false_patient[rows.false_in_use]].sum())
+    hits, false = float(weights @ rows.hits_in_use), float(weights @ rows.false_in_use)
     return {
         "sensitivity": _ratio(hits, lesions),
         "precision": _ratio(hits, hits + false),

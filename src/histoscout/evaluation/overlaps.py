@@ -61,10 +61,15 @@ def overlaps(first: Regions, second: Regions) -> Overlaps:
     if not len(one) or not len(other):
         none = np.zeros(0, np.int64)
         return Overlaps(none, none, np.zeros(0), shapely.area(one), shapely.area(other))
-    found = shapely.STRtree(other).query(one, predicate="intersects")
-    order = np.lexsort((found[1], found[0]))
-    rows, columns = found[0][order].astype(np.int64), found[1][order].astype(np.int64)
-    shared = shapely.area(shapely.intersection(one[rows], other[columns]))
+    return _of_pairs(one, other, shapely.STRtree(other).query(one, predicate="intersects"))
+
+
+def _of_pairs(one: NDArray[np.object_], other: NDArray[np.object_], pairs: Indices) -> Overlaps:
+    """The overlaps of pairs that meet, int64 (2, pairs), in the order of the first ones."""
+    rows, columns = pairs[:, np.lexsort((pairs[1], pairs[0]))].astype(np.int64)
+    shared = shapely.area(one)[rows]
+    differ = ~shapely.equals_identical(one[rows], other[columns])  # to overlay an outline with itself is slow
+    shared[differ] = shapely.area(shapely.intersection(one[rows[differ]], other[columns[differ]]))
     some = shared > 0
     return Overlaps(rows[some], columns[some], shared[some], shapely.area(one), shapely.area(other))
 
@@ -79,7 +84,9 @@ def merged(regions: Regions) -> Regions:
     Two belong together if they share at least a tenth of the smaller one; outlines that touch never do. A
     merged region has the id and label of its first one, and the ids of all in its properties ("merged").
     """
-    pairs = overlaps(regions, regions)
+    outlines = _outlines(regions)
+    met = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    pairs = _of_pairs(outlines, outlines, met[:, met[0] < met[1]])
     smaller = np.minimum(pairs.first_area[pairs.first], pairs.second_area[pairs.second])
     close = pairs.shared >= ONE_LESION * smaller
     ones = np.ones(int(close.sum()), bool)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,19 +55,27 @@ AUDITED_WORDS = (
 class Pooled:
     """The hits and false alarms of all slides, from the highest score down, and what they are divided by.
 
-    Scores fall; patients are their numbers; `in_use` is whether the threshold in use is reached. `lesions`,
-    `slides` and `cm2` are sums over each patient, float64 (patients,).
+    Scores fall; patients are their numbers. `hits_in_use` and `false_in_use` (those that reach the threshold in
+    use), `lesions`, `slides` and `cm2` are sums over each patient, float64 (patients,).
     """
 
     hit_score: NDArray[np.float64]
     hit_patient: NDArray[np.int64]
-    hit_in_use: NDArray[np.bool_]
     false_score: NDArray[np.float64]
     false_patient: NDArray[np.int64]
-    false_in_use: NDArray[np.bool_]
+    hits_in_use: NDArray[np.float64]
+    false_in_use: NDArray[np.float64]
     lesions: NDArray[np.float64]
     slides: NDArray[np.float64]
     cm2: NDArray[np.float64]
+
+
+class _Row(NamedTuple):
+    """One finding as the curve sees it."""
+
+    score: float
+    patient: int
+    in_use: bool
 
 
 def pooled(
@@ -74,11 +83,11 @@ def pooled(
 ) -> Pooled:
     """Lay the findings of all slides in one row; `patients` numbers the patient of each slide from 0."""
     chosen = READINGS[reading]
-    hits: list[tuple[float, int, bool]] = []
-    false: list[tuple[float, int, bool]] = []
+    hits: list[_Row] = []
+    false: list[_Row] = []
     for slide, patient in zip(slides, patients, strict=True):
         for finding, state in zip(slide.findings, slide.matchings[rule].states, strict=True):
-            row = (finding.score, patient, finding.score >= slide.threshold)
+            row = _Row(finding.score, patient, finding.score >= slide.threshold)
             if state == "hit":
                 hits.append(row)
             elif state == "false" and chosen.counts(finding.lies_on):
@@ -88,6 +97,8 @@ def pooled(
     return Pooled(
         *_columns(hits),
         *_columns(false),
+        hits_in_use=_sums(*_patients_in_use(hits), count),
+        false_in_use=_sums(*_patients_in_use(false), count),
         lesions=_sums(of, [len(slide.lesions) for slide in slides], count),
         slides=_sums(of, [1 for _ in slides], count),
         cm2=_sums(of, [chosen.mm2(slide) / 100 for slide in slides], count),
@@ -98,11 +109,13 @@ def _sums(patients: NDArray[np.int64], amounts: Sequence[float], count: int) -> 
     return np.bincount(patients, np.asarray(amounts, np.float64), count).astype(np.float64)
 
 
-def _columns(
-    rows: Sequence[tuple[float, int, bool]],
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Scores, patients and whether in use, from the highest score down."""
-    scores = np.array([row[0] for row in rows], np.float64)
+def _patients_in_use(rows: Sequence[_Row]) -> tuple[NDArray[np.int64], list[float]]:
+    patients = [row.patient for row in rows if row.in_use]
+    return np.array(patients, np.int64), [1.0] * len(patients)
+
+
+def _columns(rows: Sequence[_Row]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Scores and patients, from the highest score down."""
+    scores = np.array([row.score for row in rows], np.float64)
     order = np.argsort(-scores, kind="stable")
-    patients = np.array([row[1] for row in rows], np.int64)
-    return scores[order], patients[order], np.array([row[2] for row in rows], bool)[order]
+    return scores[order], np.array([row.patient for row in rows], np.int64)[order]
