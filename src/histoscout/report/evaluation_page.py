@@ -10,7 +10,19 @@ from histoscout.evaluation.counts import count_lesions_of
 from histoscout.evaluation.intervals import FEWEST_PATIENTS
 from histoscout.evaluation.scores import Scores
 from histoscout.network.model_folder import ModelFolder
-from histoscout.report.blocks import Block, Cell, Facts, Note, Picture, Pictures, Points, Table, Verdicts
+from histoscout.report.blocks import (
+    Block,
+    Cell,
+    Facts,
+    Heading,
+    Note,
+    Picture,
+    Pictures,
+    Points,
+    Table,
+    Text,
+    Verdicts,
+)
 from histoscout.report.evaluation_lesions import lesion_section
 from histoscout.report.evaluation_pictures import gallery_section, slide_section
 from histoscout.report.evaluation_pixels import calibration_section, class_section, pixel_section
@@ -48,6 +60,11 @@ def write_report(
 
 def evaluation_page(measured: Measured) -> Page:
     """The page: the answer first, then what it stands on, then every figure, picture and caveat."""
+    exam = measured.scores.exam
+    kind = f"histoscout evaluation of {measured.folder_name}"
+    title = f"How well {exam.positive} is found"
+    if not measured.scores.slides:
+        return Page(title, "No slide could be judged.", (_basis(measured),), kind)
     sections = (
         _basis(measured),
         pixel_section(measured),
@@ -57,17 +74,13 @@ def evaluation_page(measured: Measured) -> Page:
         _difference(measured),
         gallery_section(measured),
         slide_section(measured),
+        _guards(measured),
         _training(measured),
         _claims(measured),
         _method(measured),
     )
-    exam = measured.scores.exam
-    return Page(
-        f"How well {exam.positive} is found",
-        _in_short(measured),
-        tuple(section for section in sections if section is not None),
-        f"histoscout evaluation of {measured.folder_name}",
-    )
+    kept = tuple(section for section in sections if section is not None)
+    return Page(title, _in_short(measured), kept, kind)
 
 
 def _in_short(measured: Measured) -> str:
@@ -165,21 +178,28 @@ def _difference(measured: Measured) -> Section | None:
     return Section("Against the previous model", sentence, (table,))
 
 
+def _guards(measured: Measured) -> Section | None:
+    """What was looked into before this evaluation, and before the training."""
+    blocks: list[Block] = []
+    if measured.scores.guards:
+        blocks += [Heading("Before this evaluation"), Verdicts(measured.scores.guards)]
+    if measured.model is not None:
+        told = _verdicts(measured.model.metrics.get("guards"))
+        missing = Text("The model folder says nothing of them: it was trained without guards.")
+        blocks += [Heading("Before the training"), Verdicts(told) if told else missing]
+    sentence = "Faults that make figures wrong without a sound, each looked for: the gravest verdict first."
+    return Section("Guards", sentence, tuple(blocks)) if blocks else None
+
+
 def _training(measured: Measured) -> Section | None:
-    """What the guards said, and how the training went."""
+    """How the training went, where its curves are at hand."""
     if measured.model is None:
         return None
-    blocks: list[Block] = []
-    if guards := _verdicts(measured.model.metrics.get("guards", ())):
-        blocks.append(Verdicts(guards))
-    else:
-        blocks.append(Note("The model folder says nothing of guards: an older version trained it."))
     rows = read_rows(Path(measured.model.path) / "training" / "curves.csv")
-    if len(rows) > 1:
-        blocks.append(Pictures(_curves(rows)))
-    return Section(
-        "How it was trained", "What was checked before the first step, and how the loss fell.", tuple(blocks)
-    )
+    if len(rows) < 2:
+        return None
+    sentence = "How the loss fell, and when the weights were chosen."
+    return Section("How it was trained", sentence, (Pictures(_curves(rows)),))
 
 
 def _verdicts(told: object) -> tuple[Verdict, ...]:
