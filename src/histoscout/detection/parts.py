@@ -82,4 +82,5 @@ def _averaged(strip: _Levels, factor: int) -> _Levels:
     rows, columns = (-(-length // factor) * factor for length in strip.shape)
     whole = np.pad(strip, ((0, rows - strip.shape[0]), (0, columns - strip.shape[1])), mode="edge")
     squares = whole.reshape(rows // factor, factor, columns // factor, factor)
-    return np.asarray(np.rint(squares.mean((1, 3))).astype(np.uint8))
+    sums = squares.sum((1, 3), dtype=np.uint32)
+    return np.asarray(((sums + factor**2 // 2) // factor**2).astype(np.uint8))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from histoscout.detection.heatmap import LEVELS
 from histoscout.evaluation.ground import Ground, Strip
 from histoscout.geometry.raster import label_map
-from histoscout.geometry.regions import Region, Regions
+from histoscout.geometry.regions import Region, Regions, polygonal
 from histoscout.geometry.trace import trace
 from histoscout.recipe import BACKGROUND
 
@@ -36,7 +36,9 @@ def baseline_regions(name: str, ground: Ground) -> Regions:
         return Regions.of([Region(shapely.box(*ground.box.bounds), ground.recipe.classes.positive, 1.0)])
     if name == ALL_TISSUE:
         pieces = trace(ground.tissue.mask, ground.box, ground.tissue.scale)
-        return Regions.of(Region(piece, ground.recipe.classes.positive, 1.0) for piece in pieces)
+        # to the width of a cell of the tissue's mask: stairs of thousands of corners would only take time
+        smooth = [polygonal(piece.simplify(ground.tissue.scale)) or piece for piece in pieces]
+        return Regions.of(Region(piece, ground.recipe.classes.positive, 1.0) for piece in smooth)
     if name == OUTLINED:
         return ground.annotated
     return Regions()
