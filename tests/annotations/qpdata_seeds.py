@@ -1,5 +1,6 @@
 """Small QuPath data files of every version with something of everything that the reader knows."""
 
+import json
 from typing import Any
 
 from shapely.geometry import MultiPolygon, Polygon, box
@@ -95,3 +96,22 @@ def qpdata() -> dict[str, bytes]:
         "cropped": bytes(Saved(flat, "0.4", cropped)),
         "nothing": bytes(Saved((), "0.6", SERVER)),
     }
+
+
+def projects() -> dict[str, bytes]:
+    """Project files of QuPath 0.1 and 0.5, of slides that are nowhere."""
+    turned = {"builderType": "rotated", "rotation": "ROTATE_90", "builder": SERVER}
+    images = [
+        {
+            "serverBuilder": SERVER,
+            "entryID": 1,
+            "imageName": "BRACS 1494.svs",
+            "metadata": {"Patient ID": "P7"},
+        },
+        {"serverBuilder": turned, "entryID": 2, "imageName": "turned", "metadata": {}},
+    ]
+    new = {"version": "0.5.1", "uri": "file:/C:/slides/project/project.qpproj", "lastID": 2, "images": images}
+    old = {
+        "images": [{"path": "{$PROJECT_DIR}/a.svs", "name": "a.svs"}, {"path": "C:\\x\\b.svs", "name": "b"}]
+    }
+    return {name: json.dumps(content).encode() for name, content in (("new", new), ("old", old))}

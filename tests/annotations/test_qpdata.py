@@ -4,6 +4,7 @@ import gzip
 import json
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from shapely.geometry import MultiPolygon, Point, Polygon, box
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.annotations.image_facts import ImageFacts
 from histoscout.annotations.qpdata import read_qpdata, read_qpdata_image, read_whole_qpdata
+from histoscout.annotations.qupath_server import read_server
 from histoscout.annotations.read import Annotations, read_annotations, read_image_facts
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
@@ -346,6 +348,45 @@ def test_images_whose_pixels_stay_in_place_are_read(tmp_path: Path, kind: str) -
 def test_turns_and_crops_that_are_not_described_are_refused(tmp_path: Path, server: dict[str, Any]) -> None:
     with pytest.raises(AnnotationError, match=r"slide\.qpdata: was drawn on a"):
         read_qpdata(saved(tmp_path, server=server))
+
+
+KEYS = {
+    "builderType",
+    "builder",
+    "metadata",
+    "uri",
+    "args",
+    "region",
+    "x",
+    "y",
+    "rotation",
+    "width",
+    "height",
+} | {
+    "pixelCalibration",
+    "pixelWidth",
+    "pixelHeight",
+    "value",
+    "unit",
+}
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(
+        ["uri", "rotated", "cropped", "ROTATE_90", "--rotate", "µm", "file:/a.svs", "http://[", 10**400]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(KEYS)), inner, max_size=6)
+    ),
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(KEYS)), ANYTHING, max_size=8))
+def test_no_server_gives_a_foreign_error(server: dict[str, Any]) -> None:
+    with suppress(AnnotationError):
+        assert read_server(server, "a").matrix.shape == (3, 3)
 
 
 def test_a_turned_image_of_before_0_3_is_refused(tmp_path: Path) -> None:

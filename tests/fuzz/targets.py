@@ -15,6 +15,7 @@ from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.qpdata import read_whole_qpdata
 from histoscout.annotations.read import read_annotations
 from histoscout.cohort.bracs_table import read_bracs_table
+from histoscout.cohort.qupath_project import read_project
 from histoscout.errors import AnnotationError, CohortError, HistoscoutError
 from tests.cohort.bracs_tree import write_table
 
@@ -53,6 +54,12 @@ def read_thresholded(path: Path) -> object:
     return read_label_image(path, threshold=128)
 
 
+def read_all_of_project(path: Path) -> object:
+    """A project with the places of its slides, which are nowhere."""
+    project = read_project(path)
+    return [project.slide_of(entry) for entry in project.entries]
+
+
 @dataclass(frozen=True)
 class Target:
     """A format to fuzz.
@@ -87,6 +94,14 @@ TARGETS: Mapping[str, Target] = {
     "ASAP XML": Target(".xml", "tests.fuzz.seeds:asap", "xml"),
     "HALO XML": Target(".annotations", "tests.fuzz.seeds:halo", "xml"),
     "QuPath data": Target(".qpdata", "tests.annotations.qpdata_seeds:qpdata", read=read_whole_qpdata),
+    "QuPath project": Target(
+        ".qpproj",
+        "tests.annotations.qpdata_seeds:projects",
+        "json",
+        None,
+        read_all_of_project,
+        (CohortError,),
+    ),
     "label image, PNG": Target(".png", "tests.fuzz.seeds:png"),
     "label image, TIFF": Target(".tif", "tests.fuzz.seeds:tiff"),
     "label image, TIFF by its long name": Target(".tiff", "tests.fuzz.seeds:tiff"),

@@ -4,7 +4,6 @@ QuPath can show an image cropped or turned; outlines are then in px of what it s
 of QuPath's image servers and their JSON (versions 0.2 to 0.7).
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -43,7 +42,7 @@ def read_server(server: Mapping[str, Any], where: object) -> Shown:
     matrix, said = np.eye(3), []
     mpp, size = mpp_of(_table(server, "metadata")), _size(_table(server, "metadata"))
     for _ in range(MOST_WRAPPED):
-        kind = server.get("builderType", "uri")
+        kind = str(server.get("builderType", "uri"))
         if kind == "uri":
             break
         if kind in _STEPS:
@@ -51,7 +50,9 @@ def read_server(server: Mapping[str, Any], where: object) -> Shown:
             matrix = step @ matrix
             said.append(words)
         elif kind not in _SAME_PLACE:
-            fault = f"was drawn on an image that QuPath showed changed ({str(kind)[:40]}), not as it is in its file"
+            fault = (
+                f"was drawn on an image that QuPath showed changed ({kind[:40]}), not as it is in its file"
+            )
             raise AnnotationError(where, fault, _REMEDY)
         server = _table(server, "builder")
         mpp, size = mpp or mpp_of(_table(server, "metadata")), _size(_table(server, "metadata")) or size
@@ -90,9 +91,9 @@ def mpp_of(metadata: Mapping[str, Any]) -> float | None:
     """um/px of an image, both directions together; None where QuPath does not know it."""
     calibration = _table(metadata, "pixelCalibration")
     sides = [_table(calibration, side) for side in ("pixelWidth", "pixelHeight")]
-    values = [side.get("value") for side in sides if side.get("unit") in _MICRONS]
+    values = [side.get("value") for side in sides if str(side.get("unit")) in _MICRONS]
     known = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(known) < 2 or not all(math.isfinite(v) and 0 < v <= LARGEST_MPP for v in known):
+    if len(known) < 2 or not all(0 < v <= LARGEST_MPP for v in known):
         return None
     return sum(known) / len(known)
 

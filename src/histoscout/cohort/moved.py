@@ -30,11 +30,16 @@ class Moved:
         return slides
 
     def find(self, name: str) -> Path | None:
-        """The slide of this name, or of this name without suffix if there is one such; CohortError if there are more."""
-        there = self._slides.get(name.casefold(), [])
-        if not there:
-            same = [files for known, files in self._slides.items() if Path(known).stem == name.casefold()]
-            there = [file for files in same for file in files]
+        """The slide of this name; if there is none, the one that differs by its suffix alone, as copies do.
+
+        CohortError if there are several.
+        """
+        wanted = name.casefold()
+        there = self._slides.get(wanted, [])
+        for stem in (wanted, Path(wanted).stem):
+            there = there or [
+                path for n, paths in self._slides.items() if Path(n).stem == stem for path in paths
+            ]
         if len(there) > 1:
             fault = f"holds {len(there)} slides called {name} ({there[0]}, {there[1]})"
             raise CohortError(self.folder, fault, "Give a folder that holds one of them")

@@ -43,7 +43,7 @@ class QuPathProject:
     def slide_of(self, entry: Entry, moved: Moved | None = None) -> Path | None:
         """Where an entry's slide is: at its URI, where it lay beside the project, or found again by its name."""
         here = [_local(entry.uri), self._beside(entry.uri)]
-        there = next((path for path in here if path is not None and path.is_file()), None)
+        there = next((path for path in here if path is not None and _is_file(path)), None)
         if there is None and moved is not None:
             there = moved.find(name_of(entry.uri) or entry.name) or moved.find(entry.name)
         return there
@@ -107,9 +107,15 @@ def _entry(image: Mapping[str, Any], path: Path) -> Entry:
 def _inside(folder: Path, relative: str) -> Path | None:
     """A file below a folder, if it is there; what a project says must not lead out of its folder."""
     path = folder / relative
-    if "\0" in relative or ".." in Path(relative).parts or len(path.name) > 250:
-        return None
-    return path if path.is_file() else None
+    return path if ".." not in Path(relative).parts and _is_file(path) else None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; names that no file can have are none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _patient(metadata: Mapping[str, Any]) -> str:
@@ -125,12 +131,12 @@ def _local(uri: str) -> Path | None:
         parts = urlsplit(uri)
     except ValueError:
         return None
-    if "\0" in uri or not uri or (parts.scheme not in ("", "file") and len(parts.scheme) > 1):
+    if not uri or (parts.scheme not in ("", "file") and len(parts.scheme) > 1):
         return None
     if parts.scheme != "file":
         return Path(uri)
     path = unquote(parts.path)
-    return None if "\0" in path else Path(path.lstrip("/") if os.name == "nt" else path)
+    return Path(path.lstrip("/") if os.name == "nt" else path)
 
 
 # ---------------------------------------------------------------- as a cohort
@@ -143,7 +149,12 @@ def cases_of_project(project: QuPathProject, moved: Moved | None = None) -> tupl
     image that was never opened has no outlines; one without slide or outlines is left out; both are told.
     """
     slides = {number: project.slide_of(entry, moved) for number, entry in enumerate(project.entries)}
-    lost = [e for n, e in enumerate(project.entries) if slides[n] is None and e.annotations is not None]
+    any_slide = any(slide is not None for slide in slides.values())
+    lost = [
+        entry
+        for number, entry in enumerate(project.entries)
+        if slides[number] is None and (entry.annotations is not None or not any_slide)
+    ]
     if lost:
         fault = (
             f"{len(lost)} of {len(project.entries)} slides are not where the project says ({_names(lost)})"

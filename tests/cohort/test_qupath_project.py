@@ -1,0 +1,221 @@
+"""QuPath projects as cohorts: where slides are found, what is told, what is refused."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from histoscout.cohort.cohort import read_cohort
+from histoscout.cohort.qupath_project import read_project
+from histoscout.conversion import convert
+from histoscout.errors import CohortError
+from tests.annotations import qpdata_writer as write
+from tests.annotations.qpdata_writer import Drawn, Saved
+
+MICRONS = {side: {"value": 0.5, "unit": "µm"} for side in ("pixelWidth", "pixelHeight")}
+
+
+def image(slide: str, number: object, **more: Any) -> dict[str, Any]:
+    server = {
+        "builderType": "uri",
+        "uri": slide,
+        "metadata": {"width": 64, "height": 64, "pixelCalibration": MICRONS},
+    }
+    name = slide.rsplit("/", 1)[-1]
+    return {"serverBuilder": server, "entryID": number, "imageName": name, "metadata": {}, **more}
+
+
+def project(folder: Path, images: list[dict[str, Any]], uri: str | None = None) -> Path:
+    """A project whose entries "1" and "2" have outlines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"version": "0.5.1", "uri": uri or (folder / "project.qpproj").as_uri(), "images": images}
+    (folder / "project.qpproj").write_text(json.dumps(content), encoding="utf-8")
+    for number in ("1", "2"):
+        data(folder / f"data/{number}/data.qpdata")
+    return folder / "project.qpproj"
+
+
+def data(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn = Drawn(write.corners_roi("RectangleROI", 1, 2, 11, 12), write.path_class("UDH"))
+    path.write_bytes(bytes(Saved([drawn])))
+
+
+def slide(path: Path) -> str:
+    """A file where a slide should be, and its URI."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path.as_uri()
+
+
+def test_a_project_is_a_cohort(tmp_path: Path) -> None:
+    images = [image(slide(tmp_path / f"slides/a b {n}.svs"), n) for n in (1, 2, 3)]
+    path = project(tmp_path / "qupath", images)
+    cohort = read_cohort(path)
+    assert [case.slide for case in cohort.cases] == [tmp_path / f"slides/a b {n}.svs" for n in (1, 2, 3)]
+    assert [case.annotations for case in cohort.cases] == [
+        tmp_path / "qupath/data/1/data.qpdata",
+        tmp_path / "qupath/data/2/data.qpdata",
+        None,
+    ]
+    assert {case.mpp for case in cohort.cases} == {0.5}
+    assert cohort.patients == ("a b 1", "a b 2", "a b 3")
+    assert cohort.notes == (
+        "3 slides name no patient: each counts as a patient of its own",
+        "1 of 3 images of the project have no data file (a%20b%203.svs)",
+    )
+    assert read_cohort(path.parent) == cohort
+
+
+@pytest.mark.parametrize("key", ["patient", "Patient ID", "case-id"])
+def test_patients_are_taken_from_the_projects_table(tmp_path: Path, key: str) -> None:
+    images = [image(slide(tmp_path / f"{n}.svs"), n, metadata={key: " P7 ", "other": "x"}) for n in (1, 2)]
+    cohort = read_cohort(project(tmp_path, images))
+    assert cohort.patients == ("P7",)
+    assert cohort.notes == ()
+
+
+def test_a_project_moved_with_its_slides_finds_them(tmp_path: Path) -> None:
+    old = "file:/C:/Users/me/study/qupath/project.qpproj"
+    images = [
+        image(f"file:/C:/Users/me/study/{place}/a%20{n}.svs", n)
+        for n, place in ((1, "qupath"), (2, "slides"))
+    ]
+    path = project(tmp_path / "qupath", images, old)
+    slide(tmp_path / "qupath/a 1.svs")
+    slide(tmp_path / "slides/a 2.svs")
+    assert [case.slide for case in read_cohort(path).cases] == [
+        tmp_path / "qupath/a 1.svs",
+        tmp_path / "slides/a 2.svs",
+    ]
+
+
+def test_moved_slides_are_found_again_by_their_names(tmp_path: Path) -> None:
+    path = project(
+        tmp_path / "qupath", [image(f"file:/gone/{name}", n) for n, name in ((1, "A.svs"), (2, "b.ndpi"))]
+    )
+    with pytest.raises(CohortError, match=r"project.qpproj: 2 of 2 slides are not .*A.svs, b.ndpi.*--slides"):
+        read_cohort(path)
+    slide(tmp_path / "now/here/a.SVS")
+    slide(tmp_path / "now/there/b.tif")
+    cohort = read_cohort(path, tmp_path / "now")
+    assert [case.slide.name for case in cohort.cases] == ["a.SVS", "b.tif"]
+    assert f"2 slides were found again by their names under {tmp_path / 'now'}" in cohort.notes
+
+
+def test_slides_of_a_table_are_found_again_too(tmp_path: Path) -> None:
+    slide(tmp_path / "now/deep/a.svs")
+    (tmp_path / "cohort.csv").write_text("slide,patient\nD:\\old\\a.svs,P\n", encoding="utf-8")
+    with pytest.raises(CohortError, match=r"there is no slide"):
+        read_cohort(tmp_path / "cohort.csv")
+    cohort = read_cohort(tmp_path / "cohort.csv", tmp_path / "now")
+    assert cohort.cases[0].slide == tmp_path / "now/deep/a.svs"
+    assert "1 slides were found again" in cohort.notes[0]
+
+
+def test_two_slides_of_the_name_are_refused(tmp_path: Path) -> None:
+    path = project(tmp_path / "qupath", [image("file:/gone/a.svs", 1)])
+    slide(tmp_path / "now/1/a.svs")
+    slide(tmp_path / "now/2/a.svs")
+    with pytest.raises(CohortError, match=r"holds 2 slides called a\.svs"):
+        read_cohort(path, tmp_path / "now")
+    with pytest.raises(CohortError, match=r"elsewhere: is not a folder"):
+        read_cohort(path, tmp_path / "elsewhere")
+
+
+def test_moved_slides_make_no_sense_without_a_list(tmp_path: Path) -> None:
+    slide(tmp_path / "a.svs")
+    with pytest.raises(CohortError, match="Leave out --slides"):
+        read_cohort(tmp_path, tmp_path)
+
+
+def test_images_without_slide_and_outlines_are_left_out_and_told(tmp_path: Path) -> None:
+    path = project(tmp_path, [image(slide(tmp_path / "a.svs"), 1), image("file:/gone/b.svs", 9)])
+    slide(tmp_path / "c.svs")
+    cohort = read_cohort(path)
+    assert [case.name for case in cohort.cases] == ["a"]
+    assert "left out, as neither their slides nor outlines are there: 1 (b.svs)" in cohort.notes
+    assert "slides beside the project that are not in it, left out: 1 (c.svs)" in cohort.notes
+
+
+def test_another_image_of_the_same_file_gives_way_to_the_one_with_outlines(tmp_path: Path) -> None:
+    uri = slide(tmp_path / "a.svs")
+    (case,) = read_cohort(project(tmp_path, [image(uri, 7), image(uri, 1), image(uri, 8)])).cases
+    assert case.annotations == tmp_path / "data/1/data.qpdata"
+    with pytest.raises(CohortError, match=r"outlines on a\.svs in two entries"):
+        read_cohort(project(tmp_path, [image(uri, 1), image(uri, 2)]))
+
+
+def test_a_cropped_image_is_found_by_what_is_inside(tmp_path: Path) -> None:
+    inner = image(slide(tmp_path / "a.svs"), 1)["serverBuilder"]
+    server = {"builderType": "cropped", "region": {"x": 5, "y": 5}, "builder": inner}
+    (case,) = read_cohort(project(tmp_path, [image("", 1, serverBuilder=server)])).cases
+    assert case.slide == tmp_path / "a.svs"
+
+
+def test_a_project_of_version_0_1_is_read(tmp_path: Path) -> None:
+    slide(tmp_path / "in/a b.svs")
+    slide(tmp_path / "outside.svs")
+    images = [
+        {"path": "{$PROJECT_DIR}/in/a b.svs", "name": "a b.svs"},
+        {"path": str(tmp_path / "outside.svs"), "name": "outside.svs", "metadata": {"Patient": "P"}},
+    ]
+    (tmp_path / "project.qpproj").write_text(
+        json.dumps({"createTimestamp": 1, "images": images}), encoding="utf-8"
+    )
+    data(tmp_path / "data/a b.svs.qpdata")
+    cohort = read_cohort(tmp_path)
+    assert [case.slide.name for case in cohort.cases] == ["a b.svs", "outside.svs"]
+    assert cohort.cases[0].annotations == tmp_path / "data/a b.svs.qpdata"
+    assert cohort.cases[1].annotations is None
+    assert cohort.cases[1].patient == "P"
+
+
+def test_a_project_cannot_point_out_of_its_folder(tmp_path: Path) -> None:
+    data(tmp_path / "secret/data.qpdata")
+    path = project(tmp_path / "qupath", [image("file:/x.svs", "../../secret"), image("file:/y\0.svs", "1\0")])
+    assert [entry.annotations for entry in read_project(path).entries] == [None, None]
+
+
+def test_a_project_without_its_slides_is_converted(tmp_path: Path) -> None:
+    path = project(tmp_path / "qupath", [image(f"file:/gone/{n}.svs", n) for n in (1, 2, 3)])
+    rows = convert(path, tmp_path / "out")
+    assert [(row.target.name, row.regions) for row in rows] == [("1.geojson", 1), ("2.geojson", 1)]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is empty"),
+        ("{", "not valid JSON"),
+        ("[]", "is not a QuPath project"),
+        ('{"images": 5}', "is not a QuPath project"),
+        ('{"images": []}', "lists no images"),
+        ('{"images": [1, null]}', "lists no images"),
+    ],
+)
+def test_what_is_no_project_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "project.qpproj"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(CohortError, match=rf"project\.qpproj: .*{said}"):
+        read_cohort(path)
+
+
+@pytest.mark.shared
+def test_the_projects_at_hand_are_read(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "qupath"
+    entries = read_project(folder / "ttcs/project.qpproj").entries
+    assert len([entry for entry in entries if entry.annotations]) == len(entries) == 12
+    orion = read_project(folder / "orion/project.qpproj").entries
+    assert len([entry for entry in orion if entry.annotations]) == 1 < len(orion)
+    with pytest.raises(CohortError, match=r"10 of 12 slides are not where the project says"):
+        read_cohort(folder / "ttcs", folder / "ttcs/images")
+    there = tmp_path / "slides"
+    there.mkdir()
+    for entry in entries:
+        shutil.copy(folder / "ttcs/images/BA_1581.jpg.tif", there / f"{entry.name}.tif")
+    cohort = read_cohort(folder / "ttcs/project.qpproj", there)
+    assert len(cohort.cases) == 12
+    assert "12 slides were found again" in cohort.notes[-1]
