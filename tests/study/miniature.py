@@ -3,7 +3,17 @@
 from histoscout.study.scale import Scale
 from histoscout.study.slides import Mosaic
 
-MOSAIC = Mosaic(rows=1, columns=2, fragment=1536, lesions=(3, 2, 2, 2))
-SCALE = Scale(
-    "miniature", 32, 16, steps=4, points=2, most_seconds=0.5, minutes=0.1, weights="none", mosaic=MOSAIC
-)
+MOSAIC = Mosaic(rows=1, columns=1, fragment=1792, lesions=(3, 2, 2, 2))
+OURS = {
+    "windows.side_um": 128.0,
+    "training.minutes": None,
+    "training.epochs": 1,
+    "training.steps_per_epoch": 3,
+    "training.validation_windows": 4,
+    "training.workers": 0,
+    "training.precision": "float32",
+    "network.widths": (16, 8, 8, 8),
+    "detection.flips": 1,
+    "detection.overlap": 0.0,
+}
+SCALE = Scale("miniature", 32, 16, 4, 2, 0.05, OURS, "none", MOSAIC, "resnet18")

@@ -23,7 +23,7 @@ def our_recipe(bench: Bench, device: str) -> dict[str, Any]:
     if written.exists():
         earlier: dict[str, Any] = json.loads(written.read_text("utf-8"))
         return earlier
-    recipe = own_recipe("ours").with_choices({"training.minutes": bench.scale.minutes})
+    recipe = own_recipe("ours").with_choices(dict(bench.scale.ours))
     cohort = honest(bench)
     told = TrainOptions(device=device, progress=bench.progress, guards="tell")
     model = train(cohort, folder / "model", recipe, told)

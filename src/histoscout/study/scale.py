@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from histoscout.errors import RecipeError
 from histoscout.study import paper
@@ -14,7 +15,7 @@ class Scale:
     """Tile side in px, divisor of the networks' widths, steps that stand for 50 epochs (None: the epochs themselves).
 
     `points` are the validations in 50 epochs; `most_seconds` the longest single step that is timed rather than worked
-    out; `minutes` the training of our recipe; `weights` where the ResNet50 starts.
+    out; `ours` what our recipe does otherwise than it is written; `weights` where the ResNet50 starts.
     """
 
     name: str
@@ -23,9 +24,10 @@ class Scale:
     steps: int | None
     points: int
     most_seconds: float
-    minutes: float
+    ours: Mapping[str, Any]
     weights: str
     mosaic: Mosaic
+    resnet: str = "resnet50"
 
     def widths(self, full: tuple[int, ...]) -> tuple[int, ...]:
         """Channels of a network, a constant factor narrower than published."""
@@ -44,8 +46,20 @@ class Scale:
 
 SCALES: Mapping[str, Scale] = MappingProxyType(
     {
-        "quick": Scale("quick", 64, 4, 240, 12, 8.0, 6.0, "none", Mosaic()),
-        "full": Scale("full", paper.TILE_PX, 1, None, 50, 600.0, 60.0, "imagenet", Mosaic()),
+        "quick": Scale(
+            "quick", 64, 4, 180, 9, 8.0, MappingProxyType({"training.minutes": 5.0}), "none", Mosaic()
+        ),
+        "full": Scale(
+            "full",
+            paper.TILE_PX,
+            1,
+            None,
+            50,
+            600.0,
+            MappingProxyType({"training.minutes": 60.0}),
+            "imagenet",
+            Mosaic(),
+        ),
     }
 )
 

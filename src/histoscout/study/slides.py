@@ -10,6 +10,7 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -117,8 +118,12 @@ def draw_mosaic(patient: int, number: int, lesions: int, mosaic: Mosaic) -> tupl
     side = mosaic.fragment
     pixels = np.empty((mosaic.rows * side, mosaic.columns * side, 3), np.uint8)
     found: list[Region] = []
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for index, (part, regions) in enumerate(pool.map(draw, range(count), in_each.tolist())):
+    with ExitStack() as stack:
+        several = map  # one fragment is not worth a process of its own
+        if count > 1:
+            spawn = multiprocessing.get_context("spawn")
+            several = stack.enter_context(ProcessPoolExecutor(workers, mp_context=spawn)).map  # type: ignore[assignment]
+        for index, (part, regions) in enumerate(several(draw, range(count), in_each.tolist())):
             row, column = divmod(index, mosaic.columns)
             pixels[row * side : (row + 1) * side, column * side : (column + 1) * side] = part
             found += regions.moved(column * side, row * side)
