@@ -12,6 +12,7 @@ from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import OutputError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.readings import AUDITED
+from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 
 
@@ -22,9 +23,8 @@ def forgetful(table: Path, tmp_path: Path) -> Cohort:
     for case in read_cohort(table).in_split("test").cases:
         assert case.annotations is not None
         drawn = read_geojson(case.annotations).regions
-        first = drawn.labelled("UDH")[0]
-        kept = drawn.where(lambda region: region.label != "UDH" or region.id == first.id)
-        write_geojson(kept, tmp_path / f"{case.name}.geojson")
+        kept = [*drawn.labelled("UDH")[:1], *drawn.where(lambda region: region.label != "UDH")]
+        write_geojson(Regions.of(kept), tmp_path / f"{case.name}.geojson")
         cases.append(replace(case, annotations=tmp_path / f"{case.name}.geojson"))
     return Cohort(tuple(cases), "cohort")
 
