@@ -1,11 +1,20 @@
 """`histoscout train COHORT -o MODEL`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from histoscout.cli.options import MovedSlides
+
+
+class Guards(StrEnum):
+    """What training asks itself first, and what becomes of a guard that fails."""
+
+    all = "all"
+    quick = "quick"
+    tell = "tell"
 
 
 def train(
@@ -21,9 +30,9 @@ def train(
     start: Path | None = typer.Option(None, "--from", help="A model folder whose weights are the start."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete a training that is already there."),
-    guards: str = typer.Option(
-        "all",
-        help="all; quick: without learning a batch by heart; tell: a failed guard is told and does not stop.",
+    guards: Guards = typer.Option(
+        Guards.all,
+        help="quick: without learning a batch by heart; tell: a failed guard is told and does not stop.",
     ),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
@@ -41,7 +50,7 @@ def train(
     from histoscout.training.train import train as run
 
     with Console(quiet) as console:
-        model = run(cases, out, choices, TrainOptions(device, start, overwrite, guards, console))
+        model = run(cases, out, choices, TrainOptions(device, start, overwrite, guards.value, console))
     typer.echo(training_table(model))
     typer.echo(f"model: {model.path}")
 

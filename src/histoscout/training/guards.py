@@ -58,8 +58,9 @@ Guarding = Literal["all", "quick", "tell"]
 Question = Callable[[], Verdict]
 
 DRAWN = 256  # training windows held against the tuning windows
-TRIED = 8  # training windows that the network is tried on
-BY_HEART = 4  # windows of the batch that is learnt by heart
+TRIED = 4  # training windows that the network is tried on
+PROBE_PX = 128  # of a made-up window; some networks see no smaller one
+BY_HEART, LOOKED_AT = 4, 16  # windows of the batch that is learnt by heart, out of so many
 BY_HEART_SECONDS, BY_HEART_SHARE = 10.0, 0.03  # at most so long, and at most this share of the minutes
 
 
@@ -132,9 +133,10 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
 def network_questions(job: Job, state: State) -> list[Question]:
     """The guards over network, optimiser and loss that take no step."""
     network, optimiser, recipe = state.network, state.optimiser, job.recipe
+    probe_px = min(PROBE_PX, recipe.window_px)
     questions: list[Question] = [
         lambda: optimiser_owns(network, optimiser),
-        lambda: gives_logits(network, _batch(job, range(TRIED)).images, recipe.window_px),
+        lambda: gives_logits(network, _batch(job, range(TRIED)).images, probe_px),
         lambda: one_sigmoid(positive_probability, count_outputs(recipe)),
     ]
     if job.prior is not None:
@@ -202,7 +204,7 @@ def _batch(job: Job, numbers: Sequence[int]) -> Batch:
 
 def _by_heart(job: Job, network: nn.Module) -> Verdict:
     """Learn a few windows by heart, on a copy of the network, by the very steps of the loop."""
-    examples = [job.learning[number] for number in range(2 * TRIED)]
+    examples = [job.learning[number] for number in range(LOOKED_AT)]
     with_class = [example for example in examples if (example[1] == 1).any()]
     without = [example for example in examples if not (example[1] == 1).any()]
     chosen = [*with_class[: BY_HEART // 2], *without[: BY_HEART // 2], *with_class[BY_HEART // 2 :]][
