@@ -10,8 +10,8 @@ from histoscout.detection.heatmap import LEVELS, Heatmap
 from histoscout.evaluation.ground import Ground
 from histoscout.evaluation.intervals import Statistic, Weights
 from histoscout.geometry.box import Box
-from histoscout.geometry.raster import mask_of
 from histoscout.geometry.regions import Region
+from histoscout.geometry.spans import spans
 
 SCORED_BY = "the mean probability of the positive class inside the outline"
 ALL_OTHERS = "all other classes"
@@ -33,37 +33,27 @@ def score_outlines(ground: Ground, heatmap: Heatmap) -> tuple[ScoredOutline, ...
     the cell below a point inside it.
     """
     levels = heatmap.levels(ground.recipe.classes.positive)
+    rows, columns = levels.shape
+    scale, corner = heatmap.scale, heatmap.box
+    box = Box(corner.x, corner.y, columns * scale, rows * scale)
+    runs = spans([region.outline for region in ground.annotated], box, scale)
+    sums, pixels = runs.sums(levels), runs.pixels()
+    means = [
+        total / count if count else _below_a_point(region, levels, heatmap)
+        for region, total, count in zip(ground.annotated, sums.tolist(), pixels.tolist(), strict=True)
+    ]
     return tuple(
-        ScoredOutline(region.id, region.label, _mean_inside(region, levels, heatmap))
-        for region in ground.annotated
+        ScoredOutline(region.id, region.label, mean / (LEVELS - 1))
+        for region, mean in zip(ground.annotated, means, strict=True)
     )
 
 
-def _mean_inside(region: Region, levels: NDArray[np.uint8], heatmap: Heatmap) -> float:
-    scale, whole, bounds = heatmap.scale, heatmap.box, region.box
-    rows, columns = (
-        _range(low - start, high - start, scale, count)
-        for low, high, start, count in (
-            (bounds.y, bounds.bottom, whole.y, levels.shape[0]),
-            (bounds.x, bounds.right, whole.x, levels.shape[1]),
-        )
-    )
-    inside = np.asarray(levels[rows[0] : rows[1], columns[0] : columns[1]])
-    corner = (whole.x + columns[0] * scale, whole.y + rows[0] * scale)
-    box = Box(*corner, inside.shape[1] * scale, inside.shape[0] * scale)
-    mask = mask_of(region.outline, box, scale)
-    if not mask.any():
-        point = region.outline.representative_point()
-        row = min(mask.shape[0] - 1, max(0, int((point.y - box.y) / scale)))
-        column = min(mask.shape[1] - 1, max(0, int((point.x - box.x) / scale)))
-        mask[row, column] = True
-    return float(inside[mask].mean()) / (LEVELS - 1)
-
-
-def _range(low: float, high: float, scale: float, count: int) -> tuple[int, int]:
-    """The cells that a stretch touches, at least one."""
-    first = min(count - 1, max(0, int(np.floor(low / scale))))
-    return first, max(first + 1, min(count, int(np.ceil(high / scale))))
+def _below_a_point(region: Region, levels: NDArray[np.uint8], heatmap: Heatmap) -> float:
+    """The level of the cell below a point inside a region, or of the nearest cell to it."""
+    point = region.outline.representative_point()
+    places = ((point.y - heatmap.box.y, levels.shape[0]), (point.x - heatmap.box.x, levels.shape[1]))
+    row, column = (min(count - 1, max(0, int(place // heatmap.scale))) for place, count in places)
+    return float(levels[row, column])
 
 
 def outline_statistic(
