@@ -115,7 +115,7 @@ def test_outlines_alone_have_figures_with_intervals(tmp_path: Path) -> None:
     assert not reading.faults
     assert "6 of 12 lesions of UDH found" in reading.text
     assert "In brackets: 95 % intervals over patients." in reading.text
-    assert "Calibration" not in reading.text.replace("Calibration: 15 bins", "")
+    assert "Calibration" not in reading.text
     assert "AUROC" not in reading.text
 
 

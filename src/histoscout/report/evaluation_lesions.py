@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from histoscout.evaluation.baselines import PREVALENCE
 from histoscout.evaluation.counts import LesionCounts, count_lesions_of
 from histoscout.evaluation.false_alarms import PLACES
 from histoscout.evaluation.froc import AVERAGED, PER, froc_average, froc_curve, sensitivity_at
@@ -69,11 +68,9 @@ def _tally(counted: LesionCounts) -> str:
 
 
 def _finders(measured: Measured) -> Table:
-    rows = finder_rows(measured, COLUMNS, "lesion")
-    kept = [row for row, name in zip(rows, measured.scores.finders, strict=True) if name != PREVALENCE]
     return Table(
         (f"lesions, {measured.scores.exam.on}", *COLUMNS.values()),
-        tuple(kept),
+        finder_rows(measured, COLUMNS, "lesion"),
         "The first row should find more than the others at fewer false alarms. The FROC average is the mean sensitivity at "
         f"1/4 to 8 false alarms per cm\u00b2 of tissue, and depends on no threshold. {measured.about_intervals}",
         ours=(0,),

@@ -45,6 +45,10 @@ COMPARED_NAMES: Mapping[str, str] = MappingProxyType(
 )
 
 
+LEFT_OUT = "not evaluated"
+MOST_NOTES = 30
+
+
 def write_report(
     scores: Scores, out: Path, cohort: Cohort | None = None, model: ModelFolder | None = None
 ) -> Path:
@@ -77,6 +81,7 @@ def evaluation_page(measured: Measured) -> Page:
         _guards(measured),
         _training(measured),
         _claims(measured),
+        _notes(measured),
         _method(measured),
     )
     kept = tuple(section for section in sections if section is not None)
@@ -119,7 +124,7 @@ def _basis(measured: Measured) -> Section:
         ("slides", f"{len(scores.slides)}"),
         ("tissue", f"{amount(scores.tissue_mm2)} mm\u00b2"),
         ("lesions", f"{count_lesions_of(scores.lesions).lesions}"),
-        ("threshold", share(scores.threshold, 3)),
+        *([("threshold", share(scores.threshold, 3))] if scores.exam.probabilities else []),
         *_of_model(measured),
     ]
     if labels:
@@ -128,16 +133,23 @@ def _basis(measured: Measured) -> Section:
     return Section(
         "What was run, and on what",
         "The figures hold for this and nothing else.",
-        (Facts(tuple(pairs)), *_notes(measured)),
+        (Facts(tuple(pairs)), *_left_out(measured)),
     )
 
 
-def _notes(measured: Measured) -> tuple[Block, ...]:
-    """What was not judged at all stands out; the rest is for whoever wants to know."""
-    notes = measured.scores.notes
-    left_out = tuple(Note(note) for note in notes if "not evaluated" in note)
-    others = tuple(note for note in notes if "not evaluated" not in note)
-    return (*left_out, Points(others, "What was noted on the slides")) if others else left_out
+def _left_out(measured: Measured) -> tuple[Note, ...]:
+    """What was not judged at all: it stands out."""
+    return tuple(Note(note) for note in measured.scores.notes if LEFT_OUT in note)
+
+
+def _notes(measured: Measured) -> Section | None:
+    """All else that was noted on slides, for whoever wants to know."""
+    notes = [note for note in measured.scores.notes if LEFT_OUT not in note]
+    if not notes:
+        return None
+    more = [f"\u2026 and {len(notes) - MOST_NOTES} more, in scores.json"] if len(notes) > MOST_NOTES else []
+    sentence = "How slides and outlines were understood where they left a choice."
+    return Section("Notes on the slides", sentence, (Points((*notes[:MOST_NOTES], *more)),))
 
 
 def _of_model(measured: Measured) -> list[tuple[str, Cell]]:
@@ -231,19 +243,21 @@ def _claims(measured: Measured) -> Section:
 
 def _method(measured: Measured) -> Section:
     scores = measured.scores
+    probable = scores.exam.probabilities
     points = (
         f"Pixels count where there is tissue and nothing is to be ignored; {scores.exam.positive} against the rest.",
-        "AP is the mean of precision over recall; what guessing gives is the prevalence. Dice is twice the shared area over "
-        "the sum of both areas, at the threshold, over all patients together; beside it the mean of the patients that have "
-        "lesions.",
+        "AP is the mean of precision over recall; what guessing gives is the prevalence." if probable else "",
+        "Dice is twice the shared area over the sum of both areas, at the threshold, over all patients together; beside it "
+        "the mean of the patients that have lesions.",
         f"Intervals: bootstrap over patients with all of their slides, {scores.draws:,} draws, seed {scores.seed}, 2.5th to "
-        f"97.5th percentile; draws without a figure are left out, and where they are more than a twentieth, or patients fewer "
+        "97.5th percentile; draws without a figure are left out, and where they are more than a twentieth, or patients fewer "
         f"than {FEWEST_PATIENTS}, the interval is not estimable.",
         "An interval without width, or none beside a figure of 1.00, is no certainty: where all of n lesions are found, a "
-        "sensitivity of about 1 − 3/n is still compatible with that.",
+        "sensitivity of about 1 \u2212 3/n is still compatible with that.",
         "Lesions: one finding for one lesion, as many lesions as can be found, at every threshold; outlines drawn over one "
         "another are one lesion.",
-        f"Calibration: {BINS} bins of equally many pixels.",
+        f"Calibration: {BINS} bins of equally many pixels." if probable else "",
         "The figures themselves: scores.json; each slide: slides.csv; what each figure means: docs/guides/evaluate.md.",
     )
-    return Section("How the figures are made", "For whoever wants to check them.", (Points(points),))
+    kept = tuple(point for point in points if point)
+    return Section("How the figures are made", "For whoever wants to check them.", (Points(kept),))

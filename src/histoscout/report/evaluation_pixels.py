@@ -10,7 +10,7 @@ from histoscout.evaluation.outlined import SCORED_BY
 from histoscout.evaluation.scores import FinderFigures
 from histoscout.report.bars import confusion
 from histoscout.report.blocks import Block, Cell, Heading, Picture, Pictures, Points, Table, Text
-from histoscout.report.measured import Measured
+from histoscout.report.measured import NOTHING_TO_SAY, Measured
 from histoscout.report.numbers import share, words
 from histoscout.report.page import Section
 from histoscout.report.plots import Line, precision_recall, reliability, roc
@@ -47,13 +47,14 @@ def pixel_section(measured: Measured) -> Section:
 
 
 def finder_rows(measured: Measured, columns: Mapping[str, str], part: str) -> tuple[tuple[Cell, ...], ...]:
-    """A row of figures for each finder, the one judged first."""
+    """A row of figures for the finder judged, then for each that has any."""
     rows: list[tuple[Cell, ...]] = []
-    for finder, figures in measured.scores.figures.items():
+    for number, (finder, figures) in enumerate(measured.scores.figures.items()):
         values = _part(figures, part)
         amounts = {name for name in columns if name.startswith("false_per")}
         shown = [measured.shown(values.get(name), is_share=name not in amounts) for name in columns]
-        rows.append((finder_name(measured, finder), *shown))
+        if number == 0 or any(figure.value != NOTHING_TO_SAY for figure in shown):
+            rows.append((finder_name(measured, finder), *shown))
     return tuple(rows)
 
 

@@ -12,6 +12,9 @@ from histoscout.network.model_folder import ModelFolder
 from histoscout.report.blocks import Figure
 from histoscout.report.numbers import NOT_ESTIMABLE, amount, amount_with_interval, share, with_interval
 
+NOTHING_TO_SAY = "\u2013"
+"""Stands where there is nothing to divide by."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -64,7 +67,7 @@ def interval_shown(interval: Interval | None, *, is_share: bool = True) -> Figur
     Without brackets if all draws of patients give the same.
     """
     if interval is None or interval.value is None:
-        return Figure("\u2013")
+        return Figure(NOTHING_TO_SAY)
     low, high = interval.low, interval.high
     plain = share(interval.value) if is_share else amount(interval.value)
     if low is None or high is None:
