@@ -18,6 +18,7 @@ from histoscout.recipe import Recipe
 from histoscout.training.guards import data_questions, guard, network_questions, read_verdicts
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.train import TrainOptions, train
+from histoscout.windows import examples
 from tests import toy
 from tests.toy import CHOICES, RECIPE
 from tests.training.conftest import Parts
@@ -153,6 +154,19 @@ def test_narrow_windows_and_a_stalled_start_are_told_and_kept(table: Path, tmp_p
     assert states["one batch can be learnt by heart"] == "warning"
     assert any("windows.side_um" in note for note in notes.told)
     assert any("training.learning_rate" in note for note in notes.told)
+
+
+def test_masks_are_asked_by_the_road_of_the_examples(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A and B anywhere between outlines and examples are heard, not only in `LabelledSlide.mask`."""
+    job, _, sets = parts
+
+    def verdict_on_masks() -> str:
+        found = (question() for question in data_questions(job, sets))
+        return next(verdict.state for verdict in found if verdict.name.startswith("masks"))
+
+    assert verdict_on_masks() == "good"
+    monkeypatch.setattr(examples, "target_of", lambda mask, recipe: mask[::-1])
+    assert verdict_on_masks() == "failed"
 
 
 def test_an_unknown_way_to_guard_is_refused(table: Path, tmp_path: Path) -> None:

@@ -239,7 +239,13 @@ def test_b_last_polygon_wins_is_heard(
 ) -> None:
     verdict = masks_are_whole(faulty, ringed, 2.0)
     assert verdict.state == "failed"
-    assert "of the outlined area" in verdict.says
+    assert "not as outlined" in verdict.says
+
+
+def test_a_mask_of_the_right_area_at_the_wrong_place_is_heard(ringed: list[LabelledSlide]) -> None:
+    """A: what mirroring within the window does to masks, whatever their area."""
+    verdict = masks_are_whole(lambda labelled, box, mpp: labelled.mask(box, mpp)[::-1], ringed, 2.0)
+    assert verdict.state == "failed"
 
 
 def test_without_outlines_masks_cannot_be_judged(slide: LabelledSlide) -> None:

@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from histoscout.cohort.leaks import Fingerprint, enough_patients, sets_apart
@@ -22,12 +23,15 @@ from histoscout.detection.field_of_view import field_of_view
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.errors import TrainingError
 from histoscout.files import write_text
+from histoscout.geometry.box import Box
 from histoscout.names import ARCHITECTURES
 from histoscout.network.graph import count_outputs, prepare
 from histoscout.progress import Progress
 from histoscout.recipe import Augment
 from histoscout.training.checkpoint import State
 from histoscout.training.guards_data import (
+    STILL,
+    Mask,
     Picture,
     Place,
     Recorder,
@@ -120,7 +124,8 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
             _places(sets.train, [learning.sampler.draw(number) for number in range(DRAWN)]),
             _places(sets.tune, tuning.windows),
         ),
-        lambda: masks_are_whole(LabelledSlide.mask, sets.train, recipe.windows.mpp),
+        lambda: masks_are_whole(_mask_of(job), sets.train, recipe.windows.mpp),
+        # whether the outlines fit the tissue is asked here, on pairs of `learning`: the test at the network's door
         lambda: augmentation_varies(_look(job), recipe.augment),
         lambda: augmentation_rests(tuning.__getitem__, [_plain(job, n) for n in range(min(2, len(tuning)))]),
         lambda: validation_sees(job.validate, _recorder(job), partial(_prepared, job), len(tuning)),
@@ -174,6 +179,20 @@ def _look(job: Job) -> Callable[[Augment, int], Picture]:
         return replace(job.learning, sampler=Always(window), recipe=recipe)[number][0]
 
     return look
+
+
+def _mask_of(job: Job) -> Mask:
+    """Masks by the very road of training's examples, with nothing varied."""
+    if ARCHITECTURES[job.recipe.network.architecture].answers == "tile":
+        return LabelledSlide.mask  # the examples hold the tile's class only
+
+    still = job.recipe.model_copy(update={"augment": STILL})
+
+    def mask(labelled: LabelledSlide, box: Box, mpp: float) -> NDArray[np.uint8]:
+        sampler = Always(Window(0, box, "grid"))
+        return replace(job.learning, slides=[labelled], sampler=sampler, recipe=still)[0][1]
+
+    return mask
 
 
 def _plain(job: Job, number: int) -> Example:
