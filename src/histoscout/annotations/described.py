@@ -17,9 +17,11 @@ def outline_of(drawn: Drawn, name: str, findings: Findings) -> Outline | None:
         findings.add(
             "points and lines left out, as they have no area", f"{name}: {', '.join(drawn.without_area)}"
         )
+    elif drawn.outline is None and drawn.mended:
+        findings.add("objects left out, as their outline crosses itself too often to have an inside", name)
     elif drawn.outline is None:
         findings.add("objects left out, as their outline encloses no area", name)
-    if drawn.mended:
+    if drawn.mended and drawn.outline is not None:
         findings.add("outlines that crossed themselves, mended", name)
     return drawn.outline
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.errors import AnnotationError
+from histoscout.geometry.even_odd import is_tangled
 from histoscout.geometry.regions import Outline, polygonal
 
 FARTHEST = 1e9  # level-0 px; a slide of that size would be a quarter of a kilometre wide
@@ -125,11 +126,16 @@ def _short(value: object) -> str:
 
 
 def joined(polygons: list[Polygon], several: bool) -> tuple[Outline | None, bool]:
-    """One outline of several polygons, and whether anything had to be mended for it."""
+    """One outline of several polygons, and whether anything had to be mended for it.
+
+    No outline, and that it would have to be mended, if their edges cross too often for that.
+    """
     solid = [polygon for polygon in polygons if not polygon.is_empty]
     whole: Outline = MultiPolygon(solid) if several else solid[0] if solid else Polygon()
     if len(solid) == len(polygons) and whole.is_valid and whole.area > 0:
         return whole, False
+    if is_tangled(MultiPolygon(solid)):
+        return None, True
     parts = [part for part in map(polygonal, solid) if part is not None]
     outline = polygonal(shapely.union_all(parts)) if parts else None
     return outline, outline is not None

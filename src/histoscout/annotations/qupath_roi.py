@@ -7,16 +7,15 @@ from types import MappingProxyType
 from typing import NoReturn
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry import Polygon
+from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.annotations.java_stream import JavaObject
 from histoscout.annotations.json_geometry import Drawn, joined
 from histoscout.annotations.shapes import check_points
 from histoscout.annotations.wkb import read_wkb
 from histoscout.errors import AnnotationError
-from histoscout.geometry.regions import polygonal
+from histoscout.geometry.even_odd import even_odd, is_tangled
 
 ELLIPSE_POINTS = 100  # as many as QuPath exports; their polygon has .07 % less area than the ellipse
 _REMEDY = "Open the file in QuPath and use File > Export objects as GeoJSON"
@@ -94,13 +93,10 @@ def _area(roi: JavaObject, reading: Reading) -> Drawn:
     if not isinstance(x, list) or not isinstance(y, list) or len(x) != len(y):
         reading.refuse("holds an outline without coordinates", roi.offset)
     rings = [_ring(across, down, roi, reading) for across, down in zip(x, y, strict=True)]
-    enclosed = [polygonal(Polygon(ring)) for ring in rings if len(ring) > 2]
-    parts = np.array([part for part in enclosed if part is not None])
-    while len(parts) > 1:  # two and two, so that time grows with the number of points
-        even = len(parts) // 2 * 2
-        both = shapely.symmetric_difference(parts[0:even:2], parts[1:even:2])
-        parts = np.concatenate([both, parts[even:]])
-    return Drawn(polygonal(parts[0]) if len(parts) else None, False, ())
+    rings = [ring for ring in rings if len(ring) > 2]
+    if is_tangled(MultiPolygon([Polygon(ring) for ring in rings])):
+        return Drawn(None, True, ())
+    return Drawn(even_odd(rings), False, ())
 
 
 def _geometry(roi: JavaObject, reading: Reading) -> Drawn:

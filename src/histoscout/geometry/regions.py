@@ -11,6 +11,7 @@ from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.geometry.box import Box
+from histoscout.geometry.even_odd import even_odd
 
 Outline = Polygon | MultiPolygon
 
@@ -100,8 +101,11 @@ class Regions(Sequence[Region]):
 def polygonal(geometry: shapely.Geometry) -> Outline | None:
     """The part of a geometry that has area, as a valid outline; None if nothing is left.
 
-    Self-crossing rings are split as shapely's `make_valid` does; lines and points that this leaves are dropped.
+    A polygon whose rings cross encloses what an odd number of them do; several are mended as shapely's `make_valid`
+    does. Lines and points that this leaves are dropped.
     """
+    if isinstance(geometry, Polygon) and not geometry.is_valid:
+        return even_odd([shapely.get_coordinates(ring) for ring in (geometry.exterior, *geometry.interiors)])
     valid = geometry if shapely.is_valid(geometry) else shapely.make_valid(geometry)
     parts = [part for part in shapely.get_parts(valid, return_index=False) if part.area > 0]
     flat = [polygon for part in parts for polygon in shapely.get_parts(part) if isinstance(polygon, Polygon)]
