@@ -21,7 +21,7 @@ from histoscout.recipe import IGNORE
 from histoscout.verdict import Verdict
 
 SURE = 20.0  # a logit whose probability is 0 or 1 to eight digits
-START_TOLERANCE = 0.08  # of the loss expected; what an untrained network's spread of logits costs was 3 % at most
+START_TOLERANCE = 0.08  # of the loss expected; the spread of untrained logits was seen to cost 3 % at most
 LEAST_FALL = 0.1  # share of the loss that a network must lose while it learns one batch by heart
 FAST = 0.6  # a network without a prior need not have come below the base rate if it falls as fast as this
 FEWEST_STEPS, MOST_STEPS = 10, 40  # of learning by heart: that say something, that are taken
