@@ -1,12 +1,13 @@
 """Outlines to masks, by the rule that a pixel belongs to the outline that holds its centre (see `spans`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histoscout.geometry.box import Box
-from histoscout.geometry.regions import Outline, Regions
+from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.geometry.spans import spans
 
 
@@ -28,3 +29,11 @@ def label_map(layers: Sequence[tuple[Regions, int]], box: Box, scale: float) -> 
         for row, first, last in spans([region.outline for region in regions.touching(box)], box, scale):
             painted[row, first:last] = value
     return painted
+
+
+def value_map(
+    regions: Regions, value_of: Callable[[Region], int], box: Box, scale: float
+) -> NDArray[np.uint8]:
+    """One value per pixel: 0 where nothing lies, else the value of the last region that covers it; uint8 (H, W)."""
+    in_order = groupby(regions.touching(box), value_of)
+    return label_map([(Regions(tuple(alike)), value) for value, alike in in_order], box, scale)
