@@ -35,7 +35,7 @@ def inline(svg: bytes, prefix: str, alt: str) -> Markup:
     width = float(root.get("viewBox", "0 0 400 300").split()[2])
     for name in ("width", "height"):
         drawing.attrib.pop(name, None)
-    drawing.attrib |= {"role": "img", "aria-label": alt, "style": f"max-width: {width * 1.6:.0f}px"}
+    drawing.attrib |= {"role": "img", "aria-label": alt, "style": f"--natural: {width:.0f}px"}
     return Markup(ElementTree.tostring(drawing, encoding="unicode", method="html"))
 
 
