@@ -4,6 +4,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,3 +204,10 @@ class Saved:
 def _utf(text: str) -> bytes:
     written = text.encode()
     return struct.pack(">H", len(written)) + written
+
+
+def saved(folder: Path, objects: Sequence[Drawn] = (), **how: Any) -> Path:
+    """A data file of these objects in a folder."""
+    path = folder / "slide.qpdata"
+    path.write_bytes(bytes(Saved(objects, **how)))
+    return path
