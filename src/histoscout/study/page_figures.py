@@ -22,7 +22,7 @@ def picture_section(bench: Bench) -> Section:
     blocks: tuple[Block, ...] = (
         Picture(
             overview,
-            f"Figure 5. A slide, the tiles kept at a standard deviation of 3 ({counts[0]:,}) and of 12.5 ({counts[1]:,}); what is "
+            f"The paper's Figure 5. A slide, the tiles kept at a standard deviation of 3 ({counts[0]:,}) and of 12.5 ({counts[1]:,}); what is "
             "dropped is dark. The higher threshold should leave tissue and drop glass.",
             "A slide three times: whole, and with dropped tiles darkened at two thresholds.",
         ),
@@ -30,18 +30,18 @@ def picture_section(bench: Bench) -> Section:
             (
                 Picture(
                     tile_and_mask(shown),
-                    "Figure 4. A tile and its mask: white is lesion.",
+                    "The paper's Figure 4. A tile and its mask: white is lesion.",
                     "A tile of tissue and a mask.",
                 ),
                 Picture(
                     grey_tile(shown),
-                    "Figure 6. The tile as weighted sum of red, green and blue.",
+                    "The paper's Figure 6. The tile as weighted sum of red, green and blue.",
                     "A tile in colour and grey.",
                 ),
             )
         ),
     )
-    return Section("Pictures", "Tiles, masks and the filter: Figures 4, 5 and 6.", blocks)
+    return Section("Pictures", "Tiles, masks and the filter: the paper's Figures 4, 5 and 6.", blocks)
 
 
 def curve_section(found: Found) -> Section:
@@ -49,8 +49,12 @@ def curve_section(found: Found) -> Section:
     runs = found["runs"]
     blocks: list[Block] = []
     for title, name, stated in (
-        ("Figures 7 and 8: U-Net, 1e-6", "unet, as run", "unet, as stated"),
-        ("Figures 9, 10 and 16: U-Net + ResNet50, 1e-6", "resnet50-unet, as run", "resnet50-unet, as stated"),
+        ("The paper's Figures 7 and 8: U-Net, 1e-6", "unet, as run", "unet, as stated"),
+        (
+            "The paper's Figures 9, 10 and 16: U-Net + ResNet50, 1e-6",
+            "resnet50-unet, as run",
+            "resnet50-unet, as stated",
+        ),
     ):
         blocks += [
             Heading(title),
@@ -58,12 +62,15 @@ def curve_section(found: Found) -> Section:
             *_of_unet(runs[stated], "as stated", stale=False),
         ]
     blocks += [
-        Heading("Figures 11 and 12: DenseNet121 classifier"),
+        Heading("The paper's Figures 11 and 12: DenseNet121 classifier"),
         *_of_classifier(runs["densenet121, as run"]),
     ]
-    blocks += [Heading("Figure 13: U-Net + DenseNet121"), *_of_dense(runs)]
-    blocks += [Heading("Figures 14 and 15: U-Net at other learning rates, as run"), *_of_rates(runs)]
-    sentence = "Losses by epoch and confusion matrices: Figures 7 to 16. Epochs are the paper's; the steps here are fewer."
+    blocks += [Heading("The paper's Figure 13: U-Net + DenseNet121"), *_of_dense(runs)]
+    blocks += [
+        Heading("The paper's Figures 14 and 15: U-Net at other learning rates, as run"),
+        *_of_rates(runs),
+    ]
+    sentence = "Losses by epoch and confusion matrices: the paper's Figures 7 to 16. Epochs are the paper's; the steps here are fewer."
     return Section("Curves and matrices", sentence, tuple(blocks))
 
 

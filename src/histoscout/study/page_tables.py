@@ -111,17 +111,17 @@ def table_sections(found: Found) -> tuple[Section, ...]:
     """Tables 1, 2 and 3."""
     return (
         Section(
-            "Table 1: U-Net, learning rate 1e-6",
+            "The paper's Table 1: U-Net, learning rate 1e-6",
             "Hardly a lesion pixel is found; accuracy is high because most pixels are no lesion.",
             (_by_epochs(found, "unet", paper.TABLE_1), _reading_1(found)),
         ),
         Section(
-            "Table 2: U-Net with a ResNet50 encoder, learning rate 1e-6",
+            "The paper's Table 2: U-Net with a ResNet50 encoder, learning rate 1e-6",
             "Nearly everything is called lesion: recall near 1, precision at the prevalence.",
             (_by_epochs(found, "resnet50-unet", paper.TABLE_2), _reading_2(found)),
         ),
         Section(
-            "Table 3: DenseNet121, has the tile UDH or not",
+            "The paper's Table 3: DenseNet121, has the tile UDH or not",
             "Averaged over the classes, as printed, and for UDH alone, which is what was asked.",
             _table_3(found),
         ),

@@ -17,7 +17,7 @@ from histoscout.study.tiles import Tile, kept_tiles, tile_grid, with_mask
 
 SHOWN_PX = 256  # side of a tile as it is shown
 OVERVIEW_PX = 900
-GAP = 8
+GAP, GREY_GAP = 8, 128  # grey: masks are black and white
 
 Picture = NDArray[np.uint8]
 
@@ -35,8 +35,8 @@ def enlarged(pixels: Picture, side: int = SHOWN_PX) -> Picture:
 
 
 def beside(*parts: Picture) -> Picture:
-    """Pictures of one height side by side, a white gap between them."""
-    gap = np.full((parts[0].shape[0], GAP, 3), 255, np.uint8)
+    """Pictures of one height side by side, a grey gap between them."""
+    gap = np.full((parts[0].shape[0], GAP, 3), GREY_GAP, np.uint8)
     return np.concatenate([one for part in parts for one in (part, gap)][:-1], axis=1)
 
 
