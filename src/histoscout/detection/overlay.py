@@ -40,15 +40,15 @@ def overlay(
     canvas = ImageDraw.Draw(image)
     scale = slide.mpp / mpp
     for region in regions:
-        draw_outline(canvas, region, scale, colour_of(region.label), 3)
+        _draw_outline(canvas, region, scale, colour_of(region.label), 3)
     for region in truth or ():
-        draw_outline(canvas, region, scale, DRAWN, 1)
+        _draw_outline(canvas, region, scale, DRAWN, 1)
     _legend(canvas, regions, truth, max(11, min(image.size) // letters))
-    draw_scale_bar(canvas, image.size, mpp, letters)
+    _draw_scale_bar(canvas, image.size, mpp, letters)
     return image
 
 
-def draw_outline(
+def _draw_outline(
     canvas: ImageDraw.ImageDraw, region: Region, scale: float, colour: Colour, width: int
 ) -> None:
     """Draw a region's rings, `scale` picture px per level-0 px, the picture's corner being the slide's."""
@@ -77,7 +77,9 @@ def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Colour]], hei
         canvas.text((start, top), text, fill=(0, 0, 0), font=font)
 
 
-def draw_scale_bar(canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float, letters: int = 60) -> None:
+def _draw_scale_bar(
+    canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float, letters: int = 60
+) -> None:
     """A bar of a round length, about a fifth of the picture's width, at the lower left."""
     width, height = size
     um = round_length(width * mpp / 5)

@@ -12,7 +12,7 @@ from histoscout.cohort.labelled import labelled_regions
 from histoscout.cohort.open_case import open_case
 from histoscout.errors import OutputError
 from histoscout.evaluation.compare import Finding, SlideLesions
-from histoscout.evaluation.cutout import cut_out
+from histoscout.evaluation.cutout import Outlined, cut_out
 from histoscout.files import replacing, write_text
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Classes
@@ -114,7 +114,9 @@ def write_pictures(asked: Sequence[Question], slide: Slide, drawn: Regions, fold
     for question in asked:
         if question.slide == slide.name:
             with replacing(folder / "pictures" / question.picture) as temporary:
-                cut_out(slide, [question.finding.region], drawn).picture.save(temporary, format="PNG")
+                region = question.finding.region
+                shown = Outlined(drawn, Regions.of([region]))
+                cut_out(slide, region.outline, shown).save(temporary, format="PNG")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from histoscout.cohort.labelled import labelled_regions
 from histoscout.cohort.open_case import open_case
 from histoscout.detection.overlay import overlay
 from histoscout.evaluation.compare import SlideLesions
+from histoscout.evaluation.cutout import Outlined
 from histoscout.evaluation.judge import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.recipe import Recipe
@@ -25,7 +26,7 @@ from histoscout.report.blocks import (
     Table,
     Text,
 )
-from histoscout.report.gallery import Outlined, balanced, crop, jpeg, shuffled
+from histoscout.report.gallery import balanced, crop, jpeg, shuffled
 from histoscout.report.measured import Measured
 from histoscout.report.numbers import amount, share
 from histoscout.report.page import Section, slug
