@@ -52,15 +52,18 @@ def test_sensitivities_agree_with_a_count_at_every_threshold(
             assert said[froc_average(per)] == pytest.approx(mean, abs=1e-9)
 
 
-@given(cohorts(), st.sampled_from([1, 2, 3]))
-def test_adding_up_no_more_false_alarms_than_are_let_in_changes_nothing(
-    cohort: list[Scene], first_look: int
-) -> None:
-    slides = [compared(*scene, where=WIDE) for scene in cohort]
-    whole = figures(slides)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(froc, "_FIRST_LOOK", first_look)
-        assert figures(slides) == whole
+@pytest.mark.parametrize("first_look", [1, 2, 3, 17])
+def test_adding_up_no_more_false_alarms_than_are_let_in_changes_nothing(first_look: int) -> None:
+    random = np.random.default_rng(first_look)
+    places = [(x, y) for x in range(0, 1000, 60) for y in range(0, 1000, 60)]
+    found = regions(*(square(x, y, 50, score=random.uniform()) for x, y in places))
+    drawn = regions(*(square(x, y, 50) for x, y in places[::3]))
+    slides = [compared(drawn, found, where=WIDE), compared(Regions(), found, where=WIDE)]
+    for weights in ([1.0, 1.0], [0.0, 3.0], [2.0, 0.0]):
+        whole = figures(slides, weights=weights)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(froc, "_FIRST_LOOK", first_look)
+            assert figures(slides, weights=weights) == whole
 
 
 @given(cohorts(), st.lists(st.integers(0, 3), min_size=3, max_size=3))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from histoscout.evaluation.compare import compare_lesions
 from histoscout.evaluation.matching import RULES, match, words
@@ -91,6 +93,31 @@ def test_a_finding_takes_another_lesion_if_the_next_one_fits_only_its_own() -> N
     assert slide.hits("iou_0.1") == [(0, 1), (1, 0)]
     # at the threshold in use the second finding does not exist: the first one has the lesion it fits best
     assert compared(drawn, regions(wide, square(0, 0, 90, score=0.5)), 0.6).hits("iou_0.1") == [(0, 0)]
+
+
+@given(st.tuples(st.integers(1, 12), st.integers(1, 20)), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_any_pattern_of_fits_is_matched_as_well_as_can_be_at_every_threshold(
+    shape: tuple[int, int], tenths: int, seed: int
+) -> None:
+    lesions, findings = shape
+    random = np.random.default_rng(seed)
+    fits = random.uniform(size=shape) < tenths / 10
+    first, second = (grid.ravel() for grid in np.indices(fits.shape))
+    shared = random.uniform(0.1, 1, fits.size)
+    pairs = Overlaps(first, second, shared, np.ones(lesions), np.ones(findings))
+    scores = random.choice([0.2, 0.4, 0.6, 0.8], findings)
+    matching = match(pairs, fits.ravel(), scores)
+    for threshold in np.unique(scores):
+        among = csr_matrix(fits & (scores >= threshold))
+        most = int((maximum_bipartite_matching(among) >= 0).sum())
+        assert sum(found is not None and found >= threshold for found in matching.found_at) == most
+        hits = [
+            state == "hit" and score >= threshold
+            for state, score in zip(matching.states, scores, strict=True)
+        ]
+        assert sum(hits) == most
+    for number, state in enumerate(matching.states):
+        assert (state == "false") == (not fits[:, number].any())
 
 
 def test_thousands_of_findings_on_one_lesion_take_no_time_and_hit_once() -> None:

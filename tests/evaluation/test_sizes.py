@@ -1,6 +1,7 @@
 """Sensitivity by size."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -41,6 +42,13 @@ def test_each_lesion_counts_in_its_stratum() -> None:
     slide = compared(drawn, drawn[1:])
     said = size_statistic([slide], [0], EDGES_UM)(np.ones(1))
     assert said == {"under 100 um": 0.5, "100 to 200 um": 1.0, "200 to 400 um": None, "400 um and more": 1.0}
+
+
+def test_a_lesion_of_just_the_size_of_an_edge_is_of_the_larger_ones() -> None:
+    slide = compared(_row([50]), Regions())
+    exact = replace(slide, lesions=(replace(slide.lesions[0], diameter_um=100.0),))
+    assert lesions_by_size([exact], EDGES_UM)["100 to 200 um"] == 1
+    assert size_statistic([exact], [0], EDGES_UM)(np.ones(1))["100 to 200 um"] == 0
 
 
 @given(cohorts())
