@@ -4,18 +4,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from histoscout.annotations.frame import in_file, on_slide
+from histoscout.annotations.frame import in_file
 from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.label_pixels import label_facts
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
 from histoscout.annotations.write import Canvas, write_annotations, writer_of
+from histoscout.cohort.case import Case
 from histoscout.cohort.folder import PICTURES, slides_in
 from histoscout.cohort.labelled import is_mask, mask_scale
+from histoscout.cohort.open_case import open_case
 from histoscout.cohort.qupath_project import read_project
+from histoscout.cohort.same_image import in_place
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError
 from histoscout.geometry.box import Box
 from histoscout.progress import Progress, Silent
-from histoscout.slides.open import open_slide
+from histoscout.slides.slide import Slide
 
 PROJECT = ".qpproj"
 
@@ -66,11 +69,11 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What is known of the slide that outlines belong to."""
+    """What is known of the slide that outlines belong to; `slide` is closed, only what is known of it is asked."""
 
     box: Box | None = None
     mpp: float | None = None
-    corner: tuple[float, float] = (0.0, 0.0)
+    slide: Slide | None = None
 
 
 def convert(source: Path, target: Path, options: ConvertOptions | None = None) -> tuple[Converted, ...]:
@@ -156,8 +159,10 @@ def _stem(path: Path) -> str:
 
 
 def _converted(job: _Job, options: ConvertOptions) -> Converted:
-    scan = _scan(job.slide, options)
-    found = on_slide(_read(job.source, scan, options), job.source, scan.corner)
+    scan = _scan(job, options)
+    found = _read(job.source, scan, options)
+    if (place := scan.slide or scan.box) is not None:
+        found = in_place(found, job.source, place)
     notes = list(found.notes)
     regions = found.regions
     if not options.everything:
@@ -169,15 +174,15 @@ def _converted(job: _Job, options: ConvertOptions) -> Converted:
     canvas = None
     if writer_of(job.target).on_canvas:
         canvas = _canvas(job, scan, found, options)
-    moved, said = in_file(regions, job.target, scan.corner)
+    moved, said = in_file(regions, job.target, scan.slide.scan_corner if scan.slide else (0.0, 0.0))
     notes += [*said, *write_annotations(moved, job.target, canvas)]
     return Converted(job.source, job.target, len(regions), tuple(notes))
 
 
-def _scan(slide: Path | None, options: ConvertOptions) -> _Scan:
-    if slide is not None:
-        with open_slide(slide, options.slide_mpp) as opened:
-            return _Scan(opened.box, opened.mpp, opened.scan_corner)
+def _scan(job: _Job, options: ConvertOptions) -> _Scan:
+    if job.slide is not None:
+        with open_case(Case(job.slide, job.source, mpp=options.slide_mpp)) as opened:
+            return _Scan(opened.box, opened.mpp, opened)
     box = None if options.size is None else Box(0, 0, *map(float, options.size))
     return _Scan(box, options.slide_mpp)
 

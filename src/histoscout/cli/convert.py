@@ -48,7 +48,7 @@ def convert(
         rows = run(source, target, options)
         for row in rows:
             for note in row.notes:
-                console.note(f"{row.source.name}: {note}" if len(rows) > 1 else note)
+                console.note(f"{row.target.name}: {note}" if len(rows) > 1 else note)
     done = [row for row in rows if row.regions is not None]
     failed = [row for row in rows if row.fault]
     for row in done if len(rows) == 1 else ():
