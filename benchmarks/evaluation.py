@@ -7,9 +7,9 @@ processor seconds of one core, so that other work on the machine does not count,
 
 import argparse
 import platform
-import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.detection.heatmap import Heatmap, read_heatmap, write_heatmap
 from histoscout.detection.outline import outline
 from histoscout.detection.tissue import Tissue
+from histoscout.evaluation.compare import compare_lesions
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.judge import judge_heatmap
+from histoscout.evaluation.judge import judge_heatmap, judge_regions
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.scores_file import write_scores
 from histoscout.geometry.box import Box
@@ -34,6 +35,12 @@ from histoscout.recipe import Recipe
 SIDE_UM, MPP, HEAT_MPP = 10_000, 0.25, 2.0
 SIDE = SIDE_UM / MPP
 THRESHOLD = 0.5
+STAGES = (
+    "reading outlines and heatmap",
+    "lesions against findings",
+    "the same with pixels and baselines, outlines alone",
+    "a heatmap: also tiles, look-alikes and fainter findings",
+)
 RECIPE = Recipe.from_dict({"windows": {"mpp": HEAT_MPP, "side_um": 512.0}, "classes": {"other": ["ADH"]}})
 
 
@@ -105,16 +112,22 @@ def main() -> None:
         seconds, judged = [], []
         for number in range(chosen.slides):
             here = tissue(np.random.default_rng(number))
-            begun = time.process_time()
-            slide = f"slide_{number}"
+            slide, times = f"slide_{number}", [time.process_time()]
             truth = read_geojson(folder / "drawn" / f"{slide}.geojson").regions
             ground = Ground(slide, f"patient {number}", truth, here, MPP, RECIPE)
             heat = read_heatmap(folder / "heatmaps" / f"{slide}.ome.tiff")
             found = read_geojson(folder / "found" / f"{slide}.geojson").regions
+            times.append(time.process_time())
+            compare_lesions(ground, found, THRESHOLD)
+            times.append(time.process_time())
+            judge_regions(ground, found)
+            times.append(time.process_time())
             judged.append(judge_heatmap(ground, heat, found, THRESHOLD))
-            seconds.append(time.process_time() - begun)
+            times.append(time.process_time())
+            seconds.append(np.diff(times))
         begun = time.process_time()
-        scores = Scores(Exam("model", "test", "UDH", THRESHOLD), tuple(judged))
+        hundred = [replace(judged[n % len(judged)], name=f"{n}", patient=f"patient {n}") for n in range(100)]
+        scores = Scores(Exam("model", "test", "UDH", THRESHOLD), tuple(hundred))
         write_scores(scores, folder / "scores")
         figures = time.process_time() - begun
         lesions, findings = len(judged[0].lesions.lesions), len(judged[0].lesions.findings)
@@ -122,11 +135,11 @@ def main() -> None:
         print(
             f"{chosen.slides} slides, about {lesions} lesions and {findings} findings each, fainter ones included"
         )
-        print(f"a slide: {statistics.median(seconds):.2f} s (median), {max(seconds):.2f} s at most")
-        print(f"all figures with intervals of {chosen.slides} patients: {figures:.1f} s")
-        print(
-            f"100 slides: {100 * statistics.median(seconds) + figures:.0f} s; peak memory {peak_memory():.2f} GB"
-        )
+        stages = np.median(seconds, axis=0)
+        for stage, spent in zip(STAGES, stages.tolist(), strict=True):
+            print(f"{stage}: {spent:.2f} s a slide (median), {100 * spent:.0f} s for 100")
+        print(f"all figures with intervals of 100 slides and patients: {figures:.0f} s")
+        print(f"peak memory {peak_memory():.2f} GB")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,11 @@ def _part(levels: _Levels, mine: NDArray[np.bool_], block_row: int, block_column
 def _averaged(strip: _Levels, factor: int) -> _Levels:
     rows, columns = (-(-length // factor) * factor for length in strip.shape)
     whole = np.pad(strip, ((0, rows - strip.shape[0]), (0, columns - strip.shape[1])), mode="edge")
-    squares = whole.reshape(rows // factor, factor, columns // factor, factor)
-    sums = squares.sum((1, 3), dtype=np.uint32)
+    # rows first, then columns, a step at a time: far quicker than a mean over axes of a few cells
+    down = whole[::factor].astype(np.uint32)
+    for start in range(1, factor):
+        down += whole[start::factor]
+    sums = down[:, ::factor].copy()
+    for start in range(1, factor):
+        sums += down[:, start::factor]
     return np.asarray(((sums + factor**2 // 2) // factor**2).astype(np.uint8))

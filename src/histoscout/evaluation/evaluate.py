@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +14,10 @@ from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.labelled import open_labelled
 from histoscout.detection.output import Output
 from histoscout.detection.overlay import draw_overlay
-from histoscout.errors import HistoscoutError, ModelError
+from histoscout.errors import ModelError
 from histoscout.evaluation.audit import AuditPlan, lay_out_audit, refuse_lost_verdicts
 from histoscout.evaluation.baselines import PREVIOUS
+from histoscout.evaluation.each import judge_each
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.examinees import examinees
 from histoscout.evaluation.ground import Ground
@@ -83,7 +85,8 @@ def evaluate(
     guards = guard_evaluation(entrants[0].model, chosen.cases, options.on, options.guards)
     entrants = _with_verdicts(entrants, chosen.cases, options, out)
     cases, broken = _detected(entrants, chosen.cases, options)
-    judged, told = _judged(cases, entrants, out / "overlays", options.progress)
+    judge = partial(_judge_case, entrants, out / "overlays")
+    judged, told = judge_each(cases, judge, options.progress)
     exam = _exam(entrants, options, chosen.apart)
     heard = _heard(judged, entrants[0].verdicts, options.verdicts)
     notes = (*cohort.notes, *chosen.notes, *broken, *told, *heard)
@@ -147,23 +150,7 @@ def _detected(
     return [case for case in cases if case.name not in broken], notes
 
 
-def _judged(
-    cases: Sequence[Case], entrants: Sequence[Entrant], overlays: Path, progress: Progress
-) -> tuple[tuple[SlideScores, ...], list[str]]:
-    """Every slide judged, and what is to be said of slides; one that cannot be judged ends no other."""
-    progress.start("comparing with the outlines", len(cases))
-    slides, told = [], Told()
-    for case in cases:
-        try:
-            slides.append(_judge_case(case, entrants, overlays, told))
-        except HistoscoutError as error:
-            told.add(case.name, f"not evaluated, {error}")
-        progress.advance()
-    progress.done()
-    return tuple(slides), told.notes
-
-
-def _judge_case(case: Case, entrants: Sequence[Entrant], overlays: Path, told: Told) -> SlideScores:
+def _judge_case(entrants: Sequence[Entrant], overlays: Path, case: Case, told: Told) -> SlideScores:
     """Compare what each model found on one slide with what was drawn on it."""
     ours, *theirs = entrants
     judged = replace(_judge_found(case, ours, overlays, told), site=case.site)

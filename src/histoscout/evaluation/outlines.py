@@ -1,7 +1,8 @@
 """Two sets of outlines compared: what anybody found against what somebody drew, without a model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from histoscout.cohort.labelled import is_mask, labelled_regions
 from histoscout.detection.labelled import open_labelled
 from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.tissue import Tissue
-from histoscout.errors import CohortError, HistoscoutError
+from histoscout.errors import CohortError
+from histoscout.evaluation.each import judge_each
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.examinees import given
 from histoscout.evaluation.ground import Ground
@@ -114,16 +116,9 @@ def evaluate_regions(
     recipe = _looking_for(options.positive, options.recipe)
     chosen = given(cohort)
     files = _files(found, chosen.cases)
-    slides, told = [], Told()
-    options.progress.start("comparing with the outlines", len(chosen.cases))
-    for case in chosen.cases:
-        try:
-            slides.append(_judge_files(case, files.get(case.name), recipe, out / "overlays", told))
-        except HistoscoutError as error:
-            told.add(case.name, f"not evaluated, {error}")
-        options.progress.advance()
-    options.progress.done()
-    scores = Scores(_exam(recipe), tuple(slides), (*cohort.notes, *chosen.notes, *told.notes))
+    judge = partial(_judge_files, files, recipe, out / "overlays")
+    judged, told = judge_each(chosen.cases, judge, options.progress)
+    scores = Scores(_exam(recipe), judged, (*cohort.notes, *chosen.notes, *told))
     write_scores(scores, out)
     return scores
 
@@ -147,8 +142,10 @@ def _is_outlines(path: Path) -> bool:
     return format_of(path) in FORMATS and not is_mask(path)
 
 
-def _judge_files(case: Case, found: Path | None, recipe: Recipe, overlays: Path, told: Told) -> SlideScores:
-    if found is None:
+def _judge_files(
+    files: Mapping[str, Path], recipe: Recipe, overlays: Path, case: Case, told: Told
+) -> SlideScores:
+    if (found := files.get(case.name)) is None:
         raise CohortError(
             case.slide, "no file of found outlines has its name", "Add one, empty if nothing was found"
         )

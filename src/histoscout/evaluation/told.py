@@ -18,6 +18,12 @@ class Told:
             if slide not in slides:
                 slides.append(slide)
 
+    def add_all(self, other: "Told") -> None:
+        """Note what somebody else noted."""
+        for note, slides in other.about.items():
+            for slide in slides:
+                self.add(slide, note)
+
     @property
     def notes(self) -> list[str]:
         """One line for each note, the slides first: at most three by name."""
