@@ -147,6 +147,30 @@ def test_nested_objects_follow_the_object_they_lie_in(read: Reader) -> None:
     assert all("childObjects" not in region.properties for region in found.regions)
 
 
+def test_a_key_that_stands_twice_is_refused_unless_both_say_the_same(read: Reader) -> None:
+    with pytest.raises(AnnotationError, match="has the key 'coordinates' twice"):
+        read('{"type": "Polygon", "coordinates": [], "coordinates": [[[0, 0], [1, 0], [1, 1]]]}')
+    twice = '"coordinates": [[[0, 0], [1, 0], [1, 1]]]'
+    assert len(read(f'{{"type": "Polygon", {twice}, {twice}}}').regions) == 1
+
+
+def test_a_long_text_among_a_million_numbers_asks_for_no_memory(read: Reader) -> None:
+    """As an array of texts, each as long as the longest, these points would take 80 GB."""
+    ring = [[i % 1000, i // 1000] for i in range(100_000)]
+    with pytest.raises(AnnotationError, match="point 100001 is"):
+        read(feature([[*ring, ["x" * 100_000, 0]]]))
+
+
+def test_a_ring_of_many_points_is_read_and_a_scribble_is_told(read: Reader) -> None:
+    turns = [2 * math.pi * i / 200_000 for i in range(200_000)]
+    circle = [[5e4 + 4e4 * math.cos(turn), 5e4 + 4e4 * math.sin(turn)] for turn in turns]
+    assert read(feature([circle])).regions[0].outline.area == pytest.approx(math.pi * 16e8, rel=1e-6)
+    scribble = [[i * 7919 % 10_007, i * 104_729 % 9_973] for i in range(5_000)]
+    found = read(feature([scribble]))
+    assert len(found.regions) == 0
+    assert "crosses itself too often" in found.notes[0]
+
+
 def test_ten_thousand_objects_within_one_another_are_refused_or_read_but_never_crash(read: Reader) -> None:
     inner = '{"type": "Feature", "geometry": null, "properties": {"childObjects": ['
     with pytest.raises(AnnotationError, match="nested too deeply"):

@@ -89,6 +89,19 @@ def test_a_hole_lies_in_its_own_layer_first(read: Reader) -> None:
     assert [one.outline.area for one in found.regions] == [1500]
 
 
+def test_a_comb_across_a_comb_is_told_not_computed(read: Reader) -> None:
+    """Two outlines of 2,000 teeth each cross four million times."""
+
+    def comb(turned: bool) -> str:
+        along = [(x, (0.0 if i % 2 else 4000.0)) for i, x in enumerate(np.arange(0, 2000, 0.5).tolist())]
+        points = [*along, (2000.0, -1.0), (0.0, -1.0)]
+        return vertices(*[(y, x) if turned else (x, y) for x, y in points])
+
+    found = read(layer(region(comb(False)), region(comb(True), NegativeROA="1"), Name="a"))
+    assert len(found.regions) == 0
+    assert "holes cross them too often" in found.notes[0]
+
+
 def test_a_hole_in_nothing_is_told(read: Reader) -> None:
     far = vertices((100, 100), (120, 100), (120, 120))
     found = read(layer(region(), region(far, Id="7", NegativeROA="1"), Name="a"))

@@ -1,5 +1,6 @@
 """GeoJSON geometries (RFC 7946, section 3.1) to outlines and back."""
 
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,6 +92,13 @@ def _points(ring: object, where: str) -> NDArray[np.float64]:
     listed = _listed(ring, where)
     if not listed:
         return np.empty((0, 2))
+    if not set(map(type, listed)) <= {list} or not set(map(type, chain.from_iterable(listed))) <= {
+        int,
+        float,
+    }:
+        raise AnnotationError(
+            where, f"has a point that is not [x, y] in numbers: {_odd_point(listed)}", _CORRECT
+        )
     try:
         points = np.asarray(listed)
     except ValueError as error:  # points of different lengths
