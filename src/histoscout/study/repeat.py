@@ -188,7 +188,7 @@ def plan_study(out: Path, options: StudyOptions) -> tuple[list[PlannedRun], floa
     planned = plan_runs([*named, *ablation], bench, expected)
     mosaic = options.scale.mosaic
     drawing = mosaic.rows * mosaic.columns * 3.5 * mosaic.mm2 * 0.45 / 60 if drawn else 0.0
-    return planned, drawing + options.scale.ours.get("training.minutes", 0.0) * 1.3 + len(planned) * 0.1
+    return planned, drawing + (options.scale.ours.get("training.minutes") or 0.0) * 1.3 + len(planned) * 0.1
 
 
 def expected_tiles(bench: Bench) -> Expected:
