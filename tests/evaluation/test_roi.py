@@ -14,7 +14,13 @@ from PIL import Image
 from histoscout.errors import CohortError, OutputError
 from histoscout.evaluation.roi_folder import RoiImage, holds_images_by_class, read_images
 from histoscout.evaluation.roi_images import NONE_OF_THESE, ImageOptions, evaluate_images
-from histoscout.evaluation.roi_scores import BRACS_GROUPS, NamedImage, folded, score_images
+from histoscout.evaluation.roi_scores import (
+    BRACS_GROUPS,
+    NamedImage,
+    folded,
+    score_images,
+    write_image_scores,
+)
 from histoscout.evaluation.roi_windows import answers_for_images, windows_on
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Silent
@@ -172,7 +178,7 @@ def test_classes_that_do_not_occur_are_left_out_and_intervals_need_patients() ->
     assert score_images(known, ("UDH", "ADH"), draws=50).overall["accuracy"].low == 1
 
 
-def test_bracs_folds_to_three_classes() -> None:
+def test_bracs_folds_to_three_classes(tmp_path: Path) -> None:
     names = tuple(BRACS_GROUPS)
     images = [
         _named(name, names[(place + 1) % 7], tuple(np.eye(7)[place])) for place, name in enumerate(names)
@@ -183,6 +189,9 @@ def test_bracs_folds_to_three_classes() -> None:
     assert three.confusion().tolist() == [[2, 1, 0], [0, 1, 1], [1, 0, 1]]
     assert three.by_class["benign"]["auroc"].value == 1
     assert folded(score_images(images, names), {"N": "benign"}) is None
+    write_image_scores(score_images(images, names), tmp_path)
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written["in_groups"]["confusion"]["counts"] == three.confusion().tolist()
 
 
 # ---------------------------------------------------------------- the whole

@@ -165,8 +165,10 @@ def _choices(classes: tuple[str, ...], images: Sequence[NamedImage]) -> Choices:
 
 
 def write_image_scores(scores: ImageScores, out: Path) -> None:
-    """scores.json with the figures, images.csv with a row an image, confusion.csv with counts and shares."""
-    write_text(out / "scores.json", json.dumps(scores.to_dict(), indent=1) + "\n")
+    """scores.json with the figures (of the three groups of BRACS, too), images.csv with a row an image, confusion.csv with counts and shares."""
+    groups = folded(scores, BRACS_GROUPS)
+    values = {**scores.to_dict(), "in_groups": None if groups is None else groups.to_dict()["images"]}
+    write_text(out / "scores.json", json.dumps(values, indent=1, allow_nan=False) + "\n")
     head = ("image", "patient", "class", "as", "taken for", *(f"p {label}" for label in scores.classes))
     rows = [_row(image) for image in scores.images]
     write_text(out / "images.csv", _table([head, *rows]))
