@@ -31,8 +31,11 @@ def detect(
     from histoscout.detection.detect import DetectOptions
     from histoscout.detection.detect import detect as run
 
-    cases = [case for path in slides for case in read_cohort(path, moved).cases]
+    cohorts = [read_cohort(path, moved) for path in slides]
+    cases = [case for cohort in cohorts for case in cohort.cases]
     with Console(quiet) as console:
+        for note in dict.fromkeys(note for cohort in cohorts for note in cohort.notes):
+            console.note(note)
         chosen = DetectOptions(
             device=device,
             within=within,

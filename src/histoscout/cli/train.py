@@ -50,6 +50,8 @@ def train(
     from histoscout.training.train import train as run
 
     with Console(quiet) as console:
+        for note in cases.notes:
+            console.note(note)
         model = run(cases, out, choices, TrainOptions(device, start, overwrite, guards.value, console))
     typer.echo(training_table(model))
     typer.echo(f"model: {model.path}")

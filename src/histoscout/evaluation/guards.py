@@ -63,7 +63,7 @@ def _looks(cases: Sequence[Case], recipe: Recipe) -> Iterator[_Look]:
     for case in cases:
         try:
             with open_case(case) as slide:
-                regions = labelled_regions(case, recipe.classes, slide.box).regions
+                regions = labelled_regions(case, recipe.classes, slide).regions
                 fingerprint = Fingerprint.of(slide, case.patient)
                 yield _Look(fingerprint, regions, slide.mpp, _rests(slide, regions, recipe))
         except HistoscoutError:
