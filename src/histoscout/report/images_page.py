@@ -77,7 +77,7 @@ def _basis(scores: ImageScores, model: ModelFolder) -> tuple[Block, ...]:
 def _overall(scores: ImageScores) -> Table:
     row: tuple[Cell, ...] = ("all images", *(interval_shown(figure) for figure in scores.overall.values()))
     return Table(
-        ("", *(_name(name) for name in scores.overall)),
+        ("judged on", *(_name(name) for name in scores.overall)),
         (row,),
         "Macro figures count every class alike, weighted ones every image; kappa is 0 for agreement by chance. "
         f"{NOT_KNOWN}",
