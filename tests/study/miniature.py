@@ -3,7 +3,7 @@
 from histoscout.study.scale import Scale
 from histoscout.study.slides import Mosaic
 
-MOSAIC = Mosaic(rows=1, columns=1, fragment=1792, lesions=(3, 2, 2, 2))
+MOSAIC = Mosaic(rows=1, columns=1, fragment=1792, lesions=(2, 2, 1, 1))
 OURS = {
     "windows.side_um": 128.0,
     "training.minutes": None,

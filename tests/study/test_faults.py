@@ -58,7 +58,7 @@ def test_a_displaced_mask_is_the_mask_above_upside_down(row: int, column: int, s
 
 
 def test_the_last_polygon_wins_and_holes_are_filled() -> None:
-    ring = shapely.box(30, 30, 50, 50).difference(shapely.box(35, 35, 45, 45))
+    ring = shapely.Polygon(shapely.box(30, 30, 50, 50).exterior, [shapely.box(35, 35, 45, 45).exterior])
     slide = labelled([shapely.box(2, 2, 12, 12), ring])
     mask = masks(frozenset("B"))(slide, tile(0, 0), 1.0)
     assert mask[30:50, 30:50].all()
@@ -120,7 +120,7 @@ def test_the_default_start_is_torchs_own() -> None:
     torch.manual_seed(0)
     default = UNet(3, 1, (8, 16))
     faults.default_start(default)
-    first = default.down[0][0]
+    first = default.get_submodule("down.0.0")
     assert isinstance(first, nn.Conv2d)
     bound = 1 / (3 * 9) ** 0.5  # Kaiming uniform with a = sqrt(5)
     assert float(first.weight.detach().abs().max()) <= bound

@@ -8,6 +8,7 @@ from histoscout.report.drawing import drawing
 from histoscout.report.palette import light
 
 LABELS = ("UDH", "rest")
+LARGE = 5.0  # losses beyond this are shown on a logarithmic scale: a training that bursts
 
 
 def losses(result: dict[str, Any], *, until: int | None = None, accuracy: bool = False) -> bytes:
@@ -34,7 +35,10 @@ def losses(result: dict[str, Any], *, until: int | None = None, accuracy: bool =
         if accuracy:
             points = [(int(step) * each, value) for step, value in result["accuracies"].items()]
             axes.plot(*zip(*sorted(points), strict=True), label="accuracy, test")
-        axes.set_ylim(0, min(axes.get_ylim()[1], 3.0))
+        if axes.get_ylim()[1] > LARGE:
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0)
         axes.set_xlabel("epochs of the paper")
         axes.set_ylabel("loss")
     return made.svg
@@ -42,6 +46,8 @@ def losses(result: dict[str, Any], *, until: int | None = None, accuracy: bool =
 
 def base_loss(result: dict[str, Any]) -> float | None:
     """The loss of answering the base rate everywhere: the entropy of the share of positives, own labels."""
+    if "all tiles" in result:  # the classifier learns from as many tiles of one kind as of the other
+        return math.log(2)
     prevalence: float | None = next(iter(result["epochs"].values()))["train"]["own"]["prevalence"]
     if not prevalence or prevalence == 1:
         return None

@@ -19,7 +19,7 @@ from histoscout.study.whole import Stretched, count_whole
 from histoscout.training.validate import answers, validate
 
 AT_ONCE = 256  # tiles read before they are judged
-LOOKED_AT = 8  # batches from which the spread of a network's answers is taken
+LOOKED_AT = 4  # batches from which the spread of a network's answers is taken
 
 
 def judge_sets(

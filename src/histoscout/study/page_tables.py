@@ -4,7 +4,8 @@ from typing import Any
 
 from histoscout.evaluation.pixels import Confusion
 from histoscout.report.blocks import Block, Cell, Table, Text
-from histoscout.report.numbers import share
+from histoscout.report.numbers import NOT_ESTIMABLE, amount
+from histoscout.report.numbers import share as shown
 from histoscout.report.page import Section
 from histoscout.study import paper
 from histoscout.study.paper import Printed
@@ -14,6 +15,14 @@ from histoscout.study.score import averaged, figures
 Found = dict[str, Any]
 NAMES = ("accuracy", "precision", "recall", "f1")
 HEAD = ("accuracy", "precision", "recall", "F1")
+
+
+def share(value: float | None, digits: int = 2) -> str:
+    """A share; a dash where there is nothing to divide by, such as the precision of a run that calls nothing lesion."""
+    text = shown(value, digits)
+    return "" if text == NOT_ESTIMABLE else text
+
+
 COLUMNS = (
     ("as run", "as it was run: with every fault that this run had"),
     ("as stated", "as the paper states it: faults of the code off, its tiles, patients and start kept"),
@@ -112,12 +121,12 @@ def table_sections(found: Found) -> tuple[Section, ...]:
     return (
         Section(
             "The paper's Table 1: U-Net, learning rate 1e-6",
-            "Hardly a lesion pixel is found; accuracy is high because most pixels are no lesion.",
+            "In the paper hardly a lesion pixel is found; accuracy is high because most pixels are no lesion.",
             (_by_epochs(found, "unet", paper.TABLE_1), _reading_1(found)),
         ),
         Section(
             "The paper's Table 2: U-Net with a ResNet50 encoder, learning rate 1e-6",
-            "Nearly everything is called lesion: recall near 1, precision at the prevalence.",
+            "In the paper nearly everything is called lesion: recall near 1, precision at the prevalence.",
             (_by_epochs(found, "resnet50-unet", paper.TABLE_2), _reading_2(found)),
         ),
         Section(
@@ -146,7 +155,11 @@ def _by_epochs(found: Found, model: str, printed: Any) -> Table:
                             share(own["prevalence"], 3),
                         )
                     )
-    return Table(("", *HEAD, "prevalence"), tuple(rows), "Over pixels, against the run's own masks, at .5.")
+    return Table(
+        ("", *HEAD, "prevalence"),
+        tuple(rows),
+        "Over pixels, against the run's own masks, at .5. Without a precision, nothing was called lesion.",
+    )
 
 
 def _reading_1(found: Found) -> Text:
@@ -251,4 +264,4 @@ def variant_section(found: Found) -> Section:
 
 def _last_loss(result: Found) -> str:
     losses = [row["train_loss"] for row in result["curve"] if "train_loss" in row]
-    return f"{losses[-1]:.3f}" if losses else ""
+    return amount(losses[-1]) if losses else ""

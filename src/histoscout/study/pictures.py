@@ -37,7 +37,8 @@ def enlarged(pixels: Picture, side: int = SHOWN_PX) -> Picture:
 def beside(*parts: Picture) -> Picture:
     """Pictures of one height side by side, a grey gap between them."""
     gap = np.full((parts[0].shape[0], GAP, 3), GREY_GAP, np.uint8)
-    return np.concatenate([one for part in parts for one in (part, gap)][:-1], axis=1)
+    row = np.concatenate([one for part in parts for one in (part, gap)][:-1], axis=1)
+    return np.pad(row, ((GAP // 2, GAP // 2), (GAP // 2, GAP // 2), (0, 0)), constant_values=GREY_GAP)
 
 
 def as_picture(mask: NDArray[np.uint8]) -> Picture:
