@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from histoscout.annotations.geojson import read_geojson
-from histoscout.cohort.cohort import Cohort
+from histoscout.cohort.cohort import Case, Cohort
 from histoscout.errors import CohortError, OutputError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.study import paper
@@ -71,3 +71,12 @@ def test_bracs_is_found_wherever_it_lies_and_what_is_missing_is_named(tmp_path: 
     found = bracs(tmp_path)
     assert [case.patient for case in found.cases] == ["49", "49", "23"]
     assert all(case.annotations is not None for case in found.cases)
+
+
+def test_the_left_out_patients_slides_come_last() -> None:
+    slides = [
+        Case(Path(f"{name}.svs"), Path(f"{name}.json"), name[0])
+        for name in ("B1", "A1", "A2", "C1", "A3", "C2")
+    ]
+    cases, _ = study_cases(Cohort(tuple(slides), "here"))
+    assert [case.name for case in cases] == ["A1", "A2", "C1", "A3", "C2", "B1"]

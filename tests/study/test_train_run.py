@@ -101,3 +101,13 @@ def test_every_run_has_a_name_of_its_own_and_only_faults_that_its_model_had() ->
     had = "ABCFGHIJK"
     assert {had, "none", *had, *(had.replace(letter, "") for letter in had)} <= letters
     assert len(ablation_runs(3)) == 3 * len(ablation_runs(1))
+
+
+def test_a_training_that_bursts_is_told_and_judged_all_the_same(bench: Bench) -> None:
+    result = train_run(replace(SHORT, rate=1e30), bench)
+    judged = result["epochs"]["50"]
+    assert "loss is" in judged["stopped"]
+    assert judged["test"]["own"]["prevalence"] > 0
+    text = (bench.out / "runs" / replace(SHORT, rate=1e30).name / "result.json").read_text("utf-8")
+    assert "NaN" not in text
+    assert "Infinity" not in text

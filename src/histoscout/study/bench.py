@@ -80,9 +80,8 @@ class Bench:
 
     @property
     def left_out(self) -> str:
-        """The patient whom our recipe does not see: of those with the fewest slides the last one."""
-        counts = {patient: sum(case.patient == patient for case in self.cases) for patient in self.patients}
-        return min(reversed(self.patients), key=lambda patient: counts[patient])
+        """The patient whom our recipe does not see, and who alone is tested on without J."""
+        return self.cases[-1].patient
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -109,7 +108,14 @@ def study_cases(cohort: Cohort) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
             "has fewer than two patients with outlines beside those to test on",
             "The study needs one patient to learn from and one to leave out",
         )
-    return tuple(cases), referees
+    last = left_out_of(cases)
+    return tuple(sorted(cases, key=lambda case: case.patient == last)), referees
+
+
+def left_out_of(cases: Sequence[Case]) -> str:
+    """Who is left out: of the patients with the fewest slides the last one."""
+    patients = dict.fromkeys(case.patient for case in cases)
+    return min(reversed(patients), key=lambda patient: sum(case.patient == patient for case in cases))
 
 
 def lesion_um(cases: Sequence[Case]) -> float:

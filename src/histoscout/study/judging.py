@@ -1,5 +1,6 @@
 """What a trained run is worth: on its tiles, on all tiles, and on whole slides."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -39,10 +40,11 @@ def judge_sets(
     }
 
 
-def _loss(network: nn.Module, pixels: TilePixels, recipe: Recipe, bench: Bench) -> float:
-    """The loss over the test tiles themselves, unflipped, whatever the run's own validation looked at."""
+def _loss(network: nn.Module, pixels: TilePixels, recipe: Recipe, bench: Bench) -> float | None:
+    """The loss over the test tiles themselves, unflipped, whatever the run's own validation looked at; None if no number."""
     found = answers(network, plain(pixels, frozenset(), recipe), recipe, bench.fabric)
-    return validate(found, make_loss(recipe)).loss
+    value = validate(found, make_loss(recipe)).loss
+    return value if math.isfinite(value) else None
 
 
 def judge_all_tiles(

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from histoscout.report.blocks import Block, Cell, Figure, Heading, Picture, Table, Text
-from histoscout.report.numbers import share, with_interval
+from histoscout.report.numbers import amount, share, with_interval
 from histoscout.report.page import Section
 from histoscout.study.bench import Bench
 from histoscout.study.faults import FAULTS, flips
@@ -66,9 +66,9 @@ def _b(found: Found) -> str:
 def _c(found: Found) -> str:
     result = found["runs"]["unet, as run"]
     curve = [row["tune_loss"] for row in result["curve"] if math.isfinite(row.get("tune_loss", math.nan))]
-    real = judged_of(result)["test loss"]
+    real = amount(judged_of(result)["test loss"])
     last = f"{curve[-1]:.3f}" if curve else "no number"
-    return f"the last point of the U-Net's test curve says {last}; the weights kept by it have {real:.3f} on the test tiles themselves"
+    return f"the last point of the U-Net's test curve says {last}; the weights kept by it have {real} on the test tiles themselves"
 
 
 def _d(found: Found) -> str:

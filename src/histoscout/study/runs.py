@@ -42,7 +42,7 @@ class Run:
     """One training. `epochs` are the paper's, at each of which it is judged; `share` of the steps are really done.
 
     `whole` says which whole slides are looked at when it ends: the referee's, or also the left-out patient's;
-    `slides` how many of the study's are used.
+    `slides` how many of the study's are used (None: all).
     """
 
     model: str
@@ -51,7 +51,7 @@ class Run:
     epochs: tuple[int, ...] = paper.EPOCHS
     rate: float = paper.RATE
     channels: int = 3
-    slides: int = 3
+    slides: int | None = None
     share: float = 1.0
     whole: Whole = "referee"
 
@@ -63,7 +63,7 @@ class Run:
     def name(self) -> str:
         """What the run's folder is called: everything that distinguishes it."""
         parts = [self.model, self.letters, f"lr{self.rate:g}", f"e{self.epochs[-1]}", f"s{self.seed}"]
-        parts += ["grey"] * (self.channels == 1) + [f"{self.slides}slide"] * (self.slides != 3)
+        parts += ["grey"] * (self.channels == 1) + [f"{self.slides}slide"] * (self.slides is not None)
         return "_".join(parts)
 
     @property

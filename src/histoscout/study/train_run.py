@@ -5,6 +5,7 @@ Read it beside `training/train.py`: what differs from there is what the study di
 
 import copy
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ def train_run(run: Run, bench: Bench) -> dict[str, Any]:
     }
     shadow = _best(job, network)
     result |= {
-        "curve": read_rows(job.curves),
+        "curve": [_finite(row) for row in read_rows(job.curves)],
         "accuracies": Accuracies(job.folder / "accuracies.json").read(),
         "whole": look_at_whole(run, shadow, recipe, prepared, bench),
         "seconds": round(time.monotonic() - began, 1),
@@ -116,7 +117,7 @@ def train_run(run: Run, bench: Bench) -> dict[str, Any]:
     if run.model == "densenet121":
         save_weights(shadow.state_dict(), folder / "weights.safetensors")
         result["all tiles"] = judge_all_tiles(run, shadow, recipe, prepared, bench).to_dict()
-    write_text(folder / "result.json", json.dumps(result, indent=1) + "\n")
+    write_text(folder / "result.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     for path in (job.last, job.best):  # large, and nothing needs them any more
         path.unlink(missing_ok=True)
     return result
@@ -169,6 +170,11 @@ def _stages(
             write_text(stage, json.dumps({"stopped": stopped, "steps": stop, **found}) + "\n")
         judged[str(epochs)] = json.loads(stage.read_text("utf-8"))
     return judged
+
+
+def _finite(row: dict[str, float]) -> dict[str, float]:
+    """A row without what is no number: JSON has no word for it."""
+    return {name: value for name, value in row.items() if math.isfinite(value)}
 
 
 def _fit(job: Job, state: State, shadow: nn.Module, stop: int, last: faulty.LastBatch) -> str | None:
