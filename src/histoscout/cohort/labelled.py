@@ -31,16 +31,13 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
     its whole scan (see `annotations.frame`), and is their image compared with it (`cohort.same_image`). The notes
     say what is unlisted, outside, mended or missing.
     """
-    slide_box = slide.box if isinstance(slide, Slide) else slide
     if case.annotations is None:
         return Annotations(Regions(), ("no annotations belong to this slide",))
-    drawn = _drawn(case, case.annotations, slide_box)
-    if slide is not None:
-        drawn = in_place(drawn, case.annotations, slide)
+    drawn = drawn_regions(case, case.annotations, slide)
     notes = list(drawn.notes)
     regions = drawn.regions
-    if slide_box is not None:
-        regions, said = _on_slide(regions, slide_box)
+    if slide is not None:
+        regions, said = _on_slide(regions, slide.box if isinstance(slide, Slide) else slide)
         notes += said
     words = {label: classes.canonical(label) for label in regions.labels}
     if unlisted := Counter(region.label for region in regions if words[region.label] is None):
@@ -50,11 +47,15 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
     return Annotations(renamed, tuple(notes), drawn.image)
 
 
-def _drawn(case: Case, path: Path, slide_box: Box | None) -> Annotations:
+def drawn_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
+    """A case's outlines as they were drawn, in level-0 px of the slide: not clipped to it, classes as typed."""
+    slide_box = slide.box if isinstance(slide, Slide) else slide
     if not is_mask(path):
-        return read_annotations(path)
-    scale = None if slide_box is None else mask_scale(path, slide_box)
-    return read_label_image(path, dict(case.mask_labels), case.mask_threshold, scale)
+        drawn = read_annotations(path)
+    else:
+        scale = None if slide_box is None else mask_scale(path, slide_box)
+        drawn = read_label_image(path, dict(case.mask_labels), case.mask_threshold, scale)
+    return drawn if slide is None else in_place(drawn, path, slide)
 
 
 def is_mask(path: Path) -> bool:

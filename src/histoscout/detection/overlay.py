@@ -28,12 +28,17 @@ def draw_overlay(
 
 
 def overlay(
-    slide: Slide, regions: Regions, truth: Regions | None, longest: int = 1600, letters: int = 60
+    slide: Slide,
+    regions: Regions,
+    truth: Regions | None,
+    longest: int = 1600,
+    letters: int = 60,
+    said: str = "found",
 ) -> Image.Image:
     """The slide, at most `longest` px wide or high, with outlines and a scale bar.
 
-    Found regions in the colour of their class, drawn ones (`truth`) in black and thinner. So many `letters` would
-    stand above one another along the shorter side.
+    Found regions in the colour of their class, called what is `said` in the legend, drawn ones (`truth`) in black and
+    thinner. So many `letters` would stand above one another along the shorter side.
     """
     pixels, mpp = slide.overview(longest)
     image = Image.fromarray(pixels)
@@ -43,7 +48,10 @@ def overlay(
         _draw_outline(canvas, region, scale, colour_of(region.label), 3)
     for region in truth or ():
         _draw_outline(canvas, region, scale, DRAWN, 1)
-    _legend(canvas, regions, truth, max(11, min(image.size) // letters))
+    lines = [(f"{said}: {label or 'no class'}", colour_of(label)) for label in regions.labels]
+    if truth is not None:
+        lines.append((f"drawn: {', '.join(truth.labels) or 'nothing'}", DRAWN))
+    _write(canvas, lines, max(11, min(image.size) // letters))
     _draw_scale_bar(canvas, image.size, mpp, letters)
     return image
 
@@ -55,13 +63,6 @@ def _draw_outline(
     for ring in shapely.get_rings(shapely.get_parts(region.outline)):
         points = np.round(shapely.get_coordinates(ring) * scale).astype(int)
         canvas.line([(int(x), int(y)) for x, y in points], fill=colour, width=width)
-
-
-def _legend(canvas: ImageDraw.ImageDraw, regions: Regions, truth: Regions | None, height: int) -> None:
-    lines = [(f"found: {label}", colour_of(label)) for label in regions.labels]
-    if truth is not None:
-        lines.append((f"drawn: {', '.join(truth.labels) or 'nothing'}", DRAWN))
-    _write(canvas, lines, height)
 
 
 def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Colour]], height: int) -> None:
