@@ -1,0 +1,1 @@
+"""Before anything is learnt: can everything be read, do outlines fit the tissue, does anything leak."""

@@ -1,0 +1,203 @@
+"""Do the outlines fit the tissue? For a slide, and for a cohort.
+
+The outlines as given are compared with the same outlines after undoing every known mistake: whichever fits the pixels
+best, measured by `histoscout.check.fit`, is what the pixels support.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import shapely
+
+from histoscout.check.cells import Cells, cells_of
+from histoscout.check.fit import Fit, FitTest
+from histoscout.check.mistakes import Frame, Mistake, known_mistakes, moved
+from histoscout.check.zones import zones_of
+from histoscout.detection.tissue import Tissue
+from histoscout.geometry.regions import Regions, polygonal
+from histoscout.slides.slide import Slide
+from histoscout.verdict import Verdict
+
+NAME = "outlines fit the tissue"
+AS_GIVEN = "as given"
+
+FITS = 4.0
+"""Standard deviations from which outlines fit."""
+
+MISTAKEN, MARGIN = 5.5, 3.0
+"""A mistake is found if undoing it fits by so much, and so much better than the outlines as they are."""
+
+UNNAMED = 7.0
+"""The same for a displacement by any amount, of which thousands are tried."""
+
+CLIP = 6.0  # what one slide may add to the fit of all
+OFF_TISSUE = 0.4
+FINER = 0.2  # of a cell: by how much outlines may be simplified
+LEAST_CLEAR = 3.0  # cells; nearer than this or half an outline is where the outlines are
+LARGEST_SHARE = 0.5  # of the slide; an outline of more is a reviewed area, not a lesion
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What the pixels of one slide say: the fit as given and after undoing each mistake, by name, and the verdict.
+
+    `mistake` is what is undone by the correction that is offered, if there is one.
+    """
+
+    slide: str
+    verdict: Verdict
+    fits: Mapping[str, Fit] = field(default_factory=dict)
+    mistake: Mistake | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A slide ready to be asked: its cells, its outlines as they are in the file, and what mistakes refer to."""
+
+    name: str
+    regions: Regions
+    frame: Frame
+    test: FitTest
+
+    @property
+    def cells(self) -> Cells:
+        return self.test.cells
+
+    def fit(self, regions: Regions) -> Fit:
+        """How well any outlines fit this slide."""
+        most = LARGEST_SHARE * self.frame.box.area
+        outlines = [region.outline for region in regions if region.outline.area <= most]
+        areas = np.array([outline.area for outline in outlines]) / self.cells.side**2
+        if not len(areas):
+            return Fit(math.nan, 0.0, 0)
+        zones = zones_of(outlines, self.cells.shape, self.cells.side, self.cells.side_um)
+        return self.test(zones, float(areas.sum()), max(LEAST_CLEAR, 0.5 * self.width(regions)))
+
+    def width(self, regions: Regions) -> float:
+        """How wide a usual outline is, in cells."""
+        return math.sqrt(float(np.median([region.outline.area for region in regions]))) / self.cells.side
+
+
+def subject_of(slide: Slide, regions: Regions, tissue: Tissue, tile_um: float) -> Subject:
+    """Measure a slide; `regions` are its outlines in level-0 px, not clipped to the slide."""
+    frame = Frame(slide.box, tile_um / slide.mpp, slide.scan_corner)
+    cells = cells_of(slide, tissue)
+    return Subject(slide.name, simplified(regions, cells.side * FINER), frame, FitTest(cells))
+
+
+def simplified(regions: Regions, tolerance: float) -> Regions:
+    """The same outlines with as few corners as cells can show."""
+    simple = shapely.simplify(np.array([region.outline for region in regions], dtype=object), tolerance)
+    sound = [polygonal(outline) for outline in simple.tolist()]
+    return Regions.of(
+        replace(region, outline=outline or region.outline)
+        for region, outline in zip(regions, sound, strict=True)
+    )
+
+
+def aligned(subject: Subject, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple) -> Alignment:
+    """Whether the outlines of a slide fit its tissue, which mistake explains it if they do not, or that none can tell.
+
+    `others` gives the outlines of the cohort's other slides; they are tried only where this slide's own do not fit.
+    """
+    given = subject.fit(subject.regions)
+    fits = {AS_GIVEN: given}
+    mistakes = {mistake.name: mistake for mistake in known_mistakes(subject.frame)}
+    if (displaced := _displaced(subject, given)) is not None:
+        mistakes[displaced.name] = displaced
+    if not given.z >= FITS:
+        mistakes |= {mistake.name: mistake for mistake in map(_swapped, others())}
+    fits |= {name: subject.fit(one.correct(subject.regions)) for name, one in mistakes.items()}
+    mistake = mistakes.get(supported(fits, displaced.name if displaced else ""))
+    return Alignment(subject.name, _verdict(subject, fits, mistake), fits, mistake)
+
+
+def supported(fits: Mapping[str, Fit], unnamed: str = "") -> str:
+    """The mistake whose undoing fits clearly better than the outlines as given; "" if there is none."""
+    least = _z(fits[AS_GIVEN]) + MARGIN
+    found = {
+        name: fit.z
+        for name, fit in fits.items()
+        if name != AS_GIVEN and fit.z >= max(least, UNNAMED if name == unnamed else MISTAKEN)
+    }
+    return max(found, key=lambda name: found[name], default="")
+
+
+def _z(fit: Fit) -> float:
+    """A fit that cannot be judged counts as none."""
+    return 0.0 if math.isnan(fit.z) else fit.z
+
+
+def _displaced(subject: Subject, given: Fit) -> Mistake | None:
+    """The displacement at which the outlines would fit best, unless that is where they are."""
+    dx, dy = given.best
+    if not given.best_z >= FITS or math.hypot(dx, dy) <= max(LEAST_CLEAR, subject.width(subject.regions)):
+        return None
+    side, side_um = subject.cells.side, subject.cells.side_um
+    told = f"every outline is displaced: x by {-dx * side_um:.0f} um, y by {-dy * side_um:.0f} um"
+    return moved(-dx * side, -dy * side, "displaced", told)
+
+
+def _swapped(other: tuple[str, Regions]) -> Mistake:
+    name, regions = other
+    return Mistake(
+        f"outlines of {name}",
+        f"these outlines belong to another slide; those of {name} fit here",
+        lambda _: regions,
+    )
+
+
+def _verdict(subject: Subject, fits: Mapping[str, Fit], mistake: Mistake | None) -> Verdict:
+    given = fits[AS_GIVEN]
+    shown = f"fit {given.z:.1f}" if not math.isnan(given.z) else "fit not to be judged"
+    if mistake is not None:
+        says = f"{mistake.says}: undone, they fit by {fits[mistake.name].z:.1f} (as given: {shown})"
+        return Verdict(
+            NAME,
+            "failed",
+            says,
+            "Look at the picture; `histoscout check --apply DIR` writes corrected outlines",
+        )
+    if given.z >= FITS:
+        return Verdict(NAME, "good", f"{shown}: standard deviations better than the same outlines elsewhere")
+    if given.on_tissue < OFF_TISSUE and len(subject.regions):
+        says = f"only {given.on_tissue:.0%} of the outlined area is tissue of this slide, and no known mistake explains it"
+        return Verdict(NAME, "failed", says, "Are these the outlines of this slide, in level-0 px of it?")
+    says = f"{len(subject.regions)} outlines tell too little here ({shown}; {FITS:g} would do)"
+    return Verdict(NAME, "cannot tell", says, "Look at the picture")
+
+
+def cohort_verdict(alignments: Sequence[Alignment]) -> Verdict:
+    """What the slides say together: a mistake made on all of them shows even where each tells too little.
+
+    Fits are added up over the slides (Stouffer 1949), each counted up to `CLIP` so that no slide decides alone.
+    """
+    asked = [one for one in alignments if AS_GIVEN in one.fits]
+    if failed := [one for one in asked if one.verdict.state == "failed"]:
+        first = failed[0]
+        says = f"{len(failed)} of {len(asked)} slides: {first.slide}: {first.verdict.says}"
+        return Verdict(NAME, "failed", says, first.verdict.remedy)
+    together = {name: _together(asked, name) for name in _names(asked)}
+    given = together.pop(AS_GIVEN, 0.0)
+    worst = max(together, key=lambda name: together[name], default="")
+    if worst and together[worst] >= max(MISTAKEN, given + MARGIN):
+        says = f"no slide tells alone, but together they do: {worst}; undone, fit {together[worst]:.1f} (as given: {given:.1f})"
+        return Verdict(NAME, "failed", says, "Look at the pictures before training")
+    good = sum(one.verdict.state == "good" for one in asked)
+    says = f"on {good} of {len(asked)} slides each for itself; fit of all together {given:.1f}"
+    if given >= FITS:
+        return Verdict(NAME, "good", says)
+    return Verdict(NAME, "cannot tell", says, "Look at the pictures")
+
+
+def _names(alignments: Sequence[Alignment]) -> list[str]:
+    """What was tried on every slide."""
+    return sorted(set.intersection(*(set(one.fits) for one in alignments))) if alignments else []
+
+
+def _together(alignments: Sequence[Alignment], name: str) -> float:
+    fits = [one.fits[name].z for one in alignments]
+    judged = [min(max(z, -CLIP), CLIP) for z in fits if not math.isnan(z)]
+    return sum(judged) / math.sqrt(len(judged)) if judged else 0.0

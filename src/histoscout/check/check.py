@@ -1,0 +1,137 @@
+"""`histoscout check`: a cohort looked at before anything is learnt from it."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from histoscout.check.alignment import NAME, Alignment, aligned, cohort_verdict, subject_of
+from histoscout.check.copies import Landmarks, landmarks_of
+from histoscout.check.leaks import patients_apart, slides_once, tissue_apart
+from histoscout.check.readable import (
+    ClassRow,
+    Read,
+    class_rows,
+    classes_known,
+    read_case,
+    readable,
+    sound_outlines,
+)
+from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.cohort.leaks import Fingerprint
+from histoscout.detection.tissue import find_tissue
+from histoscout.errors import HistoscoutError
+from histoscout.geometry.regions import Regions
+from histoscout.progress import Progress, Silent
+from histoscout.recipe import Recipe
+from histoscout.slides.slide import Slide
+from histoscout.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What is not part of the recipe. `class_named`: the positive class was chosen, so that it must occur."""
+
+    class_named: bool = False
+    progress: Progress = field(default_factory=Silent)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One slide of a cohort, looked at: what was read, whether outlines fit, and what it looks like."""
+
+    read: Read
+    alignment: Alignment
+    landmarks: Landmarks | None = None
+    fingerprint: Fingerprint | None = None
+
+    @property
+    def name(self) -> str:
+        return self.read.case.name
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was found out about a cohort: verdicts over all, the slides one by one, classes by slide and patient."""
+
+    where: str
+    verdicts: tuple[Verdict, ...]
+    slides: tuple[Looked, ...]
+    classes: tuple[ClassRow, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything was found that would make results wrong."""
+        return any(verdict.state == "failed" for verdict in self.verdicts)
+
+
+def check(cohort: Cohort | Path, recipe: Recipe | None = None, options: CheckOptions | None = None) -> Checks:
+    """Look at a cohort before learning from it: can all be read, do outlines fit the tissue, does anything leak.
+
+    A slide that is broken stops no other. Slides are read as far as 1 um/px, a few seconds each; close those of the
+    answer (`Checks.slides[i].read.slide`) when they are no longer needed. CohortError if there is no cohort.
+    """
+    recipe, options = recipe or Recipe(), options or CheckOptions()
+    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    reads = [read_case(case) for case in cohort.cases]
+    options.progress.start("looking at slides", len(reads))
+
+    def look(read: Read) -> Looked:
+        found = look_at(read, recipe, lambda: _others(read, reads))
+        options.progress.advance()
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        slides = tuple(pool.map(look, reads))
+    options.progress.done()
+    reads = [one.read for one in slides]
+    verdicts = (
+        readable(reads),
+        classes_known(reads, recipe.classes, options.class_named),
+        sound_outlines(reads),
+        cohort_verdict([one.alignment for one in slides]),
+        patients_apart(cohort.cases),
+        *_leaks(slides),
+    )
+    return Checks(cohort.where, verdicts, slides, tuple(class_rows(reads)), cohort.notes)
+
+
+def look_at(
+    read: Read, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple
+) -> Looked:
+    """Look at one slide; `others` gives the outlines of the others, tried where its own do not fit."""
+    unasked = Alignment(read.case.name, Verdict(NAME, "cannot tell", read.fault or "no outlines"))
+    if read.slide is None:
+        return Looked(read, unasked)
+    try:
+        return _looked(read, read.slide, recipe, others)
+    except HistoscoutError as error:  # some files open, and break further in
+        broken = Read(read.case, fault=str(error), notes=read.notes)
+        return Looked(broken, Alignment(read.case.name, Verdict(NAME, "cannot tell", str(error))))
+
+
+def _looked(
+    read: Read, slide: Slide, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]]
+) -> Looked:
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    alignment = Alignment(read.case.name, Verdict(NAME, "cannot tell", "no outlines"))
+    if len(read.regions):
+        alignment = aligned(subject_of(slide, read.regions, tissue, recipe.windows.side_um), others)
+    landmarks = landmarks_of(slide, tissue, read.case.patient, read.case.split or "")
+    return Looked(read, alignment, landmarks, Fingerprint.of(slide, read.case.patient))
+
+
+def _others(read: Read, reads: Sequence[Read]) -> list[tuple[str, Regions]]:
+    return [(one.case.name, one.regions) for one in reads if one is not read and len(one.regions)]
+
+
+def _leaks(slides: Sequence[Looked]) -> list[Verdict]:
+    seen = [one for one in slides if one.landmarks is not None and one.fingerprint is not None]
+    prints = [one.fingerprint for one in seen if one.fingerprint is not None]
+    splits = [one.read.case.split or "" for one in seen]
+    return [
+        slides_once(prints, splits),
+        tissue_apart([one.landmarks for one in seen if one.landmarks is not None]),
+    ]

@@ -1,0 +1,101 @@
+"""Is the same tissue on two slides, whatever they are called, wherever they were cut, whichever way they lie?
+
+A slide's landmarks are the places where haematoxylin is densest in their surroundings: the same places in a copy that
+was cut elsewhere, compressed anew, mirrored or turned. What a landmark looks like is kept as a small patch; two slides
+that share several patches share tissue.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from histoscout.detection.tissue import Tissue
+from histoscout.slides.slide import Slide
+from histoscout.windows.augment import DENSITY
+
+LOOK_MPP = 8.0
+NEST_UM = 24.0  # sigma of the blur whose peaks are landmarks
+APART_UM = 96.0
+PATCH = 12  # px of a patch along each side, each of two looked-at px
+MOST = 400  # landmarks of a slide
+MOST_TOGETHER = 12_000
+ALIKE = 0.97  # correlation of two patches of the same place
+ENOUGH = 4  # landmarks that two slides must share
+
+Patches = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What a slide shows at its landmarks: float32 (N, PATCH, PATCH), each of mean 0 and length 1."""
+
+    slide: str
+    patient: str
+    split: str
+    patches: Patches
+
+
+def landmarks_of(slide: Slide, tissue: Tissue, patient: str, split: str = "", most: int = MOST) -> Landmarks:
+    """The densest places of a slide and what they look like."""
+    scale = LOOK_MPP / slide.mpp
+    density = DENSITY[slide.read(slide.box, LOOK_MPP)].mean(-1)
+    mask = tissue.mask_of(slide.box, scale)[: density.shape[0], : density.shape[1]]
+    smooth = ndimage.gaussian_filter(density, NEST_UM / LOOK_MPP)
+    peaks = (smooth == ndimage.maximum_filter(smooth, round(2 * APART_UM / LOOK_MPP) + 1)) & mask
+    rows, columns = np.nonzero(peaks)
+    inner = (
+        (np.minimum(rows, columns) >= PATCH)
+        & (rows < smooth.shape[0] - PATCH)
+        & (columns < smooth.shape[1] - PATCH)
+    )
+    rows, columns = rows[inner], columns[inner]
+    order = np.argsort(-smooth[rows, columns])[:most]
+    look = ndimage.gaussian_filter(density, 1.0)
+    cut = np.array(
+        [
+            look[row - PATCH : row + PATCH, column - PATCH : column + PATCH]
+            for row, column in zip(rows[order], columns[order], strict=True)
+        ],
+        np.float32,
+    ).reshape(-1, PATCH, 2, PATCH, 2)
+    patches = cut.mean((2, 4)) if len(cut) else np.zeros((0, PATCH, PATCH), np.float32)
+    patches -= patches.mean((1, 2), keepdims=True)
+    length = np.sqrt((patches**2).sum((1, 2), keepdims=True))
+    return Landmarks(slide.name, patient, split, (patches / np.maximum(length, 1e-6)).astype(np.float32))
+
+
+def shared(one: Landmarks, two: Landmarks) -> int:
+    """How many landmarks of one slide are on the other too, lying in one of the eight ways, the same for all."""
+    if not len(one.patches) or not len(two.patches):
+        return 0
+    wanted = two.patches.reshape(len(two.patches), -1).T
+    counts = []
+    for turned in (one.patches, one.patches[:, ::-1]):
+        for quarter in range(4):
+            laid = np.rot90(turned, quarter, (1, 2)).reshape(len(turned), -1)
+            counts.append(int(((laid @ wanted).max(1) >= ALIKE).sum()))
+    return max(counts)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Two slides that show the same tissue."""
+
+    one: Landmarks
+    two: Landmarks
+    landmarks: int
+
+
+def all_shared(slides: Sequence[Landmarks]) -> list[Sharing]:
+    """Every two slides that share tissue; with many slides fewer landmarks of each are compared."""
+    most = max(ENOUGH * 8, MOST_TOGETHER // max(1, len(slides)))
+    cut = [Landmarks(one.slide, one.patient, one.split, one.patches[:most]) for one in slides]
+    found = []
+    for number, one in enumerate(cut):
+        for two in cut[number + 1 :]:
+            if (count := shared(one, two)) >= ENOUGH:
+                found.append(Sharing(one, two, count))
+    return found

@@ -1,0 +1,221 @@
+"""The test at the network's door: do masks fit their pictures, exactly as training receives them?
+
+Whatever happens on the way, a mask must tell its own picture's tissue apart better than it tells any other picture's.
+So the masks are laid on their own pictures, and then on one another's: how much more of the stain's variance they
+explain on their own, in standard deviations over random pairings, is the fit. A fault anywhere in reading, rasterising
+or augmenting shows, also in windows that somebody else made; nothing is learnt. Where the slides are at hand, the same
+windows straight from slide and outlines say how good the fit should be: large lesions fit a little even on the wrong
+tile.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histoscout.check.cells import SMOOTH_UM, Maps, means, measured, smoothed
+from histoscout.geometry.raster import label_map
+from histoscout.recipe import BACKGROUND, IGNORE
+from histoscout.verdict import Verdict
+from histoscout.windows.examples import SampledExamples
+
+NAME = "masks fit their pictures"
+PAIRS = 192
+"""Windows that are looked at; more tell no more."""
+
+LEAST_PAIRS = 24  # with both tissue of a class and other tissue in them
+ALONG = 64  # cells along a window's side
+PAIRINGS = 200
+FITS = 4.0
+MARGIN, TIMES = 3.0, 1.5
+LOST = 0.5  # of the fit of the same windows straight from the slides: less is a fault on the way
+SHIFTS = (1 / 8, 1 / 4, 1 / 2)  # of a window's side
+SEED = 0
+
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Change = Callable[[Maps], Maps]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Windows measured: `values` float32 (N, K, H, W), white and of mean zero in each window; `inside` float32
+    (N, C, H, W), the share of each cell that is of each class."""
+
+    values: Maps
+    inside: Maps
+
+
+def fits_in_training(examples: SampledExamples, count: int = PAIRS) -> Verdict:
+    """Whether training's own windows fit, after all that was done to them, as well as straight from the slides."""
+    numbers = range(count)
+    straight = (_straight(examples, number) for number in numbers)
+    return fits_at_the_door((examples[n] for n in numbers), examples.recipe.windows.mpp, straight)
+
+
+def _straight(examples: SampledExamples, number: int) -> Pair:
+    """A training window by the shortest way: read from the slide, painted from the outlines, nothing varied."""
+    window, mpp = examples.sampler.draw(number), examples.recipe.windows.mpp
+    labelled = examples.slides[window.slide]
+    slide = labelled.slide
+    return slide.read(window.box, mpp), label_map(labelled.layers, window.box, mpp / slide.mpp)
+
+
+def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair] = ()) -> Verdict:
+    """Whether masks belong to their pictures; which mistake explains it if they do not.
+
+    `pairs` are pictures uint8 (H, W, 3) at `mpp` um/px with masks uint8 (H, W): 0 background, 1.. classes, 255 ignore,
+    all of one size, as a network will be given them; the first `PAIRS` are looked at. `straight`, if there are any, are
+    the same windows as they lie on the slides. Without these, windows turned by any angle can hide a mask from a place
+    beside, if lesions are as large as windows.
+    """
+    some = [pair for pair in islice(pairs, PAIRS) if _is_mixed(pair[1])]
+    known = [pair for pair in islice(straight, PAIRS) if _is_mixed(pair[1])]
+    if len(known) >= LEAST_PAIRS and len(some) < LOST * len(known):
+        says = (
+            f"{len(some)} windows show a class beside other tissue; straight from the slides {len(known)} do"
+        )
+        return Verdict(
+            NAME, "failed", says, "Something between loses or displaces masks: look at some windows"
+        )
+    if len(some) < LEAST_PAIRS:
+        says = f"only {len(some)} windows show a class beside other tissue ({LEAST_PAIRS} are needed)"
+        return Verdict(NAME, "cannot tell", says, "Look at some windows")
+    looks = looks_of(some, mpp)
+    given = door_fit(looks.values, looks.inside)
+    expected = _expected(known, mpp)
+    if expected is None or given < LOST * expected:
+        mistaken = {name: door_fit(*laid) for name, laid in _mistakes(looks).items()}
+        named = max(mistaken, key=lambda one: mistaken[one])
+        return _verdict(Seen(given, expected, named, mistaken[named], len(some)))
+    return _verdict(Seen(given, expected, "", 0.0, len(some)))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found: the fit as given, as expected from the slides, after undoing the likeliest mistake; of how many."""
+
+    given: float
+    expected: float | None
+    mistake: str
+    undone: float
+    windows: int
+
+
+def _expected(straight: list[Pair], mpp: float) -> float | None:
+    if len(straight) < LEAST_PAIRS:
+        return None
+    looks = looks_of(straight, mpp)
+    return door_fit(looks.values, looks.inside)
+
+
+def _is_mixed(mask: NDArray[np.uint8]) -> bool:
+    """Whether a mask tells tissue of a class from other tissue."""
+    if mask.ndim != 2:
+        return False
+    share = float(((mask != BACKGROUND) & (mask != IGNORE)).mean())
+    return 0.03 < share < 0.97 and float((mask == IGNORE).mean()) < 0.5
+
+
+def looks_of(pairs: list[Pair], mpp: float) -> Looks:
+    """Measure windows: each quantity less its mean over the window, so that no two slides are compared."""
+    per_cell = max(1, min(pairs[0][1].shape) // ALONG)
+    side_um = per_cell * mpp
+    values = np.stack(
+        [smoothed(measured(picture, per_cell, mpp), SMOOTH_UM / side_um) for picture, _ in pairs]
+    )
+    values -= values.mean((2, 3), keepdims=True)
+    classes = sorted({int(value) for _, mask in pairs for value in np.unique(mask)} - {BACKGROUND, IGNORE})
+    inside = np.stack(
+        [
+            np.stack([means((mask == one).astype(np.float32), per_cell) for one in classes])
+            for _, mask in pairs
+        ]
+    )
+    flat = values.swapaxes(0, 1).reshape(values.shape[1], -1)
+    variances, vectors = np.linalg.eigh(np.cov(flat))
+    white = np.tensordot((vectors / np.sqrt(np.maximum(variances, 1e-9))).T, values, (1, 1)).swapaxes(0, 1)
+    return Looks(np.ascontiguousarray(white, np.float32), inside)
+
+
+def door_fit(values: Maps, inside: Maps) -> float:
+    """By how many standard deviations masks explain their own pictures better than they explain one another's."""
+    windows, kinds = values.shape[:2]
+    classes = inside.shape[1]
+    values = values - values.mean((2, 3), keepdims=True)
+    masks = inside.reshape(windows * classes, -1)
+    # what mask j sees in picture i: (N, C, N, K)
+    seen = (masks @ values.reshape(windows * kinds, -1).T).reshape(windows, classes, windows, kinds)
+    covered = np.maximum(inside.sum((0, 2, 3)), 1)
+
+    def explained(which: NDArray[np.intp]) -> float:
+        sums = seen[which, :, np.arange(windows)].sum(0)
+        return float((sums**2 / covered[:, None]).sum())
+
+    random = np.random.default_rng(SEED)
+    others = [explained(_strangers(windows, random)) for _ in range(PAIRINGS)]
+    return (explained(np.arange(windows)) - float(np.mean(others))) / (float(np.std(others)) + 1e-9)
+
+
+def _strangers(count: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """A pairing in which nobody meets their own: a random ring."""
+    ring = random.permutation(count)
+    paired = np.empty(count, np.intp)
+    paired[ring] = np.roll(ring, 1)
+    return paired
+
+
+def _mistakes(looks: Looks) -> Mapping[str, tuple[Maps, Maps]]:
+    """Values and masks after undoing each mistake."""
+    turns: dict[str, Change] = {
+        "mirrored top to bottom": lambda maps: maps[..., ::-1, :],
+        "mirrored left to right": lambda maps: maps[..., ::-1],
+        "turned upside down": lambda maps: maps[..., ::-1, ::-1],
+    }
+    if looks.inside.shape[-1] == looks.inside.shape[-2]:
+        turns |= {
+            "rows and columns swapped": lambda maps: maps.swapaxes(-1, -2),
+            "turned to the left": lambda maps: np.rot90(maps, -1, (-2, -1)),
+            "turned to the right": lambda maps: np.rot90(maps, 1, (-2, -1)),
+        }
+    found = {
+        name: (looks.values, np.ascontiguousarray(change(looks.inside))) for name, change in turns.items()
+    }
+    rows, columns = looks.inside.shape[-2:]
+    for share in SHIFTS:
+        for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            lag = (round(down * share * rows), round(right * share * columns))
+            way = ("down", "up")[down < 0] if down else ("right", "left")[right < 0]
+            found[f"shifted {way} by {share:g} of a window"] = _overlap(looks, *lag)
+    return found
+
+
+def _overlap(looks: Looks, down: int, right: int) -> tuple[Maps, Maps]:
+    """Values, and the masks that lie on them once moved back by (down, right) cells, where both are known."""
+    rows, columns = looks.inside.shape[-2:]
+    seen = looks.values[..., max(0, -down) : rows - max(0, down), max(0, -right) : columns - max(0, right)]
+    masks = looks.inside[..., max(0, down) : rows + min(0, down), max(0, right) : columns + min(0, right)]
+    return np.ascontiguousarray(seen), np.ascontiguousarray(masks)
+
+
+def _verdict(seen: Seen) -> Verdict:
+    given, expected = seen.given, seen.expected
+    shown = f"fit {given:.1f} over {seen.windows} windows"
+    if seen.undone >= FITS and seen.undone >= max(given + MARGIN, given * TIMES):
+        says = f"masks look {seen.mistake}: undone, fit {seen.undone:.1f} (as given: {shown})"
+        return Verdict(
+            NAME, "failed", says, "Look at some windows with their masks, and mend how masks are made or read"
+        )
+    if expected is not None and expected >= FITS and given < LOST * expected:
+        says = f"{shown}, but {expected:.1f} straight from the slides: something between displaces masks"
+        return Verdict(NAME, "failed", says, "Look at some windows with their masks")
+    if given >= FITS:
+        return Verdict(NAME, "good", f"{shown}: standard deviations better than with other windows' masks")
+    if expected is not None:
+        says = f"{shown}; nor can the classes be told from what surrounds them on the slides themselves ({expected:.1f})"
+        return Verdict(NAME, "cannot tell", says, "Look at some windows")
+    says = f"masks tell their own pictures apart no better than other windows' masks do ({shown})"
+    return Verdict(
+        NAME, "failed", says, "Are they another slide's masks, or a place beside? Look at some windows"
+    )
