@@ -16,4 +16,4 @@ OURS = {
     "detection.flips": 1,
     "detection.overlap": 0.0,
 }
-SCALE = Scale("miniature", 32, 16, 4, 2, 0.05, OURS, "none", MOSAIC, "resnet18")
+SCALE = Scale("miniature", 32, 16, 4, 1, 0.05, OURS, "none", MOSAIC, "resnet18")

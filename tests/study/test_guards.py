@@ -7,13 +7,16 @@ import shapely
 import torch
 from torch import Tensor, nn
 
+from histoscout.check.door import fits_at_the_door
 from histoscout.cohort.leaks import Fingerprint, enough_patients, named_after_its_set, sets_apart
 from histoscout.detection.field_of_view import field_of_view
+from histoscout.detection.labelled import open_labelled
 from histoscout.network.graph import prepare
 from histoscout.network.losses import make_loss
 from histoscout.network.unet import UNet
 from histoscout.recipe import Augment
 from histoscout.study import faults
+from histoscout.study.bench import Bench
 from histoscout.study.examples import flipped, plain
 from histoscout.study.faults import LastBatch, flips, masks
 from histoscout.study.tiles import TilePixels, draw_tiles, kept_tiles, read_tiles, with_mask
@@ -51,6 +54,22 @@ def speaks(guard: Callable[[frozenset[str]], Verdict], letter: str) -> None:
 def test_displaced_masks_are_not_as_outlined() -> None:
     slide = labelled()
     speaks(lambda on: masks_are_whole(masks(on), [slide], 1.0), "A")
+
+
+def test_displaced_masks_do_not_fit_their_pictures_at_the_door(bench: Bench) -> None:
+    """The test for anybody's own windows, which knows neither outlines nor how masks were made; on the study's tiles."""
+    fine = bench.side_um / 64
+    choices = bench.recipe("unet").with_choices({"windows.mpp": fine, "tissue.mpp": fine})
+    slides = [open_labelled(case, choices)[0] for case in bench.cases]
+    tiles = kept_tiles(slides, choices)
+
+    def guard(on: frozenset[str]) -> Verdict:
+        made = masks(on)
+        chosen = [tiles[index] for index in np.flatnonzero(with_mask(tiles, slides, made, choices))]
+        pixels = read_tiles(chosen, slides, made, choices)
+        return fits_at_the_door(zip(pixels.pictures, pixels.own, strict=True), choices.windows.mpp)
+
+    speaks(guard, "A")
 
 
 def test_the_last_polygon_is_not_all_that_is_outlined() -> None:

@@ -18,6 +18,7 @@ from histoscout.study.scale import SCALES, scale_named
 from tests.study.miniature import SCALE
 
 
+@pytest.mark.slow
 def test_the_whole_command_in_miniature(cohort: Cohort, tmp_path: Path) -> None:
     out, options = tmp_path / "study", StudyOptions(cohort=cohort, scale=SCALE, device="cpu")
     made = repeat_study(out, options)

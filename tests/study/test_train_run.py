@@ -75,7 +75,7 @@ def test_a_finished_run_is_read_and_a_stage_is_not_made_again(bench: Bench) -> N
 def test_what_each_fault_does_to_a_run(bench: Bench) -> None:
     had = train_run(Run("unet", MODELS["unet"].had, epochs=(50,), whole="none"), bench)
     stated = train_run(SHORT, bench)
-    rerun = train_run(Run("unet-rerun", MODELS["unet-rerun"].had, epochs=(50,), whole="none"), bench)
+    rerun = train_run(Run("unet-rerun", MODELS["unet-rerun"].had, whole="none"), bench)
     assert had["tiles_in_both"] > 0
     assert stated["tiles_in_both"] == 0
     own, truth = (stated["epochs"]["50"]["test"][kind]["confusion"] for kind in ("own", "truth"))

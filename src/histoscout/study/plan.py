@@ -54,7 +54,7 @@ def plan_runs(runs: Iterable[tuple[str, Run]], bench: Bench, expected: Expected)
             / 60
         )
         done = (bench.out / "runs" / run.name / "result.json").exists()
-        planned.append(PlannedRun(name, run, round(steps * run.share), 0.0 if done else minutes))
+        planned.append(PlannedRun(name, run, max(1, round(steps * run.share)), 0.0 if done else minutes))
     return planned
 
 
