@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histoscout.annotations.label_image import read_label_image
-from histoscout.annotations.label_pixels import size_of
+from histoscout.annotations.label_pixels import read_pixels, size_of
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import label_map
@@ -192,3 +192,23 @@ def test_damage_gives_no_foreign_error(
         size = size_of(path)
         if size[0] * size[1] < 10**6:  # larger ones only take long
             read_label_image(path, threshold=1)
+
+
+def test_fax_is_refused_as_its_decoder_crashes_on_damage(tmp_path: Path) -> None:
+    path = tmp_path / "mask.tif"
+    Image.fromarray(VALUES > 0).save(path, compression="group4")
+    with pytest.raises(AnnotationError, match=r"packed in a way \(CCITT"):
+        read_label_image(path)
+
+
+@pytest.mark.parametrize("packing", [None, "zlib", "lzw", "packbits", "zstd", "lzma"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("big", [False, True])
+def test_every_packing_of_a_tiff_is_the_same_mask(
+    tmp_path: Path, packing: str | None, dtype: type[np.generic], tile: tuple[int, int] | None, big: bool
+) -> None:
+    path = tmp_path / "mask.tif"
+    values = np.tile(VALUES, (5, 4)).astype(dtype)
+    tifffile.imwrite(path, values, compression=packing, tile=tile, bigtiff=big, predictor=packing == "lzw")
+    np.testing.assert_array_equal(read_pixels(path, None), values)

@@ -1,7 +1,8 @@
 """`python -m tests.fuzz.run`: break files of every format and see that each is read or refused, quickly.
 
 File number N of a format is the same each time; one that is neither read nor refused is kept in a folder, with the
-traceback. When it is mended, the file belongs into tests/fuzz/kept, which the tests read.
+traceback; one that ends the process itself is left in the temporary folder as `broken`. When its fault is mended,
+the file belongs into tests/fuzz/kept, which the tests read.
 """
 
 import argparse

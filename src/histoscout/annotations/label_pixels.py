@@ -24,6 +24,10 @@ UNPACKS_TO, SMALL_BYTES = (
 )  # bytes of pixels for each of the file, as blank masks may have; else damaged
 # what tifffile and Pillow raise on damaged files, depending on which byte is wrong
 _STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
+_JPEG = frozenset({6, 7, 34892})
+_BY_PILLOW = frozenset({5, 32773})  # LZW and PackBits, whose decoders in imagecodecs crash on damaged data
+_CODECS = _JPEG | _BY_PILLOW | {1, 8, 32946, 34925, 50000}  # none, Deflate (two numbers), LZMA, Zstandard
+_WHITE_IS_ZERO = 0
 _THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table"
 
 
@@ -71,9 +75,11 @@ def _decoded(path: Path) -> tuple[NDArray[Any], bool]:
         if _is_tiff(path):
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0].aspage()
+                _check_codec(page, path)
                 _check_alone(tiff, page, path)
                 _check_plausible(max(page.nbytes, math.prod(page.chunks)), path)
-                return page.asarray(maxworkers=1), page.compression in {6, 7, 34892}
+                if int(page.compression) not in _BY_PILLOW:
+                    return page.asarray(maxworkers=1), page.compression in _JPEG
         with Image.open(path) as image:
             _check_plausible(image.width * image.height * len(image.getbands()), path)
             return np.asarray(image), image.format in {"JPEG", "MPO"}
@@ -101,6 +107,15 @@ def label_facts(path: Path) -> LabelFacts:
         return LabelFacts(labels, float(content["scale"]))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return LabelFacts({}, None)
+
+
+def _check_codec(page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse ways of packing that masks are not saved in; decoders such as that for fax crash on damaged data."""
+    if int(page.compression) not in _CODECS or (
+        int(page.compression) in _BY_PILLOW and page.photometric == _WHITE_IS_ZERO
+    ):
+        name = getattr(page.compression, "name", page.compression)
+        raise AnnotationError(path, f"is packed in a way ({name}) that masks are not", "Save it with Deflate")
 
 
 def _check_alone(tiff: tifffile.TiffFile, page: tifffile.TiffPage, path: Path) -> None:
@@ -157,13 +172,15 @@ def _understood(path: Path) -> Iterator[None]:
     remedy = "Save the mask again, as PNG or TIFF"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # masks of whole slides are that large
+            for told in (
+                Image.DecompressionBombWarning,
+                UserWarning,
+            ):  # whole slides are large; tags are damaged
+                warnings.simplefilter("ignore", told)
             yield
     except Image.DecompressionBombError as error:
         raise AnnotationError(
-            path, "is larger than can be read from this format", "Save the mask as TIFF"
+            path, "is larger than can be read from this format", "Save the mask as TIFF with Deflate"
         ) from error
     except (UnidentifiedImageError, tifffile.TiffFileError, SyntaxError, struct.error) as error:
         raise AnnotationError(path, "is not an image that can be understood", remedy) from error
