@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from histoscout.annotations.geojson import read_geojson, write_geojson
     from histoscout.annotations.read import read_annotations
     from histoscout.annotations.write import Canvas, write_annotations
+    from histoscout.check.check import CheckOptions, Checks, check_cohort
+    from histoscout.check.door import fits_at_the_door
     from histoscout.cohort.bracs import Bracs, read_bracs, write_bracs
     from histoscout.cohort.case import Case
     from histoscout.cohort.cohort import Cohort, read_cohort
@@ -39,6 +41,8 @@ _PUBLIC = {
     "Bracs": "cohort.bracs",
     "Canvas": "annotations.write",
     "Case": "cohort.case",
+    "CheckOptions": "check.check",
+    "Checks": "check.check",
     "Cohort": "cohort.cohort",
     "CompareOptions": "evaluation.outlines",
     "ComparedSlide": "evaluation.outlines",
@@ -56,12 +60,14 @@ _PUBLIC = {
     "Slide": "slides.slide",
     "TileGrid": "geometry.grid",
     "TrainOptions": "training.train",
+    "check_cohort": "check.check",
     "convert": "conversion",
     "demo": "demonstration",
     "detect": "detection.detect",
     "doctor": "machine",
     "evaluate": "evaluation.evaluate",
     "evaluate_regions": "evaluation.outlines",
+    "fits_at_the_door": "check.door",
     "info": "slides.info",
     "open_engine": "network.engines",
     "open_slide": "slides.open",
@@ -84,6 +90,8 @@ __all__ = [
     "Bracs",
     "Canvas",
     "Case",
+    "CheckOptions",
+    "Checks",
     "Cohort",
     "CompareOptions",
     "ComparedSlide",
@@ -101,12 +109,14 @@ __all__ = [
     "Slide",
     "TileGrid",
     "TrainOptions",
+    "check_cohort",
     "convert",
     "demo",
     "detect",
     "doctor",
     "evaluate",
     "evaluate_regions",
+    "fits_at_the_door",
     "info",
     "open_engine",
     "open_slide",

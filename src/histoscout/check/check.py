@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from histoscout.check.alignment import NAME, Alignment, aligned, cohort_verdict, subject_of
@@ -20,6 +20,7 @@ from histoscout.check.readable import (
 )
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leaks import Fingerprint
+from histoscout.cohort.open_case import open_case
 from histoscout.detection.tissue import find_tissue
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.regions import Regions
@@ -45,6 +46,7 @@ class Looked:
     alignment: Alignment
     landmarks: Landmarks | None = None
     fingerprint: Fingerprint | None = None
+    tissue_mm2: float = 0.0
 
     @property
     def name(self) -> str:
@@ -67,11 +69,11 @@ class Checks:
         return any(verdict.state == "failed" for verdict in self.verdicts)
 
 
-def check(cohort: Cohort | Path, recipe: Recipe | None = None, options: CheckOptions | None = None) -> Checks:
+def check_cohort(cohort: Cohort | Path, recipe: Recipe | None = None, options: CheckOptions | None = None) -> Checks:
     """Look at a cohort before learning from it: can all be read, do outlines fit the tissue, does anything leak.
 
-    A slide that is broken stops no other. Slides are read as far as 1 um/px, a few seconds each; close those of the
-    answer (`Checks.slides[i].read.slide`) when they are no longer needed. CohortError if there is no cohort.
+    A slide that is broken stops no other. Slides are read at 1 to 2 um/px, a few seconds each. CohortError if there is
+    no cohort.
     """
     recipe, options = recipe or Recipe(), options or CheckOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
@@ -102,25 +104,30 @@ def look_at(
     read: Read, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple
 ) -> Looked:
     """Look at one slide; `others` gives the outlines of the others, tried where its own do not fit."""
-    unasked = Alignment(read.case.name, Verdict(NAME, "cannot tell", read.fault or "no outlines"))
-    if read.slide is None:
-        return Looked(read, unasked)
+    if read.fault:
+        return Looked(read, _unasked(read, "the slide cannot be read"))
     try:
-        return _looked(read, read.slide, recipe, others)
+        with open_case(read.case) as slide:
+            return _looked(read, slide, recipe, others)
     except HistoscoutError as error:  # some files open, and break further in
-        broken = Read(read.case, fault=str(error), notes=read.notes)
-        return Looked(broken, Alignment(read.case.name, Verdict(NAME, "cannot tell", str(error))))
+        broken = replace(read, fault=str(error))
+        return Looked(broken, _unasked(broken, "the slide cannot be read"))
 
 
 def _looked(
     read: Read, slide: Slide, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]]
 ) -> Looked:
     tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
-    alignment = Alignment(read.case.name, Verdict(NAME, "cannot tell", "no outlines"))
+    alignment = _unasked(read, "no outlines")
     if len(read.regions):
         alignment = aligned(subject_of(slide, read.regions, tissue, recipe.windows.side_um), others)
     landmarks = landmarks_of(slide, tissue, read.case.patient, read.case.split or "")
-    return Looked(read, alignment, landmarks, Fingerprint.of(slide, read.case.patient))
+    print_of = Fingerprint.of(slide, read.case.patient)
+    return Looked(read, alignment, landmarks, print_of, tissue.area_mm2)
+
+
+def _unasked(read: Read, why: str) -> Alignment:
+    return Alignment(read.case.name, Verdict(NAME, "cannot tell", why))
 
 
 def _others(read: Read, reads: Sequence[Read]) -> list[tuple[str, Regions]]:

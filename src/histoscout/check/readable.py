@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import shapely
 
+from histoscout.annotations.read import Annotations
 from histoscout.check.spelling import near_misses, same_class
 from histoscout.cohort.case import Case
 from histoscout.cohort.labelled import drawn_regions
@@ -26,13 +27,13 @@ EDGE_PX = 2.0
 
 @dataclass(frozen=True)
 class Read:
-    """What became of a case: its open slide and its outlines as they are in the file, or the `fault`.
+    """What became of a case: um per level-0 px, and the outlines as they are in the file; or the `fault`.
 
     `notes` are what the readers had to say, `odd` what is wrong with outlines or scale.
     """
 
     case: Case
-    slide: Slide | None = None
+    mpp: float | None = None
     regions: Regions = field(default_factory=Regions)
     fault: str = ""
     notes: tuple[str, ...] = ()
@@ -42,22 +43,18 @@ class Read:
 def read_case(case: Case) -> Read:
     """Open a case's slide and read its outlines. Nothing is raised that is a fault of the files."""
     try:
-        slide = open_case(case)
+        with open_case(case) as slide:
+            slide.read(Box(0, 0, 1, 1), slide.mpp)  # some files open and cannot be read
+            drawn = Annotations(Regions())
+            if case.annotations is not None:
+                drawn = drawn_regions(case, case.annotations, slide)
     except HistoscoutError as error:
         return Read(case, fault=str(error))
-    if case.annotations is None:
-        return Read(case, slide, notes=slide.notes, odd=tuple(_scale(slide)))
-    try:
-        drawn = drawn_regions(case, case.annotations, slide)
-        slide.read(Box(0, 0, 1, 1), slide.mpp)  # some files open and cannot be read
-    except HistoscoutError as error:
-        slide.close()
-        return Read(case, fault=str(error))
-    odd = (*_scale(slide), *odd_outlines(drawn.regions, slide))
-    return Read(case, slide, drawn.regions, notes=(*slide.notes, *drawn.notes), odd=odd)
+    odd = (*_odd_scale(slide), *odd_outlines(drawn.regions, slide))
+    return Read(case, slide.mpp, drawn.regions, notes=(*slide.notes, *drawn.notes), odd=odd)
 
 
-def _scale(slide: Slide) -> Iterator[str]:
+def _odd_scale(slide: Slide) -> Iterator[str]:
     if not FINEST <= slide.mpp <= COARSEST:
         yield f"{slide.mpp:.4g} um/px is unusual for a slide ({FINEST:g} to {COARSEST:g} is usual)"
 
@@ -115,11 +112,11 @@ def class_rows(reads: Sequence[Read]) -> list[ClassRow]:
     """How much of each class there is on each slide of each patient."""
     rows = []
     for one in reads:
-        if one.slide is not None:
+        if one.mpp is not None:
             for label in one.regions.labels:
                 drawn = one.regions.labelled(label)
-                area = sum(region.area_mm2(one.slide.mpp) for region in drawn)
-                rows.append(ClassRow(label, one.case.patient, one.slide.name, len(drawn), area))
+                area = sum(region.area_mm2(one.mpp) for region in drawn)
+                rows.append(ClassRow(label, one.case.patient, one.case.name, len(drawn), area))
     return sorted(rows, key=lambda row: (row.label.casefold(), row.patient, row.slide))
 
 

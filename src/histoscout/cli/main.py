@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from histoscout.cli import bracs, convert, demo, detect, doctor, evaluate, info, study, train
+from histoscout.cli import bracs, check, convert, demo, detect, doctor, evaluate, info, study, train
 from histoscout.errors import HistoscoutError
 from histoscout.files import output_error
 
@@ -27,6 +27,7 @@ for verb in (
     info.info,
     convert.convert,
     bracs.bracs,
+    check.check,
     train.train,
     evaluate.evaluate,
     detect.detect,
