@@ -71,6 +71,9 @@ def test_one_patient_is_too_few(cohort: Cohort, tmp_path: Path) -> None:
     alone = replace(cohort, cases=cohort.cases[:2])
     with pytest.raises(CohortError, match="fewer than two patients"):
         repeat_study(tmp_path / "study", StudyOptions(cohort=alone, scale=SCALE))
+    with pytest.raises(CohortError, match="BRACS_1494"):
+        repeat_study(tmp_path / "study", StudyOptions(data=tmp_path, scale=SCALE))
+    assert not (tmp_path / "study").exists()  # a folder is claimed when there is something to study
 
 
 @pytest.mark.parametrize("rate", [paper.RATE, *paper.RATES])

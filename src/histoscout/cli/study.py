@@ -28,18 +28,19 @@ def study(
     """Repeat the study this project starts from: as it was run, as it is stated, and beside a recipe that works."""
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import CohortError
+    from histoscout.study.scale import scale_named
 
     if data is not None and cohort is not None:
         raise CohortError("--data and --cohort", "both name slides", "Give one of them")
+    size = scale_named(scale)
     cases = None if cohort is None else read_cohort(cohort)
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
     from histoscout.cli.study_tables import plan_table, study_table
-    from histoscout.study.scale import scale_named
     from histoscout.study.repeat import StudyOptions, plan_study, repeat_study
 
     with Console(quiet) as console:
-        options = StudyOptions(data, cases, scale_named(scale), faults, seeds, weights, device, console)
+        options = StudyOptions(data, cases, size, faults, seeds, weights, device, console)
         if dry_run:
             typer.echo(plan_table(*plan_study(out, options)))
             return

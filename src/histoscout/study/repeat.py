@@ -57,8 +57,11 @@ def repeat_study(out: Path, options: StudyOptions | None = None) -> Study:
     Raises OutputError if the folder holds something else, CohortError if slides are missing.
     """
     options = options or StudyOptions()
+    given = given_slides(options)  # before the folder is claimed: slides may be missing
+    if given is not None:
+        study_cases(given)
     claim(out, options)
-    bench = open_bench(out, options)
+    bench = open_bench(out, options, given)
     results = {}
     runs = main_runs()
     for number, (name, run) in enumerate(runs.items(), start=1):
@@ -99,20 +102,21 @@ def claim(out: Path, options: StudyOptions) -> None:
     write_text(marker, json.dumps(wanted) + "\n")
 
 
-def open_bench(out: Path, options: StudyOptions) -> Bench:
-    """The slides, and what all runs share."""
-    cases, referees = study_cases(slides_for(out, options))
+def open_bench(out: Path, options: StudyOptions, given: Cohort | None = None) -> Bench:
+    """The slides, the built-in ones if none are given, and what all runs share."""
+    cases, referees = study_cases(given or drawn_slides(out, options))
     scale, weights = options.scale, options.weights or options.scale.weights
     fabric = choose_fabric(options.device, "float32")
     return Bench(cases, referees, scale, side_for(cases, scale), weights, fabric, out, options.progress)
 
 
-def slides_for(out: Path, options: StudyOptions) -> Cohort:
-    """BRACS, the user's own cohort, or the built-in slides, drawn if they are not there yet."""
-    if options.data is not None:
-        return bracs(options.data)
-    if options.cohort is not None:
-        return options.cohort
+def given_slides(options: StudyOptions) -> Cohort | None:
+    """BRACS or the user's own cohort; None for the built-in slides."""
+    return bracs(options.data) if options.data is not None else options.cohort
+
+
+def drawn_slides(out: Path, options: StudyOptions) -> Cohort:
+    """The built-in slides, drawn if they are not there yet."""
     options.progress.start("drawing the built-in slides", 4)
     cohort = built_in(out / "cohort", options.scale.mosaic, options.progress.advance)
     options.progress.done()
@@ -175,9 +179,8 @@ def about_slides(bench: Bench, stated: dict[str, Any]) -> dict[str, Any]:
 
 def plan_study(out: Path, options: StudyOptions) -> tuple[list[PlannedRun], float]:
     """What would be trained, with steps and minutes, and the minutes of all else; writes nothing, draws nothing."""
-    drawn = options.data is None and options.cohort is None
-    cohort = None if drawn else slides_for(out, options)
-    cases, referees = study_cases(cohort) if cohort else ((), ())
+    given = given_slides(options)
+    cases, referees = study_cases(given) if given else ((), ())
     side = side_for(cases, options.scale) if cases else paper.SIDE_UM
     weights = "none"  # the same arithmetic, and nothing is downloaded to plan
     fabric = choose_fabric(options.device, "float32")
@@ -187,7 +190,7 @@ def plan_study(out: Path, options: StudyOptions) -> tuple[list[PlannedRun], floa
     ablation = [(run.name, run) for run in ablation_runs(options.seeds)] if options.faults else []
     planned = plan_runs([*named, *ablation], bench, expected)
     mosaic = options.scale.mosaic
-    drawing = mosaic.rows * mosaic.columns * 3.5 * mosaic.mm2 * 0.45 / 60 if drawn else 0.0
+    drawing = mosaic.rows * mosaic.columns * 3.5 * mosaic.mm2 * 0.45 / 60 if given is None else 0.0
     return planned, drawing + (options.scale.ours.get("training.minutes") or 0.0) * 1.3 + len(planned) * 0.1
 
 
