@@ -16,6 +16,12 @@ def detect(
     moved: MovedSlides = None,
     within: str | None = typer.Option(None, help="Look only inside outlines of this class."),
     threshold: float | None = typer.Option(None, min=0, max=1, help="Instead of the model's own."),
+    at: str | None = typer.Option(
+        None, help='Keep regions of such a score: "1 FP/cm2", "sensitivity 0.9", "precision 0.8", "miss 0.1".'
+    ),
+    operating: Path | None = typer.Option(
+        None, help="For --at: scores of this model that evaluate wrote; without, its tuning patients."
+    ),
     mpp: float | None = typer.Option(None, help="um/px, for slides that do not say."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
     dry_run: bool = typer.Option(
@@ -43,6 +49,8 @@ def detect(
             overwrite=overwrite,
             threshold=threshold,
             mpp=mpp,
+            at=at,
+            operating=operating,
             progress=console,
         )
         rows = run(model, cases, out, chosen)

@@ -54,6 +54,13 @@ def evaluate(
     verdicts: Path | None = typer.Option(
         None, help="What the reader said: OUT/audit, its table filled in, or GeoJSON from QuPath."
     ),
+    at: str | None = typer.Option(
+        None,
+        help='Judge by regions of such a score: "1 FP/cm2", "sensitivity 0.9", "precision 0.8", "miss 0.1".',
+    ),
+    operating: Path | None = typer.Option(
+        None, help="For --at: scores of this model that evaluate wrote; without, its tuning patients."
+    ),
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     guards: Guards = typer.Option(Guards.all, help="tell: a failed guard is told and does not stop."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
@@ -70,7 +77,8 @@ def evaluate(
     from histoscout.network.model_folder import INDEX
 
     chosen_on, asked = on if on is On.tune else None, audit or None
-    of_slides = {"--against": against, "--on": chosen_on, "--audit": asked, "--verdicts": verdicts}
+    judging = {"--on": chosen_on, "--audit": asked, "--verdicts": verdicts, "--at": at}
+    of_slides = {"--against": against, **judging, "--operating": operating}
     if holds_images_by_class(cohort):
         _refuse({**of_slides, "--positive": positive, "--recipe": recipe}, "is for slides, not for images")
         return _images(model, cohort, out, (device, mpp, overwrite), quiet)
@@ -82,7 +90,7 @@ def evaluate(
                 {"--positive": positive, "--recipe": recipe}, "is for found outlines; a model has its own"
             )
             options = EvaluateOptions(
-                device, overwrite, console, against, on.value, audit, verdicts, guards.value
+                device, overwrite, console, against, on.value, audit, verdicts, guards.value, at, operating
             )
             scores = run(model, cases, out, options)
         else:

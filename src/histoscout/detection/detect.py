@@ -11,7 +11,7 @@ from histoscout.cohort.case import Case
 from histoscout.cohort.open_case import open_case
 from histoscout.detection.heatmap import write_heatmap
 from histoscout.detection.job import DetectOptions as DetectOptions
-from histoscout.detection.job import Job, row_of, settings_of
+from histoscout.detection.job import Job, point_of, row_of, settings_of
 from histoscout.detection.ledger import LedgerRow as LedgerRow
 from histoscout.detection.ledger import read_ledger, write_ledger
 from histoscout.detection.lesions import write_lesions
@@ -22,6 +22,7 @@ from histoscout.detection.planning import planned
 from histoscout.errors import CohortError, HistoscoutError, OutputError
 from histoscout.files import write_text
 from histoscout.network.model_folder import ModelFolder, read_model
+from histoscout.progress import Silent
 
 
 def detect(
@@ -41,7 +42,10 @@ def detect(
     options = options or DetectOptions()
     model = read_model(model) if isinstance(model, Path) else model
     cases = _cases(slides, options)
-    job = Job(model, Output(out), options, settings_of(model, options))
+    point = point_of(model, options)
+    if point is not None:
+        (options.progress or Silent()).note(f"{point.wish}: {point.expected}")
+    job = Job(model, Output(out), options, settings_of(model, options, point), point)
     if options.dry_run:
         return planned(job, cases)
     return _work(job, cases)
@@ -139,7 +143,7 @@ def _detect_one(job: Job, case: Case) -> LedgerRow:
         for note in sight.notes:
             job.progress.note(f"{case.name}: {note}")
         job.progress.start(case.name, len(sight.boxes))
-        look = Look(job.plan, job.progress)
+        look = Look(job.plan, job.progress, None if job.point is None else job.point.cut_off)
         heatmap, regions = find_regions(slide, job.engine(), job.model, job.threshold, sight, look)
         write_heatmap(heatmap, job.output.heatmap(case.name))
         draw_overlay(slide, regions, None, job.output.overlay(case.name))

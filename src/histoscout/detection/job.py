@@ -3,12 +3,16 @@
 import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from histoscout.cohort.case import Case
 from histoscout.detection.ledger import LedgerRow
 from histoscout.detection.look import Sight
+from histoscout.detection.operating import Operating, OperatingPoint, choose
 from histoscout.detection.output import Output
 from histoscout.detection.windows import WindowPlan
+from histoscout.detection.wish import Wish
+from histoscout.errors import ModelError
 from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
@@ -21,7 +25,9 @@ class DetectOptions:
 
     `within`: look only inside outlines of this class. `dry_run` writes nothing and estimates the time.
     `overwrite` does finished slides again. `threshold` instead of the model's. `workers` are threads that
-    read. `mpp` in um/px for slides that do not say.
+    read. `mpp` in um/px for slides that do not say. `at`: a wish ("1 FP/cm2"), by which only regions of a
+    certain score are kept; it is read off the model's tuning patients, or off the patients of the scores (a
+    folder that `evaluate` wrote) given as `operating`.
     """
 
     device: str = "auto"
@@ -31,6 +37,8 @@ class DetectOptions:
     threshold: float | None = None
     workers: int | None = None
     mpp: float | None = None
+    at: str | None = None
+    operating: Path | None = None
     progress: Progress | None = None
 
 
@@ -42,6 +50,7 @@ class Job:
     output: Output
     options: DetectOptions
     settings: str
+    point: OperatingPoint | None = None
     engines: list[Engine] = field(default_factory=list)
 
     @property
@@ -70,14 +79,45 @@ class Job:
             engine.close()
 
 
-def settings_of(model: ModelFolder, options: DetectOptions) -> str:
-    """Twelve digits that stand for everything that changes what is found: model, recipe, threshold, area."""
+def point_of(model: ModelFolder, options: DetectOptions) -> OperatingPoint | None:
+    """The cut-off for the wish, if there is one; ModelError if it is not understood or cannot be met."""
+    if options.at is None:
+        if options.operating is not None:
+            raise ModelError(
+                options.operating, "scores without a wish change nothing", 'Add --at, such as --at "1 FP/cm2"'
+            )
+        return None
+    wish = Wish.parse(options.at)
+    if options.threshold is not None:
+        fault = "a wish is read off outlines at the model's own threshold"
+        raise ModelError(f'--at "{options.at}"', fault, "Give either --at or --threshold")
+    if options.operating is None:
+        return choose(_own_table(model), wish, model.path)
+    table = Operating.read(options.operating)
+    if table.model != model.hash:
+        fault = f"holds scores of the model {table.model or 'of another folder'}, not of {model.hash}"
+        raise ModelError(options.operating, fault, "Give scores of this model")
+    return choose(table, wish, options.operating)
+
+
+def _own_table(model: ModelFolder) -> Operating:
+    values = model.metrics.get("operating")
+    if values is None:
+        fault = "does not say what each score gave on its tuning patients: it is of an older version"
+        remedy = "Train anew, or evaluate it and give its scores with --operating SCORES"
+        raise ModelError(model.path, fault, remedy)
+    return Operating.from_dict(values, model.path)
+
+
+def settings_of(model: ModelFolder, options: DetectOptions, point: OperatingPoint | None = None) -> str:
+    """Twelve digits that stand for everything that changes what is found: model, recipe, threshold, area, cut-off."""
     choices = {
         "model": model.hash,
         "recipe": model.recipe.to_toml(),
         "calibration": [model.threshold, model.temperature],
         "threshold": options.threshold,
         "within": options.within,
+        **({} if point is None else {"cut-off": point.cut_off}),
     }
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -96,4 +136,5 @@ def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
         mpp_source=slide.mpp_source,
         model=job.model.hash,
         settings=job.settings,
+        at="" if job.point is None else job.point.words,
     )

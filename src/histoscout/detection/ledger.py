@@ -19,7 +19,8 @@ class LedgerRow:
 
     `reason` says why it failed, or what else a user should know. `seconds` are an estimate if only planned.
     Areas in mm2: tissue looked at, and left out for pen marks and bad focus. `mpp` in um/px and who said so.
-    `settings` stands for all choices that change the result.
+    `settings` stands for all choices that change the result. `at` is what was wished for, and the score from
+    which regions were kept for it.
     """
 
     slide: str
@@ -35,6 +36,7 @@ class LedgerRow:
     mpp_source: str = ""
     model: str = ""
     settings: str = ""
+    at: str = ""
 
 
 def read_ledger(path: Path) -> dict[str, LedgerRow]:
@@ -77,4 +79,5 @@ def _row(cells: Mapping[str, str]) -> LedgerRow:
         mpp_source=cells["mpp_source"],
         model=cells["model"],
         settings=cells["settings"],
+        at=cells.get("at", ""),  # ledgers of earlier versions have no such column
     )

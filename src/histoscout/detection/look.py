@@ -6,6 +6,7 @@ import numpy as np
 
 from histoscout.cohort.case import Case
 from histoscout.cohort.labelled import labelled_regions
+from histoscout.detection.candidates import candidates
 from histoscout.detection.heatmap import Heatmap, compute_heatmap
 from histoscout.detection.outline import outline
 from histoscout.detection.room import let_go
@@ -51,23 +52,30 @@ def survey(slide: Slide, case: Case, model: ModelFolder, within: str | None) -> 
 def find_regions(
     slide: Slide, engine: Engine, model: ModelFolder, threshold: float, sight: Sight, look: "Look"
 ) -> tuple[Heatmap, Regions]:
-    """Look at a slide's windows and outline what is found of the positive class."""
+    """Look at a slide's windows and outline what is found of the positive class.
+
+    With a cut-off, only regions of at least that score are kept; one below the threshold lets fainter ones in.
+    """
 
     def tell(done: int, total: int) -> None:
         look.progress.advance()
 
     heatmap = compute_heatmap(slide, engine, sight.boxes, look.plan, on_window=tell)
     hide(heatmap, sight)
-    label = model.recipe.classes.positive
-    return heatmap, outline(heatmap, label, threshold, model.recipe.detection, model.hash)
+    label, choices, cut_off = model.recipe.classes.positive, model.recipe.detection, look.cut_off
+    if cut_off is None:
+        return heatmap, outline(heatmap, label, threshold, choices, model.hash)
+    every = candidates(heatmap, label, threshold, choices, model.hash)
+    return heatmap, every.where(lambda region: (region.score or 0.0) >= cut_off)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How to look, and whom to tell."""
+    """How to look, whom to tell, and the score from which regions are kept (None: all)."""
 
     plan: WindowPlan
     progress: Progress
+    cut_off: float | None = None
 
 
 def hide(heatmap: Heatmap, sight: Sight) -> None:

@@ -1,5 +1,6 @@
 """How good a model is on patients it has never seen."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,7 +12,9 @@ from histoscout.cohort.cohort import Case, Cohort, read_cohort
 from histoscout.cohort.labelled import labelled_regions
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import read_heatmap
+from histoscout.detection.job import point_of
 from histoscout.detection.labelled import open_labelled
+from histoscout.detection.operating import FILE, OperatingPoint, Source
 from histoscout.detection.output import Output
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import ModelError
@@ -23,10 +26,12 @@ from histoscout.evaluation.examinees import examinees
 from histoscout.evaluation.ground import Ground
 from histoscout.evaluation.guards import Guarding, guard_evaluation
 from histoscout.evaluation.judge import SlideScores, judge_heatmap
+from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.evaluation.scores import Scores as Scores
 from histoscout.evaluation.scores_file import write_scores
 from histoscout.evaluation.told import Told
 from histoscout.evaluation.verdicts import Verdicts, audited_lesions, read_verdicts, verdict_notes
+from histoscout.files import write_text
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Progress, Silent
 
@@ -40,7 +45,8 @@ class EvaluateOptions:
     `against`: the folder of a previous model, judged on the same slides. `on`: the "test" patients, or those the
     model was tuned on ("tune"), whose figures are optimistic and are called so. `audit`: how many of the surest
     false alarms to lay before a reader, at most; `verdicts`: what a reader has said of some. `guards`: "all" stops at
-    a guard that failed, "tell" goes on.
+    a guard that failed, "tell" goes on. `at` and `operating`: a wish, and the scores that it is read off, as `detect`
+    has them.
     """
 
     device: str = "auto"
@@ -51,15 +57,34 @@ class EvaluateOptions:
     audit: int = 0
     verdicts: Path | None = None
     guards: Guarding = "all"
+    at: str | None = None
+    operating: Path | None = None
+
+    @property
+    def detecting(self) -> DetectOptions:
+        """The same for the detection of the model to judge."""
+        return DetectOptions(
+            device=self.device,
+            overwrite=self.overwrite,
+            progress=self.progress,
+            at=self.at,
+            operating=self.operating,
+        )
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A model to be judged, where its detection goes, its threshold, and what a reader said of its findings."""
+    """A model to be judged, where its detection goes and how, its threshold, and what a reader said of its findings."""
 
     model: ModelFolder
     found: Output
+    detecting: DetectOptions
     verdicts: Verdicts | None = None
+
+    @property
+    def point(self) -> OperatingPoint | None:
+        """The cut-off for the wish, if there is one."""
+        return point_of(self.model, self.detecting)
 
     @property
     def threshold(self) -> float:
@@ -84,16 +109,39 @@ def evaluate(
     chosen = examinees(cohort, [entrant.model for entrant in entrants], options.on)
     guards = guard_evaluation(entrants[0].model, chosen.cases, options.on, options.guards)
     entrants = _with_verdicts(entrants, chosen.cases, options, out)
-    cases, broken = _detected(entrants, chosen.cases, options)
+    cases, broken = _detected(entrants, chosen.cases)
     judge = partial(_judge_case, entrants, out / "overlays")
     judged, told = judge_each(cases, judge, options.progress)
     exam = _exam(entrants, options, chosen.apart)
     heard = _heard(judged, entrants[0].verdicts, options.verdicts)
-    notes = (*cohort.notes, *chosen.notes, *broken, *told, *heard)
+    wished = _wished(entrants[0].point, judged)
+    notes = (*cohort.notes, *chosen.notes, *wished, *broken, *told, *heard)
     scores = Scores(exam, judged, notes, guards=guards)
     write_scores(scores, out)
+    _write_operating(scores, entrants[0], out)
     _ask(scores, cases, entrants[0], AuditPlan(out / "audit", options.audit))
     return scores
+
+
+def _wished(point: OperatingPoint | None, judged: Sequence[SlideScores]) -> list[str]:
+    """What is to be said of the wish that the regions were kept for."""
+    if point is None:
+        return []
+    chose = sorted({slide.patient for slide in judged} & set(point.chosen_by))
+    optimistic = (
+        f"; figures at this score are optimistic: {len(chose)} of the patients judged have chosen it"
+        if chose
+        else ""
+    )
+    return [f"{point.wish}: {point.expected}{optimistic}"]
+
+
+def _write_operating(scores: Scores, entrant: Entrant, out: Path) -> None:
+    """What each score is worth as a cut-off on these patients, for detections to come."""
+    source: Source = "tuning patients" if scores.exam.optimistic else "patients kept apart"
+    lesions, patients = scores.lesions, [slide.patient for slide in scores.slides]
+    table = measure_operating(lesions, patients, Owner(source, entrant.threshold, entrant.model.hash))
+    write_text(out / FILE, json.dumps(table.to_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def _with_verdicts(
@@ -126,10 +174,17 @@ def _ask(scores: Scores, cases: Sequence[Case], entrant: Entrant, plan: AuditPla
 
 def _entrants(model: ModelFolder | Path, out: Path, options: EvaluateOptions) -> tuple[Entrant, ...]:
     """The model to judge, and the previous one if there is one to compare with."""
-    ours = Entrant(read_model(model) if isinstance(model, Path) else model, Output(out / "found"))
+    read = read_model(model) if isinstance(model, Path) else model
+    ours = Entrant(read, Output(out / "found"), options.detecting)
+    point_of(read, options.detecting)  # a wish that cannot be met is told before anything is opened
     if options.against is None:
         return (ours,)
-    theirs = Entrant(read_model(options.against), Output(out / "found by previous model"))
+    same = (
+        options.detecting
+        if options.operating is None
+        else replace(options.detecting, at=None, operating=None)
+    )
+    theirs = Entrant(read_model(options.against), Output(out / "found by previous model"), same)
     looked_for = [entrant.model.recipe.classes.positive for entrant in (ours, theirs)]
     if looked_for[0] != looked_for[1]:
         fault = f"looks for {looked_for[1]!r}, the model to judge for {looked_for[0]!r}"
@@ -137,14 +192,11 @@ def _entrants(model: ModelFolder | Path, out: Path, options: EvaluateOptions) ->
     return ours, theirs
 
 
-def _detected(
-    entrants: Sequence[Entrant], cases: Sequence[Case], options: EvaluateOptions
-) -> tuple[list[Case], list[str]]:
+def _detected(entrants: Sequence[Entrant], cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
     """The cases on which every model has been run, and what is to be said of the others."""
     broken: dict[str, str] = {}
-    detecting = DetectOptions(device=options.device, overwrite=options.overwrite, progress=options.progress)
     for entrant in entrants:
-        rows = detect(entrant.model, cases, entrant.found.folder, detecting)
+        rows = detect(entrant.model, cases, entrant.found.folder, entrant.detecting)
         broken |= {row.slide: row.reason for row in rows if row.state == "failed"}
     notes = [f"{slide}: not evaluated, {reason}" for slide, reason in broken.items()]
     return [case for case in cases if case.name not in broken], notes
@@ -169,7 +221,8 @@ def _judge_found(case: Case, entrant: Entrant, overlays: Path | None, told: Told
         regions = read_geojson(entrant.found.regions(case.name)).regions
         if overlays is not None:
             draw_overlay(labelled.slide, regions, ground.positive, overlays / f"{case.name}.png")
-        judged = judge_heatmap(ground, heatmap, regions, entrant.threshold)
+        cut_off = None if entrant.point is None else entrant.point.cut_off
+        judged = judge_heatmap(ground, heatmap, regions, entrant.threshold, cut_off, entrant.model.hash)
     if entrant.verdicts is None:
         return judged
     return replace(judged, audited=audited_lesions(ground, judged.lesions, entrant.verdicts))
@@ -185,6 +238,7 @@ def _exam(entrants: Sequence[Entrant], options: EvaluateOptions, apart: bool) ->
         threshold=ours.threshold,
         apart=apart,
         tuned_on_blocks=bool(tune.get("optimistic")),
+        at="" if ours.point is None else ours.point.words,
         previous=str(options.against) if options.against else None,
         previous_threshold=theirs[0].threshold if theirs else 1.0,
     )

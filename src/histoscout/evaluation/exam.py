@@ -23,7 +23,8 @@ class Exam:
 
     `apart` says whether the cohort itself keeps these patients apart (a column `split`), or the model merely does
     not know their names. `tuned_on_blocks`: the threshold was chosen on blocks of slides that were learnt from.
-    `probabilities` is False where only outlines are judged. `previous` is a model to compare with, by its name.
+    `probabilities` is False where only outlines are judged. `at` is a wish, and the score from which regions are kept
+    for it. `previous` is a model to compare with, by its name.
     """
 
     finder: str
@@ -33,6 +34,7 @@ class Exam:
     apart: bool = True
     tuned_on_blocks: bool = False
     probabilities: bool = True
+    at: str = ""
     previous: str | None = None
     previous_threshold: float = 1.0
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from histoscout.detection.candidates import candidates, with_fainter
 from histoscout.detection.heatmap import LEVELS, Heatmap
 from histoscout.evaluation.baselines import (
     ALL_TISSUE,
@@ -14,7 +15,6 @@ from histoscout.evaluation.baselines import (
     baseline_regions,
     outlined_levels,
 )
-from histoscout.evaluation.candidates import with_fainter
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.drawn import Drawn, drawn_on
 from histoscout.evaluation.ground import Found, FoundHeatmap, FoundRegions, Ground, strips
@@ -70,13 +70,27 @@ class SlideScores:
         return self.lesions.tissue_mm2
 
 
-def judge_heatmap(ground: Ground, heatmap: Heatmap, regions: Regions, threshold: float) -> SlideScores:
-    """Judge what a model says of a slide: its heatmap, and the regions outlined in it at the threshold in use."""
-    label = ground.recipe.classes.positive
-    every = with_fainter(regions, heatmap, label, threshold, ground.recipe.detection)
+def judge_heatmap(
+    ground: Ground,
+    heatmap: Heatmap,
+    regions: Regions,
+    threshold: float,
+    cut_off: float | None = None,
+    model_hash: str = "",
+) -> SlideScores:
+    """Judge what a model says of a slide: its heatmap, and the regions outlined in it at the threshold in use.
+
+    With a cut-off, lesions are judged by the regions that reach it, as detection keeps them (`regions` are some of
+    the candidates, which are outlined again); pixels and tiles are judged at the threshold all the same.
+    """
+    label, choices = ground.recipe.classes.positive, ground.recipe.detection
+    if cut_off is None:
+        every = with_fainter(regions, heatmap, label, threshold, choices, model_hash)
+    else:
+        every = candidates(heatmap, label, threshold, choices, model_hash)
     shown = FoundHeatmap(heatmap, label, ground.recipe.windows.mpp)
     drawn = drawn_on(ground)
-    scores = _judge(ground, shown, drawn, compare_lesions(ground, every, threshold, drawn))
+    scores = _judge(ground, shown, drawn, compare_lesions(ground, every, cut_off or threshold, drawn))
     return replace(scores, outlined=score_outlines(ground, heatmap))
 
 

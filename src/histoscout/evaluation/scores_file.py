@@ -50,6 +50,7 @@ def as_dict(scores: Scores) -> dict[str, Any]:
         "optimistic": exam.optimistic,
         "positive": exam.positive,
         "threshold": exam.threshold,
+        "at": exam.at,
         "pixel": {**_figures(scores.pixel), "confusion": asdict(scores.pixels.confusion(exam.threshold))},
         "tile": _figures(scores.tile),
         "lesion": _lesion(scores),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from histoscout.detection.heatmap import compute_heatmap
+from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.labelled import LabelledSlide
+from histoscout.detection.look import Sight, hide
 from histoscout.detection.windows import WindowPlan, detection_windows
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
@@ -30,6 +32,7 @@ from histoscout.training.guards import fingerprints
 from histoscout.training.loader import plain_batches
 from histoscout.training.loop import Job
 from histoscout.training.sets import Sets
+from histoscout.training.tuning import kept_heatmap, tune_operating
 from histoscout.training.validate import answers, fit_temperature
 from histoscout.verdict import Verdict
 
@@ -49,11 +52,15 @@ def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) 
     found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
     temperature = fit_temperature(found, recipe.seed)
     network.eval()
-    counts = tune_counts(job, sets, InTraining(Detector(network, recipe, temperature).eval(), job))
-    threshold = counts.best_threshold() if counts.positive.any() else 0.5
+    engine = InTraining(Detector(network, recipe, temperature).eval(), job)
+    with TemporaryDirectory(dir=job.folder, prefix=".part.tuning.") as folder:
+        counts = tune_counts(job, sets, engine, Path(folder))
+        threshold = counts.best_threshold() if counts.positive.any() else 0.5
+        used = threshold if recipe.detection.threshold is None else recipe.detection.threshold
+        operating = tune_operating(sets, used, Path(folder))
     rows = read_rows(job.curves)
     draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
-    figures = tuning_figures(counts, threshold, sets, course)
+    figures = {**tuning_figures(counts, threshold, sets, course), "operating": operating.to_dict()}
     return save_model(
         out,
         network,
@@ -99,8 +106,8 @@ class InTraining:
         """Nothing is held."""
 
 
-def tune_counts(job: Job, sets: Sets, engine: Engine) -> PixelCounts:
-    """The heatmaps of the tuning slides (or of their tuning blocks) against their outlines."""
+def tune_counts(job: Job, sets: Sets, engine: Engine, folder: Path) -> PixelCounts:
+    """The heatmaps of the tuning slides (or of their tuning blocks) against their outlines; kept in the folder."""
     counts = PixelCounts.none()
     job.progress.start("choosing the threshold", len(sets.tune))
     for index, labelled in enumerate(sets.tune):
@@ -110,6 +117,8 @@ def tune_counts(job: Job, sets: Sets, engine: Engine) -> PixelCounts:
             plan = WindowPlan.of(job.recipe)
             heatmap = compute_heatmap(labelled.slide, engine, boxes, plan, on_window=lambda done, total: None)
             counts = counts + count_pixels(labelled, heatmap, job.recipe.classes.positive)
+            hide(heatmap, Sight(labelled.tissue, boxes, within, ()))
+            write_heatmap(heatmap, kept_heatmap(folder, index))
         job.progress.advance()
     job.progress.done()
     return counts

@@ -21,8 +21,25 @@ FAINTER = (1 / 2, 1 / 4)
 _EIGHT = np.ones((3, 3), int)  # cells that touch at a corner belong together, as in `outline`
 
 
+def candidates(
+    heatmap: Heatmap, label: str, threshold: float, choices: Detection, model_hash: str = ""
+) -> Regions:
+    """Everything that some cut-off may let through: what is found at the threshold, and what is fainter.
+
+    The lesions' curve over thresholds is that of these, by their scores; to keep those of at least a score is to
+    choose a point of it.
+    """
+    found = outline(heatmap, label, threshold, choices, model_hash)
+    return with_fainter(found, heatmap, label, threshold, choices, model_hash)
+
+
 def with_fainter(
-    found: Regions, heatmap: Heatmap, label: str, threshold: float, choices: Detection
+    found: Regions,
+    heatmap: Heatmap,
+    label: str,
+    threshold: float,
+    choices: Detection,
+    model_hash: str = "",
 ) -> Regions:
     """The regions found at the threshold in use, and those that only lower thresholds find, with lower scores.
 
@@ -36,7 +53,7 @@ def with_fainter(
         new = [
             region
             for rest in _unfound(heatmap, label, share * threshold, kept)
-            for region in outline(rest, label, share * threshold, choices)
+            for region in outline(rest, label, share * threshold, choices, model_hash)
         ]
         kept += [
             replace(region, score=min(region.score or 0.0, below)) for region in _touching_none(new, kept)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from histoscout.detection.candidates import candidates, with_fainter
 from histoscout.detection.outline import outline
-from histoscout.evaluation.candidates import with_fainter
 from histoscout.geometry.regions import Regions
 from tests.evaluation.slides import RECIPE, heatmap
 
@@ -37,3 +37,12 @@ def test_scores_stay_on_their_side_of_the_threshold() -> None:
 
 def test_of_an_empty_heatmap_nothing_is_found() -> None:
     assert with_fainter(Regions(), heatmap(np.zeros((128, 128), np.uint8)), "UDH", 0.5, CHOICES) == Regions()
+
+
+def test_candidates_are_what_is_found_and_what_is_fainter() -> None:
+    levels = np.zeros((128, 128), np.uint8)
+    levels[10:40, 10:40], levels[60:90, 10:40] = 200, 80
+    found = outline(heatmap(levels), "UDH", 0.5, CHOICES, "abc")
+    every = candidates(heatmap(levels), "UDH", 0.5, CHOICES, "abc")
+    assert [region.id for region in every][:1] == [found[0].id]
+    assert [region.properties["metadata"]["model"] for region in every] == ["abc", "abc"]
