@@ -38,6 +38,12 @@ def run_ablation(bench: Bench, seeds: int) -> dict[str, Any]:
     for number, run in enumerate(runs, start=1):
         bench.progress.note(f"ablation {number} of {len(runs)}: {run.name}")
         results.append(train_run(run, bench))
+    return tabulated(runs, results)
+
+
+def tabulated(runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Every set of faults with its figures over the seeds, and what each fault changed, paired by seed."""
+    seeds = len({run.seed for run in runs})
     return {"seeds": seeds, "sets": _sets(runs, results), "differences": _differences(runs, results)}
 
 

@@ -35,7 +35,7 @@ def fault_section(found: Found, bench: Bench) -> Section:
             "A tile and four masks of it.",
         ),
     ]
-    blocks += _ablation(found["ablation"])
+    blocks += ablation_blocks(found["ablation"])
     return Section(
         "Why it failed: each fault", "Switched on and off, one by one, and what it did.", tuple(blocks)
     )
@@ -136,7 +136,8 @@ def _k(found: Found) -> str:
 SAID = {"A": _a, "B": _b, "C": _c, "D": _d, "E": _e, "F": _f, "G": _g, "H": _h, "I": _i, "J": _j, "K": _k}
 
 
-def _ablation(ablation: Found | None) -> list[Block]:
+def ablation_blocks(ablation: Found | None) -> list[Block]:
+    """The tables of the ablation, or how to get them."""
     if ablation is None:
         text = "Each fault alone, and all but each, over several seeds: `histoscout study --faults` with the same folder adds that table here."
         return [Heading("Ablation"), Text(text)]
