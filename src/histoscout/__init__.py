@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from histoscout.slides.info import info
     from histoscout.slides.open import open_slide
     from histoscout.slides.slide import Slide
+    from histoscout.training.plan import Plan, PlanOptions, plan
     from histoscout.training.train import TrainOptions, train
 
 _PUBLIC = {
@@ -53,6 +54,8 @@ _PUBLIC = {
     "Heatmap": "detection.heatmap",
     "HistoscoutError": "errors",
     "ModelFolder": "network.model_folder",
+    "Plan": "training.plan",
+    "PlanOptions": "training.plan",
     "Recipe": "recipe",
     "Region": "geometry.regions",
     "Regions": "geometry.regions",
@@ -71,6 +74,7 @@ _PUBLIC = {
     "info": "slides.info",
     "open_engine": "network.engines",
     "open_slide": "slides.open",
+    "plan": "training.plan",
     "read_annotations": "annotations.read",
     "read_bracs": "cohort.bracs",
     "read_cohort": "cohort.cohort",
@@ -102,6 +106,8 @@ __all__ = [
     "Heatmap",
     "HistoscoutError",
     "ModelFolder",
+    "Plan",
+    "PlanOptions",
     "Recipe",
     "Region",
     "Regions",
@@ -120,6 +126,7 @@ __all__ = [
     "info",
     "open_engine",
     "open_slide",
+    "plan",
     "read_annotations",
     "read_bracs",
     "read_cohort",

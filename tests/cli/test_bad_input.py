@@ -159,5 +159,5 @@ def test_no_permission_to_write(model: ModelFolder, table: Path, tmp_path: Path)
 
 def test_nothing_is_written_beside_a_file_in_the_way(table: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    refused(run("train", table, "-o", tmp_path / "file" / "model"), "file")
+    refused(run("train", table, "-o", tmp_path / "file" / "model", "--positive", "UDH"), "file")
     assert (tmp_path / "file").read_text() == "in the way"

@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from histoscout.cli import bracs, check, convert, demo, detect, doctor, evaluate, info, study, train
+from histoscout.cli import bracs, check, convert, demo, detect, doctor, evaluate, info, plan, study, train
 from histoscout.errors import HistoscoutError
 from histoscout.files import output_error
 
@@ -28,6 +28,7 @@ for verb in (
     convert.convert,
     bracs.bracs,
     check.check,
+    plan.plan,
     train.train,
     evaluate.evaluate,
     detect.detect,

@@ -23,7 +23,9 @@ def train(
     ),
     out: Path = typer.Option(..., "-o", "--out", help="The model folder to make."),
     slides: MovedSlides = None,
-    recipe: Path | None = typer.Option(None, help="A recipe (TOML); without one, the defaults."),
+    recipe: Path | None = typer.Option(
+        None, help="A recipe (TOML); without one, what `histoscout plan` would choose."
+    ),
     positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),
     minutes: float | None = typer.Option(None, help="How long to train."),
     seed: int | None = typer.Option(None, help="Same seed, same windows."),
@@ -40,20 +42,24 @@ def train(
     from histoscout.cohort.cohort import read_cohort
     from histoscout.recipe import Recipe
 
-    choices = Recipe.read(recipe) if recipe else Recipe()
-    choices = choices.with_choices(_changes(positive, minutes, seed))
+    choices = Recipe.read(recipe).with_choices(_changes(positive, minutes, seed)) if recipe else None
     cases = read_cohort(cohort, slides)
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
     from histoscout.cli.tables import training_table
+    from histoscout.training.plan import PlanOptions, kept_in, plan_for
     from histoscout.training.train import TrainOptions
     from histoscout.training.train import train as run
 
     with Console(quiet) as console:
         for note in cases.notes:
             console.note(note)
-        model = run(cases, out, choices, TrainOptions(device, start, overwrite, guards.value, console))
+        planning = PlanOptions(positive, minutes, seed, console, notes=False)
+        chosen = choices or plan_for(cases, out, planning, overwrite=overwrite)
+        model = run(cases, out, chosen, TrainOptions(device, start, overwrite, guards.value, console))
     typer.echo(training_table(model))
+    if choices is None:
+        typer.echo(f"recipe, with a reason for each choice: {kept_in(out)}")
     typer.echo(f"model: {model.path}")
 
 

@@ -19,6 +19,7 @@ from histoscout.recipe import Classes
 from histoscout.slides.slide import Slide
 
 SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
+UNLISTED = "classes that the recipe does not name"  # how the note on them begins
 EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
 
 
@@ -42,7 +43,7 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
     words = {label: classes.canonical(label) for label in regions.labels}
     if unlisted := Counter(region.label for region in regions if words[region.label] is None):
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
-        notes.append(f"classes that the recipe does not name, taken as background: {listed}")
+        notes.append(f"{UNLISTED}, taken as background: {listed}")
     renamed = regions.relabelled(lambda label: words[label] or label)
     return Annotations(renamed, tuple(notes), drawn.image)
 

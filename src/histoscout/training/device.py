@@ -1,9 +1,13 @@
 """Where and how precisely training computes."""
 
+import os
+from typing import Literal
+
 import torch
 from lightning_fabric import Fabric
 
 from histoscout.errors import TrainingError
+from histoscout.training.fingerprint import Machine
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -28,7 +32,7 @@ def choose_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
-def present_device() -> str:
+def present_device() -> Literal["cpu", "cuda", "mps"]:
     """The fastest device of this machine."""
     if torch.cuda.is_available():
         return "cuda"
@@ -41,3 +45,23 @@ def computes_bf16(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     able = torch.cpu.get_capabilities()
     return device == "cpu" and any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def this_machine() -> Machine:
+    """What a training on this machine may use."""
+    device = present_device()
+    gpu = torch.cuda.get_device_properties(0).total_memory / 2**30 if device == "cuda" else None
+    return Machine(_cores(), _memory_gb(), device, gpu, computes_bf16(device))
+
+
+def _cores() -> int:
+    """The cores this process may use, where the system says; else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_gb() -> float | None:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30

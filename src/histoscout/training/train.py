@@ -28,6 +28,7 @@ from histoscout.training.guards import guard
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
 from histoscout.training.optimise import make_optimiser
+from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
 from histoscout.training.run_folder import RunFolder, open_run
 from histoscout.training.sets import Sets, open_sets
 from histoscout.training.start import first_network
@@ -53,18 +54,26 @@ class TrainOptions:
 
 
 def train(
-    cohort: Cohort | Path, out: Path, recipe: Recipe | None = None, options: TrainOptions | None = None
+    cohort: Cohort | Path, out: Path, recipe: Recipe | Plan | None = None, options: TrainOptions | None = None
 ) -> ModelFolder:
     """Teach a network to find the outlined lesions; what it learnt goes to the model folder `out`.
 
+    Without a recipe, one is planned for this cohort and machine (`training.plan`); a plan is kept, with its reasons, as
+    training/plan.toml in the model folder.
     Slides whose split is "test" are never opened. Started again after an interruption, it goes on where it was and
     ends with the same weights; if `out` is finished already, its model is returned. Raises CohortError,
     TrainingError, RecipeError or OutputError; what was done is kept in `out`/training.
     """
     started = time.monotonic()
-    recipe, options = recipe or Recipe(), options or TrainOptions()
+    options = options or TrainOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    if recipe is None:
+        planning = PlanOptions(progress=options.progress, notes=False)
+        recipe = plan_for(cohort, out, planning, overwrite=options.overwrite)
+    planned, recipe = (recipe, recipe.recipe) if isinstance(recipe, Plan) else (None, recipe)
     run = open_run(out, cohort, recipe, options.start, overwrite=options.overwrite)
+    if planned is not None and not kept_in(out).exists():
+        planned.write(kept_in(out))
     if run.finished is not None:
         options.progress.note(f"{out} is finished already; --overwrite trains it anew")
         return run.finished

@@ -1,0 +1,269 @@
+"""The rules of a plan: from a cohort's fingerprint to the recipe's choices, each with its reason and what it rests on.
+
+Pure functions: the same fingerprint gives the same choices. Where nothing was measured, a rule says so.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from histoscout.recipe import Classes
+from histoscout.training.fingerprint import CohortFingerprint
+from histoscout.training.plan_classes import ClassPlan, exactly
+
+LADDER = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # um/px
+ACROSS_PX, SIDE_TIMES = 70.0, 1.75
+LEAST_PX, MOST_PX = 128, {"cpu": 256, "cuda": 512, "mps": 256}
+SMALL_MEMORY_GB = 4.0
+MOST_WORKERS = 8
+PX_A_SECOND, SECONDS_A_SLIDE = 1.2e6, 1800.0  # of two cores; how long a slide may take
+
+MEASURED = "measured: docs/log.md"
+GLAS = "as in recipes/glas.toml, which was measured as a whole"
+CONVENTION = "convention, not measured"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice of a recipe by its dotted name, why it was made, and what the reason rests on."""
+
+    name: str
+    value: object
+    reason: str
+    basis: str
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user has decided: the class to look for, and how long to train."""
+
+    positive: str
+    minutes: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All that a rule may look at."""
+
+    facts: CohortFingerprint
+    classes: ClassPlan
+    wish: Wish
+
+
+def choices_for(facts: CohortFingerprint, classes: ClassPlan, wish: Wish) -> tuple[Choice, ...]:
+    """Every choice of the plan, in the order of the recipe's sections."""
+    known = _Known(facts, classes, wish)
+    return tuple(choice for rule in RULES for choice in rule(known))
+
+
+def _seed(known: _Known) -> list[Choice]:
+    return [Choice("seed", known.wish.seed, "Same seed, same windows.", "given")]
+
+
+def _classes(known: _Known) -> list[Choice]:
+    plan = known.classes
+    lesion = plan.positive
+    says = f"{lesion.regions} outlines on {lesion.slides} slides of {lesion.patients} of {known.facts.patients} patients."
+    rows = [Choice("classes.positive", lesion.name, says, "this cohort")]
+    if plan.other:
+        says = "Annotated classes that must not be taken for it: each has an output of its own."
+        rows.append(Choice("classes.other", list(plan.other), says, GLAS))
+    return rows + _ignored(plan) + _aliases(plan)
+
+
+def _ignored(plan: ClassPlan) -> list[Choice]:
+    """Unsure classes, and what looks like another spelling of a class until somebody decides."""
+    patterns, reasons = list(Classes().ignore), ["Unsure classes count neither for nor against."]
+    if plan.unsure:
+        reasons.append(f"Here: {', '.join(plan.unsure)}.")
+    for name, resembled in plan.alike:
+        patterns.append(exactly(name))
+        reasons.append(
+            f'Is "{name}" another spelling of "{resembled}"? If so take it out here and put it into '
+            f"classes.aliases of that class; if not, into classes.other."
+        )
+    if plan.unclassified:
+        patterns.append("")
+        reasons.append(f"{plan.unclassified} outlines have no class: left out until they have one.")
+    if plan.areas:
+        reasons.append(
+            f"Drawn round whole areas, therefore background and not look-alikes: {', '.join(plan.areas)}."
+        )
+    if plan.rare:
+        reasons.append(f"Background, since there are too many classes: {', '.join(plan.rare)}.")
+    return [Choice("classes.ignore", patterns, " ".join(reasons), CONVENTION)]
+
+
+def _aliases(plan: ClassPlan) -> list[Choice]:
+    """Names that hold signs of a pattern mean themselves."""
+    labels = (plan.positive.name, *plan.other)
+    spelt = {name: [exactly(name)] for name in labels if exactly(name) != name}
+    if not spelt:
+        return []
+    return [
+        Choice("classes.aliases", spelt, "These names hold signs that patterns are made of.", "this cohort")
+    ]
+
+
+def _windows(known: _Known) -> list[Choice]:
+    facts, size = known.facts, known.classes.positive.extent_um
+    coarsest = max(slide.mpp for slide in facts.slides)
+    wanted = size.median / ACROSS_PX
+    rung = min(LADDER, key=lambda step: abs(math.log(step / wanted)))
+    mpp = rung if rung >= coarsest else float(f"{coarsest:.4g}")
+    says = f"Lesions are {_um(size.median)} um long (tenths: {_um(size.low)} and {_um(size.high)}), so {size.median / mpp:.0f} px."
+    if mpp != rung:
+        says += f" {rung:g} um/px would be right, but the coarsest slide has {coarsest:.4g}."
+    rows = [
+        Choice(
+            "windows.mpp",
+            mpp,
+            f"{says} About {ACROSS_PX:.0f} px did best on the built-in cohort, and well on GlaS.",
+            MEASURED,
+        )
+    ]
+    side = _side_px(known, mpp)
+    says = f"{side} px: {side * mpp / size.median:.1f} times a lesion. The aim is {SIDE_TIMES:g} times at least, and whole lesions up to the longest tenth."
+    if side * mpp < size.median * 1.2:
+        says += " It is less here: larger windows would cost too much, or slides are no wider."
+    rows.append(Choice("windows.side_um", side * mpp, says, MEASURED))
+    return rows
+
+
+def _side_px(known: _Known, mpp: float) -> int:
+    size = known.classes.positive.extent_um
+    wanted = max(32 * round(SIDE_TIMES * size.median / mpp / 32), 32 * math.ceil(size.high / mpp / 32))
+    shorter = sorted(slide.shorter_um for slide in known.facts.slides)
+    fits = 32 * int(shorter[len(shorter) // 2] / mpp / 32)  # half of the slides are no smaller
+    most = min(MOST_PX[known.facts.machine.device], max(64, fits))
+    return min(most, max(LEAST_PX, wanted))
+
+
+def _um(length: float) -> str:
+    return f"{length:.0f}" if length >= 10 else f"{length:.2g}"
+
+
+def _sampler(known: _Known) -> list[Choice]:
+    other = 0.3 if known.classes.other else 0.0
+    says = "Lesions, look-alikes and any tissue by turns."
+    if not other:
+        says = "No other class is outlined: lesions, and any tissue."
+    basis = GLAS if other else CONVENTION
+    return [
+        Choice("sampler.positive", 0.4, says, basis),
+        Choice("sampler.other", other, "", ""),
+        Choice("sampler.tissue", 0.6 - other, "", ""),
+        Choice("sampler.jitter", 0.6, "So that lesions lie anywhere in a window.", GLAS),
+    ]
+
+
+def _augment(known: _Known) -> list[Choice]:
+    stain = known.facts.stain
+    seen = "Stain could not be looked at." if stain is None else _stain_in_words(known)
+    few = known.facts.patients < 20
+    why = "Few patients: colour must not become a clue." if few else "Many patients: the ordinary amount."
+    basis = GLAS if few else "published: Tellez 2019, that stain is varied; by how much is the default"
+    return [Choice("augment.stain", 0.07 if few else 0.05, f"{seen} {why}", basis)]
+
+
+def _stain_in_words(known: _Known) -> str:
+    stain = known.facts.stain
+    assert stain is not None
+    blue, pink = stain.haematoxylin, stain.eosin
+    return (
+        f"Mean density in the tissue of {stain.patients} patients, tenths: haematoxylin {blue.low:.2f} to {blue.high:.2f}, "
+        f"eosin {pink.low:.2f} to {pink.high:.2f}."
+    )
+
+
+def _network(known: _Known) -> list[Choice]:
+    says = (
+        "Learns from nothing in minutes; the network of the measured recipes. Larger ones were not compared."
+    )
+    return [
+        Choice("network.architecture", "smp.Unet", says, GLAS),
+        Choice("network.encoder", "resnet18", "", ""),
+        Choice("network.weights", "none", "No download, and nobody else's licence.", CONVENTION),
+    ]
+
+
+def _training(known: _Known) -> list[Choice]:
+    machine, lesion = known.facts.machine, known.classes.positive
+    minutes = known.wish.minutes
+    given = "How long you allow." if minutes else "The default; give more if the curves still rise."
+    share, tuned = (
+        _tune_share(lesion.patients),
+        "The cohort's table names who is tuned on; then this is not used.",
+    )
+    if not known.facts.tuned_by_table:
+        tuned = f"{lesion.patients} patients have lesions, of whom {_tuned(lesion.patients, share)} choose the threshold."
+    small = machine.memory_gb is not None and machine.memory_gb < SMALL_MEMORY_GB
+    batch = 4 if small else 16 if machine.device == "cuda" else 8
+    basis = GLAS if batch == 8 else CONVENTION
+    workers = 1 if small else min(MOST_WORKERS, machine.cores)
+    told = f"{machine.cores} cores, {_memory(machine.memory_gb)} memory, {machine.device}"
+    told += f" with {_memory(machine.gpu_memory_gb)}" if machine.device == "cuda" else ""
+    precision = "bf16" if machine.bf16 else "float32"
+    return [
+        Choice("training.minutes", minutes or 20.0, given, "given" if minutes else CONVENTION),
+        Choice("training.batch", batch, f"This machine: {told}.", basis),
+        Choice("training.workers", workers, "One for each core, eight at most.", "this machine"),
+        Choice("training.precision", "auto", f"Here that is {precision}.", "this machine"),
+        Choice("training.learning_rate", 1e-3, "AdamW in one cycle.", GLAS),
+        Choice("training.tune_share", share, tuned, CONVENTION),
+    ]
+
+
+def _memory(gigabytes: float | None) -> str:
+    return "unknown" if gigabytes is None else f"{gigabytes:.0f} GiB"
+
+
+def _tune_share(patients: int) -> float:
+    """With few patients a larger share, so that more than one chooses the threshold where that can be afforded."""
+    return 0.2 if patients >= 15 else 0.3 if patients >= 5 else 0.25
+
+
+def _tuned(patients: int, share: float) -> int:
+    return min(patients - 1, max(1, round(share * patients)))
+
+
+def _detection(known: _Known) -> list[Choice]:
+    size = known.classes.positive.diameter_um
+    smallest = float(f"{math.pi / 4 * size.low**2 / 3:.2g}")
+    views, says = _views(known)
+    return [
+        Choice("detection.overlap", 0.5, "Every place is seen near the middle of some window.", GLAS),
+        Choice("detection.flips", views, says, GLAS if views == 8 else CONVENTION),
+        Choice(
+            "detection.smallest_um2",
+            smallest,
+            "A third of the area below which only the smallest tenth of the lesions lies.",
+            CONVENTION,
+        ),
+    ]
+
+
+def _views(known: _Known) -> tuple[int, str]:
+    """Eight views of each place, or as many as a slide can be given in half an hour."""
+    machine = known.facts.machine
+    mpp = float(str(_windows(known)[0].value))
+    px = known.facts.tissue_mm2 * 1e6 / mpp**2 * 4  # an overlap of half looks four times at every place
+    if machine.device != "cpu":
+        return 8, "Mirrored and turned views are averaged."
+    rate = PX_A_SECOND * max(1, machine.cores) / 2
+    views = next((views for views in (8, 4, 2) if views * px / rate <= SECONDS_A_SLIDE), 1)
+    says = f"A slide has {known.facts.tissue_mm2:.0f} mm2 of tissue: views, mirrored and turned, that fit into half an hour a slide."
+    return views, says
+
+
+RULES: tuple[Callable[[_Known], list[Choice]], ...] = (
+    _seed,
+    _classes,
+    _windows,
+    _sampler,
+    _augment,
+    _network,
+    _training,
+    _detection,
+)
