@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from histoscout.detection.heatmap import Heatmap, read_heatmap
     from histoscout.errors import HistoscoutError
     from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
+    from histoscout.evaluation.out_of_fold import Crossval
     from histoscout.evaluation.outlines import ComparedSlide, CompareOptions, evaluate_regions, score_regions
     from histoscout.evaluation.scores import Scores
     from histoscout.geometry.box import Box
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from histoscout.network.engines import open_engine
     from histoscout.network.model_folder import ModelFolder, read_model
     from histoscout.recipe import Recipe
+    from histoscout.report.crossval_page import write_crossval_report
     from histoscout.report.evaluation_page import write_report
     from histoscout.slides.info import info
     from histoscout.slides.open import open_slide
     from histoscout.slides.slide import Slide
+    from histoscout.training.crossval import CrossvalOptions, crossval
     from histoscout.training.plan import Plan, PlanOptions, plan
     from histoscout.training.train import TrainOptions, train
 
@@ -49,6 +52,8 @@ _PUBLIC = {
     "ComparedSlide": "evaluation.outlines",
     "ConvertOptions": "conversion",
     "Converted": "conversion",
+    "Crossval": "evaluation.out_of_fold",
+    "CrossvalOptions": "training.crossval",
     "DetectOptions": "detection.detect",
     "EvaluateOptions": "evaluation.evaluate",
     "Heatmap": "detection.heatmap",
@@ -65,6 +70,7 @@ _PUBLIC = {
     "TrainOptions": "training.train",
     "check_cohort": "check.check",
     "convert": "conversion",
+    "crossval": "training.crossval",
     "demo": "demonstration",
     "detect": "detection.detect",
     "doctor": "machine",
@@ -85,6 +91,7 @@ _PUBLIC = {
     "train": "training.train",
     "write_annotations": "annotations.write",
     "write_bracs": "cohort.bracs",
+    "write_crossval_report": "report.crossval_page",
     "write_geojson": "annotations.geojson",
     "write_report": "report.evaluation_page",
 }
@@ -101,6 +108,8 @@ __all__ = [
     "ComparedSlide",
     "ConvertOptions",
     "Converted",
+    "Crossval",
+    "CrossvalOptions",
     "DetectOptions",
     "EvaluateOptions",
     "Heatmap",
@@ -117,6 +126,7 @@ __all__ = [
     "TrainOptions",
     "check_cohort",
     "convert",
+    "crossval",
     "demo",
     "detect",
     "doctor",
@@ -137,6 +147,7 @@ __all__ = [
     "train",
     "write_annotations",
     "write_bracs",
+    "write_crossval_report",
     "write_geojson",
     "write_report",
 ]

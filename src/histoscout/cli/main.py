@@ -9,7 +9,20 @@ from typing import NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from histoscout.cli import bracs, check, convert, demo, detect, doctor, evaluate, info, plan, study, train
+from histoscout.cli import (
+    bracs,
+    check,
+    convert,
+    crossval,
+    demo,
+    detect,
+    doctor,
+    evaluate,
+    info,
+    plan,
+    study,
+    train,
+)
 from histoscout.errors import HistoscoutError
 from histoscout.files import output_error
 
@@ -31,6 +44,7 @@ for verb in (
     plan.plan,
     train.train,
     evaluate.evaluate,
+    crossval.crossval,
     detect.detect,
     study.study,
     doctor.doctor,

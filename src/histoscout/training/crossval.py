@@ -1,0 +1,182 @@
+"""Cross-validation: every patient judged once by a model that has not seen him; recipes compared on the same patients.
+
+Nested: each fold is an ordinary training whose tuning patients (and plan, where there is no recipe) come from its own
+training side, then an ordinary evaluation. Each lies in a folder of its own, so that a run which is killed goes on:
+
+    OUT/folds.csv   OUT/RECIPE/fold-1/model/   OUT/RECIPE/fold-1/scores/   ...   OUT/crossval.json
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.cohort.folds import Folds, draw_folds, fold_cohort, read_folds, write_folds
+from histoscout.cohort.labelled import labelled_regions
+from histoscout.errors import CohortError, OutputError, RecipeError
+from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
+from histoscout.evaluation.out_of_fold import Arm, Crossval, FoldResult
+from histoscout.evaluation.out_of_fold_file import write_crossval
+from histoscout.progress import Progress, Silent
+from histoscout.recipe import Classes, Recipe
+from histoscout.training.fingerprint import class_facts, read_drawn
+from histoscout.training.plan import Plan, PlanOptions, plan_for
+from histoscout.training.plan_classes import choose_positive
+from histoscout.training.train import TrainOptions, train
+
+ENGINES_OF_CPU = ("torch", "openvino")  # for evaluation; training on the processor has no choice
+
+PLANNED = "plan"
+"""The name of the recipe that is planned anew in each fold."""
+
+
+@dataclass(frozen=True)
+class CrossvalOptions:
+    """How many folds, drawn from which seed, or read from a file; what holds for every recipe; where to compute.
+
+    `choices` are dotted names of the recipe, such as {"training.minutes": 6}. `positive` is for plans alone. `device` is
+    that of `train`, or an engine for the processor as `evaluate` knows it. `guards`: "all" stops at a guard that
+    failed, "tell" goes on.
+    """
+
+    folds: int = 4
+    seed: int = 0
+    folds_file: Path | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    positive: str | None = None
+    device: str = "auto"
+    guards: Literal["all", "tell"] = "all"
+    progress: Progress = field(default_factory=Silent)
+
+
+def crossval(
+    cohort: Cohort | Path,
+    out: Path,
+    recipes: Mapping[str, Recipe | None] | None = None,
+    options: CrossvalOptions | None = None,
+) -> Crossval:
+    """Judge recipes, by name, on every patient of a cohort, none of whom the model that judges him has seen.
+
+    None instead of a recipe, or no recipes at all: each fold plans its own from the patients it learns from. Slides
+    whose split is "test" are left alone. Writes folds.csv, a folder for each recipe and fold, and crossval.json under
+    `out`; what is finished there is not done again, and further recipes may be added later. Raises CohortError,
+    RecipeError or OutputError, and what `train` and `evaluate` raise.
+    """
+    options = options or CrossvalOptions()
+    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    used, notes = _used(cohort)
+    arms = dict(recipes or {PLANNED: None})
+    classes = _common_classes(used, arms, options)
+    options = replace(options, positive=classes.positive)
+    folds = _folds(used, classes, out, options)
+    for note in notes:
+        options.progress.note(note)
+    results: dict[str, list[FoldResult]] = {name: [] for name in arms}
+    for number in folds.numbers:  # fold by fold, so that recipes can be compared before all is done
+        for name, recipe in arms.items():
+            options.progress.note(f"{name}: fold {number} of {len(folds)}")
+            part = fold_cohort(used, folds, number)
+            results[name].append(_run_fold(part, out / name / f"fold-{number}", recipe, number, options))
+    made = tuple(Arm(name, tuple(found)) for name, found in results.items())
+    result = Crossval(classes.positive, folds, made, (*notes, *_noted(made)))
+    write_crossval(result, out)
+    return result
+
+
+def _used(cohort: Cohort) -> tuple[Cohort, list[str]]:
+    """The annotated cases that are not kept for the exam, and what is to be said of the others."""
+    rest = [case for case in cohort.cases if case.split != "test"]
+    annotated = tuple(case for case in rest if case.annotations is not None)
+    if not annotated:
+        fault = "has no annotated slide outside the split test"
+        raise CohortError(cohort.where, fault, "Put outlines beside the slides, or name them in the table")
+    notes = []
+    if apart := len(cohort.cases) - len(rest):
+        notes.append(f"{apart} slides of the split test are left alone, for one exam at the end")
+    if bare := len(rest) - len(annotated):
+        notes.append(f"{bare} slides without annotations are left out")
+    return replace(cohort, cases=annotated), notes
+
+
+def _common_classes(cohort: Cohort, arms: Mapping[str, Recipe | None], options: CrossvalOptions) -> Classes:
+    """The classes by which patients count as positive; RecipeError if recipes do not look for the same."""
+    for name in arms:
+        if not name or name != Path(name).name or name in {".", ".."}:
+            raise RecipeError(name or "recipe", "is no name for a folder", "Give the recipe a plain name")
+    given = {name: recipe for name, recipe in arms.items() if recipe is not None}
+    looked_for = {recipe.classes.positive for recipe in given.values()}
+    if None in arms.values():
+        wanted = options.positive or next(iter(looked_for), None)
+        classes = class_facts(read_drawn(cohort, options.progress))
+        looked_for.add(choose_positive(classes, wanted, cohort.where))
+    if len(looked_for) > 1:
+        fault = f"recipes look for different classes: {', '.join(sorted(looked_for))}"
+        raise RecipeError(", ".join(arms), fault, "Compare recipes that look for the same class")
+    first = next(iter(given.values()), None)
+    return first.classes if first is not None else Classes(positive=looked_for.pop())
+
+
+def _folds(cohort: Cohort, classes: Classes, out: Path, options: CrossvalOptions) -> Folds:
+    """The folds of this folder if it was begun, which must be those that are asked for; else new ones, written down."""
+    written = out / "folds.csv"
+    if options.folds_file is not None:
+        folds = read_folds(options.folds_file, cohort.patients)
+    else:
+        folds = draw_folds(_positive(cohort, classes), options.folds, options.seed, cohort.where)
+    if written.exists():
+        if read_folds(written, cohort.patients) != folds:
+            remedy = f"Give a new folder with -o, or go on with --folds-file {written}"
+            raise OutputError(out, "was begun with other folds", remedy)
+    elif out.exists() and any(out.iterdir()):
+        raise OutputError(out, "is not empty and not a cross-validation", "Give a new folder with -o")
+    else:
+        write_folds(folds, written)
+    return folds
+
+
+def _positive(cohort: Cohort, classes: Classes) -> dict[str, bool]:
+    """Whether each patient has a region of the positive class."""
+    having = {
+        case.patient
+        for case in cohort.cases
+        if len(labelled_regions(case, classes).regions.labelled(classes.positive))
+    }
+    return {patient: patient in having for patient in cohort.patients}
+
+
+def _run_fold(
+    cohort: Cohort, folder: Path, recipe: Recipe | None, number: int, options: CrossvalOptions
+) -> FoldResult:
+    """Train and evaluate one fold; what is finished in its folder is read, not done again."""
+    chosen: Recipe | Plan
+    if recipe is None:
+        planning = PlanOptions(options.positive, progress=options.progress, notes=False)
+        chosen = plan_for(cohort, folder / "model", planning).with_choices(dict(options.choices))
+    else:
+        chosen = recipe.with_choices(dict(options.choices))
+    told = options.progress
+    device = "cpu" if options.device in ENGINES_OF_CPU else options.device
+    training = TrainOptions(device, guards=options.guards, progress=told)
+    model = train(cohort, folder / "model", chosen, training)
+    judging = EvaluateOptions(device=options.device, progress=told, guards=options.guards)
+    scores = evaluate(model, cohort, folder / "scores", judging)
+    data = model.metrics["data"]
+    return FoldResult(
+        number,
+        scores,
+        model.recipe.windows.mpp,
+        model.metrics["training"]["steps"],
+        tuple(data["train_patients"]),
+        tuple(data["tune_patients"]),
+    )
+
+
+def _noted(arms: tuple[Arm, ...]) -> list[str]:
+    """What evaluations said, each once, with where it was said."""
+    said: dict[str, str] = {}
+    for arm in arms:
+        for fold in arm.folds:
+            for note in fold.scores.notes:
+                said.setdefault(note, f"{arm.name}, fold {fold.number}: {note}")
+    return list(said.values())

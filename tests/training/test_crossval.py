@@ -1,0 +1,169 @@
+"""Cross-validation on the toy: everybody judged once and unseen, recipes compared in pairs, a killed run goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from histoscout.cohort.cohort import read_cohort
+from histoscout.errors import CohortError, OutputError, RecipeError
+from histoscout.evaluation.out_of_fold import Arm, Crossval, by_area, judged
+from histoscout.evaluation.out_of_fold_file import crossval_dict
+from histoscout.evaluation.pixels import PixelCounts
+from histoscout.recipe import Recipe
+from histoscout.training.crossval import CrossvalOptions, crossval
+from histoscout.training.plan import kept_in
+from tests import toy
+
+SMALL = {
+    f"{part}.{name}": value
+    for part in ("network", "training", "windows", "tissue")
+    for name, value in toy.CHOICES[part].items()
+} | {"training.minutes": None, "training.epochs": 1, "training.steps_per_epoch": 4}
+OPTIONS = CrossvalOptions(folds=2, choices=SMALL, positive="UDH", device="torch", guards="tell")
+RECIPES: dict[str, Recipe | None] = {"drawn": toy.RECIPE, "plan": None}
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_cohort(tmp_path_factory.mktemp("five"), patients=5, splits=())
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("out") / "folds"
+
+
+@pytest.fixture(scope="module")
+def whole(cohort: Path, out: Path) -> Crossval:
+    return crossval(cohort, out, RECIPES, OPTIONS)
+
+
+def test_every_patient_is_judged_once_by_a_model_that_has_not_seen_him(whole: Crossval, cohort: Path) -> None:
+    everybody = list(read_cohort(cohort).patients)
+    for arm in whole.arms:
+        assert sorted(slide.patient for _, slide in judged(arm)) == everybody
+        for fold in arm.folds:
+            apart, seen = set(fold.scores.patients), {*fold.train_patients, *fold.tune_patients}
+            assert fold.tune_patients
+            assert not set(fold.train_patients) & set(fold.tune_patients)
+            assert (apart | seen, apart & seen) == (set(everybody), set())
+    one, other = whole.arms
+    assert [fold.scores.patients for fold in one.folds] == [fold.scores.patients for fold in other.folds]
+
+
+def test_each_fold_plans_from_the_patients_it_learns_from(whole: Crossval, out: Path) -> None:
+    for number in whole.folds.numbers:
+        planned = kept_in(out / "plan" / f"fold-{number}" / "model").read_text(encoding="utf-8")
+        left = 5 - len(whole.folds.of(number))
+        assert f"for {left} annotated slides of {left} patients" in planned
+
+
+def test_figures_are_pooled_at_each_folds_own_threshold(whole: Crossval) -> None:
+    arm = whole.arms[0]
+    together = PixelCounts.total(by_area(slide.pixels, fold.mpp) for fold, slide in judged(arm))
+    figures = whole.figures[arm.name]
+    assert figures["ap"].value == pytest.approx(together.ap)
+    seen = [slide.pixels.confusion(fold.scores.threshold) for fold, slide in judged(arm)]
+    hits, wrong = sum(each.hits for each in seen), sum(each.alarms + each.misses for each in seen)
+    assert figures["dice"].value == pytest.approx(2 * hits / (2 * hits + wrong))
+    assert figures["ap"].estimable
+    low, high = figures["ap"].low, figures["ap"].high
+    assert low is not None
+    assert high is not None
+    assert low <= (figures["ap"].value or 0) <= high
+
+
+def test_a_recipe_is_no_better_than_itself_and_differences_turn_their_sign(whole: Crossval) -> None:
+    one, other = whole.arms
+    twin = Crossval("UDH", whole.folds, (one, Arm("twin", one.folds)), draws=200)
+    for figure in twin.differences["drawn", "twin"].values():
+        assert figure.value in (0, None)
+        assert figure.low in (0, None)
+    there = whole.differences["drawn", "plan"]["ap"]
+    back = Crossval("UDH", whole.folds, (other, one)).differences["plan", "drawn"]["ap"]
+    assert there.value is not None
+    assert there.value == pytest.approx(-(back.value or 0))
+    assert there.low == pytest.approx(-(back.high or 0))
+    values = [whole.figures[name]["ap"].value or 0 for name in ("drawn", "plan")]
+    assert there.value == pytest.approx(values[1] - values[0])
+
+
+def test_scale_does_not_count_a_patient_for_more(whole: Crossval) -> None:
+    """Pixels half as wide are four times as many and mean the same."""
+    fold, slide = judged(whole.arms[0])[0]
+    finer = PixelCounts(slide.pixels.positive * 4, slide.pixels.negative * 4)
+    one, other = by_area(slide.pixels, fold.mpp), by_area(finer, fold.mpp / 2)
+    assert np.allclose(one.positive, other.positive)
+
+
+def test_the_file_holds_every_figure(whole: Crossval, out: Path) -> None:
+    held = json.loads((out / "crossval.json").read_text("utf-8"))
+    assert held == crossval_dict(whole)
+    assert held["folds"] == [list(patients) for patients in whole.folds.patients]
+    assert held["differences"][0]["figures"]["ap"].keys() >= {"value", "low", "high"}
+    assert all(len(recipe["folds"]) == 2 for recipe in held["recipes"].values())
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from histoscout.training import loop
+from tests.training.test_crossval import OPTIONS, RECIPES, crossval
+loop.SAVE_SECONDS = 0.0
+crossval(Path(sys.argv[1]), Path(sys.argv[2]), {"drawn": RECIPES["drawn"]}, OPTIONS)
+"""
+
+
+def test_a_run_killed_and_started_again_gives_the_same(cohort: Path, whole: Crossval, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    first, second = (out / "drawn" / f"fold-{number}" for number in (1, 2))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    running = subprocess.Popen([sys.executable, "-c", KILLED, str(cohort), str(out)], env=environment)
+    deadline = time.monotonic() + 240
+    while not (second / "model" / "training" / "split.csv").exists() and time.monotonic() < deadline:
+        assert running.poll() is None, "ended before it could be killed"
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    finished = first / "model" / "detector.safetensors"
+    before = finished.stat().st_mtime_ns
+    assert not (second / "model" / "model.json").exists(), "killed too late to test anything"
+    again = crossval(cohort, out, {"drawn": toy.RECIPE}, OPTIONS)
+    assert finished.stat().st_mtime_ns == before
+    assert again.figures["drawn"] == whole.figures["drawn"]
+    assert [fold.scores.threshold for fold in again.arms[0].folds] == [
+        fold.scores.threshold for fold in whole.arms[0].folds
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"seed": 3}, {"folds": 3}])
+def test_other_folds_do_not_go_into_the_same_folder(
+    whole: Crossval, cohort: Path, out: Path, changes: dict[str, Any]
+) -> None:
+    options = CrossvalOptions(**{"folds": 2, "choices": SMALL, **changes})
+    with pytest.raises(OutputError, match="other folds"):
+        crossval(cohort, out, {"drawn": toy.RECIPE}, options)
+
+
+def test_what_is_refused_before_anything_is_trained(cohort: Path, tmp_path: Path) -> None:
+    other = toy.RECIPE.with_choices({"classes.positive": "ADH", "classes.other": ["UDH"]})
+    with pytest.raises(RecipeError, match="different classes: ADH, UDH"):
+        crossval(cohort, tmp_path / "a", {"one": toy.RECIPE, "two": other}, OPTIONS)
+    with pytest.raises(RecipeError, match="no name for a folder"):
+        crossval(cohort, tmp_path / "a", {"one/two": toy.RECIPE}, OPTIONS)
+    with pytest.raises(RecipeError, match="--positive"):
+        crossval(cohort, tmp_path / "a")
+    with pytest.raises(CohortError, match="too few for 9 folds"):
+        crossval(cohort, tmp_path / "a", {"one": toy.RECIPE}, CrossvalOptions(folds=9))
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="not a cross-validation"):
+        crossval(cohort, tmp_path, {"one": toy.RECIPE}, OPTIONS)
+    assert not (tmp_path / "a").exists()
