@@ -58,3 +58,13 @@ def test_a_binary_probability_is_a_sigmoid_with_temperature() -> None:
     )
     assert found.shape == (1, 4, 4, 1)
     assert float(found[0, 0, 0, 0]) == pytest.approx(1 / (1 + np.exp(-2.0)), rel=1e-5)
+
+
+def test_the_offset_is_added_to_the_log_odds_of_the_positive_class() -> None:
+    windows = torch.zeros(1, 1, 4, 4, 3, dtype=torch.uint8)
+    binary = Detector(Fixed([3.0]), tiny.recipe(loss="bce"), 1.5, -2.5)(windows)
+    assert float(binary[0, 0, 0, 0]) == pytest.approx(1 / (1 + np.exp(0.5)), rel=1e-5)
+    recipe = tiny.recipe(choices={"classes.other": ("ADH",)})
+    found = Detector(Fixed([0.5, 1.0, -2.0]), recipe, 2.0, 0.7)(windows)
+    shares = np.exp(np.array([0.25, 0.5 + 0.7, -1.0]))
+    np.testing.assert_allclose(found[0, 0, 0], (shares / shares.sum())[1:], rtol=1e-5)

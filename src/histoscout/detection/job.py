@@ -114,7 +114,7 @@ def settings_of(model: ModelFolder, options: DetectOptions, point: OperatingPoin
     choices = {
         "model": model.hash,
         "recipe": model.recipe.to_toml(),
-        "calibration": [model.threshold, model.temperature],
+        "calibration": [model.threshold, model.temperature, *([model.offset] if model.offset else [])],
         "threshold": options.threshold,
         "within": options.within,
         **({} if point is None else {"cut-off": point.cut_off}),

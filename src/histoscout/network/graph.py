@@ -36,17 +36,28 @@ class Detector(nn.Module):
 
     uint8 (N, V, H, W, 3) to float32 (N, H, W, C), or (N, C) where the network answers for the whole tile;
     C runs over `recipe.classes.labels`, the positive class first; the background has no channel. V is 1.
+    `offset` is added to the log odds of the positive class: training draws it more often than slides hold it.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, temperature: float = 1.0) -> None:
+    offsets: Tensor
+
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, temperature: float = 1.0, offset: float = 0.0
+    ) -> None:
         super().__init__()
         self.network = network
         self.channels = recipe.network.channels
         self.outputs = count_outputs(recipe)
         self.temperature = temperature  # of calibration (Guo 2017); above 1: less sure
+        self.shifted = offset != 0
+        offsets = torch.zeros(self.outputs)
+        offsets[min(1, self.outputs - 1)] = offset  # the only output, or the one after the background's
+        self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
         logits = self.network(prepare(windows[:, 0], self.channels)).float() / self.temperature
+        if self.shifted:
+            logits = logits + self.offsets.view(1, -1, *(1,) * (logits.ndim - 2))
         shares = logits.sigmoid() if self.outputs == 1 else logits.softmax(1)[:, 1:]
         probabilities: Tensor = shares.movedim(1, -1)
         return probabilities

@@ -1,7 +1,7 @@
 """A model as a folder of open files, whole and unchanged, or an error that names the file.
 
 detector.safetensors (weights) · detector.vector.safetensors (a window and the answer expected) · recipe.toml
-model.json (labels, threshold, temperature, checksums of all files) · card.md · metrics.json
+model.json (labels, threshold, temperature, offset, checksums of all files) · card.md · metrics.json
 """
 
 import json
@@ -29,6 +29,7 @@ class Index(BaseModel):
     labels: tuple[str, ...]  # of the network's answers, the positive class first
     threshold: float = Field(ge=0, le=1)  # of the positive class
     temperature: float = Field(gt=0)
+    offset: float = 0.0  # of the log odds of the positive class
     networks: tuple[str, ...] = Field(min_length=1)
     facts: dict[str, Any] = {}  # versions of what wrote it
     files: dict[str, str]  # name: SHA-256
@@ -45,6 +46,7 @@ class ModelFolder:
     labels: tuple[str, ...]
     hash: str  # first 12 digits of the SHA-256 of the detector's weights
     facts: dict[str, Any]
+    offset: float = 0.0
 
     def weights(self, name: str = "detector") -> Path:
         """The file of a network's weights."""
@@ -76,6 +78,7 @@ def read_model(path: Path) -> ModelFolder:
         labels=index.labels,
         hash=index.files[f"{index.networks[0]}.safetensors"][:HASH_DIGITS],
         facts=index.facts,
+        offset=index.offset,
     )
 
 

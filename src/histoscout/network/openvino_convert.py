@@ -26,7 +26,7 @@ def convert(model: ModelFolder, batch: int, side: int) -> tuple[Any, NDArray[np.
 
     torch must answer the model's test vector first. ModelError if OpenVINO lacks a step of the network.
     """
-    detector = Detector(load_network(model), model.recipe, model.temperature).eval()
+    detector = Detector(load_network(model), model.recipe, model.temperature, model.offset).eval()
     seen, expected = read_vector(model.vector())
     with torch.inference_mode():
         answer = detector(torch.from_numpy(seen)).numpy()

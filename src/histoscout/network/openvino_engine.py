@@ -53,7 +53,7 @@ def _key(model: ModelFolder, batch: int, side: int) -> str:
         model.recipe.network.model_dump_json(),
         model.recipe.loss.name,
         model.labels,
-        model.temperature,
+        (model.temperature, model.offset),
         (batch, side, GRAPH, ov.get_version()),
     )
     return f"{model.hash}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:16]}"

@@ -41,6 +41,7 @@ def save_model(
     temperature: float,
     metrics: Mapping[str, Any],
     card: Mapping[str, str],
+    offset: float = 0.0,
     name: str = "detector",
     overwrite: bool = False,
 ) -> ModelFolder:
@@ -56,7 +57,7 @@ def save_model(
         TemporaryDirectory(dir=folder.parent, prefix=f".part.{folder.name}.") as beside,
     ):
         made = Path(beside)
-        _write_network(made, network, recipe, temperature, name)
+        _write_network(made, network, recipe, (temperature, offset), name)
         (made / RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
         (made / CARD).write_text(_card(recipe, card), encoding="utf-8")
         (made / METRICS).write_text(json.dumps(metrics, indent=1, sort_keys=True), encoding="utf-8")
@@ -65,6 +66,7 @@ def save_model(
             labels=recipe.classes.labels,
             threshold=threshold,
             temperature=temperature,
+            offset=offset,
             networks=(name,),
             facts={package: version(package) for package in VERSIONS},
             files={file.name: sha256(file) for file in sorted(made.iterdir())},
@@ -110,7 +112,9 @@ def made_up_window(side: int) -> Tensor:
     return picture.clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)[:, None].contiguous()
 
 
-def _write_network(folder: Path, network: nn.Module, recipe: Recipe, temperature: float, name: str) -> None:
+def _write_network(
+    folder: Path, network: nn.Module, recipe: Recipe, calibration: tuple[float, float], name: str
+) -> None:
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
     save_tensors(tensors, folder / f"{name}.safetensors")
     # the answer is that of the network as a user will get it: from recipe and file, on the CPU
@@ -118,7 +122,7 @@ def _write_network(folder: Path, network: nn.Module, recipe: Recipe, temperature
     again.load_state_dict(tensors)
     windows = made_up_window(recipe.window_px)
     with torch.no_grad():
-        probabilities = Detector(again, recipe, temperature).eval()(windows)
+        probabilities = Detector(again, recipe, *calibration).eval()(windows)
     vector = {"windows": windows, "probabilities": probabilities.contiguous()}
     save_tensors(vector, folder / f"{name}.vector.safetensors")
 

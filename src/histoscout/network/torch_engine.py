@@ -54,7 +54,7 @@ class TorchEngine:
     """A detector on one device; on a GPU several batches are under way at a time."""
 
     def __init__(self, model: ModelFolder, device: torch.device, number: torch.dtype, batch: int) -> None:
-        detector = Detector(load_network(model), model.recipe, model.temperature).eval()
+        detector = Detector(load_network(model), model.recipe, model.temperature, model.offset).eval()
         self._detector = detector.to(device).to(memory_format=torch.channels_last)
         self._device, self._number, self._batch = device, number, batch
         self.labels = model.labels

@@ -33,7 +33,7 @@ from histoscout.training.loader import plain_batches
 from histoscout.training.loop import Job
 from histoscout.training.sets import Sets
 from histoscout.training.tuning import kept_heatmap, tune_operating
-from histoscout.training.validate import answers, fit_temperature
+from histoscout.training.validate import answers, fit_calibration
 from histoscout.verdict import Verdict
 
 
@@ -50,9 +50,9 @@ def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) 
     recipe = job.recipe
     network.load_state_dict(load_file(job.best))
     found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
-    temperature = fit_temperature(found, recipe.seed)
+    temperature, offset = fit_calibration(found, recipe.seed)
     network.eval()
-    engine = InTraining(Detector(network, recipe, temperature).eval(), job)
+    engine = InTraining(Detector(network, recipe, temperature, offset).eval(), job)
     with TemporaryDirectory(dir=job.folder, prefix=".part.tuning.") as folder:
         counts = tune_counts(job, sets, engine, Path(folder))
         threshold = counts.best_threshold() if counts.positive.any() else 0.5
@@ -67,6 +67,7 @@ def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) 
         recipe,
         threshold=threshold,
         temperature=temperature,
+        offset=offset,
         metrics=figures,
         card=card(figures, recipe),
     )

@@ -1,12 +1,12 @@
 """What a network is worth on windows of the tuning set, which are never varied and never learnt from."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor, nn
 
 from histoscout.detection.heatmap import LEVELS
@@ -17,6 +17,8 @@ from histoscout.recipe import IGNORE, Recipe
 from histoscout.training.loop import Validation
 
 CALIBRATION_PIXELS = 200_000
+TEMPERATURES = (float(np.log(0.25)), float(np.log(8.0)))  # logarithms
+OFFSETS = (-10.0, 10.0)
 
 
 def answers(
@@ -47,24 +49,35 @@ def positive_probability(logits: Tensor) -> Tensor:
     return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1]
 
 
-def fit_temperature(found: Iterable[tuple[Tensor, Tensor]], seed: int) -> float:
-    """The temperature that makes the probabilities fit how often they are right (Guo 2017); 1 if nothing is known.
+def fit_calibration(found: Iterable[tuple[Tensor, Tensor]], seed: int) -> tuple[float, float]:
+    """Temperature and offset that make the probabilities fit how often they are right; (1, 0) if nothing is known.
 
-    Found by the lowest log loss over at most 200,000 pixels of the tuning windows.
+    The temperature (Guo 2017) divides the logits; the offset is added to the log odds of the positive class, which
+    training windows hold far more often than slides do (Alexandari 2020: a temperature alone cannot mend that). Found
+    by the lowest log loss over at most 200,000 pixels of windows of the regular grid on the tuning slides: where it is
+    lowest, the mean probability is the share of the class there.
     """
     logits, truth = _sampled(found, seed)
     if not len(np.unique(truth)) > 1:
-        return 1.0
+        return 1.0, 0.0
+    if logits.shape[1] == 1:  # as two classes, the background's logit being 0
+        logits, truth = np.pad(logits, ((0, 0), (1, 0))), (truth == 1).astype(np.int64)
+    target = torch.from_numpy(truth)
 
-    def log_loss(log_temperature: float) -> float:
-        scaled = torch.from_numpy(logits / np.exp(log_temperature))
-        target = torch.from_numpy(truth)
-        if scaled.shape[1] == 1:
-            return float(nn.functional.binary_cross_entropy_with_logits(scaled[:, 0], (target == 1).float()))
+    def log_loss(chosen: NDArray[np.float64]) -> float:
+        scaled = torch.from_numpy(logits / np.exp(chosen[0]))
+        scaled[:, 1] += chosen[1]
         return float(nn.functional.cross_entropy(scaled, target))
 
-    best = minimize_scalar(log_loss, bounds=(np.log(0.25), np.log(8.0)), method="bounded")
-    return float(np.exp(best.x))
+    start = _best_temperature(log_loss)
+    best = minimize(log_loss, (start, 0.0), method="Nelder-Mead", bounds=(TEMPERATURES, OFFSETS))
+    return float(np.exp(best.x[0])), float(best.x[1])
+
+
+def _best_temperature(log_loss: Callable[[NDArray[np.float64]], float]) -> float:
+    """The logarithm of the best temperature without an offset."""
+    best = minimize_scalar(lambda log: log_loss(np.array([log, 0.0])), bounds=TEMPERATURES, method="bounded")
+    return float(best.x)
 
 
 def _sampled(
