@@ -32,7 +32,8 @@ def judged_slide(number: int, worse: bool) -> SlideScores:
 
 def mask_at(regions: Regions) -> NDArray[np.bool_]:
     """Which cells of the heatmap lie in the regions."""
-    return np.any([mask_of(region.outline, BOX, 2.0) for region in regions], axis=0)
+    masks = [mask_of(region.outline, BOX, 2.0) for region in regions]
+    return np.asarray(np.any(masks, axis=0), np.bool_)
 
 
 def arm(name: str, steps: int = 100, worse: bool = False) -> Arm:
