@@ -15,6 +15,7 @@ from histoscout.check.cells import Cells, cells_of
 from histoscout.check.fit import Fit, FitTest
 from histoscout.check.mistakes import Frame, Mistake, known_mistakes, moved
 from histoscout.check.zones import zones_of
+from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.tissue import Tissue
 from histoscout.geometry.regions import Regions, polygonal
 from histoscout.slides.slide import Slide
@@ -33,7 +34,11 @@ UNNAMED = 7.0
 """The same for a displacement by any amount, of which thousands are tried."""
 
 CLIP = 6.0  # what one slide may add to the fit of all
+NEARLY = 0.8
 OFF_TISSUE = 0.4
+MOST_TOLD = 3
+MOST_ASKED = 40  # of the slides that training has opened
+LEAST_ON_TISSUE, AS_MUCH = 0.5, 0.9
 FINER = 0.2  # of a cell: by how much outlines may be simplified
 LEAST_CLEAR = 3.0  # cells; nearer than this or half an outline is where the outlines are
 LARGEST_SHARE = 0.5  # of the slide; an outline of more is a reviewed area, not a lesion
@@ -115,13 +120,22 @@ def aligned(subject: Subject, others: Callable[[], Sequence[tuple[str, Regions]]
 
 
 def supported(fits: Mapping[str, Fit], unnamed: str = "") -> str:
-    """The mistake whose undoing fits clearly better than the outlines as given; "" if there is none."""
-    least = _z(fits[AS_GIVEN]) + MARGIN
+    """The mistake whose undoing fits clearly better than the outlines as given; "" if there is none.
+
+    Undone, outlines must also lie on tissue, and no less than as given: a few that hit some by chance prove nothing.
+    `unnamed` is the displacement that was searched for.
+    """
+    given = fits[AS_GIVEN]
+    least, on_tissue = _z(given) + MARGIN, max(LEAST_ON_TISSUE, AS_MUCH * given.on_tissue)
     found = {
         name: fit.z
         for name, fit in fits.items()
-        if name != AS_GIVEN and fit.z >= max(least, UNNAMED if name == unnamed else MISTAKEN)
+        if name != AS_GIVEN
+        and fit.on_tissue >= on_tissue
+        and fit.z >= max(least, UNNAMED if name == unnamed else MISTAKEN)
     }
+    if any(z >= NEARLY * found.get(unnamed, 0.0) for name, z in found.items() if name != unnamed):
+        found.pop(unnamed, None)  # a name says more than a distance that was searched for
     return max(found, key=lambda name: found[name], default="")
 
 
@@ -153,7 +167,8 @@ def _verdict(subject: Subject, fits: Mapping[str, Fit], mistake: Mistake | None)
     given = fits[AS_GIVEN]
     shown = f"fit {given.z:.1f}" if not math.isnan(given.z) else "fit not to be judged"
     if mistake is not None:
-        says = f"{mistake.says}: undone, they fit by {fits[mistake.name].z:.1f} (as given: {shown})"
+        undone = fits[mistake.name].z
+        says = f"{mistake.name} ({mistake.says}): undone, they fit by {undone:.1f} (as given: {shown})"
         return Verdict(
             NAME,
             "failed",
@@ -176,9 +191,11 @@ def cohort_verdict(alignments: Sequence[Alignment]) -> Verdict:
     """
     asked = [one for one in alignments if AS_GIVEN in one.fits]
     if failed := [one for one in asked if one.verdict.state == "failed"]:
-        first = failed[0]
-        says = f"{len(failed)} of {len(asked)} slides: {first.slide}: {first.verdict.says}"
-        return Verdict(NAME, "failed", says, first.verdict.remedy)
+        told = "; ".join(f"{one.slide}: {one.verdict.says}" for one in failed[:MOST_TOLD])
+        more = f"; and {len(failed) - MOST_TOLD} more" if len(failed) > MOST_TOLD else ""
+        return Verdict(
+            NAME, "failed", f"{len(failed)} of {len(asked)} slides: {told}{more}", failed[0].verdict.remedy
+        )
     together = {name: _together(asked, name) for name in _names(asked)}
     given = together.pop(AS_GIVEN, 0.0)
     worst = max(together, key=lambda name: together[name], default="")
@@ -201,3 +218,20 @@ def _together(alignments: Sequence[Alignment], name: str) -> float:
     fits = [one.fits[name].z for one in alignments]
     judged = [min(max(z, -CLIP), CLIP) for z in fits if not math.isnan(z)]
     return sum(judged) / math.sqrt(len(judged)) if judged else 0.0
+
+
+def labelled_fit(slides: Sequence[LabelledSlide]) -> Verdict:
+    """Whether the outlines of slides that training has opened fit their tissue; they are clipped to the slides.
+
+    Of many slides `MOST_ASKED` are asked, from the first to the last: a mistake is seldom made on one slide alone, and
+    `histoscout check` asks them all.
+    """
+    drawn = [one for one in slides if len(one.regions)]
+    asked = (
+        [drawn[place] for place in np.unique(np.linspace(0, len(drawn) - 1, MOST_ASKED).astype(int))]
+        if drawn
+        else []
+    )
+    return cohort_verdict(
+        [aligned(subject_of(one.slide, one.regions, one.tissue, one.recipe.windows.side_um)) for one in asked]
+    )

@@ -69,7 +69,9 @@ class Checks:
         return any(verdict.state == "failed" for verdict in self.verdicts)
 
 
-def check_cohort(cohort: Cohort | Path, recipe: Recipe | None = None, options: CheckOptions | None = None) -> Checks:
+def check_cohort(
+    cohort: Cohort | Path, recipe: Recipe | None = None, options: CheckOptions | None = None
+) -> Checks:
     """Look at a cohort before learning from it: can all be read, do outlines fit the tissue, does anything leak.
 
     A slide that is broken stops no other. Slides are read at 1 to 2 um/px, a few seconds each. CohortError if there is

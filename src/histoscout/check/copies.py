@@ -19,7 +19,8 @@ from histoscout.windows.augment import DENSITY
 LOOK_MPP = 8.0
 NEST_UM = 24.0  # sigma of the blur whose peaks are landmarks
 APART_UM = 96.0
-PATCH = 12  # px of a patch along each side, each of two looked-at px
+REACH = 12  # px to each side of a landmark that are looked at, every second one
+PATCH = REACH + 1
 MOST = 400  # landmarks of a slide
 MOST_TOGETHER = 12_000
 ALIKE = 0.97  # correlation of two patches of the same place
@@ -47,24 +48,25 @@ def landmarks_of(slide: Slide, tissue: Tissue, patient: str, split: str = "", mo
     peaks = (smooth == ndimage.maximum_filter(smooth, round(2 * APART_UM / LOOK_MPP) + 1)) & mask
     rows, columns = np.nonzero(peaks)
     inner = (
-        (np.minimum(rows, columns) >= PATCH)
-        & (rows < smooth.shape[0] - PATCH)
-        & (columns < smooth.shape[1] - PATCH)
+        (np.minimum(rows, columns) >= REACH)
+        & (rows < smooth.shape[0] - REACH)
+        & (columns < smooth.shape[1] - REACH)
     )
     rows, columns = rows[inner], columns[inner]
     order = np.argsort(-smooth[rows, columns])[:most]
     look = ndimage.gaussian_filter(density, 1.0)
-    cut = np.array(
-        [
-            look[row - PATCH : row + PATCH, column - PATCH : column + PATCH]
-            for row, column in zip(rows[order], columns[order], strict=True)
-        ],
-        np.float32,
-    ).reshape(-1, PATCH, 2, PATCH, 2)
-    patches = cut.mean((2, 4)) if len(cut) else np.zeros((0, PATCH, PATCH), np.float32)
+    places = zip(rows[order], columns[order], strict=True)
+    patches = np.array([_patch(look, row, column) for row, column in places], np.float32).reshape(
+        -1, PATCH, PATCH
+    )
     patches -= patches.mean((1, 2), keepdims=True)
     length = np.sqrt((patches**2).sum((1, 2), keepdims=True))
     return Landmarks(slide.name, patient, split, (patches / np.maximum(length, 1e-6)).astype(np.float32))
+
+
+def _patch(look: NDArray[np.float32], row: int, column: int) -> NDArray[np.float32]:
+    """The surroundings of a place, which stands in their very middle: mirrored, they are those of the mirrored slide."""
+    return look[row - REACH : row + REACH + 1 : 2, column - REACH : column + REACH + 1 : 2]
 
 
 def shared(one: Landmarks, two: Landmarks) -> int:

@@ -14,6 +14,7 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from histoscout.check.cells import SMOOTH_UM, Maps, means, measured, smoothed
 from histoscout.geometry.raster import label_map
@@ -28,11 +29,16 @@ PAIRS = 192
 LEAST_PAIRS = 24  # with both tissue of a class and other tissue in them
 ALONG = 64  # cells along a window's side
 PAIRINGS = 200
-FITS = 4.0
+FITS = 5.0
+"""More than for slides: windows show the same lesions again and again, which makes chance look larger."""
+
 MARGIN, TIMES = 3.0, 1.5
 LOST = 0.5  # of the fit of the same windows straight from the slides: less is a fault on the way
 SHIFTS = (1 / 8, 1 / 4, 1 / 2)  # of a window's side
 SEED = 0
+GLASS = 225  # of 255: brighter in all channels is glass
+LUMEN_UM = 16.0  # sigma of the blur after which a lumen is no longer white
+FLAT = 1e-9
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 Change = Callable[[Maps], Maps]
@@ -119,31 +125,45 @@ def _is_mixed(mask: NDArray[np.uint8]) -> bool:
 
 
 def looks_of(pairs: list[Pair], mpp: float) -> Looks:
-    """Measure windows: each quantity less its mean over the window, so that no two slides are compared."""
+    """Measure windows: each quantity less its mean over the window, so that no two slides are compared.
+
+    Glass, and the white beyond a slide's edge, count for nothing: that masks avoid them proves little. Lumens count.
+    """
     per_cell = max(1, min(pairs[0][1].shape) // ALONG)
-    side_um = per_cell * mpp
-    values = np.stack(
-        [smoothed(measured(picture, per_cell, mpp), SMOOTH_UM / side_um) for picture, _ in pairs]
+    values = np.stack([_measured(picture, per_cell, mpp) for picture, _ in pairs])
+    seen = (
+        np.stack([means((one.min(-1) <= GLASS).astype(np.float32), per_cell) for one, _ in pairs])[:, None]
+        > 0.5
     )
-    values -= values.mean((2, 3), keepdims=True)
+    count = np.maximum(seen.sum((2, 3), keepdims=True), 1)
+    values = (values - (values * seen).sum((2, 3), keepdims=True) / count) * seen
     classes = sorted({int(value) for _, mask in pairs for value in np.unique(mask)} - {BACKGROUND, IGNORE})
-    inside = np.stack(
-        [
-            np.stack([means((mask == one).astype(np.float32), per_cell) for one in classes])
-            for _, mask in pairs
-        ]
-    )
+    inside = np.stack([_shares(mask, classes, per_cell) for _, mask in pairs]) * seen
     flat = values.swapaxes(0, 1).reshape(values.shape[1], -1)
     variances, vectors = np.linalg.eigh(np.cov(flat))
-    white = np.tensordot((vectors / np.sqrt(np.maximum(variances, 1e-9))).T, values, (1, 1)).swapaxes(0, 1)
-    return Looks(np.ascontiguousarray(white, np.float32), inside)
+    turn = (vectors / np.sqrt(np.maximum(variances, FLAT))).T
+    white = np.tensordot(turn, values, (1, 1)).swapaxes(0, 1)
+    return Looks(np.ascontiguousarray(white, np.float32), inside.astype(np.float32))
+
+
+def _tissue(picture: NDArray[np.uint8], per_cell: int, mpp: float) -> NDArray[np.bool_]:
+    """Which cells are not in the midst of large white areas."""
+    bright = means((picture.min(-1) > GLASS).astype(np.float32), per_cell)
+    return np.asarray(ndimage.gaussian_filter(bright, LUMEN_UM / (per_cell * mpp), mode="nearest") < 0.5)
+
+
+def _measured(picture: NDArray[np.uint8], per_cell: int, mpp: float) -> Maps:
+    return smoothed(measured(picture, per_cell, mpp), SMOOTH_UM / (per_cell * mpp))
+
+
+def _shares(mask: NDArray[np.uint8], classes: list[int], per_cell: int) -> Maps:
+    return np.stack([means((mask == one).astype(np.float32), per_cell) for one in classes])
 
 
 def door_fit(values: Maps, inside: Maps) -> float:
     """By how many standard deviations masks explain their own pictures better than they explain one another's."""
     windows, kinds = values.shape[:2]
     classes = inside.shape[1]
-    values = values - values.mean((2, 3), keepdims=True)
     masks = inside.reshape(windows * classes, -1)
     # what mask j sees in picture i: (N, C, N, K)
     seen = (masks @ values.reshape(windows * kinds, -1).T).reshape(windows, classes, windows, kinds)

@@ -13,7 +13,7 @@ from histoscout.geometry.grid import TileGrid
 from histoscout.geometry.regions import Region, Regions, polygonal
 
 Matrix = tuple[float, float, float, float, float, float]
-SNAP_PX = 1e-3  # pieces whose borders differ by less (level-0 px) are joined
+JOIN_PX = 0.1  # pieces whose borders are no further apart (level-0 px; files round) are joined
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,14 @@ def mirrored_by_tile(regions: Regions, tile: float, mirror: tuple[float, float],
     return Regions.of(
         Region(outline, label, first[label].score, properties=first[label].properties)
         for label, cut in pieces.items()
-        for part in shapely.get_parts(shapely.union_all(cut, grid_size=SNAP_PX))
+        for part in shapely.get_parts(_joined(cut))
         if (outline := polygonal(part)) is not None
     )
+
+
+def _joined(pieces: Sequence[shapely.Geometry]) -> shapely.Geometry:
+    wide = shapely.buffer(np.array(pieces, dtype=object), JOIN_PX, join_style="mitre")
+    return shapely.buffer(shapely.union_all(wide), -JOIN_PX, join_style="mitre")
 
 
 def _pieces(

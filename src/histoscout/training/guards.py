@@ -18,6 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from histoscout.check.alignment import labelled_fit
+from histoscout.check.door import fits_in_training
 from histoscout.cohort.leaks import Fingerprint, enough_patients, sets_apart
 from histoscout.detection.field_of_view import field_of_view
 from histoscout.detection.labelled import LabelledSlide
@@ -119,17 +121,19 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
     patients = {labelled.patient for labelled in (*sets.train, *sets.tune)}
     questions: list[Question] = [
         lambda: enough_patients(patients, sets.split.blocks),
+        lambda: labelled_fit(sets.train),
         lambda: field_of_view([(one.regions, one.slide.mpp) for one in sets.train], recipe),
         lambda: windows_apart(
             _places(sets.train, [learning.sampler.draw(number) for number in range(DRAWN)]),
             _places(sets.tune, tuning.windows),
         ),
         lambda: masks_are_whole(_mask_of(job), sets.train, recipe.windows.mpp),
-        # whether the outlines fit the tissue is asked here, on pairs of `learning`: the test at the network's door
         lambda: augmentation_varies(_look(job), recipe.augment),
         lambda: augmentation_rests(tuning.__getitem__, [_plain(job, n) for n in range(min(2, len(tuning)))]),
         lambda: validation_sees(job.validate, _recorder(job), partial(_prepared, job), len(tuning)),
     ]
+    if ARCHITECTURES[recipe.network.architecture].answers == "pixels":
+        questions.append(lambda: fits_in_training(learning))
     if not sets.split.blocks:  # else both are the same slides on purpose, and called optimistic
         questions.insert(0, lambda: sets_apart(fingerprints(sets.train), fingerprints(sets.tune)))
     return questions
