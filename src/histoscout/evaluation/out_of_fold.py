@@ -117,6 +117,11 @@ class Crossval:
         ]
         if uneven := uneven_steps(self.arms):
             said.append(uneven)
+        if blocks := sum(fold.scores.exam.tuned_on_blocks for arm in self.arms for fold in arm.folds):
+            said.append(
+                f"in {blocks} trainings too few patients had lesions to choose a threshold by patients of their own: it was "
+                "chosen on blocks of the slides learnt from"
+            )
         return (*said, *self.notes)
 
     @cached_property

@@ -21,9 +21,10 @@ PIXEL: Mapping[str, str] = MappingProxyType(
         "precision_px": "precision",
         "recall_px": "recall",
         "prevalence": "prevalence",
-        "ece": "ECE",
-        "brier_skill": "Brier skill",
     }
+)
+PROBABILITY: Mapping[str, str] = MappingProxyType(
+    {"auroc": "AUROC", "ece": "ECE", "brier_skill": "Brier skill"}
 )
 LESION: Mapping[str, str] = MappingProxyType(
     {
@@ -91,7 +92,9 @@ def _figures(result: Crossval) -> tuple[Block, ...]:
     lesions = (
         f"Lesions, one to one. Sensitivity, precision and false alarms at each fold's own threshold.{few}"
     )
-    return (_table(result, PIXEL, pixels), _table(result, LESION, lesions))
+    probabilities = f"Their probabilities: is 30\u00a0% really 30\u00a0%? A low ECE is good.{few}"
+    tables = ((PIXEL, pixels), (PROBABILITY, probabilities), (LESION, lesions))
+    return tuple(_table(result, columns, caption) for columns, caption in tables)
 
 
 def _table(result: Crossval, columns: Mapping[str, str], caption: str) -> Table:
@@ -109,7 +112,7 @@ def _shown(figure: Interval, name: str) -> Figure:
 
 def _differences(result: Crossval) -> tuple[Block, ...]:
     blocks: list[Block] = []
-    for columns, what in ((PIXEL, "tissue"), (LESION, "lesions")):
+    for columns, what in ((PIXEL, "tissue"), (PROBABILITY, "probabilities"), (LESION, "lesions")):
         shown = {name: word for name, word in columns.items() if name != "prevalence"}
         rows: list[tuple[Cell, ...]] = [
             (f"{other} over {one}", *(_shown(figures[name], name) for name in shown))
