@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histoscout.cohort.cohort import Case, Cohort
+from histoscout.cohort.cohort import Case, Cohort, read_cohort
 from histoscout.cohort.folds import Folds, draw_folds, fold_cohort, read_folds, write_folds
+from histoscout.cohort.labelled import labelled_regions
 from histoscout.errors import CohortError
+from histoscout.recipe import Recipe
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8)
 
@@ -95,3 +97,18 @@ def test_a_file_that_gives_no_folds(tmp_path: Path, text: str, words: str) -> No
         read_folds(tmp_path / "folds.csv", ["a", "b"])
     with pytest.raises(CohortError, match="cannot be read"):
         read_folds(tmp_path / "none.csv", ["a", "b"])
+
+
+@pytest.mark.shared
+def test_the_folds_that_are_kept_for_glas_are_those_of_seed_0(shared_data: Path) -> None:
+    recipes = Path(__file__).parents[2] / "recipes"
+    cohort, classes = (
+        read_cohort(shared_data / "glas" / "cohort.csv"),
+        Recipe.read(recipes / "glas.toml").classes,
+    )
+    positive = {
+        case.patient: classes.positive in labelled_regions(case, classes).regions.labels
+        for case in cohort.cases
+    }
+    assert read_folds(recipes / "glas_folds.csv", cohort.patients) == draw_folds(positive, 4, 0)
+    assert sum(positive.values()) == 10
