@@ -9,6 +9,7 @@ from pathlib import Path
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.open_case import open_case
+from histoscout.detection.appearance import Learnt, looks_known
 from histoscout.detection.heatmap import write_heatmap
 from histoscout.detection.job import DetectOptions as DetectOptions
 from histoscout.detection.job import Job, point_of, row_of, settings_of
@@ -45,6 +46,8 @@ def detect(
     point = point_of(model, options)
     if point is not None:
         (options.progress or Silent()).note(f"{point.wish}: {point.expected}")
+    if not Learnt.of(model).enough:
+        (options.progress or Silent()).note(looks_known(Learnt.of(model), {}).says)
     job = Job(model, Output(out), options, settings_of(model, options, point), point)
     if options.dry_run:
         return planned(job, cases)

@@ -6,6 +6,7 @@ import numpy as np
 
 from histoscout.cohort.case import Case
 from histoscout.cohort.labelled import labelled_regions
+from histoscout.detection.appearance import Learnt, appearance, looks_known
 from histoscout.detection.candidates import candidates
 from histoscout.detection.heatmap import Heatmap, compute_heatmap
 from histoscout.detection.outline import outline
@@ -46,6 +47,9 @@ def survey(slide: Slide, case: Case, model: ModelFolder, within: str | None) -> 
             f"the slide has {slide.mpp:.3g} um/px, coarser than the {recipe.windows.mpp:.3g} of the model"
         )
         notes = (*notes, coarse)
+    known = looks_known(Learnt.of(model), appearance(slide, tissue, recipe.windows.mpp))
+    if known.state == "warning":
+        notes = (*notes, f"{known.says}. {known.remedy}")
     return Sight(tissue, boxes, areas, (*slide.notes, *tissue.notes, *notes))
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.cohort import Case, Cohort, read_cohort
 from histoscout.cohort.labelled import labelled_regions
+from histoscout.detection.appearance import UNLIKE
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.job import point_of
@@ -195,10 +196,13 @@ def _entrants(model: ModelFolder | Path, out: Path, options: EvaluateOptions) ->
 def _detected(entrants: Sequence[Entrant], cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
     """The cases on which every model has been run, and what is to be said of the others."""
     broken: dict[str, str] = {}
+    strange: dict[str, str] = {}
     for entrant in entrants:
         rows = detect(entrant.model, cases, entrant.found.folder, entrant.detecting)
         broken |= {row.slide: row.reason for row in rows if row.state == "failed"}
+        strange |= {row.slide: row.reason for row in rows if UNLIKE in row.reason}
     notes = [f"{slide}: not evaluated, {reason}" for slide, reason in broken.items()]
+    notes += [f"{slide}: {reason}" for slide, reason in strange.items() if slide not in broken]
     return [case for case in cases if case.name not in broken], notes
 
 

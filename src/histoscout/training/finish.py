@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
+from histoscout.detection.appearance import Learnt, appearance
 from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.look import Sight, hide
@@ -61,6 +62,7 @@ def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) 
     rows = read_rows(job.curves)
     draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
     figures = {**tuning_figures(counts, threshold, sets, course), "operating": operating.to_dict()}
+    figures["appearance"] = appearances(sets, recipe.windows.mpp)
     return save_model(
         out,
         network,
@@ -148,6 +150,14 @@ def tuning_figures(counts: PixelCounts, threshold: float, sets: Sets, course: Co
             "validation_seconds": course.budget.validation_seconds,
         },
     }
+
+
+def appearances(sets: Sets, mpp: float) -> list[dict[str, Any]]:
+    """What the slides look like that were learnt from or tuned on, in a few numbers each."""
+    slides = _once(sets)
+    seen = [appearance(labelled.slide, labelled.tissue, mpp) for labelled in slides]
+    pairs = [(labelled.patient, one) for labelled, one in zip(slides, seen, strict=True) if one is not None]
+    return Learnt(tuple(one for _, one in pairs), tuple(patient for patient, _ in pairs)).to_list()
 
 
 def card(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
