@@ -37,7 +37,9 @@ def _enclosed(ring: Points) -> shapely.Geometry:
         return polygon
     edges = shapely.union_all(polygon.exterior)
     pieces = shapely.get_parts(shapely.polygonize(shapely.get_parts(edges)))
-    with np.errstate(over="ignore", invalid="ignore"):  # slivers of 1e-300 px have no point inside, and no area
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # slivers of 1e-300 px have no point inside, and no area
         inside = shapely.point_on_surface(pieces)
     shapely.prepare(polygon)
     odd = shapely.contains_xy(polygon, shapely.get_x(inside), shapely.get_y(inside))

@@ -178,7 +178,9 @@ class Slide:
             return pixels
         (left, right), (top, bottom) = across.among(x0), down.among(y0)
         size = (across.count, down.count)
-        return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom)))
+        return np.asarray(
+            Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+        )
 
     def _level_pixels(self, level: Level, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         """Pixels of a level; beyond its rim the rim is repeated, so that filters see no false edge there."""
