@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(BIN)/histoscout demo -o demo
 
 test: $(VENV)/ready-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: $(VENV)/ready-dev
 	$(BIN)/ruff check .
@@ -17,9 +17,17 @@ check: $(VENV)/ready-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_house.py
 
+# DATA names a folder of real slides and annotations for the two that need one
 bench: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/detection.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/annotations.py
 	$(BIN)/python benchmarks/phantom_difficulty.py
+ifdef DATA
+	$(BIN)/python -m benchmarks.qpdata $(DATA)
+	$(BIN)/python benchmarks/alignment.py $(DATA)
+endif
 
 # 10,000 broken files of every annotation format; COUNT=300 for a short one
 fuzz: $(VENV)/ready-dev
