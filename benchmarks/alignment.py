@@ -9,6 +9,7 @@ of these, the slides whose outlines, displaced by a tile, stay on tissue with 80
 """
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -339,6 +340,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--door", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--group", choices=GROUPS, action="append", help="only this group; may be given again"
+    )
     given = parser.parse_args()
     if given.door:
         door(given.data)
@@ -346,10 +350,14 @@ def main() -> None:
     slides = list(judged(given.data))
     pairs = []
     for group in GROUPS:
-        mine = [one for one in slides if one.group == group]
+        mine = [one for one in slides if one.group == group and group in (given.group or GROUPS)]
         pairs += [(one, mine[(number + 3) % len(mine)]) for number, one in enumerate(mine)]
+    judged_rows: list[Row] = []
     with ProcessPoolExecutor(given.workers) as pool:
-        tables([row for rows in pool.map(judge, pairs) for row in rows])
+        for done, rows in enumerate(pool.map(judge, pairs), 1):
+            judged_rows += rows
+            print(f"{done} of {len(pairs)}", file=sys.stderr, flush=True)
+    tables(judged_rows)
 
 
 if __name__ == "__main__":

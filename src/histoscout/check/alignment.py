@@ -17,7 +17,7 @@ from histoscout.check.mistakes import Frame, Mistake, known_mistakes, moved
 from histoscout.check.zones import zones_of
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.tissue import Tissue
-from histoscout.geometry.regions import Regions, polygonal
+from histoscout.geometry.regions import Region, Regions, polygonal
 from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
@@ -41,7 +41,7 @@ MOST_ASKED = 40  # of the slides that training has opened
 LEAST_ON_TISSUE, AS_MUCH = 0.5, 0.9
 FINER = 0.2  # of a cell: by how much outlines may be simplified
 LEAST_CLEAR = 3.0  # cells; nearer than this or half an outline is where the outlines are
-LARGEST_SHARE = 0.5  # of the slide; an outline of more is a reviewed area, not a lesion
+LARGEST_SHARE = 0.5  # of the slide; an outline of more that holds others is a reviewed area
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,22 @@ class Subject:
 
     def fit(self, regions: Regions) -> Fit:
         """How well any outlines fit this slide."""
-        most = LARGEST_SHARE * self.frame.box.area
-        outlines = [region.outline for region in regions if region.outline.area <= most]
+        outlines = [region.outline for region in self._lesions(regions)]
         areas = np.array([outline.area for outline in outlines]) / self.cells.side**2
         if not len(areas):
-            return Fit(math.nan, 0.0, 0)
+            return Fit(math.nan, math.nan, 0)
         zones = zones_of(outlines, self.cells.shape, self.cells.side, self.cells.side_um)
         return self.test(zones, float(areas.sum()), max(LEAST_CLEAR, 0.5 * self.width(regions)))
+
+    def _lesions(self, regions: Regions) -> Regions:
+        """The outlines without areas that were merely reviewed: more than half the slide, with other outlines inside."""
+        most = LARGEST_SHARE * self.frame.box.area
+        points = [region.outline.representative_point() for region in regions]
+
+        def is_lesion(region: Region) -> bool:
+            return region.outline.area <= most or int(shapely.contains(region.outline, points).sum()) < 2
+
+        return regions.where(is_lesion)
 
     def width(self, regions: Regions) -> float:
         """How wide a usual outline is, in cells."""
