@@ -18,6 +18,7 @@ from histoscout.check.readable import (
     readable,
     sound_outlines,
 )
+from histoscout.check.training_windows import windows_fit
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leaks import Fingerprint
 from histoscout.cohort.open_case import open_case
@@ -96,6 +97,7 @@ def check_cohort(
         classes_known(reads, recipe.classes, options.class_named),
         sound_outlines(reads),
         cohort_verdict([one.alignment for one in slides]),
+        windows_fit(reads, recipe),
         patients_apart(cohort.cases),
         *_leaks(slides),
     )

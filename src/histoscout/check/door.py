@@ -20,6 +20,7 @@ from histoscout.check.cells import SMOOTH_UM, Maps, means, measured, smoothed
 from histoscout.geometry.raster import label_map
 from histoscout.recipe import BACKGROUND, IGNORE
 from histoscout.verdict import Verdict
+from histoscout.windows.augment import vary_colours
 from histoscout.windows.examples import SampledExamples
 
 NAME = "masks fit their pictures"
@@ -32,6 +33,7 @@ PAIRINGS = 200
 FITS = 5.0
 """More than for slides: windows show the same lesions again and again, which makes chance look larger."""
 
+UNRELATED = 2.0  # below it there is no sign that masks and pictures belong together
 MARGIN, TIMES = 3.0, 1.5
 LOST = 0.5  # of the fit of the same windows straight from the slides: less is a fault on the way
 SHIFTS = (1 / 8, 1 / 4, 1 / 2)  # of a window's side
@@ -61,11 +63,18 @@ def fits_in_training(examples: SampledExamples, count: int = PAIRS) -> Verdict:
 
 
 def _straight(examples: SampledExamples, number: int) -> Pair:
-    """A training window by the shortest way: read from the slide, painted from the outlines, nothing varied."""
-    window, mpp = examples.sampler.draw(number), examples.recipe.windows.mpp
+    """A training window by the shortest way: read from the slide, painted from the outlines, not turned.
+
+    Its colours are varied as those of training are: glass that was made darker is glass no longer.
+    """
+    recipe = examples.recipe
+    window, mpp = examples.sampler.draw(number), recipe.windows.mpp
     labelled = examples.slides[window.slide]
     slide = labelled.slide
-    return slide.read(window.box, mpp), label_map(labelled.layers, window.box, mpp / slide.mpp)
+    picture = vary_colours(
+        slide.read(window.box, mpp), recipe.augment, np.random.default_rng([recipe.seed, number, 2])
+    )
+    return picture, label_map(labelled.layers, window.box, mpp / slide.mpp)
 
 
 def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair] = ()) -> Verdict:
@@ -235,6 +244,8 @@ def _verdict(seen: Seen) -> Verdict:
     if expected is not None:
         says = f"{shown}; nor can the classes be told from what surrounds them on the slides themselves ({expected:.1f})"
         return Verdict(NAME, "cannot tell", says, "Look at some windows")
+    if given >= UNRELATED:
+        return Verdict(NAME, "cannot tell", f"{shown}; {FITS:g} would do", "Look at some windows")
     says = f"masks tell their own pictures apart no better than other windows' masks do ({shown})"
     return Verdict(
         NAME, "failed", says, "Are they another slide's masks, or a place beside? Look at some windows"
