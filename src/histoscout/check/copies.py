@@ -23,7 +23,7 @@ REACH = 12  # px to each side of a landmark that are looked at, every second one
 PATCH = REACH + 1
 MOST = 400  # landmarks of a slide
 MOST_TOGETHER = 12_000
-ALIKE = 0.97  # correlation of two patches of the same place
+ALIKE = 0.94  # correlation of two patches of the same place
 ENOUGH = 4  # landmarks that two slides must share
 
 Patches = NDArray[np.float32]
