@@ -1,6 +1,7 @@
 """The same tissue is known again wherever it was cut and whichever way it lies; other tissue is not."""
 
 import io
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ Pixels = NDArray[np.uint8]
 SIDE, MPP = 1024, 2.0
 
 
+@cache
 def tissue(seed: int) -> Pixels:
     """Pink tissue with nests of nuclei of all sizes."""
     random = np.random.default_rng(seed)
