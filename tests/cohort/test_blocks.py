@@ -3,7 +3,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histoscout.cohort.blocks import BLOCK_UM, clear_of, tune_blocks
+from histoscout.cohort.blocks import BLOCK_UM, tune_blocks
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 
@@ -51,12 +51,3 @@ def test_both_sides_get_blocks_with_regions(seed: int) -> None:
     blocks = tune_blocks(slide, 0.25, seed, 0.2, holding=regions)
     held = [region for region in regions if any(block.contains(region.box) for block in blocks)]
     assert 0 < len(held) < len(regions)
-
-
-def test_training_stays_a_gap_away() -> None:
-    blocks = [Box(1000, 1000, 500, 500)]
-    assert not clear_of(Box(1200, 1200, 10, 10), blocks, 0)
-    assert clear_of(Box(900, 1000, 100, 100), blocks, 0)
-    assert not clear_of(Box(900, 1000, 100, 100), blocks, 50)
-    assert clear_of(Box(850, 1000, 100, 100), blocks, 50)
-    assert clear_of(Box(0, 0, 1, 1), [], 50)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from histoscout import names
-from histoscout.network.losses import initial_loss_expected, make_loss, set_prior
+from histoscout.network.losses import make_loss, set_prior
 from histoscout.recipe import IGNORE
 from tests.network import tiny
 
@@ -146,23 +146,6 @@ def test_gradients_are_finite(name: str, size: float) -> None:
     (gradient,) = torch.autograd.grad(value, logits)
     assert torch.isfinite(value)
     assert torch.isfinite(gradient).all()
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_the_expected_first_loss_is_that_of_the_prior(name: str) -> None:
-    recipe = tiny.recipe(loss=name)
-    network = tiny.network(recipe).eval()
-    set_prior(network, [0.9, 0.1])
-    target = (torch.rand(2, 128, 128, generator=torch.Generator().manual_seed(0)) < 0.1).to(torch.uint8)
-    with torch.no_grad():
-        first = float(make_loss(recipe)(network(torch.randn(2, 3, 128, 128)), target))
-    assert first == pytest.approx(initial_loss_expected([0.9, 0.1], recipe), rel=0.1)
-
-
-def test_the_expected_first_cross_entropy_is_the_entropy() -> None:
-    expected = -0.9 * math.log(0.9) - 0.1 * math.log(0.1)
-    for name in ("bce", "cross_entropy"):
-        assert initial_loss_expected([0.9, 0.1], tiny.recipe(loss=name)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_class_never_seen_gets_a_finite_prior() -> None:

@@ -14,7 +14,6 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from histoscout.check.cells import SMOOTH_UM, Maps, means, measured, smoothed
 from histoscout.geometry.raster import label_map
@@ -39,7 +38,6 @@ LOST = 0.5  # of the fit of the same windows straight from the slides: less is a
 SHIFTS = (1 / 8, 1 / 4, 1 / 2)  # of a window's side
 SEED = 0
 GLASS = 225  # of 255: brighter in all channels is glass
-LUMEN_UM = 16.0  # sigma of the blur after which a lumen is no longer white
 FLAT = 1e-9
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -153,12 +151,6 @@ def looks_of(pairs: list[Pair], mpp: float) -> Looks:
     turn = (vectors / np.sqrt(np.maximum(variances, FLAT))).T
     white = np.tensordot(turn, values, (1, 1)).swapaxes(0, 1)
     return Looks(np.ascontiguousarray(white, np.float32), inside.astype(np.float32))
-
-
-def _tissue(picture: NDArray[np.uint8], per_cell: int, mpp: float) -> NDArray[np.bool_]:
-    """Which cells are not in the midst of large white areas."""
-    bright = means((picture.min(-1) > GLASS).astype(np.float32), per_cell)
-    return np.asarray(ndimage.gaussian_filter(bright, LUMEN_UM / (per_cell * mpp), mode="nearest") < 0.5)
 
 
 def _measured(picture: NDArray[np.uint8], per_cell: int, mpp: float) -> Maps:

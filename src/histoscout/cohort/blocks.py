@@ -5,7 +5,6 @@ them are still optimistic, and are said to be.
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -51,8 +50,3 @@ def _some(blocks: list[Box], share: float, random: np.random.Generator) -> list[
     """A share of the blocks: one at least and not all, if there are two; none if there is one."""
     count = min(len(blocks) - 1, max(1, round(share * len(blocks))))
     return [blocks[i] for i in random.permutation(len(blocks))[: max(0, count)]]
-
-
-def clear_of(box: Box, blocks: Iterable[Box], gap: float) -> bool:
-    """Whether a training window stays at least `gap` (level-0 px) away from every tuning block."""
-    return all(box.intersection(block.grown(gap)) is None for block in blocks)

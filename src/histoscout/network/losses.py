@@ -147,17 +147,6 @@ def set_prior(network: nn.Module, shares: Sequence[float]) -> None:
         layer.bias.copy_(prior)
 
 
-def initial_loss_expected(shares: Sequence[float], recipe: Recipe) -> float:
-    """The loss of a network that answers `shares` everywhere on windows that have these shares.
-
-    Worked out by the loss itself, so that it holds for every loss. A first step far from it means that
-    something is wrong (labels, normalisation, prior).
-    """
-    target = torch.repeat_interleave(torch.tensor([round(share * 100_000) for share in shares]))
-    logits = torch.tensor(prior_logits(shares, 1 if LOSSES[recipe.loss.name].binary else len(shares)))
-    return float(make_loss(recipe)(logits.expand(len(target), -1), target))
-
-
 def prior_logits(shares: Sequence[float], outputs: int) -> list[float]:
     """The logits of a network of so many outputs that answers `shares`, of background and each class, everywhere."""
     logits = [math.log(max(share, LEAST_SHARE)) for share in shares]
