@@ -26,6 +26,10 @@ BACKGROUND, IGNORE = (
 )  # values in a window's mask; classes are 1, 2, ... in the order of `Classes.labels`
 
 
+SET_ASIDE = ("ignore", "reviewed")
+"""Words of a recipe that are no class."""
+
+
 class Section(BaseModel):
     """A part of the recipe: unknown names are refused, values never change."""
 
@@ -44,6 +48,7 @@ class Classes(Section):
     other: tuple[str, ...] = ()  # told apart from the positive class by outputs of their own
     ignore: tuple[str, ...] = ("*unsure*", "*ignore*", "*[*]")  # patterns; neither positive nor negative
     aliases: dict[str, tuple[str, ...]] = {}  # other spellings (patterns) of a class name
+    reviewed: tuple[str, ...] = ("*reviewed*",)  # patterns of areas that were looked through; none: all was
     unlisted: Literal["background", "ignore"] = "background"  # annotated classes named nowhere above
 
     @property
@@ -52,10 +57,14 @@ class Classes(Section):
         return (self.positive, *self.other)
 
     def canonical(self, name: str) -> str | None:
-        """The recipe's word for a class as somebody typed it; "ignore" for unsure ones; None if unlisted."""
+        """The recipe's word for a class as somebody typed it; None if unlisted.
+
+        "ignore" for unsure ones, "reviewed" for areas in which everything was marked.
+        """
         typed = plain(name)
-        if any(fnmatchcase(typed, plain(pattern)) for pattern in self.ignore):
-            return "ignore"
+        for word, patterns in (("ignore", self.ignore), ("reviewed", self.reviewed)):
+            if any(fnmatchcase(typed, plain(pattern)) for pattern in patterns):
+                return word
         for label in self.labels:
             spellings = (label, *self.aliases.get(label, ()))
             if any(fnmatchcase(typed, plain(spelling)) for spelling in spellings):

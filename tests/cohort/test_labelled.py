@@ -54,6 +54,21 @@ def test_unlisted_classes_can_be_ignored(tmp_path: Path) -> None:
     assert (found.regions.labels, found.notes) == (["ignore"], ())
 
 
+def test_outside_reviewed_areas_only_outlines_count(tmp_path: Path) -> None:
+    shapes = [("Reviewed", (0, 0, 50, 80)), ("UDH", (10, 10, 20, 20)), ("UDH", (60, 10, 70, 20))]
+    found = labelled_regions(drawn(tmp_path, *shapes), CLASSES, SLIDE)
+    assert [region.label for region in found.regions] == ["UDH", "UDH", "ignore"]
+    nobody_looked = found.regions[2].outline
+    assert nobody_looked.equals(shapely.box(50, 0, 100, 80) - shapely.box(60, 10, 70, 20))
+    assert "1 reviewed areas (50% of the slide)" in found.notes[-1]
+
+
+def test_a_slide_that_was_reviewed_as_a_whole_has_nothing_to_ignore(tmp_path: Path) -> None:
+    case = drawn(tmp_path, ("reviewed", (0, 0, 100, 80)), ("UDH", (10, 10, 20, 20)))
+    assert labelled_regions(case, CLASSES, SLIDE).regions.labels == ["UDH"]
+    assert labelled_regions(case, CLASSES).regions.labels == ["UDH"]  # nor without its size
+
+
 def test_a_slide_without_annotations_says_so(tmp_path: Path) -> None:
     found = labelled_regions(Case(tmp_path / "a.svs"), CLASSES, SLIDE)
     assert (len(found.regions), found.notes) == (0, ("no annotations belong to this slide",))

@@ -31,6 +31,12 @@ def test_empty_sides_are_no_trouble() -> None:
     assert count_lesions_of([compared(NOTHING, NOTHING)]).findings == 0
 
 
+def test_false_alarms_are_counted_per_area_that_counts() -> None:
+    half = Region(shapely.box(0, 0, 1000, 500), "ignore")
+    drawn = Regions.of([half, *regions(square(100, 600, 100))])
+    assert count_lesions_of([compared(drawn, NOTHING)]).tissue_mm2 == 0.5
+
+
 @given(scenes(), st.integers(-300, 300), st.integers(-300, 300))
 def test_moving_everything_changes_nothing(scene: tuple[Regions, Regions], dx: int, dy: int) -> None:
     # where there is no tissue edge that one could be moved over

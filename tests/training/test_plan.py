@@ -157,6 +157,12 @@ def test_near_misses_wait_for_a_decision_and_areas_are_background() -> None:
     assert 'Is "UDH-sure" another spelling of "UDH"?' in made.to_toml().replace("\n# ", " ")
 
 
+def test_reviewed_areas_are_no_class_and_the_plan_says_what_they_are_for() -> None:
+    made = make_plan(cohort_of(facts("UDH"), facts("Reviewed area", 9000, holds=0.9)), Wish("UDH"))
+    assert made.recipe.classes.canonical("Reviewed area") == "reviewed"
+    assert "outside them is not taken as healthy" in made.to_toml().replace("\n# ", " ")
+
+
 def test_a_lesion_within_another_does_not_make_that_an_area() -> None:
     divided = divide_classes((facts("necrosis", 150), facts("DCIS", 500, holds=1.0)), "necrosis")
     assert divided.other == ("DCIS",)

@@ -1,14 +1,17 @@
 """Where training looks, as laws: seeded, balanced, off the tuning blocks, whatever the number of workers."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 
 from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.labelled import LabelledSlide, any_meets, open_labelled
 from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
 from histoscout.training.loader import sampled_batches
 from histoscout.windows.examples import PlainExamples, SampledExamples, class_shares, target_of
@@ -53,6 +56,14 @@ def test_positive_windows_show_the_class(slides: list[LabelledSlide]) -> None:
     windows = [window for number in range(80) if (window := sampler.draw(number)).kind == "positive"]
     shown = [(slides[window.slide].mask(window.box, 2.0) == 1).any() for window in windows]
     assert np.mean(shown) > 0.9
+
+
+def test_windows_of_plain_tissue_lie_where_it_counts(slides: list[LabelledSlide]) -> None:
+    left = Region(shapely.box(0, 0, 256, 512), "ignore")
+    half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
+    sampler = WindowSampler(half, RECIPE.with_choices({"sampler.jitter": 0.0}), {})
+    windows = [window for number in range(300) if (window := sampler.draw(number)).kind == "tissue"]
+    assert min(window.box.centre[0] for window in windows) >= 256
 
 
 def test_no_window_touches_what_is_kept_out(slides: list[LabelledSlide]) -> None:

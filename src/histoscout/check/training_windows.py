@@ -8,7 +8,7 @@ import numpy as np
 from histoscout.check.door import NAME, fits_in_training
 from histoscout.check.readable import Read
 from histoscout.detection.labelled import open_labelled
-from histoscout.recipe import Recipe
+from histoscout.recipe import SET_ASIDE, Recipe
 from histoscout.verdict import Verdict
 from histoscout.windows.examples import SampledExamples
 from histoscout.windows.sampler import WindowSampler
@@ -39,7 +39,7 @@ def windows_fit(reads: Sequence[Read], recipe: Recipe) -> Verdict:
 
 def _with_a_class(reads: Sequence[Read], recipe: Recipe) -> Recipe:
     counts = Counter(region.label for one in reads for region in one.regions if region.label)
-    known = Counter({label: n for label, n in counts.items() if recipe.classes.canonical(label) != "ignore"})
+    known = Counter({label: n for label, n in counts.items() if recipe.classes.canonical(label) not in SET_ASIDE})
     if not known or recipe.classes.positive in map(recipe.classes.canonical, counts):
         return recipe
     stand_in = min(known, key=lambda label: (-known[label], label))

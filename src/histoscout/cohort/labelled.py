@@ -20,6 +20,7 @@ from histoscout.slides.slide import Slide
 
 SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
 UNLISTED = "classes that the recipe does not name"  # how the note on them begins
+REVIEWED = "reviewed"
 EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
 
 
@@ -27,6 +28,7 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
     """What was drawn on a case's slide, each region with the recipe's word for its class.
 
     Labels are the positive class, one of the others, "ignore", or an unlisted class's own name ("" for none).
+    Where areas are marked as reviewed, what lies outside them and is not outlined is one more region to ignore.
     With the slide, or its box in level-0 px, outlines are clipped to it, and a mask is scaled to fit it; without,
     a mask is taken to have the slide's resolution. Only with the slide itself are outlines moved that count from
     its whole scan (see `annotations.frame`), and is their image compared with it (`cohort.same_image`). The notes
@@ -45,7 +47,8 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"{UNLISTED}, taken as background: {listed}")
     renamed = regions.relabelled(lambda label: words[label] or label)
-    return Annotations(renamed, tuple(notes), drawn.image)
+    kept, said = _reviewed(renamed, slide.box if isinstance(slide, Slide) else slide)
+    return Annotations(kept, (*notes, *said), drawn.image)
 
 
 def drawn_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
@@ -94,6 +97,21 @@ def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
     if beyond > outside:
         notes.append(f"{beyond - outside} outlines reach beyond the slide's edge: clipped")
     return Regions.of(kept), notes
+
+
+def _reviewed(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
+    """The regions without reviewed areas; instead of them what of the slide nobody looked at, as "ignore"."""
+    areas = regions.labelled(REVIEWED)
+    if not len(areas):
+        return regions, []
+    kept = regions.where(lambda region: region.label != REVIEWED)
+    if slide_box is None:
+        return kept, []
+    known = shapely.union_all([region.outline for region in regions])
+    rest = polygonal(shapely.box(*slide_box.bounds).difference(known))
+    looked_at = shapely.union_all([region.outline for region in areas]).area / slide_box.area
+    note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): what lies outside them and is not outlined is ignored"
+    return (kept if rest is None else Regions.of([*kept, Region(rest, "ignore")])), [note]
 
 
 def _clipped(regions: Regions, slide_box: Box) -> Iterator[Region]:

@@ -68,6 +68,17 @@ def layers_of(regions: Regions, classes: Classes) -> Layers:
     return (*painted, (regions.labelled("ignore"), IGNORE))
 
 
+def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
+    """The tissue's mask, bool (H, W), without the areas that are to be ignored."""
+    ignored = regions.labelled("ignore")
+    if not len(ignored):
+        return tissue.mask
+    rows, columns = (length * tissue.scale for length in tissue.mask.shape)
+    return tissue.mask & (
+        label_map([(ignored, 1)], Box(tissue.box.x, tissue.box.y, columns, rows), tissue.scale) == 0
+    )
+
+
 def any_meets(boxes: Sequence[Box], box: Box) -> bool:
     """Whether one of the boxes overlaps this box."""
     return any(box.intersection(other) for other in boxes)

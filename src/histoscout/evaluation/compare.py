@@ -37,7 +37,7 @@ class SlideLesions:
 
     `matchings` go by the names of `matching.RULES`; the numbers in them count `lesions` and `findings`. At the
     `threshold` in use, `splits` are missed lesions (by the primary rule) with the findings that cover them only
-    together, `merges` findings with the several lesions that each of them covers. Areas in mm2: of tissue,
+    together, `merges` findings with the several lesions that each of them covers. Areas in mm2: of tissue that counts,
     and of all outlines, whatever their class.
     """
 
@@ -95,7 +95,7 @@ def compare_lesions(
         matchings=matchings,
         splits=_splits(pairs, matchings[PRIMARY], truth, found, using),
         merges=_merges(pairs, using),
-        tissue_mm2=ground.tissue.area_mm2,
+        tissue_mm2=ground.counted_mm2,
         annotated_mm2=drawn.annotated_mm2,
         notes=drawn.notes,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import LEVELS, Heatmap
-from histoscout.detection.labelled import LabelledSlide, Layers, layers_of
+from histoscout.detection.labelled import LabelledSlide, Layers, counted_tissue, layers_of
 from histoscout.detection.tissue import Tissue
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import label_map
@@ -55,6 +55,12 @@ class Ground:
     def ignored(self) -> Regions:
         """The areas that count neither for nor against."""
         return self.regions.labelled("ignore")
+
+    @cached_property
+    def counted_mm2(self) -> float:
+        """Tissue that is not to be ignored, mm2: false alarms are counted per area of this."""
+        seen = max(1, int(self.tissue.mask.sum()))
+        return self.tissue.area_mm2 * int(counted_tissue(self.tissue, self.regions).sum()) / seen
 
     @cached_property
     def annotated(self) -> Regions:

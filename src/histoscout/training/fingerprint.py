@@ -27,7 +27,9 @@ from histoscout.windows.augment import DENSITY, RGB_TO_HED
 MOST_LOOKED_AT = 40  # slides whose tissue and stain are looked at; outlines are read on all
 OVERVIEW_PX = 512  # longest side at which stain is looked at
 
-_AS_TYPED = Classes(positive="\0", ignore=())  # a class that nobody can type: every label stays as it is
+_AS_TYPED = Classes(
+    positive="\0", ignore=(), reviewed=()
+)  # a class that nobody can type: every label stays as it is
 
 
 @dataclass(frozen=True)

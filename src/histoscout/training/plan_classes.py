@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from histoscout.errors import RecipeError
-from histoscout.recipe import Classes, plain
+from histoscout.recipe import SET_ASIDE, Classes, plain
 from histoscout.training.fingerprint import ClassFacts
 
 MOST_OTHER = 12  # outputs for other classes; further ones are background
@@ -27,6 +27,7 @@ class ClassPlan:
     unsure: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
     areas: tuple[str, ...]
+    reviewed: tuple[str, ...]
     rare: tuple[str, ...]
     unclassified: int
 
@@ -60,20 +61,20 @@ def choose_positive(classes: Sequence[ClassFacts], wanted: str | None, where: st
 
 
 def _may_be_positive(name: str) -> bool:
-    return bool(plain(name)) and Classes().canonical(name) != "ignore"
+    return bool(plain(name)) and Classes().canonical(name) not in SET_ASIDE
 
 
 def divide_classes(classes: Sequence[ClassFacts], positive: str) -> ClassPlan:
     """What becomes of each class, given the one that is looked for."""
     chosen = next(each for each in classes if each.name == positive)
-    kept, unsure, areas, rare = [positive], [], [], []
+    kept, unsure, areas, reviewed, rare = [positive], [], [], [], []
     alike: list[tuple[str, str]] = []
     for each in classes:
         if each is chosen or not plain(each.name):
             continue
         resembled = next((name for name in kept if may_be_same(each.name, name)), None)
-        if not _may_be_positive(each.name):
-            unsure.append(each.name)
+        if (word := Classes().canonical(each.name)) in SET_ASIDE:
+            (unsure if word == "ignore" else reviewed).append(each.name)
         elif _is_area(each, chosen):
             areas.append(each.name)
         elif resembled is not None:
@@ -84,7 +85,14 @@ def divide_classes(classes: Sequence[ClassFacts], positive: str) -> ClassPlan:
             rare.append(each.name)
     unclassified = sum(each.regions for each in classes if not plain(each.name))
     return ClassPlan(
-        chosen, tuple(kept[1:]), tuple(unsure), tuple(alike), tuple(areas), tuple(rare), unclassified
+        chosen,
+        tuple(kept[1:]),
+        tuple(unsure),
+        tuple(alike),
+        tuple(areas),
+        tuple(reviewed),
+        tuple(rare),
+        unclassified,
     )
 
 

@@ -35,11 +35,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user has decided: the class to look for, and how long to train."""
+    """What the user has decided: the class to look for, how long to train, and whose weights to begin with."""
 
     positive: str
     minutes: float | None = None
     seed: int = 0
+    weights: str = "none"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _classes(known: _Known) -> list[Choice]:
     if plan.other:
         says = "Annotated classes that must not be taken for it: each has an output of its own."
         rows.append(Choice("classes.other", list(plan.other), says, GLAS))
-    return rows + _ignored(plan) + _aliases(plan)
+    return rows + _ignored(plan) + _reviewed(plan) + _aliases(plan)
 
 
 def _ignored(plan: ClassPlan) -> list[Choice]:
@@ -93,6 +94,14 @@ def _ignored(plan: ClassPlan) -> list[Choice]:
     if plan.rare:
         reasons.append(f"Background, since there are too many classes: {', '.join(plan.rare)}.")
     return [Choice("classes.ignore", patterns, " ".join(reasons), CONVENTION)]
+
+
+def _reviewed(plan: ClassPlan) -> list[Choice]:
+    """Areas in which everything was marked."""
+    if not plan.reviewed:
+        return []
+    says = f"Here: {', '.join(plan.reviewed)}. On slides with such areas, unmarked tissue outside them is not taken as healthy."
+    return [Choice("classes.reviewed", list(Classes().reviewed), says, CONVENTION)]
 
 
 def _aliases(plan: ClassPlan) -> list[Choice]:
@@ -184,8 +193,14 @@ def _network(known: _Known) -> list[Choice]:
     return [
         Choice("network.architecture", "smp.Unet", says, GLAS),
         Choice("network.encoder", "resnet18", "", ""),
-        Choice("network.weights", "none", "No download, and nobody else's licence.", CONVENTION),
+        Choice("network.weights", known.wish.weights, *_whose_weights(known.wish)),
     ]
+
+
+def _whose_weights(wish: Wish) -> tuple[str, str]:
+    if wish.weights == "none":
+        return "No download, and nobody else's licence.", CONVENTION
+    return "As you wish; their licence applies.", "given"
 
 
 def _training(known: _Known) -> list[Choice]:

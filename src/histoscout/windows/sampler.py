@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from numpy.random import Generator
 
-from histoscout.detection.labelled import LabelledSlide, any_meets
+from histoscout.detection.labelled import LabelledSlide, any_meets, counted_tissue
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box
 from histoscout.geometry.grid import TileGrid
@@ -90,7 +90,7 @@ class WindowSampler:
         for kind in ("positive", "other", "tissue"):
             by_patient = defaultdict(list)
             for index, labelled in enumerate(self.slides):
-                if labelled.tissue.mask.any() if kind == "tissue" else self._regions(labelled, kind):
+                if len(self._tissue_pixels[index]) if kind == "tissue" else self._regions(labelled, kind):
                     by_patient[labelled.patient].append(index)
             places[kind] = dict(by_patient)
         return places
@@ -118,7 +118,8 @@ class WindowSampler:
 
     @cached_property
     def _tissue_pixels(self) -> list[np.ndarray[tuple[int], np.dtype[np.intp]]]:
-        return [np.flatnonzero(labelled.tissue.mask) for labelled in self.slides]
+        """The pixels of each tissue mask that show tissue which counts."""
+        return [np.flatnonzero(counted_tissue(labelled.tissue, labelled.regions)) for labelled in self.slides]
 
 
 def _pick(items: Sequence[T], random: Generator) -> T:
