@@ -36,11 +36,11 @@ def weakest_of(model: Path, patients: int, folder: Path) -> list[float]:
 
 
 def missed(weakest: list[float], share: float, draw: int) -> tuple[float, float] | None:
-    """The share of the other half that has a lesion missed, and the cut-off; None if the half is too small."""
+    """The share of the other half that has a lesion missed, and the cut-off; None where the promise is refused."""
     order = np.random.default_rng([SEED, draw]).permutation(weakest)
     choosing, judging = np.split(order, [len(order) // 2])
     cut_off = bounded_cut_off(choosing.tolist(), share)
-    return None if cut_off is None else (float((judging < cut_off).mean()), cut_off)
+    return (float((judging < cut_off).mean()), cut_off) if cut_off else None
 
 
 def main() -> None:
@@ -56,17 +56,16 @@ def main() -> None:
     print(
         f"{len(weakest)} of {given.patients} new patients have lesions; {never} have one that no score finds"
     )
-    print("promised  missed: mean  5 to 95 of 100 draws  usual cut-off  draws that promise nothing")
+    print("promised  missed: mean  5 to 95 of 100 draws  usual cut-off  refused")
     for share in SHARES:
         found = [one for draw in range(DRAWS) if (one := missed(weakest, share, draw)) is not None]
         if not found:
-            print(f"{share:8.2f}  too few patients")
+            print(f"{share:8.2f}  refused in all {DRAWS}")
             continue
         shares, cut_offs = np.array(found).T
         low, high = np.percentile(shares, [5, 95])
-        empty = int((cut_offs <= 0).sum())
         print(
-            f"{share:8.2f}  {shares.mean():12.3f}  {low:.3f} to {high:.3f}  {np.median(cut_offs):13.3f}  {empty}"
+            f"{share:8.2f}  {shares.mean():12.3f}  {low:.3f} to {high:.3f}  {np.median(cut_offs):13.3f}  {DRAWS - len(found)}"
         )
 
 
