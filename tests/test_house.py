@@ -14,7 +14,7 @@ SOURCE = Path(histoscout.__file__).parent
 FLOORS = (
     {"errors"},
     {"files", "names", "progress", "verdict"},
-    {"geometry", "recipe"},
+    {"geometry", "recipe", "tiff"},
     {"slides", "annotations", "network"},
     {"cohort"},
     {"detection", "conversion"},

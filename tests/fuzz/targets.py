@@ -16,7 +16,9 @@ from histoscout.annotations.qpdata import read_whole_qpdata
 from histoscout.annotations.read import read_annotations
 from histoscout.cohort.bracs_table import read_bracs_table
 from histoscout.cohort.qupath_project import read_project
-from histoscout.errors import AnnotationError, CohortError, HistoscoutError
+from histoscout.errors import AnnotationError, CohortError, HistoscoutError, SlideError
+from histoscout.geometry.box import Box
+from histoscout.slides.open import open_slide
 from tests.cohort.bracs_tree import write_table
 
 Structure = Literal["json", "xml", "binary"]
@@ -58,6 +60,22 @@ def read_all_of_project(path: Path) -> object:
     """A project with the places of its slides, which are nowhere."""
     project = read_project(path)
     return [project.slide_of(entry) for entry in project.entries]
+
+
+def read_slide(path: Path) -> object:
+    """A slide as all who read slides do: its levels, a box at two resolutions, the whole from far away."""
+    with open_slide(path, 0.5) as slide:
+        box = Box(10, 5, 48, 40)
+        return (
+            slide.level_sizes,
+            slide.read(box, slide.mpp),
+            slide.read(box, 3 * slide.mpp),
+            slide.overview(32),
+        )
+
+
+def _slides(suffix: str, seeds: str) -> "Target":
+    return Target(suffix, f"tests.fuzz.slide_seeds:{seeds}", read=read_slide, refusals=(SlideError,))
 
 
 @dataclass(frozen=True)
@@ -110,4 +128,10 @@ TARGETS: Mapping[str, Target] = {
     "table of BRACS": Target(
         ".xlsx", "tests.fuzz.seeds:bracs_table", "xml", worksheet, read_bracs_table, (CohortError,)
     ),
+    "slide, OME-TIFF": _slides(".ome.tif", "ome_tiff"),
+    "slide, TIFF in tiles": _slides(".tif", "tiled_tiff"),
+    "slide, TIFF in strips": _slides(".tiff", "striped_tiff"),
+    "slide, PNG": _slides(".png", "png"),
+    "slide, JPEG": _slides(".jpg", "jpeg"),
+    "slide, BMP, JPEG 2000 or WebP": _slides(".webp", "other_images"),
 }

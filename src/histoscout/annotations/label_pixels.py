@@ -15,18 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from histoscout.errors import AnnotationError
+from histoscout.tiff import BY_LIBTIFF, JPEG, LOSSLESS, can_hold, name_of
 
 MOST_PIXELS = 2**29  # 23,000 px a side; with its outlines a mask takes some ten bytes a pixel
 FACTS = "histoscout"  # under this name in a PNG's text or a TIFF's description
-UNPACKS_TO, SMALL_BYTES = (
-    20_000,
-    2**24,
-)  # bytes of pixels for each of the file, as blank masks may have; else damaged
 # what tifffile and Pillow raise on damaged files, depending on which byte is wrong
 _STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
-_JPEG = frozenset({6, 7, 34892})
-_BY_PILLOW = frozenset({5, 32773})  # LZW and PackBits, whose decoders in imagecodecs crash on damaged data
-_CODECS = _JPEG | _BY_PILLOW | {1, 8, 32946, 34925, 50000}  # none, Deflate (two numbers), LZMA, Zstandard
+_CODECS = JPEG | BY_LIBTIFF | LOSSLESS
 _WHITE_IS_ZERO = 0
 _THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table"
 
@@ -78,8 +73,8 @@ def _decoded(path: Path) -> tuple[NDArray[Any], bool]:
                 _check_codec(page, path)
                 _check_alone(tiff, page, path)
                 _check_plausible(max(page.nbytes, math.prod(page.chunks)), path)
-                if int(page.compression) not in _BY_PILLOW:
-                    return page.asarray(maxworkers=1), page.compression in _JPEG
+                if int(page.compression) not in BY_LIBTIFF:
+                    return page.asarray(maxworkers=1), page.compression in JPEG
         with Image.open(path) as image:
             _check_plausible(image.width * image.height * len(image.getbands()), path)
             return np.asarray(image), image.format in {"JPEG", "MPO"}
@@ -112,10 +107,10 @@ def label_facts(path: Path) -> LabelFacts:
 def _check_codec(page: tifffile.TiffPage, path: Path) -> None:
     """Refuse ways of packing that masks are not saved in; decoders such as that for fax crash on damaged data."""
     if int(page.compression) not in _CODECS or (
-        int(page.compression) in _BY_PILLOW and page.photometric == _WHITE_IS_ZERO
+        int(page.compression) in BY_LIBTIFF and page.photometric == _WHITE_IS_ZERO
     ):
-        name = getattr(page.compression, "name", page.compression)
-        raise AnnotationError(path, f"is packed in a way ({name}) that masks are not", "Save it with Deflate")
+        fault = f"is packed in a way ({name_of(page.compression)}) that masks are not"
+        raise AnnotationError(path, fault, "Save it with Deflate")
 
 
 def _check_alone(tiff: tifffile.TiffFile, page: tifffile.TiffPage, path: Path) -> None:
@@ -136,7 +131,7 @@ def _check_alone(tiff: tifffile.TiffFile, page: tifffile.TiffPage, path: Path) -
 def _check_plausible(size: int, path: Path) -> None:
     """Refuse a small file that claims to be a huge image, before memory is asked for."""
     of_file = path.stat().st_size
-    if size > SMALL_BYTES and size > UNPACKS_TO * of_file:
+    if not can_hold(of_file, size):
         fault = f"claims {size >> 20} MiB of pixels, which its {of_file} bytes cannot hold"
         raise AnnotationError(path, fault, "Save the mask again, as PNG or TIFF")
 

@@ -12,6 +12,12 @@ from histoscout.slides.slide import SlideSource
 # 1200 dpi 21, "1 pixel per centimetre" 10,000. No slide is scanned coarser than 20 um/px or finer than 0.05.
 PLAUSIBLE_MPP = (0.05, 20.0)
 
+# No slide is scanned so fine or so coarse, nor kept so small: a file that says so is mistaken.
+CONCEIVABLE_MPP = (0.01, 1000.0)
+
+# What must be decoded as a whole (a plain image, a strip) takes 3 GB of memory at this size.
+MOST_PIXELS = 1 << 30
+
 COPY_AGAIN = "The file is probably incomplete: copy or download it again, and check that it opens in QuPath"
 
 
@@ -37,10 +43,14 @@ def plausible(mpp: float | None) -> float | None:
 
 
 def one_mpp(mpp_x: float | None, mpp_y: float | None) -> tuple[float | None, tuple[str, ...]]:
-    """One um/px for both directions, and a note where they differ by more than 1 %."""
+    """One um/px for both directions, and a note where they differ by more than 1 % or cannot be meant."""
     stated = [mpp for mpp in (mpp_x, mpp_y) if mpp is not None and math.isfinite(mpp) and mpp > 0]
     if not stated:
         return None, ()
+    low, high = CONCEIVABLE_MPP
+    if min(stated) < low or max(stated) > high:
+        says = " x ".join(f"{mpp:.4g}" for mpp in stated)
+        return None, (f"the file says {says} um/px, which no slide has; it is not believed",)
     mpp = sum(stated) / len(stated)
     if max(stated) <= 1.01 * min(stated):
         return mpp, ()

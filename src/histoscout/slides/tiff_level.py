@@ -1,4 +1,7 @@
-"""Reading a part of a TIFF level by decoding only the tiles (or strips) that it touches."""
+"""Reading a part of a TIFF level by decoding only the tiles (or strips) that it touches.
+
+Which ways of packing are read, and by whose decoder, is said in `histoscout.tiff`.
+"""
 
 import struct
 import threading
@@ -9,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from histoscout.slides.opened import spoilt
+from histoscout.tiff import BY_LIBTIFF, JPEG, frame_size, unpacked
 
 # What decoders raise for spoilt data; imagecodecs' errors are RuntimeErrors.
 CODEC_ERRORS = (
@@ -32,9 +37,9 @@ CODEC_ERRORS = (
 # Decoded tiles kept for the next, overlapping window: a few rows of windows.
 KEPT_BYTES = 64 << 20
 
-# TIFF codes: compressions that are JPEG, one plane a colour, kinds of a fourth sample.
-JPEG = {6, 7, 33007, 34892}
+# TIFF codes: one plane a colour, samples told by their difference from the last, kinds of a fourth sample.
 SEPARATE = 2
+DIFFERENCES = 2
 UNSPECIFIED, PREMULTIPLIED = 0, 1
 
 # A window of tiles to decode: x, y, width, height in level px.
@@ -46,14 +51,25 @@ class Plane:
     """All pieces (tiles or strips) of one plane of a level: where they stand and how to decode them.
 
     A picture stored pixel by pixel is one plane of three samples; stored colour by colour it is three of one.
-    `first` is the number that the decoder gives to the plane's first piece.
+    `first` is the number that the decoder gives to the plane's first piece. With `packing`, libtiff unpacks the
+    pieces and `decode` only tells their shapes.
     """
 
     decode: Any
     extra: dict[str, Any]
+    compression: int
+    packing: "Packing | None"
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     first: int
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What libtiff must know besides to unpack a piece, and whether samples are then differences."""
+
+    fill_order: int
+    differences: bool
 
 
 @dataclass(frozen=True)
@@ -74,22 +90,33 @@ class TiffLevel:
 def level_of(pages: Sequence[tifffile.TiffPage]) -> TiffLevel:
     """A level of these pages: one with all colours, or three with a colour each."""
     page = pages[0]
-    piece = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
     alpha = int(page.extrasamples[0]) if page.samplesperpixel == 4 and page.extrasamples else None
     planes = tuple(plane for one in pages for plane in _planes(one))
-    return TiffLevel(page.imagewidth, page.imagelength, piece, planes, alpha)
+    return TiffLevel(page.imagewidth, page.imagelength, piece_of(page), planes, alpha)
+
+
+def piece_of(page: tifffile.TiffPage) -> tuple[int, int]:
+    """Width and height of the image's tiles, or of its strips, in px."""
+    if page.is_tiled:
+        return page.tilewidth, page.tilelength
+    return page.imagewidth, min(page.rowsperstrip, page.imagelength)
 
 
 def _planes(page: tifffile.TiffPage) -> list[Plane]:
     extra: dict[str, Any] = {}
+    packing = None
     if page.compression in JPEG:
         extra = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+    if page.compression in BY_LIBTIFF:
+        packing = Packing(int(page.fillorder), page.predictor == DIFFERENCES)
     count = page.samplesperpixel if page.planarconfig == SEPARATE else 1
     size = len(page.dataoffsets) // count
     return [
         Plane(
             page.decode,
             extra,
+            int(page.compression),
+            packing,
             tuple(page.dataoffsets[first : first + size]),
             tuple(page.databytecounts[first : first + size]),
             first,
@@ -166,10 +193,33 @@ def _decoded(file: BinaryIO, plane: Plane, index: int) -> NDArray[np.uint8]:
     data = file.read(plane.counts[index])
     if len(data) < plane.counts[index]:
         raise EOFError("the file ends before the pixels do")
-    pixels, _, shape = plane.decode(data or None, plane.first + index, **plane.extra)
-    if pixels is None:
+    _, _, shape = plane.decode(None, plane.first + index, **plane.extra)
+    if not data:
         return np.full(shape[1:], 255, np.uint8)
+    if plane.packing is not None:
+        return _unpacked(data, plane.compression, plane.packing, shape[1:])
+    _check_frame(plane.extra.get("jpegheader") or data, plane.compression, shape[1:])
+    pixels, _, _ = plane.decode(data, plane.first + index, **plane.extra)
     return np.ascontiguousarray(pixels[0])
+
+
+def _check_frame(data: bytes, compression: int, shape: tuple[int, int, int]) -> None:
+    """Refuse a picture larger than the piece that it should fill."""
+    width, height = frame_size(data, compression) or (0, 0)
+    if width * height > shape[0] * shape[1]:
+        raise ValueError(f"a piece of {shape[1]} x {shape[0]} px holds a picture of {width} x {height} px")
+
+
+def _unpacked(
+    data: bytes, compression: int, packing: Packing, shape: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """A piece of this shape (height, width, samples) by libtiff."""
+    height, width, samples = shape
+    pixels = unpacked(data, compression, height, width * samples, packing.fill_order).reshape(shape)
+    if not packing.differences:
+        return pixels
+    summed: NDArray[np.uint8] = imagecodecs.delta_decode(pixels, axis=1)
+    return summed
 
 
 def _paste(piece: NDArray[np.uint8], canvas: NDArray[np.uint8], x: int, y: int) -> None:

@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from histoscout.errors import SlideError
-from histoscout.slides.opened import Opened, one_mpp, plausible, spoilt
+from histoscout.slides.opened import MOST_PIXELS, Opened, one_mpp, plausible, spoilt
+from histoscout.tiff import can_hold
 
 FORMATS = ("PNG", "JPEG", "BMP", "JPEG2000", "WEBP")
 EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 GREY = {"1", "L", "LA"}
-
-# Such a file must be decoded as a whole: 3 GB of memory at this size. Larger ones are pyramids' business.
-MOST_PIXELS = 1 << 30
 
 # What Pillow raises for files that are damaged in one way or another.
 PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError)
@@ -28,7 +26,8 @@ def open_with_pillow(path: Path) -> Opened | None:
     try:
         with _header(path) as image:
             width, height = image.size
-            mode, kind, dpi = image.mode, str(image.format), image.info.get("dpi")
+            mode, bands, dpi = image.mode, image.getbands(), image.info.get("dpi")
+            kind = str(image.format)
     except UnidentifiedImageError:
         return None
     except PILLOW_ERRORS as error:
@@ -38,6 +37,8 @@ def open_with_pillow(path: Path) -> Opened | None:
         raise SlideError(
             path, fault, "Save it as a pyramidal TIFF, for example with QuPath (export as OME-TIFF)"
         )
+    if not can_hold(path.stat().st_size, width * height * len(bands)):
+        raise spoilt(path, f"a file so small cannot hold {width} x {height} px")
     if mode not in EIGHT_BIT:
         raise SlideError(path, f"its pixels are of kind {mode}, not 8-bit", "Save it as 8-bit RGB")
     mpp, notes = one_mpp(*(plausible(25_400 / float(value)) if value else None for value in dpi or (0, 0)))

@@ -14,10 +14,12 @@ from histoscout.errors import SlideError
 from histoscout.geometry.box import Box
 from histoscout.slides.opened import Opened, one_mpp, plausible, spoilt
 from histoscout.slides.subpixel import REACH, undone
+from histoscout.slides.tiff_claims import check_claims
 
 
 def open_with_openslide(path: Path) -> Opened | None:
-    """What OpenSlide knows of a file; None if it is of no format that it knows."""
+    """What OpenSlide knows of a file; None if it is of no format that it knows. SlideError."""
+    check_claims(path)
     try:
         handle = OpenSlide(path)
     except OpenSlideUnsupportedFormatError:
