@@ -90,6 +90,16 @@ def test_without_slides_or_model_nothing_is_said_of_them(
         assert title not in reading.text
 
 
+def test_wishes_are_met_by_a_score_or_said_not_to_be(model: ModelFolder, tmp_path: Path) -> None:
+    _, reading = written(many(), tmp_path, (), model)
+    rows = reading.text[reading.text.index("Which score for which wish") :]
+    assert "sensitivity 0.9 not reached" in rows  # half of the lesions are found, at no score more
+    assert "precision 0.9 not reached" in rows or "precision 0.9 1" in rows
+    assert "it needs 20 patients with lesions, and there are 6" in rows
+    _, without = written(many(), tmp_path)
+    assert "Which score for which wish" not in without.text
+
+
 def test_guards_are_told_the_gravest_first(measured: tuple[Scores, Path], tmp_path: Path) -> None:
     guards = (Verdict("one", "good", "all well"), Verdict("two", "failed", "broken", "mend it"))
     _, reading = written(replace(measured[0], guards=guards), tmp_path)

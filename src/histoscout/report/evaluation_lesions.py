@@ -12,6 +12,7 @@ from histoscout.evaluation.readings import AUDITED, AUDITED_WORDS, READINGS, STR
 from histoscout.evaluation.sizes import lesions_by_size, size_statistic, strata_of
 from histoscout.report.bars import Bar, bars
 from histoscout.report.blocks import Block, Cell, Heading, Picture, Pictures, Points, Table, Text
+from histoscout.report.evaluation_operating import operating_blocks
 from histoscout.report.evaluation_pixels import finder_rows
 from histoscout.report.measured import Measured
 from histoscout.report.numbers import amount, count, typeset
@@ -42,6 +43,7 @@ def lesion_section(measured: Measured) -> Section:
         _finders(measured),
         Pictures((_froc_picture(measured), *_by_size(measured))),
         _froc_table(measured),
+        *operating_blocks(measured),
         *_false_alarms(counted),
         Heading("Other rules, other readings"),
         _rules(measured),
