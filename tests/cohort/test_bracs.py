@@ -9,9 +9,9 @@ from histoscout.cohort.bracs import bracs_recipe, read_bracs, settled, write_bra
 from histoscout.cohort.bracs_table import BracsRow, read_bracs_table, slide_name
 from histoscout.cohort.case import SplitName
 from histoscout.cohort.cohort import read_cohort
+from histoscout.cohort.images import read_images
 from histoscout.cohort.labelled import labelled_regions
 from histoscout.errors import CohortError, OutputError
-from histoscout.evaluation.roi_folder import read_images
 from tests.cohort.bracs_tree import ROWS, make_tree, write_roi, write_table
 
 

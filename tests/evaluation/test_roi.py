@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from histoscout.cohort.images import RoiImage, holds_images_by_class, read_images
 from histoscout.errors import CohortError, OutputError
-from histoscout.evaluation.roi_folder import RoiImage, holds_images_by_class, read_images
 from histoscout.evaluation.roi_images import NONE_OF_THESE, ImageOptions, evaluate_images
 from histoscout.evaluation.roi_scores import (
     BRACS_GROUPS,

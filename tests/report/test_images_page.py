@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from histoscout.evaluation.roi_folder import RoiImage
+from histoscout.cohort.images import RoiImage
 from histoscout.evaluation.roi_scores import ImageScores, NamedImage, score_images
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.images_page import write_images_report

@@ -69,11 +69,13 @@ def evaluate(
 ) -> None:
     """Measure a model on patients it has not seen, or found outlines, beside trivial baselines."""
     from histoscout.cli.console import Console
+    from histoscout.cli.images import judge_images
     from histoscout.cli.tables import score_table
     from histoscout.cohort.cohort import read_cohort
+    from histoscout.cohort.images import holds_images_by_class
     from histoscout.evaluation.evaluate import EvaluateOptions
     from histoscout.evaluation.evaluate import evaluate as run
-    from histoscout.evaluation.roi_folder import holds_images_by_class
+    from histoscout.evaluation.roi_images import ImageOptions
     from histoscout.network.model_folder import INDEX
 
     chosen_on, asked = on if on is On.tune else None, audit or None
@@ -81,7 +83,8 @@ def evaluate(
     of_slides = {"--against": against, **judging, "--operating": operating}
     if holds_images_by_class(cohort):
         _refuse({**of_slides, "--positive": positive, "--recipe": recipe}, "is for slides, not for images")
-        return _images(model, cohort, out, (device, mpp, overwrite), quiet)
+        with Console(quiet) as console:
+            return judge_images(model, cohort, out, ImageOptions(device, mpp, overwrite, console))
     _refuse({"--mpp": mpp}, "is for images by class; give slides their scale in the table's column mpp")
     cases = read_cohort(cohort, slides)
     with Console(quiet) as console:
@@ -118,26 +121,6 @@ def _report(scores: "Scores", out: Path, cohort: "Cohort", model: Path) -> Path:
     from histoscout.report.evaluation_page import write_report
 
     return write_report(scores, out, cohort, read_model(model) if (model / INDEX).is_file() else None)
-
-
-def _images(model: Path, images: Path, out: Path, how: tuple[str, float | None, bool], quiet: bool) -> None:
-    """Judge a model by images of which each shows one class."""
-    from histoscout.cli.console import Console
-    from histoscout.cli.image_tables import image_table
-    from histoscout.evaluation.roi_images import ImageOptions, evaluate_images
-    from histoscout.network.model_folder import read_model
-    from histoscout.report.images_page import write_images_report
-
-    device, mpp, overwrite = how
-    with Console(quiet) as console:
-        scores = evaluate_images(model, images, out, ImageOptions(device, mpp, overwrite, console))
-    report = write_images_report(scores, out, read_model(model))
-    typer.echo(image_table(scores))
-    for note in scores.notes:
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"scores: {out / 'scores.json'}\nimages: {out / 'images.csv'}\nreport: {report}")
-    if any("not evaluated" in note for note in scores.notes):
-        raise typer.Exit(1)
 
 
 def _outlines(

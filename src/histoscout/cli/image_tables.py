@@ -1,7 +1,10 @@
 """Figures of images by class as plain tables."""
 
+from collections.abc import Sequence
+
 from histoscout.cli.tables import interval_cell, table
 from histoscout.evaluation.classification import OF_ALL, OF_EACH
+from histoscout.evaluation.roi_published import CAVEAT, Published, columns_of, published_for
 from histoscout.evaluation.roi_scores import BRACS_GROUPS, ImageScores, folded
 
 
@@ -10,8 +13,9 @@ def image_table(scores: ImageScores) -> str:
     parts = [_figures(scores), _confusion(scores)]
     if len(scores.classes) > 3 and (groups := folded(scores, BRACS_GROUPS)) is not None:
         parts.append(_figures(groups))
-    patients = len({image.image.patient for image in scores.images if image.image.patient})
-    stand = f"{len(scores.images)} images of {patients} patients; in brackets 95 % intervals over patients"
+    if rows := published_for(scores.classes):
+        parts.append(_published(scores, rows))
+    stand = f"{len(scores.images)} images of {len(scores.patients)} patients; in brackets 95 % intervals over patients"
     return "\n\n".join([*parts, stand])
 
 
@@ -23,6 +27,15 @@ def _figures(scores: ImageScores) -> str:
     ]
     together = [(name.replace("_", " "), interval_cell(scores.overall[name])) for name in OF_ALL]
     return "\n\n".join([table(("class", "images", *OF_EACH), each), table(("all classes", ""), together)])
+
+
+def _published(scores: ImageScores, rows: Sequence[Published]) -> str:
+    """This model's figures above those of others."""
+    names = columns_of(rows)
+    own = tuple(interval_cell(scores.figure(name)) for name in names)
+    others = [(row.what, *(row.figures.get(name) for name in names), row.on, row.source) for row in rows]
+    head = ("seven classes, as published", *(name.replace("_", " ") for name in names), "images", "source")
+    return f"{table(head, [('this model', *own, 'these images', ''), *others])}\n{CAVEAT}"
 
 
 def _confusion(scores: ImageScores) -> str:

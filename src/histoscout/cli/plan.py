@@ -9,7 +9,8 @@ from histoscout.cli.options import MovedSlides
 
 def plan(
     cohort: Path = typer.Argument(
-        help="cohort.csv, a QuPath project, or a folder of slides with outlines.", show_default=False
+        help="cohort.csv, a QuPath project, a folder of slides with outlines, or images by class (a folder for each).",
+        show_default=False,
     ),
     out: Path = typer.Option(..., "-o", "--out", help="The recipe to write (TOML)."),
     slides: MovedSlides = None,
@@ -18,18 +19,19 @@ def plan(
     ),
     minutes: float | None = typer.Option(None, min=0.01, help="How long to train."),
     seed: int | None = typer.Option(None, min=0, help="Same seed, same windows."),
+    mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a recipe that is already there."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Choose a recipe for a cohort and this machine, with the reason for each choice as a comment."""
-    from histoscout.cohort.cohort import read_cohort
+    from histoscout.cli.images import cohort_from
     from histoscout.errors import OutputError
 
     if out.suffix != ".toml":
         raise OutputError(out, "is not the name of a recipe", "Give a name that ends in .toml with -o")
     if out.exists() and not overwrite:
         raise OutputError(out, "is there already", "Give another name with -o, or --overwrite")
-    cases = read_cohort(cohort, slides)
+    cases = cohort_from(cohort, slides, mpp)
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
     from histoscout.training.plan import PlanOptions

@@ -1,6 +1,7 @@
 """Figures as plain tables."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from histoscout.detection.detect import LedgerRow
 from histoscout.evaluation.counts import count_lesions_of
@@ -105,10 +106,18 @@ def _basis(scores: Scores) -> str:
 def training_table(model: ModelFolder) -> str:
     """The figures on the tuning set, which chose the threshold."""
     tune = model.metrics["tune"]
+    if "images" in tune:
+        return _tuning_images(tune["images"])
     set_name = "tuning blocks (optimistic)" if tune["optimistic"] else "tuning patients"
     head = (f"on tissue pixels of the {set_name}", "AP", "Dice", "precision", "recall", "prevalence")
     names = ("ap", "dice", "precision", "recall", "prevalence")
     return table(head, [("model", *(tune["pixel"][name] for name in names))])
+
+
+def _tuning_images(figures: Mapping[str, Any]) -> str:
+    overall = figures["overall"]
+    head = ("on images of the tuning patients", "images", *(name.replace("_", " ") for name in overall))
+    return table(head, [("model", figures["count"], *(figure["value"] for figure in overall.values()))])
 
 
 def ledger_table(rows: Sequence[LedgerRow]) -> str:

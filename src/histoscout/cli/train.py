@@ -19,7 +19,8 @@ class Guards(StrEnum):
 
 def train(
     cohort: Path = typer.Argument(
-        help="cohort.csv, a QuPath project, or a folder of slides with outlines.", show_default=False
+        help="cohort.csv, a QuPath project, a folder of slides with outlines, or images by class (a folder for each).",
+        show_default=False,
     ),
     out: Path = typer.Option(..., "-o", "--out", help="The model folder to make."),
     slides: MovedSlides = None,
@@ -29,6 +30,13 @@ def train(
     positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),
     minutes: float | None = typer.Option(None, help="How long to train."),
     seed: int | None = typer.Option(None, help="Same seed, same windows."),
+    weights: str | None = typer.Option(
+        None, help='Begin with weights: a .safetensors file, "imagenet" or "none".'
+    ),
+    mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
+    scores: Path | None = typer.Option(
+        None, help="For images by class: judge by the test images, too, and write the figures here."
+    ),
     start: Path | None = typer.Option(None, "--from", help="A model folder whose weights are the start."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Delete a training that is already there."),
@@ -39,11 +47,14 @@ def train(
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Teach a network to find the outlined lesions. Started again, it goes on where it stopped."""
-    from histoscout.cohort.cohort import read_cohort
+    from histoscout.cli.images import cohort_from, judge_images, ready_to_judge
     from histoscout.recipe import Recipe
 
-    choices = Recipe.read(recipe).with_choices(_changes(positive, minutes, seed)) if recipe else None
-    cases = read_cohort(cohort, slides)
+    changes = _changes(positive, minutes, seed, weights)
+    choices = Recipe.read(recipe).with_choices(changes) if recipe else None
+    cases = cohort_from(cohort, slides, mpp)
+    if scores is not None:
+        ready_to_judge(cases, scores, overwrite=overwrite)
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
     from histoscout.cli.tables import training_table
@@ -54,16 +65,28 @@ def train(
     with Console(quiet) as console:
         for note in cases.notes:
             console.note(note)
-        planning = PlanOptions(positive, minutes, seed, console, notes=False)
+        planning = PlanOptions(positive, minutes, seed, console, notes=False, weights=weights)
         chosen = choices or plan_for(cases, out, planning, overwrite=overwrite)
         model = run(cases, out, chosen, TrainOptions(device, start, overwrite, guards.value, console))
     typer.echo(training_table(model))
     if choices is None:
         typer.echo(f"recipe, with a reason for each choice: {kept_in(out)}")
     typer.echo(f"model: {model.path}")
+    if scores is not None:
+        from histoscout.evaluation.roi_images import ImageOptions
+
+        with Console(quiet) as console:
+            judge_images(out, cohort, scores, ImageOptions("torch", mpp, overwrite, console))
 
 
-def _changes(positive: str | None, minutes: float | None, seed: int | None) -> dict[str, Any]:
-    changes: dict[str, Any] = {"classes.positive": positive, "seed": seed, "training.minutes": minutes}
+def _changes(
+    positive: str | None, minutes: float | None, seed: int | None, weights: str | None
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {
+        "classes.positive": positive,
+        "seed": seed,
+        "training.minutes": minutes,
+        "network.weights": weights,
+    }
     given = {name: value for name, value in changes.items() if value is not None}
     return given | ({"training.epochs": None} if minutes is not None else {})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from histoscout.annotations.findings import enumerated
-from histoscout.cohort.bracs_rois import BracsRoi, find_rois
+from histoscout.cohort.bracs_rois import MPP, BracsRoi, find_rois
 from histoscout.cohort.bracs_table import BracsRow, read_bracs_table, slide_name
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
@@ -22,7 +22,6 @@ from histoscout.files import write_text
 from histoscout.recipe import Recipe
 
 RECIPE = Path(__file__).with_name("bracs.toml")
-MPP = 0.25  # um/px of the RoI images, which do not say so themselves
 _LEARNING_ORDER: tuple[SplitName, ...] = ("train", "tune", "test")
 
 

@@ -9,6 +9,7 @@ from histoscout.annotations.findings import enumerated
 from histoscout.cohort.case import SplitName
 from histoscout.cohort.rows import SPLITS
 
+MPP = 0.25  # um/px of the images, which do not say so themselves (40x)
 CLASSES = ("N", "PB", "UDH", "FEA", "ADH", "DCIS", "IC")
 LATEST, PREVIOUS = "latest_version", "previous_version"
 # the older version numbers its folders otherwise (3_ADH, 4_FEA): numbers are passed over, names are read

@@ -13,7 +13,8 @@ class Case:
 
     A slide without a patient is a patient of its own. `mpp` in um per level-0 px, where the slide does not
     say. If the annotations are an image of classes, `mask_labels` names its values; with a `mask_threshold`,
-    grey values from it on count as 1 and all below as 0.
+    grey values from it on count as 1 and all below as 0. An image of one class as a whole, on which nothing need be
+    outlined, has that class as its `label`.
     """
 
     slide: Path
@@ -24,6 +25,7 @@ class Case:
     site: str | None = None
     mask_labels: tuple[tuple[int, str], ...] = ()
     mask_threshold: int | None = None
+    label: str = ""
 
     def __post_init__(self) -> None:
         if not self.patient:

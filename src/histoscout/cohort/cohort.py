@@ -31,6 +31,11 @@ class Cohort:
         """Every patient once, sorted."""
         return tuple(sorted({case.patient for case in self.cases}))
 
+    @property
+    def by_class(self) -> bool:
+        """Whether these are images of one class each, rather than slides with outlines."""
+        return bool(self.cases) and all(case.label for case in self.cases)
+
     def in_split(self, *splits: SplitName) -> "Cohort":
         """The part of the cohort that is in one of these splits."""
         return replace(self, cases=tuple(case for case in self.cases if case.split in splits))

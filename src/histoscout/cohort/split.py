@@ -65,6 +65,47 @@ def split_cohort(cohort: Cohort, tune_share: float, seed: int, has_positive: Cal
     return Split(train, tune, test, False, tuple(_thin(chosen & positive)))
 
 
+def split_by_class(cohort: Cohort, tune_share: float, seed: int) -> Split:
+    """Divide images of one class each by patient, keeping every split that they already have.
+
+    If none is to tune on, patients are drawn for it (test aside), the rarest classes first, until `tune_share` of the
+    patients of each class are among them; one patient of each class at least stays to train on. The same for the same
+    `seed` and patients. CohortError if there are fewer than two classes to train on, or nobody to tune on.
+    """
+    test, tune = cohort.in_split("test").cases, cohort.in_split("tune").cases
+    pool = tuple(case for case in cohort.cases if case.split in ("train", None))
+    if not tune:
+        chosen = _drawn_by_class(pool, tune_share, np.random.default_rng(seed))
+        tune = tuple(case for case in pool if case.patient in chosen)
+        pool = tuple(case for case in pool if case.patient not in chosen)
+    if len({case.label for case in pool}) < 2:
+        raise CohortError(
+            cohort.where, "has no two classes to train on", "Give images of two classes at least"
+        )
+    if not tune:
+        fault = "has images of too few patients: none can be kept apart to tune on"
+        raise CohortError(cohort.where, fault, "Give images of two patients of each class at least")
+    unseen = sorted({case.label for case in pool} - {case.label for case in tune})
+    notes = (f"no patient to tune on has images of: {', '.join(unseen)}",) if unseen else ()
+    return Split(pool, tune, test, False, notes)
+
+
+def _drawn_by_class(cases: Sequence[Case], share: float, random: np.random.Generator) -> set[str]:
+    """The patients to tune on: of each class a share, and never its last patient."""
+    of_class: dict[str, set[str]] = {}
+    for case in cases:
+        of_class.setdefault(case.label, set()).add(case.patient)
+    chosen: set[str] = set()
+    for _, patients in sorted(of_class.items(), key=lambda item: (len(item[1]), item[0])):
+        wanted = max(1, round(share * len(patients)))
+        ordered = sorted(patients - chosen)
+        for place in random.permutation(len(ordered)):
+            more = chosen | {ordered[place]}
+            if len(patients & more) <= wanted and all(one - more for one in of_class.values()):
+                chosen = more
+    return chosen
+
+
 def _drawn(patients: set[str], positive: set[str], share: float, seed: int) -> set[str]:
     """The patients to tune on: at least one with positive regions, and at least one such left to train on."""
     random = np.random.default_rng(seed)

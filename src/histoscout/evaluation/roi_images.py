@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from histoscout.cohort.images import RoiImage, RoiImages, read_images, slide_of, with_scale
 from histoscout.errors import CohortError, OutputError
 from histoscout.evaluation.intervals import DRAWS
-from histoscout.evaluation.roi_folder import RoiImage, RoiImages, read_images, slide_of
 from histoscout.evaluation.roi_scores import ImageScores, NamedImage, score_images, write_image_scores
 from histoscout.evaluation.roi_windows import answers_for_images
 from histoscout.network.engines import open_engine
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Progress, Silent
+from histoscout.recipe import Classes
 
 NONE_OF_THESE = "none of these"
 """What an image is taken for that shows none of the model's classes, and the class of images of other classes."""
@@ -49,7 +50,8 @@ def evaluate_images(
         raise OutputError(out, "holds the scores of images", "Give another folder with -o, or --overwrite")
     _refuse_known(images, model)
     kept, ignored = _not_ignored(images, model)
-    asked = [(image.path, image.mpp or options.mpp) for image in kept]
+    kept, scale = with_scale(kept, options.mpp)
+    asked = [(image.path, image.mpp) for image in kept]
     options.progress.start("naming images", len(asked))
     engine = open_engine(model, options.device, batch=model.recipe.detection.batch)
     try:
@@ -61,8 +63,11 @@ def evaluate_images(
         raise CohortError(images.where, f"no image can be read: {answers.failed[0]}", "Check the images")
     failed = tuple(f"not evaluated: {reason}" for reason in answers.failed.values())
     read = [number for number in range(len(kept)) if number not in answers.failed]
-    named, classes, how = _named([kept[number] for number in read], answers.means[read], model)
-    scores = score_images(named, classes, (*images.notes, *ignored, *how, *failed), options.draws)
+    named, classes, how = name_images(
+        [kept[number] for number in read], answers.means[read], model.recipe.classes, model.threshold
+    )
+    notes = (*images.notes, *ignored, *scale, *how, *failed)
+    scores = score_images(named, classes, notes, options.draws)
     write_image_scores(scores, out)
     return scores
 
@@ -70,7 +75,7 @@ def evaluate_images(
 def _refuse_known(images: RoiImages, model: ModelFolder) -> None:
     data = model.metrics.get("data", {})
     known = {*data.get("train_patients", ()), *data.get("tune_patients", ())}
-    of_images = {image.patient for image in images.images} | {slide_of(image.path) for image in images.images}
+    of_images = {image.owner for image in images.images} | {slide_of(image.path) for image in images.images}
     if both := sorted(of_images & known):
         raise CohortError(
             images.where,
@@ -87,16 +92,19 @@ def _not_ignored(images: RoiImages, model: ModelFolder) -> tuple[list[RoiImage],
     return kept, ((f"{left} images of classes to be ignored are left out",) if left else ())
 
 
-def _named(
-    images: Sequence[RoiImage], means: NDArray[np.float64], model: ModelFolder
+def name_images(
+    images: Sequence[RoiImage], means: NDArray[np.float64], known: Classes, threshold: float
 ) -> tuple[tuple[NamedImage, ...], tuple[str, ...], tuple[str, ...]]:
-    """The images with their classes, the classes to choose from, and how it was chosen."""
-    labels = model.labels
-    words = {image.label: model.recipe.classes.canonical(image.label) or NONE_OF_THESE for image in images}
+    """The images with their classes, the classes to choose from, and how it was chosen.
+
+    `means` float64 (images, C) are a network's answers for the `known` classes; `threshold` decides if it is one.
+    """
+    labels = known.labels
+    words = {image.label: known.canonical(image.label) or NONE_OF_THESE for image in images}
     rest = np.clip(1 - means.sum(1), 0, 1)
     if len(labels) == 1:
-        chosen = np.where(means[:, 0] >= model.threshold, 0, 1)
-        how = f"taken for {labels[0]} from a mean probability of {model.threshold:.3f} on, the model's threshold"
+        chosen = np.where(means[:, 0] >= threshold, 0, 1)
+        how = f"taken for {labels[0]} from a mean probability of {threshold:.3f} on, the model's threshold"
     elif NONE_OF_THESE in words.values():
         chosen = np.column_stack([means, rest]).argmax(1)
         how = "taken for the most probable class, or for none of these"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from histoscout.cohort.images import RoiImage
 from histoscout.evaluation.classification import (
     OF_ALL,
     OF_EACH,
@@ -21,7 +22,7 @@ from histoscout.evaluation.classification import (
     of_class,
 )
 from histoscout.evaluation.intervals import DRAWS, Interval, bootstrap
-from histoscout.evaluation.roi_folder import RoiImage
+from histoscout.evaluation.roi_published import THREE, published_for
 from histoscout.files import write_text
 
 BRACS_GROUPS: Mapping[str, str] = MappingProxyType(
@@ -70,10 +71,22 @@ class ImageScores:
         counts = self.confusion().astype(np.float64)
         return np.asarray(counts / np.maximum(counts.sum(1, keepdims=True), 1))
 
+    def figure(self, name: str) -> Interval | None:
+        """A figure by its name, "weighted_f1" or "recall of UDH"; None if there is none of this name."""
+        if name in self.overall:
+            return self.overall[name]
+        figure, _, label = name.partition(" of ")
+        return self.by_class.get(label, {}).get(figure)
+
     @property
     def choices(self) -> Choices:
         """The images as numbers."""
         return _choices(self.classes, self.images)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Every patient who is named, once, sorted."""
+        return tuple(sorted({image.image.patient for image in self.images if image.image.patient}))
 
     def taken_for(self) -> dict[str, dict[str, int]]:
         """By the class of the folder or table: how many of its images were taken for each of the model's classes."""
@@ -97,7 +110,7 @@ class ImageScores:
                 "confusion": {"classes": list(self.classes), "counts": self.confusion().tolist()},
                 "taken_for": self.taken_for(),
             },
-            "patients": sorted({image.image.patient for image in self.images if image.image.patient}),
+            "patients": list(self.patients),
             "notes": list(self.notes),
         }
 
@@ -167,7 +180,12 @@ def _choices(classes: tuple[str, ...], images: Sequence[NamedImage]) -> Choices:
 def write_image_scores(scores: ImageScores, out: Path) -> None:
     """scores.json with the figures (of the three groups of BRACS, too), images.csv with a row an image, confusion.csv with counts and shares."""
     groups = folded(scores, BRACS_GROUPS)
-    values = {**scores.to_dict(), "in_groups": None if groups is None else groups.to_dict()["images"]}
+    values = {
+        **scores.to_dict(),
+        "in_groups": None if groups is None else groups.to_dict()["images"],
+        "published": [row.to_dict() for row in published_for(scores.classes)],
+        "published_in_groups": [row.to_dict() for row in THREE] if published_for(scores.classes) else [],
+    }
     write_text(out / "scores.json", json.dumps(values, indent=1, allow_nan=False) + "\n")
     head = ("image", "patient", "class", "as", "taken for", *(f"p {label}" for label in scores.classes))
     rows = [_row(image) for image in scores.images]

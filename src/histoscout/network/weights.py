@@ -25,7 +25,7 @@ def load_weights(network: nn.Module, path: Path) -> str:
     """Fill a network, or else its encoder, from a file; says in a sentence which of the two.
 
     The file holds the whole network, or the encoder alone, or a classifier with the same encoder (its last
-    layer is left out). First layers for three colours are added up where the network sees grey. ModelError
+    layer is left out). A tile classifier without an encoder of its own is one but for its last layer. First layers for three colours are added up where the network sees grey. ModelError
     lists every key that is missing or has another shape.
     """
     given = _read(path)
@@ -33,7 +33,8 @@ def load_weights(network: nn.Module, path: Path) -> str:
         network.load_state_dict(given)
         return f"all {len(given)} tensors of the network"
     encoder = getattr(network, "encoder", network)
-    wanted = encoder.state_dict()
+    own_head = {key for key in network.state_dict() if encoder is network and key.startswith(HEADS)}
+    wanted = {key: value for key, value in encoder.state_dict().items() if key not in own_head}
     found = _best_match(wanted, given)
     if faults := mismatches(wanted, found):
         raise ModelError(
@@ -41,7 +42,8 @@ def load_weights(network: nn.Module, path: Path) -> str:
             f"does not fit the network: {list_some(faults)}",
             'Give weights of the encoder that the recipe names, or set network.weights = "none"',
         )
-    nn.Module.load_state_dict(encoder, found)  # encoders of smp have a version of their own that renames keys
+    # encoders of smp have a version of their own that renames keys; that nothing else is missing was seen above
+    nn.Module.load_state_dict(encoder, found, strict=not own_head)
     return f"all {len(found)} tensors of the encoder"
 
 

@@ -61,7 +61,8 @@ def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) 
         operating = tune_operating(sets, used, Path(folder))
     rows = read_rows(job.curves)
     draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
-    figures = {**tuning_figures(counts, threshold, sets, course), "operating": operating.to_dict()}
+    tune = {"pixel": counts.row(threshold), "optimistic": sets.split.blocks}
+    figures = {**told(tune, sets, course), "operating": operating.to_dict()}
     figures["appearance"] = appearances(sets, recipe.windows.mpp)
     return save_model(
         out,
@@ -131,10 +132,10 @@ def _as_regions(boxes: Sequence[Box]) -> Regions:
     return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in boxes)
 
 
-def tuning_figures(counts: PixelCounts, threshold: float, sets: Sets, course: Course) -> dict[str, Any]:
+def told(tune: dict[str, Any], sets: Sets, course: Course) -> dict[str, Any]:
     """The figures on the tuning set, named after it (they chose the threshold, so they flatter), and who was learnt from."""
     return {
-        "tune": {"pixel": counts.row(threshold), "optimistic": sets.split.blocks},
+        "tune": tune,
         "data": {
             "train_patients": sorted({labelled.patient for labelled in sets.train}),
             "tune_patients": sorted({labelled.patient for labelled in sets.tune}),
@@ -166,6 +167,16 @@ def card(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
     regions = ", ".join(f"{count} {label or 'unclassified'}" for label, count in data["regions"].items())
     chosen = "blocks of the training slides (optimistic)" if tune["optimistic"] else "tuning patients"
     shown = ", ".join(f"{name} {value:.3f}" for name, value in tune["pixel"].items() if value is not None)
+    return {
+        "Data": f"{len(data['train_slides'])} slides of {len(data['train_patients'])} patients; regions: {regions}.",
+        "Figures": f"On the tissue of the {chosen}, which also chose the threshold: {shown}. "
+        "They are no statement about new patients: run `histoscout evaluate` on patients kept apart.",
+        **always(figures, recipe),
+    }
+
+
+def always(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
+    """What every model card says: the guards, whose weights it started from, and what it is not for."""
     weights = recipe.network.weights
     licence = {
         "none": "The network started from random weights; nobody else's licence applies.",
@@ -174,9 +185,6 @@ def card(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
         weights, f"The encoder started from {Path(weights).name}; its licence applies and is yours to check."
     )
     return {
-        "Data": f"{len(data['train_slides'])} slides of {len(data['train_patients'])} patients; regions: {regions}.",
-        "Figures": f"On the tissue of the {chosen}, which also chose the threshold: {shown}. "
-        "They are no statement about new patients: run `histoscout evaluate` on patients kept apart.",
         "Guards": _guards(figures["guards"]),
         "Licence of the weights": licence,
         "Use": "For research only. Not a medical device; not for diagnosis.",

@@ -121,17 +121,18 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
     patients = {labelled.patient for labelled in (*sets.train, *sets.tune)}
     questions: list[Question] = [
         lambda: enough_patients(patients, sets.split.blocks),
-        lambda: labelled_fit(sets.train),
         lambda: field_of_view([(one.regions, one.slide.mpp) for one in sets.train], recipe),
         lambda: windows_apart(
             _places(sets.train, [learning.sampler.draw(number) for number in range(DRAWN)]),
             _places(sets.tune, tuning.windows),
         ),
-        lambda: masks_are_whole(_mask_of(job), sets.train, recipe.windows.mpp),
         lambda: augmentation_varies(_look(job), recipe.augment),
         lambda: augmentation_rests(tuning.__getitem__, [_plain(job, n) for n in range(min(2, len(tuning)))]),
         lambda: validation_sees(job.validate, _recorder(job), partial(_prepared, job), len(tuning)),
     ]
+    if not sets.by_class:  # on which nothing is outlined
+        questions.insert(1, lambda: labelled_fit(sets.train))
+        questions.insert(4, lambda: masks_are_whole(_mask_of(job), sets.train, recipe.windows.mpp))
     if ARCHITECTURES[recipe.network.architecture].answers == "pixels":
         questions.append(lambda: fits_in_training(learning))
     if not sets.split.blocks:  # else both are the same slides on purpose, and called optimistic

@@ -23,6 +23,7 @@ from histoscout.training.fingerprint import (
     take_fingerprint,
 )
 from histoscout.training.plan_classes import choose_positive, divide_classes
+from histoscout.training.plan_images import about_images, first_class, image_choices, image_facts
 from histoscout.training.plan_rules import Choice, Wish, choices_for
 
 WIDTH = 110
@@ -30,7 +31,8 @@ WIDTH = 110
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What the user decides: the class to look for (needed if there are several), minutes, seed; and who is told.
+    """What the user decides: the class to look for (needed if there are several), minutes, seed, weights to begin with;
+    and who is told.
 
     `notes`: whether what is noted on slides is told; a training that follows tells it itself.
     """
@@ -40,6 +42,7 @@ class PlanOptions:
     seed: int | None = None
     progress: Progress = field(default_factory=Silent)
     notes: bool = True
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,14 @@ class Plan:
 def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
     """Look at a cohort's slides and outlines, and choose a recipe for them and for this machine.
 
+    Of images by class (`image_cohort.read_image_cohort`) it is a recipe for a classifier of all classes.
     Slides whose split is "test" are not opened. Raises RecipeError, with the classes there are, if it is not said
     which one to look for; CohortError, SlideError or AnnotationError for what cannot be read.
     """
     options = options or PlanOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    if cohort.by_class:
+        return _plan_for_images(cohort, options)
     drawn = read_drawn(cohort, options.progress)
     classes = class_facts(drawn)
     if options.notes or not any(plain(each.name) for each in classes):  # they may be the reason for an error
@@ -96,7 +102,17 @@ def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
             options.progress.note(note)
     positive = choose_positive(classes, options.positive, cohort.where)
     facts = take_fingerprint(cohort, drawn, this_machine(), options.progress)
-    return make_plan(facts, Wish(positive, options.minutes, options.seed or 0))
+    return make_plan(facts, _wish(positive, options))
+
+
+def _plan_for_images(cohort: Cohort, options: PlanOptions) -> Plan:
+    facts = image_facts(cohort, this_machine(), options.progress)
+    choices = image_choices(facts, _wish(first_class(facts, options.positive, cohort.where), options))
+    return Plan(Recipe.from_dict(_nested(choices), "plan"), choices, about_images(facts))
+
+
+def _wish(positive: str, options: PlanOptions) -> Wish:
+    return Wish(positive, options.minutes, options.seed or 0, options.weights or "none")
 
 
 def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool = False) -> Plan:
@@ -114,6 +130,8 @@ def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool
         changes |= {"training.minutes": options.minutes, "training.epochs": None}
     if options.seed is not None:
         changes["seed"] = options.seed
+    if options.weights is not None:
+        changes["network.weights"] = options.weights
     return earlier.with_choices(changes)
 
 

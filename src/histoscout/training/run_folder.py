@@ -70,6 +70,7 @@ def _fingerprint(cohort: Cohort, recipe: Recipe, start: Path | None) -> dict[str
             case.patient,
             case.split,
             case.mpp,
+            *([case.label] if case.label else []),
         ]
         for case in cohort.cases
     ]

@@ -19,7 +19,8 @@ class Sets:
     """Opened slides for training and for tuning.
 
     With too few patients both are the same slides: then `tune_boxes[i]` are the blocks of slide i used for tuning,
-    which no training window may touch, not even `kept_out[i]`, the same blocks with a gap around them.
+    which no training window may touch, not even `kept_out[i]`, the same blocks with a gap around them. Of images that
+    are of one class each (`by_class`), `tune_boxes[i]` is the whole image.
     """
 
     train: tuple[LabelledSlide, ...]
@@ -28,6 +29,7 @@ class Sets:
     kept_out: Mapping[int, Sequence[Box]]
     split: Split
     notes: tuple[str, ...]
+    by_class: bool = False
 
 
 def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress) -> Sets:

@@ -24,7 +24,9 @@ from histoscout.training.checkpoint import State, load_state
 from histoscout.training.curves import forget_after
 from histoscout.training.device import choose_fabric
 from histoscout.training.finish import Course, finish
+from histoscout.training.finish_images import finish_images
 from histoscout.training.guards import guard
+from histoscout.training.image_sets import open_image_sets
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
 from histoscout.training.optimise import make_optimiser
@@ -33,7 +35,8 @@ from histoscout.training.run_folder import RunFolder, open_run
 from histoscout.training.sets import Sets, open_sets
 from histoscout.training.start import first_network
 from histoscout.training.validate import answers, validate
-from histoscout.windows.examples import PlainExamples, SampledExamples
+from histoscout.windows.examples import PlainExamples, SampledExamples, Sampler
+from histoscout.windows.image_sampler import ImageSampler
 from histoscout.windows.sampler import WindowSampler, evenly, grid_windows
 
 MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
@@ -77,30 +80,33 @@ def train(
     if run.finished is not None:
         options.progress.note(f"{out} is finished already; --overwrite trains it anew")
         return run.finished
-    sets = open_sets(cohort, recipe, run.split, options.progress)
+    opened = open_image_sets if cohort.by_class else open_sets
+    sets = opened(cohort, recipe, run.split, options.progress)
     job, state = prepare_job(sets, recipe, run, options)
     verdicts = guard(job, state, sets, options.guards)
     shadow = copy.deepcopy(state.network)
     budget, batches = plan_steps(job, state, run, started)
     fit(job, state, shadow, budget.steps, batches)
-    return finish(job, shadow, sets, Course(budget, verdicts), out)
+    ended = finish_images if cohort.by_class else finish
+    return ended(job, shadow, sets, Course(budget, verdicts), out)
 
 
 def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions) -> tuple[Job, State]:
     """Everything the loop is given: data, network, loss, validation, optimiser."""
     torch.manual_seed(recipe.seed)
     fabric = choose_fabric(options.device, recipe.training.precision)
-    examples = SampledExamples(sets.train, WindowSampler(sets.train, recipe, sets.kept_out), recipe)
+    examples = SampledExamples(sets.train, sampler_of(sets, recipe), recipe)
     grid = grid_windows(sets.tune, recipe, sets.tune_boxes)
     tuning = PlainExamples(sets.tune, evenly(grid, recipe.training.validation_windows, recipe.seed), recipe)
     loss = make_loss(recipe)
+    judged = range(1, len(recipe.classes.labels) + 1) if sets.by_class else (1,)
 
     def batches(start: int, stop: int) -> Batches:
         return sampled_batches(examples, recipe, start, stop)
 
     def judge(shadow: nn.Module) -> Validation:
         found = answers(fabric.setup_module(shadow), plain_batches(tuning, recipe), recipe, fabric)
-        return validate(found, loss)
+        return validate(found, loss, judged)
 
     network, prior = first_network(recipe, options.start, examples)
     network = fabric.to_device(network.to(memory_format=torch.channels_last))
@@ -108,6 +114,13 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
     state = State(network, average, make_optimiser(network, recipe.training))
     told = (run.folder, options.progress)
     return Job(recipe, fabric, loss, prior, examples, tuning, batches, judge, *told), state
+
+
+def sampler_of(sets: Sets, recipe: Recipe) -> Sampler:
+    """What draws training windows: over lesions, look-alikes and tissue, or over images by their class."""
+    if sets.by_class:
+        return ImageSampler(sets.train, recipe)
+    return WindowSampler(sets.train, recipe, sets.kept_out)
 
 
 def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[Budget, Batches]:

@@ -1,6 +1,6 @@
 """What a network is worth on windows of the tuning set, which are never varied and never learnt from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -33,24 +33,39 @@ def answers(
             yield logits, fabric.to_device(targets)
 
 
-def validate(found: Iterable[tuple[Tensor, Tensor]], loss: LossFunction) -> Validation:
-    """Mean loss over the batches, and AP of the positive class over their pixels (or tiles)."""
-    counts, losses = PixelCounts.none(), []
+def validate(
+    found: Iterable[tuple[Tensor, Tensor]], loss: LossFunction, classes: Sequence[int] = (1,)
+) -> Validation:
+    """Mean loss over the batches, and AP over their pixels (or tiles): of the positive class, or the mean of several.
+
+    `classes` are their values in the targets; those that no target shows are left out of the mean.
+    """
+    counts, losses = {number: PixelCounts.none() for number in classes}, []
     for logits, targets in found:
         losses.append(float(loss(logits, targets)))
-        levels = (positive_probability(logits) * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy()
         truth = targets.cpu().numpy()
-        counts = counts + PixelCounts.of(levels[truth != IGNORE], truth[truth != IGNORE] == 1)
-    return Validation(sum(losses) / max(1, len(losses)), counts.ap)
+        known = truth != IGNORE
+        for number in classes:
+            levels = (_probability(logits, number) * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy()
+            counts[number] = counts[number] + PixelCounts.of(levels[known], truth[known] == number)
+    found_ap = [one.ap for one in counts.values() if one.ap is not None]
+    ap = sum(found_ap) / len(found_ap) if found_ap else None
+    return Validation(sum(losses) / max(1, len(losses)), ap)
 
 
 def positive_probability(logits: Tensor) -> Tensor:
     """The probability of the positive class: the only output, or the one after the background's."""
-    return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1]
+    return _probability(logits, 1)
 
 
-def fit_calibration(found: Iterable[tuple[Tensor, Tensor]], seed: int) -> tuple[float, float]:
-    """Temperature and offset that make the probabilities fit how often they are right; (1, 0) if nothing is known.
+def _probability(logits: Tensor, number: int) -> Tensor:
+    return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, number]
+
+
+def fit_calibration(
+    found: Iterable[tuple[Tensor, Tensor]], seed: int, *, offset: bool = True
+) -> tuple[float, float]:
+    """Temperature and offset (0 unless it is asked for) that make the probabilities fit how often they are right; (1, 0) if nothing is known.
 
     The temperature (Guo 2017) divides the logits; the offset is added to the log odds of the positive class, which
     training windows hold far more often than slides do (Alexandari 2020: a temperature alone cannot mend that). Found
@@ -70,6 +85,8 @@ def fit_calibration(found: Iterable[tuple[Tensor, Tensor]], seed: int) -> tuple[
         return float(nn.functional.cross_entropy(scaled, target))
 
     start = _best_temperature(log_loss)
+    if not offset:
+        return float(np.exp(start)), 0.0
     best = minimize(log_loss, (start, 0.0), method="Nelder-Mead", bounds=(TEMPERATURES, OFFSETS))
     return float(np.exp(best.x[0])), float(best.x[1])
 

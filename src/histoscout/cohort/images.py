@@ -3,19 +3,22 @@
 import csv
 import io
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from histoscout.cohort.bracs_rois import MPP
+from histoscout.cohort.case import SplitName
 from histoscout.cohort.folder import SLIDE_SUFFIXES, slides_in
 from histoscout.cohort.rows import SPLITS
+from histoscout.cohort.table import COLUMNS as OF_SLIDES
 from histoscout.errors import CohortError
 
 BRACS = re.compile(r"(?P<slide>BRACS_\w+?)_(?P<label>N|PB|UDH|FEA|ADH|DCIS|IC)_\d+", re.IGNORECASE)
 NUMBERED = re.compile(r"^\d+_(?=\D)")
 NOT_CLASSES = frozenset({"annotations", "slides"})
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "image": ("image", "slide", "path", "file", "filename"),
+    "image": ("image", "path", "file", "filename"),
     "class": ("class", "label"),
     "patient": ("patient", "patient_id", "case"),
     "mpp": ("mpp", "um_per_px"),
@@ -31,7 +34,12 @@ class RoiImage:
     label: str
     patient: str = ""
     mpp: float | None = None
-    split: str | None = None
+    split: SplitName | None = None
+
+    @property
+    def owner(self) -> str:
+        """The patient, or where none is named a name for the image alone."""
+        return self.patient or "/".join([*([self.split] if self.split else []), self.label, self.path.stem])
 
 
 @dataclass(frozen=True)
@@ -56,34 +64,63 @@ def holds_images_by_class(path: Path) -> bool:
         return False
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         head = {cell.strip(' "').casefold() for cell in re.split(r"[,;\t]", file.readline().strip())}
-    return bool(head & set(COLUMNS["class"])) and bool(head & set(COLUMNS["image"]))
+    of_images = all(head & set(COLUMNS[column]) for column in ("image", "class"))
+    return of_images and not head & set(OF_SLIDES["annotations"])
 
 
-def read_images(path: Path) -> RoiImages:
+def all_images(path: Path) -> list[RoiImage]:
     """The images in a folder that has a folder for each class, or that a table names with their classes.
 
     Folders may be split/class or class/split, with split train, val or test; "0_N" is class N. Of BRACS names
     (BRACS_010_PB_32.png) the class is read, and the slide, which stands for the patient. A table has the columns
-    image and class, and perhaps patient, mpp (um/px) and split. If there are splits, the test images count.
-    CohortError if there are none.
+    image and class, and perhaps patient, mpp (um/px) and split. CohortError if there are none.
     """
     found = _in_folder(path) if path.is_dir() else _in_table(path)
+    if not found:
+        raise CohortError(path, "holds no images by class", "Give a folder for each class")
+    return found
+
+
+def read_images(path: Path) -> RoiImages:
+    """The images to be judged among `all_images`: those of the split test if there are splits, else all.
+
+    CohortError if there are none.
+    """
+    found = all_images(path)
     chosen = tuple(image for image in found if image.split in (None, "test"))
     if not chosen:
         raise CohortError(path, "holds no images by class to test on", "Give a folder for each class")
+    left = len(found) - len(chosen)
+    notes = [f"{left} images of other splits than test are left out"] if left else []
+    return RoiImages(chosen, str(path), (*notes, *notes_on_patients(chosen)))
+
+
+def notes_on_patients(images: Sequence[RoiImage]) -> tuple[str, ...]:
+    """What a user should know about whose the images are."""
     notes = []
-    if len(chosen) < len(found):
-        notes.append(f"{len(found) - len(chosen)} images of other splits than test are left out")
     if slides := sum(
-        bool(BRACS.match(image.path.stem)) and image.patient == slide_of(image.path) for image in chosen
+        bool(BRACS.match(image.path.stem)) and image.patient == slide_of(image.path) for image in images
     ):
         notes.append(
             f"{slides} images name their slide, not their patient: slides are taken as patients, so intervals may be "
             "too narrow"
         )
-    if nameless := sum(not image.patient for image in chosen):
+    if nameless := sum(not image.patient for image in images):
         notes.append(f"{nameless} images name no patient")
-    return RoiImages(chosen, str(path), tuple(notes))
+    return tuple(notes)
+
+
+def with_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[RoiImage], tuple[str, ...]]:
+    """The images with the um/px that is given where the table says none, and what was taken without being asked.
+
+    Without one, images named as BRACS names its own are taken to have its 0.25 um/px, and the note says so.
+    """
+    if mpp is not None:
+        return [image if image.mpp else replace(image, mpp=mpp) for image in images], ()
+    silent = {image.path for image in images if image.mpp is None and BRACS.match(image.path.stem)}
+    scaled = [replace(image, mpp=MPP) if image.path in silent else image for image in images]
+    told = f"{len(silent)} images are named as in BRACS: where a file does not say, its {MPP} um/px are taken (--mpp)"
+    return scaled, (told,) if silent else ()
 
 
 def slide_of(path: Path) -> str:
