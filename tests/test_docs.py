@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from histoscout.cli.main import app
 from histoscout.demonstration import demo_recipe
@@ -79,6 +80,22 @@ def test_the_guide_to_annotations_does_what_it_says(
     assert (
         Recipe.from_dict(tomllib.loads(text)).classes.canonical("usual_ductal hyperplasia, florid") == "UDH"
     )
+
+
+def test_the_guide_to_images_by_class_plans_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "guides" / "rois.md"
+    tree = next(text for text in blocks(page, "") if text.startswith("rois/train"))
+    for name in (line.split()[0] for line in tree.splitlines()):
+        Path(name).parent.mkdir(parents=True)
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(name)
+    for command in "".join(blocks(page, "sh")).splitlines():
+        app(shlex.split(command)[1:], standalone_mode=False)
+    recipe = Recipe.read(Path("recipe.toml"))
+    assert recipe.classes.labels == ("UDH", "N")
+    assert (recipe.window_px, recipe.network.architecture) == (224, "timm")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from histoscout.cohort.bracs import Bracs, read_bracs, write_bracs
     from histoscout.cohort.case import Case
     from histoscout.cohort.cohort import Cohort, read_cohort
+    from histoscout.cohort.image_cohort import read_image_cohort
     from histoscout.conversion import Converted, ConvertOptions, convert
     from histoscout.demonstration import demo
     from histoscout.detection.detect import DetectOptions, detect
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
     from histoscout.evaluation.out_of_fold import Crossval
     from histoscout.evaluation.outlines import ComparedSlide, CompareOptions, evaluate_regions, score_regions
+    from histoscout.evaluation.roi_images import ImageOptions, evaluate_images
     from histoscout.evaluation.scores import Scores
     from histoscout.geometry.box import Box
     from histoscout.geometry.grid import TileGrid
@@ -58,6 +60,7 @@ _PUBLIC = {
     "EvaluateOptions": "evaluation.evaluate",
     "Heatmap": "detection.heatmap",
     "HistoscoutError": "errors",
+    "ImageOptions": "evaluation.roi_images",
     "ModelFolder": "network.model_folder",
     "Plan": "training.plan",
     "PlanOptions": "training.plan",
@@ -75,6 +78,7 @@ _PUBLIC = {
     "detect": "detection.detect",
     "doctor": "machine",
     "evaluate": "evaluation.evaluate",
+    "evaluate_images": "evaluation.roi_images",
     "evaluate_regions": "evaluation.outlines",
     "fits_at_the_door": "check.door",
     "info": "slides.info",
@@ -86,6 +90,7 @@ _PUBLIC = {
     "read_cohort": "cohort.cohort",
     "read_geojson": "annotations.geojson",
     "read_heatmap": "detection.heatmap",
+    "read_image_cohort": "cohort.image_cohort",
     "read_model": "network.model_folder",
     "score_regions": "evaluation.outlines",
     "train": "training.train",
@@ -114,6 +119,7 @@ __all__ = [
     "EvaluateOptions",
     "Heatmap",
     "HistoscoutError",
+    "ImageOptions",
     "ModelFolder",
     "Plan",
     "PlanOptions",
@@ -131,6 +137,7 @@ __all__ = [
     "detect",
     "doctor",
     "evaluate",
+    "evaluate_images",
     "evaluate_regions",
     "fits_at_the_door",
     "info",
@@ -142,6 +149,7 @@ __all__ = [
     "read_cohort",
     "read_geojson",
     "read_heatmap",
+    "read_image_cohort",
     "read_model",
     "score_regions",
     "train",

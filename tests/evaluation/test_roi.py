@@ -13,7 +13,9 @@ from PIL import Image
 
 from histoscout.cohort.images import RoiImage, holds_images_by_class, read_images
 from histoscout.errors import CohortError, OutputError
+from histoscout.evaluation.classification import OF_ALL, OF_EACH
 from histoscout.evaluation.roi_images import NONE_OF_THESE, ImageOptions, evaluate_images
+from histoscout.evaluation.roi_published import SEVEN, THREE, Published, columns_of, published_for
 from histoscout.evaluation.roi_scores import (
     BRACS_GROUPS,
     NamedImage,
@@ -192,6 +194,28 @@ def test_bracs_folds_to_three_classes(tmp_path: Path) -> None:
     write_image_scores(score_images(images, names), tmp_path)
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written["in_groups"]["confusion"]["counts"] == three.confusion().tolist()
+
+
+@pytest.mark.parametrize("row", [*SEVEN, *THREE], ids=lambda row: row.what)
+def test_published_figures_are_ones_that_are_measured_here_and_name_their_source(row: Published) -> None:
+    assert row.source
+    assert row.on
+    for name, value in row.figures.items():
+        figure, _, label = name.partition(" of ")
+        assert figure in (*OF_ALL, *OF_EACH)
+        assert not label or label in BRACS_GROUPS
+        assert 0 < value < 1
+
+
+def test_figures_are_found_by_the_names_that_published_rows_have() -> None:
+    names = tuple(BRACS_GROUPS)
+    images = [_named(name, name, tuple(np.eye(7)[place])) for place, name in enumerate(names)]
+    scores = score_images(images, names)
+    assert published_for(scores.classes) == SEVEN
+    assert published_for(names[1:]) == ()
+    found = {name: scores.figure(name) for name in columns_of(SEVEN)}
+    assert found.pop("f1") is None  # without a word on how classes were averaged
+    assert [figure and figure.value for figure in found.values()] == [1.0] * len(found)
 
 
 # ---------------------------------------------------------------- the whole

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -13,6 +14,7 @@ from histoscout.errors import HistoscoutError, ModelError, RecipeError
 from histoscout.network.build import build_network
 from histoscout.network.probe import check_logits
 from histoscout.network.unet import UNet
+from histoscout.recipe import Recipe
 from tests.network import tiny
 
 
@@ -172,3 +174,18 @@ def test_a_file_that_holds_no_weights_is_named(tmp_path: Path, content: bytes | 
         path.write_bytes(content)
     with pytest.raises(HistoscoutError, match=r"w\.safetensors"):
         build_network(tiny.recipe(choices={"network.weights": str(path)}))
+
+
+def test_weights_of_a_classifier_with_other_classes_fill_a_tile_classifier_but_for_its_last_layer(
+    tmp_path: Path,
+) -> None:
+    given = timm.create_model("resnet10t", num_classes=5)
+    save_file(given.state_dict(), tmp_path / "weights.safetensors")
+    choices = {"network.architecture": "timm", "network.encoder": "resnet10t"}
+    recipe = Recipe().with_choices({**choices, "network.weights": str(tmp_path / "weights.safetensors")})
+    network = build_network(recipe).state_dict()
+    wanted = {key: value for key, value in given.state_dict().items() if not key.startswith("fc.")}
+    assert set(network) - set(wanted) == {"fc.weight", "fc.bias"}
+    assert all(torch.equal(network[key], value) for key, value in wanted.items())
+    with pytest.raises(ModelError, match="is missing"):
+        build_network(recipe.with_choices({"network.encoder": "resnet18"}))

@@ -33,6 +33,23 @@ def test_classes_and_their_groups_are_shown_with_confusions(model: ModelFolder, 
         assert words in reading.text
 
 
+def test_published_figures_stand_beside_those_of_the_seven_classes(
+    model: ModelFolder, tmp_path: Path
+) -> None:
+    reading = written(scores(6), model, tmp_path)
+    for words in (
+        "HACT-Net",
+        "hact-net",
+        ".615",
+        "570 test images",
+        "recall of UDH",
+        "table 6.2",
+        "order of magnitude",
+    ):
+        assert words in reading.text
+    assert "HACT-Net" not in written(scores(6, CLASSES[1:]), model, tmp_path).text
+
+
 def test_classes_that_are_in_no_group_are_not_folded(model: ModelFolder, tmp_path: Path) -> None:
     reading = written(scores(2, ("UDH", "<b>other</b>")), model, tmp_path)
     assert not reading.faults

@@ -4,17 +4,21 @@ from collections.abc import Sequence
 
 from histoscout.cli.tables import interval_cell, table
 from histoscout.evaluation.classification import OF_ALL, OF_EACH
-from histoscout.evaluation.roi_published import CAVEAT, Published, columns_of, published_for
+from histoscout.evaluation.roi_published import CAVEAT, THREE, Published, columns_of, published_for
 from histoscout.evaluation.roi_scores import BRACS_GROUPS, ImageScores, folded
 
 
 def image_table(scores: ImageScores) -> str:
     """Figures of each class and of all together, and what images of each class were taken for."""
     parts = [_figures(scores), _confusion(scores)]
-    if len(scores.classes) > 3 and (groups := folded(scores, BRACS_GROUPS)) is not None:
+    groups = folded(scores, BRACS_GROUPS) if len(scores.classes) > 3 else None
+    if groups is not None:
         parts.append(_figures(groups))
     if rows := published_for(scores.classes):
-        parts.append(_published(scores, rows))
+        parts.append(_published("seven classes, as published", scores, rows))
+        if groups is not None:
+            parts.append(_published("three groups, as published", groups, THREE))
+        parts.append(f"{CAVEAT}.")
     stand = f"{len(scores.images)} images of {len(scores.patients)} patients; in brackets 95 % intervals over patients"
     return "\n\n".join([*parts, stand])
 
@@ -29,13 +33,13 @@ def _figures(scores: ImageScores) -> str:
     return "\n\n".join([table(("class", "images", *OF_EACH), each), table(("all classes", ""), together)])
 
 
-def _published(scores: ImageScores, rows: Sequence[Published]) -> str:
+def _published(title: str, scores: ImageScores, rows: Sequence[Published]) -> str:
     """This model's figures above those of others."""
     names = columns_of(rows)
     own = tuple(interval_cell(scores.figure(name)) for name in names)
     others = [(row.what, *(row.figures.get(name) for name in names), row.on, row.source) for row in rows]
-    head = ("seven classes, as published", *(name.replace("_", " ") for name in names), "images", "source")
-    return f"{table(head, [('this model', *own, 'these images', ''), *others])}\n{CAVEAT}"
+    head = (title, *(name.replace("_", " ") for name in names), "images", "source")
+    return table(head, [("this model", *own, "these images", ""), *others])
 
 
 def _confusion(scores: ImageScores) -> str:

@@ -55,7 +55,8 @@ class Fingerprint:
         """Whether both are the same file, or pictures of the same glass as far as can be seen."""
         if self.path is not None and other.path is not None and self.path.resolve() == other.path.resolve():
             return True
-        if not np.allclose(self.size_um, other.size_um, rtol=SIZE_TOLERANCE):
+        pairs = zip(self.size_um, other.size_um, strict=True)
+        if any(abs(one - two) > SIZE_TOLERANCE * two for one, two in pairs):
             return False
         one, two = _centred(self.grey), _centred(other.grey)
         if min(one.std(), two.std()) < NO_STRUCTURE:

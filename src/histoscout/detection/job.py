@@ -103,7 +103,7 @@ def point_of(model: ModelFolder, options: DetectOptions) -> OperatingPoint | Non
 def _own_table(model: ModelFolder) -> Operating:
     values = model.metrics.get("operating")
     if values is None:
-        fault = "does not say what each score gave on its tuning patients: it is of an older version"
+        fault = "does not say what each score gave on its tuning patients: it has learnt from images of one class each, or is of an older version"
         remedy = "Train anew, or evaluate it and give its scores with --operating SCORES"
         raise ModelError(model.path, fault, remedy)
     return Operating.from_dict(values, model.path)

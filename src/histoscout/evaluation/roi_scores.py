@@ -107,7 +107,11 @@ class ImageScores:
                     label: {name: figure.to_dict() for name, figure in figures.items()}
                     for label, figures in self.by_class.items()
                 },
-                "confusion": {"classes": list(self.classes), "counts": self.confusion().tolist()},
+                "confusion": {
+                    "classes": list(self.classes),
+                    "counts": self.confusion().tolist(),
+                    "shares": self.confusion_shares().round(6).tolist(),
+                },
                 "taken_for": self.taken_for(),
             },
             "patients": list(self.patients),

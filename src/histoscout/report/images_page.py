@@ -1,15 +1,17 @@
 """The report on images of one class each: which classes are told apart, and which are taken for one another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from histoscout.evaluation.intervals import Interval
+from histoscout.evaluation.roi_published import CAVEAT, THREE, Published, columns_of, published_for
 from histoscout.evaluation.roi_scores import BRACS_GROUPS, ImageScores, folded
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.bars import confusion
 from histoscout.report.blocks import Block, Cell, Facts, Picture, Pictures, Points, Table
 from histoscout.report.measured import NOT_KNOWN, interval_shown
-from histoscout.report.numbers import NOT_ESTIMABLE, count, words
+from histoscout.report.numbers import NOT_ESTIMABLE, count, share, words
 from histoscout.report.page import Page, Section, write_page
 
 NAMES: Mapping[str, str] = MappingProxyType(
@@ -45,6 +47,9 @@ def images_page(scores: ImageScores, model: ModelFolder) -> Page:
             (_overall(scores), _by_class(scores), _confusions(scores)),
         ),
     ]
+    published = published_for(scores.classes)
+    if published:
+        sections.append(_beside("Beside what others have published", scores, published))
     groups = folded(scores, BRACS_GROUPS)
     if groups is not None:
         sentence = "The seven classes of BRACS folded to three, as published figures often are."
@@ -55,6 +60,8 @@ def images_page(scores: ImageScores, model: ModelFolder) -> Page:
                 (_overall(groups), _by_class(groups), _confusions(groups)),
             )
         )
+        if published:
+            sections.append(_beside("The three groups beside what others have published", groups, THREE))
     name = model.path.resolve().name
     return Page("How well classes are told apart", lead, tuple(sections), f"histoscout evaluation of {name}")
 
@@ -72,6 +79,35 @@ def _basis(scores: ImageScores, model: ModelFolder) -> tuple[Block, ...]:
     )
     notes = Points(scores.notes, "What was noted on the images")
     return (facts, notes) if scores.notes else (facts,)
+
+
+def _beside(title: str, scores: ImageScores, rows: Sequence[Published]) -> Section:
+    """This model's figures above those of others, each as its source gives it."""
+    names = columns_of(rows)
+    own: tuple[Cell, ...] = (
+        "this model",
+        *(_cell(scores.figure(name)) for name in names),
+        "these images",
+        "",
+    )
+    others: list[tuple[Cell, ...]] = [
+        (row.what, *(_printed(row.figures.get(name)) for name in names), row.on, row.source) for row in rows
+    ]
+    table = Table(
+        ("who", *(_name(name) for name in names), "images", "source"),
+        (own, *others),
+        "Read it as an order of magnitude. F1 without a further word: the source does not say how classes were averaged.",
+        ours=(0,),
+    )
+    return Section(title, f"{CAVEAT}.", (table,))
+
+
+def _cell(figure: Interval | None) -> Cell:
+    return "" if figure is None else interval_shown(figure)
+
+
+def _printed(value: float | None) -> str:
+    return "" if value is None else share(value, 3)
 
 
 def _overall(scores: ImageScores) -> Table:
@@ -118,4 +154,5 @@ def _confusions(scores: ImageScores) -> Pictures:
 
 
 def _name(figure: str) -> str:
-    return NAMES.get(figure, figure.replace("_", " "))
+    plain, of, label = figure.partition(" of ")
+    return NAMES.get(plain, plain.replace("_", " ")) + of + label

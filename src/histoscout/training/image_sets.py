@@ -17,6 +17,7 @@ from histoscout.recipe import Classes, Recipe
 from histoscout.training.sets import Sets
 
 MOST_READERS = 8
+TOLD_BYTES = 2**30  # of images held in memory, from which it is said
 
 
 def open_image_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress) -> Sets:
@@ -39,6 +40,8 @@ def open_image_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: 
         progress.note(note)
     opened = _open_all((*split.train, *split.tune), recipe, progress)
     train, tune = opened[: len(split.train)], opened[len(split.train) :]
+    if (held := sum(_bytes(labelled) for labelled in opened)) > TOLD_BYTES:
+        progress.note(f"images take {held / 2**30:.1f} GiB of memory; a larger windows.mpp takes less")
     whole = {number: [labelled.slide.box] for number, labelled in enumerate(tune)}
     return Sets(train, tune, whole, {}, split, (*notes, *split.notes), by_class=True)
 
@@ -59,6 +62,10 @@ def of_known_classes(cohort: Cohort, classes: Classes) -> tuple[Cohort, tuple[st
         else ()
     )
     return replace(cohort, cases=kept), notes
+
+
+def _bytes(labelled: LabelledSlide) -> float:
+    return 3 * labelled.slide.box.width * labelled.slide.box.height
 
 
 def _open_all(cases: Sequence[Case], recipe: Recipe, progress: Progress) -> tuple[LabelledSlide, ...]:

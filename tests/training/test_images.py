@@ -1,0 +1,185 @@
+"""From a folder of images by class to a classifier and its figures, in miniature."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from histoscout.cli.main import app
+from histoscout.cohort.image_cohort import read_image_cohort
+from histoscout.errors import OutputError, RecipeError, TrainingError
+from histoscout.network.losses import make_loss
+from histoscout.network.model_folder import read_model
+from histoscout.progress import Silent
+from histoscout.recipe import Recipe
+from histoscout.training.image_sets import open_image_sets
+from histoscout.training.plan import PlanOptions, plan, read_plan
+from histoscout.training.train import TrainOptions, sampler_of, train
+from histoscout.training.validate import validate
+from histoscout.windows.examples import SampledExamples
+
+COLOURS = {"0_N": (230, 170, 200), "2_UDH": (120, 60, 150), "5_DCIS": (170, 120, 190)}
+SPLITS = ("train", "train", "train", "val", "val", "test", "test", "test", "test", "test")
+RECIPE = Recipe.from_dict(
+    {
+        "classes": {"positive": "UDH", "other": ["N", "DCIS"]},
+        "windows": {"mpp": 1.0, "side_um": 64.0, "tile_share": 0.0},
+        "network": {"architecture": "timm", "encoder": "resnet10t"},
+        "loss": {"name": "cross_entropy"},
+        "augment": {"stain": 0.02, "brightness": 0.05},
+        "training": {
+            "epochs": 3,
+            "steps_per_epoch": 8,
+            "batch": 8,
+            "learning_rate": 0.005,
+            "ema": 0.7,
+            "workers": 0,
+            "precision": "float32",
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def rois(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of three classes that differ in colour, larger and smaller than a window, of ten slides."""
+    folder = tmp_path_factory.mktemp("rois")
+    random = np.random.default_rng(0)
+    for slide, split in enumerate(SPLITS):
+        for number, (name, colour) in enumerate(COLOURS.items()):
+            height, width = random.integers(30, 130, 2).tolist()
+            noise = gaussian_filter(random.normal(0, 1, (height, width)), 2) * 80
+            pixels = np.clip(np.array(colour) + noise[..., None], 0, 255).astype(np.uint8)
+            file = folder / split / name / f"BRACS_{slide + 1}_{name[2:]}_{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(rois: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The model and the scores that one command makes."""
+    folder = tmp_path_factory.mktemp("made")
+    recipe, model, scores = folder / "recipe.toml", folder / "model", folder / "scores"
+    RECIPE.write(recipe)
+    words = ["train", str(rois), "-o", str(model), "--recipe", str(recipe), "--mpp", "1"]
+    app(
+        [*words, "--scores", str(scores), "--device", "cpu", "--guards", "quick", "--quiet"],
+        standalone_mode=False,
+    )
+    return model, scores
+
+
+def test_one_command_gives_a_classifier_and_its_figures(made: tuple[Path, Path]) -> None:
+    model, scores = made
+    written = json.loads((scores / "scores.json").read_text())
+    assert written["images"]["count"] == 15
+    assert written["images"]["overall"]["accuracy"]["value"] > 0.8  # guessing gives a third
+    assert written["images"]["overall"]["weighted_f1"]["low"] is not None
+    assert set(written["images"]["classes"]) == {"UDH", "N", "DCIS"}
+    assert written["in_groups"]["confusion"]["classes"] == ["benign", "malignant"]
+    assert np.array(written["images"]["confusion"]["shares"]).sum(1) == pytest.approx([1, 1, 1])
+    assert {row["patient"] for row in csv.DictReader((scores / "images.csv").read_text().splitlines())} == {
+        f"BRACS_{slide}" for slide in range(6, 11)
+    }
+    assert (scores / "report.html").is_file()
+    told = read_model(model).metrics
+    assert told["data"]["train_patients"] == ["BRACS_1", "BRACS_2", "BRACS_3"]
+    assert told["data"]["tune_patients"] == ["BRACS_4", "BRACS_5"]
+    assert told["tune"]["images"]["count"] == 6
+    assert "images of one class each" in (model / "card.md").read_text()
+
+
+def test_training_again_goes_on_or_returns_what_is_finished(rois: Path, made: tuple[Path, Path]) -> None:
+    again = train(read_image_cohort(rois, 1.0), made[0], RECIPE)
+    assert again.hash == read_model(made[0]).hash
+    with pytest.raises(OutputError, match="another recipe, other slides"):
+        train(read_image_cohort(rois, 0.5), made[0], RECIPE)
+
+
+def test_a_training_that_was_killed_ends_with_the_same_weights(
+    rois: Path, made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cohort = read_image_cohort(rois, 1.0)
+    train(cohort, tmp_path / "model", RECIPE, TrainOptions("cpu", guards="quick"))
+    for file in (tmp_path / "model").glob("*"):
+        if file.is_file():
+            file.unlink()  # as if it had been killed before the model folder was written
+    ended = train(cohort, tmp_path / "model", RECIPE, TrainOptions("cpu", guards="quick"))
+    network = next(ended.path.glob("*.safetensors")).read_bytes()
+    assert network == next(made[0].glob("*.safetensors")).read_bytes()
+
+
+def test_windows_are_of_every_class_alike_and_stay_on_their_image(rois: Path, tmp_path: Path) -> None:
+    cohort = read_image_cohort(rois, 1.0)
+    many = replace(cohort, cases=(*cohort.cases, *_more_of(cohort.cases[0].slide, tmp_path, 12)))
+    sets = open_image_sets(many, RECIPE, tmp_path / "split.csv", Silent())
+    sampler = sampler_of(sets, RECIPE)
+    seen = []
+    for number in range(600):
+        window = sampler.draw(number)
+        labelled = sets.train[window.slide]
+        seen.append(labelled.regions.labels[0])
+        whole, side = labelled.slide.box, window.box.width
+        assert side == pytest.approx(64.0 / labelled.slide.mpp)
+        for start, length in ((window.box.x, whole.width), (window.box.y, whole.height)):
+            assert min(0.0, length - side) - 1e-9 <= start <= max(0.0, length - side) + 1e-9
+    assert [seen.count(label) / 600 for label in ("UDH", "N", "DCIS")] == pytest.approx([1 / 3] * 3, abs=0.06)
+    assert sampler.draw(7) == sampler_of(sets, RECIPE).draw(7)
+    answers = {int(SampledExamples(sets.train, sampler, RECIPE)[number][1]) for number in range(40)}
+    assert answers == {1, 2, 3}  # neither background nor ignored, however little of an image a window shows
+
+
+def _more_of(image: Path, folder: Path, count: int) -> list:  # type: ignore[type-arg]
+    from histoscout.cohort.case import Case
+
+    files = [Path(shutil.copy(image, folder / f"more_{number}.png")) for number in range(count)]
+    return [Case(file, None, "BRACS_1", "train", 1.0, label="N") for file in files]
+
+
+def test_classes_that_are_not_looked_for_are_left_out_and_told(rois: Path, tmp_path: Path) -> None:
+    two = RECIPE.with_choices({"classes.other": ["N"]})
+    sets = open_image_sets(read_image_cohort(rois, 1.0), two, tmp_path / "split.csv", Silent())
+    assert {labelled.regions.labels[0] for labelled in sets.train} == {"UDH", "N"}
+    assert any("left out: DCIS" in note for note in sets.notes)
+    none = RECIPE.with_choices({"classes.positive": "FEA"})
+    with pytest.raises(TrainingError, match="no image of the class 'FEA'"):
+        open_image_sets(read_image_cohort(rois, 1.0), none, tmp_path / "other.csv", Silent())
+
+
+def test_the_plan_tells_all_classes_apart_and_looks_at_whole_images(rois: Path, tmp_path: Path) -> None:
+    cohort = read_image_cohort(rois, 1.0)
+    made = plan(cohort, PlanOptions(minutes=2.0, weights="weights.safetensors"))
+    recipe = made.recipe
+    assert recipe.classes.labels == ("UDH", "N", "DCIS")
+    assert (recipe.network.architecture, recipe.network.weights) == ("timm", "weights.safetensors")
+    assert recipe.windows.mpp == 1.0  # no finer than the images
+    assert recipe.windows.tile_share == 0
+    made.write(tmp_path / "plan.toml")
+    assert read_plan(tmp_path / "plan.toml").recipe == recipe
+    assert "15 images of the split test were not opened" in made.to_toml()
+    assert plan(cohort, PlanOptions(positive="dcis")).recipe.classes.labels == ("DCIS", "N", "UDH")
+    with pytest.raises(RecipeError, match="no image has the class 'ADH'"):
+        plan(cohort, PlanOptions(positive="ADH"))
+
+
+def test_images_are_judged_over_all_classes() -> None:
+    truth = torch.tensor([1, 2, 3, 1, 2, 3])
+    sure = 8 * torch.nn.functional.one_hot(truth, 4).float()
+    mixed = sure.clone()
+    mixed[truth != 1] = 8 * torch.tensor([0.0, 0.0, 1.0, 1.0])  # 2 and 3 are not told apart
+    loss = make_loss(RECIPE)
+    assert validate([(sure, truth)], loss, (1, 2, 3)).ap == pytest.approx(1)
+    assert validate([(mixed, truth)], loss, (1,)).ap == pytest.approx(1)
+    assert validate([(mixed, truth)], loss, (1, 2, 3)).ap == pytest.approx((1 + 0.5 + 0.5) / 3, abs=0.01)
+    two = truth < 3
+    assert validate([(sure[two], truth[two])], loss, (1, 2, 3)).ap == pytest.approx(
+        1
+    )  # nothing is of class 3
