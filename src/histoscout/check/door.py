@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoscout.check.cells import SMOOTH_UM, Maps, means, measured, smoothed
+from histoscout.check.glass import glass_of
 from histoscout.geometry.raster import label_map
 from histoscout.recipe import BACKGROUND, IGNORE
 from histoscout.verdict import Verdict
@@ -37,7 +38,6 @@ MARGIN, TIMES = 3.0, 1.5
 LOST = 0.5  # of the fit of the same windows straight from the slides: less is a fault on the way
 SHIFTS = (1 / 8, 1 / 4, 1 / 2)  # of a window's side
 SEED = 0
-GLASS = 225  # of 255: brighter in all channels is glass
 FLAT = 1e-9
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -63,7 +63,7 @@ def fits_in_training(examples: SampledExamples, count: int = PAIRS) -> Verdict:
 def _straight(examples: SampledExamples, number: int) -> Pair:
     """A training window by the shortest way: read from the slide, painted from the outlines, not turned.
 
-    Its colours are varied as those of training are: glass that was made darker is glass no longer.
+    Its colours are varied as those of training are, so that both tell tissue from tissue equally well.
     """
     recipe = examples.recipe
     window, mpp = examples.sampler.draw(number), recipe.windows.mpp
@@ -138,10 +138,7 @@ def looks_of(pairs: list[Pair], mpp: float) -> Looks:
     """
     per_cell = max(1, min(pairs[0][1].shape) // ALONG)
     values = np.stack([_measured(picture, per_cell, mpp) for picture, _ in pairs])
-    seen = (
-        np.stack([means((one.min(-1) <= GLASS).astype(np.float32), per_cell) for one, _ in pairs])[:, None]
-        > 0.5
-    )
+    seen = ~np.stack([glass_of(picture, per_cell) for picture, _ in pairs])[:, None]
     count = np.maximum(seen.sum((2, 3), keepdims=True), 1)
     values = (values - (values * seen).sum((2, 3), keepdims=True) / count) * seen
     classes = sorted({int(value) for _, mask in pairs for value in np.unique(mask)} - {BACKGROUND, IGNORE})
