@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from histoscout.cli.tables import interval_cell, table
 from histoscout.evaluation.classification import OF_ALL, OF_EACH
-from histoscout.evaluation.roi_published import CAVEAT, THREE, Published, columns_of, published_for
+from histoscout.evaluation.roi_published import (
+    CAVEAT,
+    THREE,
+    Published,
+    columns_of,
+    published_for,
+    sources_of,
+)
 from histoscout.evaluation.roi_scores import BRACS_GROUPS, ImageScores, folded
 
 
@@ -18,7 +25,7 @@ def image_table(scores: ImageScores) -> str:
         parts.append(_published("seven classes, as published", scores, rows))
         if groups is not None:
             parts.append(_published("three groups, as published", groups, THREE))
-        parts.append(f"{CAVEAT}.")
+        parts.append("\n".join([f"{CAVEAT}:", *sources_of((*rows, *THREE))]))
     stand = f"{len(scores.images)} images of {len(scores.patients)} patients; in brackets 95 % intervals over patients"
     return "\n\n".join([*parts, stand])
 
@@ -37,9 +44,9 @@ def _published(title: str, scores: ImageScores, rows: Sequence[Published]) -> st
     """This model's figures above those of others."""
     names = columns_of(rows)
     own = tuple(interval_cell(scores.figure(name)) for name in names)
-    others = [(row.what, *(row.figures.get(name) for name in names), row.on, row.source) for row in rows]
-    head = (title, *(name.replace("_", " ") for name in names), "images", "source")
-    return table(head, [("this model", *own, "these images", ""), *others])
+    others = [(row.what, *(row.figures.get(name) for name in names)) for row in rows]
+    head = (title, *(name.replace("_", " ") for name in names))
+    return table(head, [("this model", *own), *others])
 
 
 def _confusion(scores: ImageScores) -> str:

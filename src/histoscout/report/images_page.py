@@ -5,7 +5,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from histoscout.evaluation.intervals import Interval
-from histoscout.evaluation.roi_published import CAVEAT, THREE, Published, columns_of, published_for
+from histoscout.evaluation.roi_published import (
+    CAVEAT,
+    THREE,
+    Published,
+    columns_of,
+    published_for,
+    sources_of,
+)
 from histoscout.evaluation.roi_scores import BRACS_GROUPS, ImageScores, folded
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.bars import confusion
@@ -84,22 +91,18 @@ def _basis(scores: ImageScores, model: ModelFolder) -> tuple[Block, ...]:
 def _beside(title: str, scores: ImageScores, rows: Sequence[Published]) -> Section:
     """This model's figures above those of others, each as its source gives it."""
     names = columns_of(rows)
-    own: tuple[Cell, ...] = (
-        "this model",
-        *(_cell(scores.figure(name)) for name in names),
-        "these images",
-        "",
-    )
+    own: tuple[Cell, ...] = ("this model", *(_cell(scores.figure(name)) for name in names))
     others: list[tuple[Cell, ...]] = [
-        (row.what, *(_printed(row.figures.get(name)) for name in names), row.on, row.source) for row in rows
+        (row.what, *(_printed(row.figures.get(name)) for name in names)) for row in rows
     ]
     table = Table(
-        ("who", *(_name(name) for name in names), "images", "source"),
+        ("who", *(_name(name) for name in names)),
         (own, *others),
-        "Read it as an order of magnitude. F1 without a further word: the source does not say how classes were averaged.",
+        "Read it as an order of magnitude. F1 without a further word: how classes were averaged is not told.",
         ours=(0,),
     )
-    return Section(title, f"{CAVEAT}.", (table,))
+    sources = Points(sources_of(rows), "Where published figures are from")
+    return Section(title, f"{CAVEAT}.", (table, sources))
 
 
 def _cell(figure: Interval | None) -> Cell:

@@ -83,7 +83,7 @@ def _split(
 ) -> Split:
     """The split of an earlier start of this training if there was one, else a new one, written down."""
     if file.exists():
-        return read_split(file, cohort)
+        return read_split(file, Cohort((*cases, *cohort.in_split("test").cases), cohort.where))
     known = Cohort(tuple(cases), cohort.where)
     split = split_cohort(
         known, recipe.training.tune_share, recipe.seed, lambda case: opened[case.slide].has_positive
