@@ -18,7 +18,8 @@ def tissue(seed: int = 0) -> Picture:
     random = np.random.default_rng(seed)
     uneven = gaussian_filter(random.normal(0, 1, (SIDE, SIDE)), 6)
     shown = np.array([190, 150, 185]) + (uneven / uneven.std() * 22)[..., None]
-    return np.clip(shown, 0, 255).astype(np.uint8)
+    picture: Picture = np.clip(shown, 0, 255).astype(np.uint8)
+    return picture
 
 
 def half_glass(seed: int = 0) -> Picture:

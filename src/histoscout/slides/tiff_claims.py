@@ -47,7 +47,10 @@ def check_claims(path: Path) -> None:
 
 
 def check_sizes(path: Path, page: tifffile.TiffPage) -> None:
-    """Refuse an image whose pieces (tiles or strips) are too large, or more than the file can hold. SlideError."""
+    """Refuse an image whose pieces (tiles or strips) are too large, too few, or more than the file can hold.
+
+    SlideError.
+    """
     width, height = page.imagewidth, page.imagelength
     across, down = piece_of(page)
     if min(width, height, across, down) < 1:
@@ -58,16 +61,17 @@ def check_sizes(path: Path, page: tifffile.TiffPage) -> None:
     end = path.stat().st_size
     if not can_hold(end, pieces_of(page) * across * down * page.samplesperpixel):
         raise spoilt(path, f"its {end} bytes cannot hold an image of {width} x {height} px")
+    listed = min(len(page.dataoffsets), len(page.databytecounts))
+    wanted = pieces_of(page) * (page.samplesperpixel if page.planarconfig == SEPARATE else 1)
+    if listed < wanted:
+        raise spoilt(path, f"only {listed} of its {wanted} pieces are listed")
     if max(page.databytecounts, default=0) > end:
         raise spoilt(path, "one of its pieces is larger than the file")
 
 
-def check_pieces(path: Path, page: tifffile.TiffPage) -> None:
-    """Refuse an image not all of whose pieces are in the file. SlideError."""
+def check_ends(path: Path, page: tifffile.TiffPage) -> None:
+    """Refuse an image whose pieces lie beyond the end of the file. SlideError."""
     end, pieces = path.stat().st_size, list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    wanted = pieces_of(page) * (page.samplesperpixel if page.planarconfig == SEPARATE else 1)
-    if len(pieces) < wanted:
-        raise spoilt(path, f"only {len(pieces)} of its {wanted} pieces are listed")
     missing = sum(offset + length > end for offset, length in pieces)
     if missing:
         raise spoilt(path, f"{missing} of its {len(pieces)} pieces lie beyond the end of the file")

@@ -7,7 +7,7 @@ import tifffile
 from histoscout.errors import SlideError
 from histoscout.slides.ome import check_planes, ome_sizes
 from histoscout.slides.opened import Opened, one_mpp, plausible, spoilt
-from histoscout.slides.tiff_claims import check_pieces, check_sizes, directories
+from histoscout.slides.tiff_claims import check_ends, check_sizes, directories
 from histoscout.slides.tiff_level import TiffLevel, TiffLevels, level_of
 from histoscout.tiff import BY_LIBTIFF, JPEG, JPEG2000, LOSSLESS, name_of
 
@@ -103,7 +103,7 @@ def _level(path: Path, level: tifffile.TiffPageSeries) -> TiffLevel:
     pages = [page.aspage() for page in level.pages[:count] if page is not None]
     for page in pages:
         check_sizes(path, page)
-        check_pieces(path, page)
+        check_ends(path, page)
     return level_of(pages)
 
 
