@@ -6,7 +6,6 @@ from histoscout.study.slides import Mosaic
 MOSAIC = Mosaic(rows=1, columns=1, fragment=1792, lesions=(2, 2, 1, 1))
 OURS = {
     "windows.side_um": 128.0,
-    "training.minutes": None,
     "training.epochs": 1,
     "training.steps_per_epoch": 3,
     "training.validation_windows": 4,

@@ -99,12 +99,13 @@ def enough_patients(patients: Iterable[str], blocks: bool) -> Verdict:
     blocks of the training slides because nobody could be kept apart.
     """
     name, count = "patients enough to speak of new ones", len(set(patients))
+    counted = f"{count} patient{'s' * (count != 1)}"
     if blocks:
-        says = f"{count} patients: no statement about new patients is possible, tuning is on blocks of the training slides"
+        says = f"{counted}: no statement about new patients is possible, tuning is on blocks of the training slides"
     elif count < LEAST_PATIENTS:
-        says = f"{count} patients: no statement about new patients is possible"
+        says = f"{counted}: no statement about new patients is possible"
     else:
-        return Verdict(name, "good", f"{count} patients")
+        return Verdict(name, "good", counted)
     return Verdict(name, "warning", says, f"Annotate slides of at least {LEAST_PATIENTS} patients")
 
 

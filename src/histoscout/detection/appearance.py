@@ -138,9 +138,7 @@ def looks_known(learnt: Learnt, new: Numbers | None) -> Verdict:
         return Verdict(title, "cannot tell", "no tissue to look at")
     count = len(set(learnt.patients))
     if not learnt.enough:
-        says = (
-            f"whether a slide looks like those it was trained on cannot be told: they are of {count} patients"
-        )
+        says = f"whether a slide looks like those it was trained on cannot be told: they are of {count} patient{'s' * (count != 1)}"
         return Verdict(title, "cannot tell", says, f"Train with slides of at least {LEAST_PATIENTS} patients")
     limit = _limit(learnt)
     far = unlike(_table(learnt.numbers), _table([new])[0])

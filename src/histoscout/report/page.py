@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from histoscout.files import write_text
 from histoscout.report.blocks import BLOCKS, SYMBOLS, Block, Figure, Link
@@ -77,7 +77,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": _cell, "image": _image}
+    environment.filters |= {"cell": _cell, "image": _image, "prose": _prose}
     return environment
 
 
@@ -104,7 +104,12 @@ def _cell(value: object) -> Markup:
         return shown + interval if value.interval else shown
     if isinstance(value, Link):
         return Markup('<a href="#{}">{}</a>').format(value.anchor, value.text)
-    return Markup("{}").format(str(value) if value != "" else "\u2013")
+    return _prose(str(value)) if value != "" else Markup("\u2013")
+
+
+def _prose(text: str) -> Markup:
+    """Sentences, in which what stands between backticks is something to type."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 @pass_context

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from histoscout.report.blocks import Block, Facts, Heading, Note, Points, Table, Text, Verdicts
+from histoscout.report.blocks import Block, Facts, Note, Table, Text
 from histoscout.report.numbers import amount, share
 from histoscout.report.page import Page, Section, write_page
 from histoscout.study import paper
 from histoscout.study.bench import Bench
 from histoscout.study.page_faults import fault_section
 from histoscout.study.page_figures import curve_section, picture_section
+from histoscout.study.page_ours import our_section
 from histoscout.study.page_tables import main_section, table_sections, test_of, variant_section
-from histoscout.verdict import Verdict
 
 Found = dict[str, Any]
 
@@ -32,7 +32,7 @@ def study_page(found: Found, bench: Bench) -> Page:
         variant_section(found),
         picture_section(bench),
         curve_section(found),
-        _ours(found),
+        our_section(found, bench.out / "ours" / "scores" / "overlays"),
         _times(found),
         _outlook(),
         _counterparts(),
@@ -74,8 +74,8 @@ def _basis(found: Found) -> Section:
         ("their share of the tiles kept", *(share(value, 4) for value in slides["kept_share"])),
         ("share of lesion pixels in the drawn tiles", *(share(value, 3) for value in slides["pixel_share"])),
         ("side of a tile, px", *map(_number, scale["tile_px"])),
-        ("side of a tile, um", *(amount(value) for value in scale["tile_um"])),
-        ("width of a lesion, um", *(amount(value) for value in scale["lesion_um"])),
+        ("side of a tile, \u00b5m", *(amount(value) for value in scale["tile_um"])),
+        ("width of a lesion, \u00b5m", *(amount(value) for value in scale["lesion_um"])),
         ("tile side for each lesion width (held)", *(share(value, 3) for value in scale["view_per_lesion"])),
         ("steps that make 50 epochs", *map(_number, scale["steps_for_50_epochs"])),
         ("learning rate of the main runs", *(f"{value:.2e}" for value in scale["learning_rate"])),
@@ -178,41 +178,6 @@ def _all_called(own: dict[str, float | None]) -> bool:
 
 def _met(yes: bool) -> str:
     return "yes" if yes else "no"
-
-
-def _ours(found: Found) -> Section:
-    ours = found["ours"]
-    counts, pixel = ours["lesion"]["counts"], ours["pixel"]
-    facts: tuple[tuple[str, str], ...] = (
-        ("learnt from", ", ".join(ours["patients"]["learnt from"])),
-        ("judged on", "the patient left out" + (" and the referee" if found["slides"]["referees"] else "")),
-        ("a window shows", f"{ours['window_um']:g} um"),
-        ("steps", f"{ours['steps']:,}"),
-        ("pixel AP", share(pixel["ap"]["value"], 3)),
-        ("pixel Dice at the threshold chosen in training", share(pixel["dice"]["value"], 3)),
-        ("lesions found", f"{counts['found']} of {counts['lesions']} ({ours['lesion']['rule']})"),
-        ("false regions", str(counts["false"])),
-    )
-    rows = tuple(
-        (
-            row["patient"],
-            share(row["ap"], 3),
-            share(row["dice"], 3),
-            f"{row['found']} of {row['lesions']}",
-            str(row["false"]),
-        )
-        for row in ours["per_patient"]
-    )
-    verdicts = tuple(Verdict(**one) for one in ours["guards"])
-    blocks: list[Block] = [
-        Facts(facts),
-        Table(("patient", "pixel AP", "Dice", "lesions found", "false regions"), rows, "Patient by patient."),
-        Points(tuple(ours["claims"]), "What may and may not be claimed"),
-    ]
-    if verdicts:
-        blocks += [Heading("What the guards said before its first step"), Verdicts(verdicts)]
-    sentence = "The same slides, learnt from by the ordinary `train` with a split by patient, judged by the ordinary `evaluate`."
-    return Section("A recipe that works", sentence, tuple(blocks))
 
 
 def _times(found: Found) -> Section:

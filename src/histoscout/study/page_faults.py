@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from histoscout.report.blocks import Block, Cell, Figure, Heading, Picture, Table, Text
-from histoscout.report.numbers import amount, share, with_interval
+from histoscout.report.numbers import amount, share, typeset, with_interval
 from histoscout.report.page import Section
 from histoscout.study.bench import Bench
 from histoscout.study.faults import FAULTS, flips
@@ -20,7 +20,7 @@ def fault_section(found: Found, bench: Bench) -> Section:
     recipe = bench.recipe("unet")
     shown = exhibit(bench.slides(recipe), recipe)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (f"{letter} {fault.name}", fault.what, _measured(letter, found), fault.guard)
+        (f"{letter} {fault.name}", *map(typeset, (fault.what, _measured(letter, found), fault.guard)))
         for letter, fault in FAULTS.items()
     )
     blocks: list[Block] = [

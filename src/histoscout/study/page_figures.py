@@ -150,12 +150,17 @@ def _of_rates(runs: Found) -> list[Block]:
     pictures = []
     for rate in sorted(paper.RATES):
         result = runs[f"unet at {rate:g}, as run"]
-        pictures += [
-            Picture(losses(result), f"Loss at the paper's {rate:g}.", f"Loss by epoch at {rate:g}."),
+        stopped = judged_of(result).get("stopped")
+        ended = f" No curve at {rate:g}: {stopped}." if stopped and not result["curve"] else ""
+        if not ended:
+            pictures.append(
+                Picture(losses(result), f"Loss at the paper's {rate:g}.", f"Loss by epoch at {rate:g}.")
+            )
+        pictures.append(
             Picture(
                 matrix(judged_of(result), "test"),
-                f"{rate:g}, test: shares of each row.",
+                f"{rate:g}, test: shares of each row.{ended}",
                 "A confusion matrix.",
-            ),
-        ]
+            )
+        )
     return [Pictures(tuple(pictures))]

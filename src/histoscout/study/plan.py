@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from histoscout.network.build import build_network
 from histoscout.study import paper
-from histoscout.study.bench import Bench
+from histoscout.study.bench import Bench, own_recipe
 from histoscout.study.prepare import recipe_for
 from histoscout.study.runs import Run
+from histoscout.study.scale import Scale
 from histoscout.study.stopwatch import step_seconds
+from histoscout.training.device import choose_fabric
 
 FORWARD = 1 / 3  # of a step's time: an answer without learning
+JUDGING = 0.4  # of the time that our recipe is trained
 KEPT = 1 / 1.4  # of all tiles, by the filter
 TILES_A_LESION = 10.5  # tiles that a lesion touches, in the paper and here
 
@@ -56,6 +59,19 @@ def plan_runs(runs: Iterable[tuple[str, Run]], bench: Bench, expected: Expected)
         done = (bench.out / "runs" / run.name / "result.json").exists()
         planned.append(PlannedRun(name, run, max(1, round(steps * run.share)), 0.0 if done else minutes))
     return planned
+
+
+def our_minutes(scale: Scale, device: str) -> float:
+    """Minutes of our recipe: its training, and as much again by `JUDGING` for tuning and judging it."""
+    recipe = own_recipe("ours").with_choices(dict(scale.ours))
+    choices = recipe.training
+    if choices.minutes is not None:
+        return choices.minutes * (1 + JUDGING)
+    assert choices.epochs is not None
+    shape = (choices.batch, recipe.window_px)
+    fabric = choose_fabric(device, choices.precision)
+    seconds = step_seconds(build_network(recipe), recipe, shape, fabric, 2)
+    return seconds * choices.epochs * choices.steps_per_epoch * (1 + JUDGING) / 60
 
 
 def _answers(run: Run, bench: Bench, expected: Expected, tiles: tuple[float, float]) -> float:

@@ -20,7 +20,7 @@ from histoscout.study.bench import Bench, lesion_um, side_for, study_cases
 from histoscout.study.ours import our_recipe
 from histoscout.study.page import write_report
 from histoscout.study.pictures import mask_agreement
-from histoscout.study.plan import KEPT, TILES_A_LESION, Expected, PlannedRun, plan_runs
+from histoscout.study.plan import KEPT, TILES_A_LESION, Expected, PlannedRun, our_minutes, plan_runs
 from histoscout.study.runs import ablation_runs, main_runs
 from histoscout.study.scale import SCALES, Scale
 from histoscout.study.slides import bracs, built_in
@@ -191,7 +191,7 @@ def plan_study(out: Path, options: StudyOptions) -> tuple[list[PlannedRun], floa
     planned = plan_runs([*named, *ablation], bench, expected)
     mosaic = options.scale.mosaic
     drawing = mosaic.rows * mosaic.columns * 3.5 * mosaic.mm2 * 0.45 / 60 if given is None else 0.0
-    return planned, drawing + (options.scale.ours.get("training.minutes") or 0.0) * 1.3 + len(planned) * 0.1
+    return planned, drawing + our_minutes(options.scale, options.device) + len(planned) * 0.1
 
 
 def expected_tiles(bench: Bench) -> Expected:

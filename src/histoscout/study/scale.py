@@ -46,9 +46,7 @@ class Scale:
 
 SCALES: Mapping[str, Scale] = MappingProxyType(
     {
-        "quick": Scale(
-            "quick", 64, 4, 180, 9, 8.0, MappingProxyType({"training.minutes": 5.0}), "none", Mosaic()
-        ),
+        "quick": Scale("quick", 64, 4, 180, 9, 8.0, MappingProxyType({}), "none", Mosaic()),
         "full": Scale(
             "full",
             paper.TILE_PX,
@@ -56,7 +54,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
             None,
             50,
             600.0,
-            MappingProxyType({"training.minutes": 60.0}),
+            MappingProxyType({"training.epochs": None, "training.minutes": 60.0}),
             "imagenet",
             Mosaic(),
         ),
