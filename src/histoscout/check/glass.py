@@ -12,12 +12,10 @@ from histoscout.check.cells import Maps, means
 
 USUAL = 99  # percentile of the cells' greys that counts as the window's white
 NEARLY = 0.88  # of the white: 225 of 255
-DARKEST_WHITE = 150  # of 255: darker than any white of windows with glass, their stain varied by as much as .2
+DARKEST_WHITE = 150  # of 255: no glass, its stain varied by as much as .2, was seen darker
 MANY = 0.2  # of the cells nearly white: glass, since tissue varies more
-EVEN, BELOW = (
-    0.95,
-    0.90,
-)  # of the white: few cells may be nearly white if twice as many are even as just below
+# shares of the white: few cells may be nearly white if twice as many are even as just below
+EVEN, BELOW = 0.95, 0.90
 TIMES = 2
 
 
