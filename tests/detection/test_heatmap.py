@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from histoscout.detection import room as room_module
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, level_of, read_heatmap, write_heatmap
+from histoscout.detection.tissue import Tissue
 from histoscout.detection.windows import WindowPlan
 from histoscout.errors import ModelError, OutputError, SlideError
 from histoscout.geometry.box import Box
@@ -109,6 +110,17 @@ def test_where_nobody_looked_is_zero_and_progress_is_told() -> None:
     expected = np.zeros((64, 64), np.uint8)
     expected[32:48, 16:48] = 255
     np.testing.assert_array_equal(found.levels("UDH"), expected)
+
+
+def test_a_network_does_not_see_what_is_left_out() -> None:
+    red = np.full((64, 64, 3), (255, 0, 0), np.uint8)
+    slide, left_out = in_memory(red, 1.0), np.zeros((8, 8), bool)
+    left_out[2:4] = True
+    tissue = Tissue(~left_out, left_out, slide.box, 8.0, 0.0, {})
+    plan, boxes = WindowPlan(1.0, 16, 16), list(TileGrid(slide.box, 16, 16))
+    found = compute_heatmap(slide, Redness(), boxes, plan, on_window=quiet, tissue=tissue)
+    assert (found.levels("UDH")[16:32] == 0).all()
+    assert (np.delete(found.levels("UDH"), np.s_[16:32], axis=0) == 255).all()
 
 
 def test_nothing_to_look_at() -> None:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from histoscout.detection.tissue import Tissue, find_tissue
+from histoscout.detection.tissue import GLASS, Tissue, find_tissue
 from histoscout.geometry.box import Box
 from histoscout.recipe import Tissue as Choices
 from histoscout.slides.in_memory import in_memory
@@ -58,6 +58,19 @@ def test_pen_is_left_out_and_told() -> None:
     assert tissue.artefacts["pen"] > 0.05
     assert tissue.shares([Box(300, 305, 400, 30)])[0] < 0.1
     assert tissue.shares([Box(300, 500, 400, 100)])[0] > 0.95
+
+
+def test_what_is_left_out_is_shown_as_glass_and_nothing_else_changes() -> None:
+    pixels = slide_pixels()
+    pixels[300:340, 250:750] = (20, 40, 170)
+    tissue, whole = look(pixels), Box(0, 0, SIDE, SIDE)
+    shown = tissue.covered(pixels, whole, 1.0)
+    hidden = tissue.left_out_of(whole, 1.0)
+    assert hidden[305:335, 260:740].all()
+    assert (shown[hidden] == GLASS).all()
+    assert np.array_equal(shown[~hidden], pixels[~hidden])
+    clean = slide_pixels()
+    assert look(clean).covered(clean, whole, 1.0) is clean
 
 
 def test_the_rule_of_the_study_keeps_tiles_that_vary() -> None:

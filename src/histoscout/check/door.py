@@ -68,11 +68,9 @@ def _straight(examples: SampledExamples, number: int) -> Pair:
     recipe = examples.recipe
     window, mpp = examples.sampler.draw(number), recipe.windows.mpp
     labelled = examples.slides[window.slide]
-    slide = labelled.slide
-    picture = vary_colours(
-        slide.read(window.box, mpp), recipe.augment, np.random.default_rng([recipe.seed, number, 2])
-    )
-    return picture, label_map(labelled.layers, window.box, mpp / slide.mpp)
+    random = np.random.default_rng([recipe.seed, number, 2])
+    picture = vary_colours(labelled.picture(window.box, mpp), recipe.augment, random)
+    return picture, label_map(labelled.layers, window.box, mpp / labelled.slide.mpp)
 
 
 def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair] = ()) -> Verdict:

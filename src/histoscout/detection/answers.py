@@ -1,7 +1,7 @@
 """Asking a network about many windows: readers run ahead, so that it never waits for a slide."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -13,17 +13,21 @@ from histoscout.detection.windows import WindowPlan
 from histoscout.errors import ModelError
 from histoscout.geometry.box import Box
 from histoscout.network.engines import Engine
-from histoscout.slides.slide import Slide
+
+Read = Callable[[Box, float], NDArray[np.uint8]]
 
 
 def answers_for(
-    engine: Engine, slide: Slide, boxes: Sequence[Box], plan: WindowPlan
+    engine: Engine, read: Read, boxes: Sequence[Box], plan: WindowPlan
 ) -> Iterator[NDArray[np.float32]]:
-    """The engine's answer for each box in turn: float32 (h, w, C), the mean over the plan's views."""
+    """The engine's answer for each box in turn: float32 (h, w, C), the mean over the plan's views.
+
+    `read` gives the pixels of a box at an um/px: uint8 (H, W, 3); it is called from several threads.
+    """
     views = views_of(plan.flips)
 
     def batches() -> Iterator[NDArray[np.uint8]]:
-        for pictures in _pictures(slide, boxes, plan):
+        for pictures in _pictures(read, boxes, plan):
             for view in views:
                 yield there(pictures, view)[:, None]
 
@@ -51,7 +55,7 @@ def _as_maps(output: NDArray[np.float32], engine: Engine, plan: WindowPlan) -> N
     return maps
 
 
-def _pictures(slide: Slide, boxes: Sequence[Box], plan: WindowPlan) -> Iterator[NDArray[np.uint8]]:
+def _pictures(read: Read, boxes: Sequence[Box], plan: WindowPlan) -> Iterator[NDArray[np.uint8]]:
     """Batches of windows, uint8 (batch, side, side, 3), read ahead; the last is filled up with copies."""
     ahead = max(2 * plan.batch, 2 * plan.readers)
     pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="histoscout-read")
@@ -62,7 +66,7 @@ def _pictures(slide: Slide, boxes: Sequence[Box], plan: WindowPlan) -> Iterator[
             pictures: list[NDArray[np.uint8]] = []
             for _ in range(plan.batch):
                 more = islice(remaining, max(0, ahead - len(waiting)))
-                waiting.extend(pool.submit(slide.read, box, plan.mpp) for box in more)
+                waiting.extend(pool.submit(read, box, plan.mpp) for box in more)
                 if waiting:
                     pictures.append(waiting.popleft().result())
             pictures += [pictures[-1]] * (plan.batch - len(pictures))

@@ -11,9 +11,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from histoscout.detection.answers import answers_for
+from histoscout.detection.answers import Read, answers_for
 from histoscout.detection.blend import Blend
 from histoscout.detection.room import let_go, room
+from histoscout.detection.tissue import Tissue
 from histoscout.detection.windows import WindowPlan
 from histoscout.errors import OutputError
 from histoscout.files import replacing
@@ -73,11 +74,12 @@ def compute_heatmap(
     plan: WindowPlan,
     *,
     on_window: Callable[[int, int], None],
+    tissue: Tissue | None = None,
 ) -> Heatmap:
     """Look at every window and lay the answers side by side, blended where windows overlap.
 
     Reader threads run ahead of the engine. Memory holds a strip of one window's height across the slide;
-    the map itself goes to a file if it is large. The result depends neither on the order of the boxes nor
+    the map itself goes to a file if it is large. With its `tissue`, marks that hide it are covered before the engine looks. The result depends neither on the order of the boxes nor
     on the number of threads. An engine that answers for whole tiles gives cells of one stride.
     `on_window(done, total)` is called as windows are finished. What `slide.read` raises, this raises.
     """
@@ -90,12 +92,18 @@ def compute_heatmap(
     values = room((len(engine.labels), *shape), plan.scratch)
     overlap = max(0, patch - max(1, round(plan.stride_px / cell_px)))
     blend = Blend(values, patch, overlap)
-    answers = answers_for(engine, slide, [box for _, box in places], plan)
+    answers = answers_for(engine, _reader(slide, tissue), [box for _, box in places], plan)
     for done, ((cell, _), answer) in enumerate(zip(places, answers, strict=True), start=1):
         blend.add(*cell, answer)
         on_window(done, len(places))
     blend.finish()
     return Heatmap(slide.box, mpp, slide.mpp, slide.name, tuple(engine.labels), values, len(places))
+
+
+def _reader(slide: Slide, tissue: Tissue | None) -> Read:
+    if tissue is None:
+        return slide.read
+    return lambda box, mpp: tissue.covered(slide.read(box, mpp), box, mpp / slide.mpp)
 
 
 def _cell(box: Box, whole: Box, scale: float) -> tuple[int, int]:

@@ -36,8 +36,8 @@ class LabelledSlide:
         return layers_of(self.regions, self.recipe.classes)
 
     def picture(self, box: Box, mpp: float) -> NDArray[np.uint8]:
-        """The slide inside the box: uint8 (H, W, 3)."""
-        return self.slide.read(box, mpp)
+        """The slide inside the box as a network is shown it, pen marks covered: uint8 (H, W, 3)."""
+        return self.tissue.covered(self.slide.read(box, mpp), box, mpp / self.slide.mpp)
 
     def mask(self, box: Box, mpp: float) -> NDArray[np.uint8]:
         """The class of each pixel of `picture(box, mpp)`: 0 background, 1 positive, 2.. other, 255 ignore."""
@@ -74,9 +74,9 @@ def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
     if not len(ignored):
         return tissue.mask
     rows, columns = (length * tissue.scale for length in tissue.mask.shape)
-    return tissue.mask & (
-        label_map([(ignored, 1)], Box(tissue.box.x, tissue.box.y, columns, rows), tissue.scale) == 0
-    )
+    grid = Box(tissue.box.x, tissue.box.y, columns, rows)
+    counted: NDArray[np.bool_] = tissue.mask & (label_map([(ignored, 1)], grid, tissue.scale) == 0)
+    return counted
 
 
 def any_meets(boxes: Sequence[Box], box: Box) -> bool:

@@ -64,7 +64,7 @@ def find_regions(
     def tell(done: int, total: int) -> None:
         look.progress.advance()
 
-    heatmap = compute_heatmap(slide, engine, sight.boxes, look.plan, on_window=tell)
+    heatmap = compute_heatmap(slide, engine, sight.boxes, look.plan, on_window=tell, tissue=sight.tissue)
     hide(heatmap, sight)
     label, choices, cut_off = model.recipe.classes.positive, model.recipe.detection, look.cut_off
     if cut_off is None:

@@ -22,6 +22,9 @@ FAINTEST, STRONGEST = 12, 30
 UNSCANNED = 25
 """Scanners leave what they did not look at black."""
 
+GLASS = np.uint8(243)
+"""The grey that stands for glass where a mark is covered."""
+
 GAP_UM = 64.0
 """Gaps up to twice as wide are closed before holes are filled: a lumen may open to the outside."""
 
@@ -78,6 +81,13 @@ class Tissue:
     def left_out_of(self, box: Box, scale: float) -> _Mask:
         """Whether pen or bad focus hides the centre of each pixel of a box: bool (H, W)."""
         return _sampled(self.left_out, self.box, self.scale, box, scale)
+
+    def covered(self, pixels: NDArray[np.uint8], box: Box, scale: float) -> NDArray[np.uint8]:
+        """Pixels of a box, uint8 (H, W, 3), with what is left out shown as glass: a network need not know pens."""
+        if not self.left_out.any():
+            return pixels
+        hidden = self.left_out_of(box, scale)
+        return np.where(hidden[..., None], GLASS, pixels) if hidden.any() else pixels
 
     @cached_property
     def _sums(self) -> NDArray[np.int64]:

@@ -46,7 +46,9 @@ def detection_rests(slide: Slide, boxes: Sequence[Box], plan: WindowPlan) -> Ver
     some = list(boxes[:: max(1, len(boxes) // MOST_SEEN)])[:MOST_SEEN]
     if not some:
         return Verdict(name, "cannot tell", f"{slide.name} has no window with tissue")
-    for number, (box, answer) in enumerate(zip(some, answers_for(Echo(), slide, some, plan), strict=True)):
+    for number, (box, answer) in enumerate(
+        zip(some, answers_for(Echo(), slide.read, some, plan), strict=True)
+    ):
         plain = slide.read(box, plan.mpp)[..., 0].astype(np.float32) / 255
         if answer.shape[:2] != plain.shape or float(np.abs(answer[..., 0] - plain).max()) > 1e-3:
             says = f"window {number} of {slide.name} is not seen as it is on the slide"

@@ -119,7 +119,14 @@ def tune_counts(job: Job, sets: Sets, engine: Engine, folder: Path) -> PixelCoun
         boxes = detection_windows(labelled.slide, labelled.tissue, job.recipe, within)
         if boxes:
             plan = WindowPlan.of(job.recipe)
-            heatmap = compute_heatmap(labelled.slide, engine, boxes, plan, on_window=lambda done, total: None)
+            heatmap = compute_heatmap(
+                labelled.slide,
+                engine,
+                boxes,
+                plan,
+                on_window=lambda done, total: None,
+                tissue=labelled.tissue,
+            )
             counts = counts + count_pixels(labelled, heatmap, job.recipe.classes.positive)
             hide(heatmap, Sight(labelled.tissue, boxes, within, ()))
             write_heatmap(heatmap, kept_heatmap(folder, index))

@@ -90,7 +90,8 @@ def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches)
         due = state.step % job.recipe.training.steps_per_epoch == 0 or state.step == steps
         if due:
             validation = _keep_best(job, state, shadow)
-            row = _row(state.step, losses, validation, rate, time.monotonic() - started)
+            peak = job.recipe.training.learning_rate
+            row = _row(state.step, losses, validation, rate * peak, time.monotonic() - started)
             append_row(job.curves, row)
             board.add_scalar("loss/tune", validation.loss, state.step)
             board.add_scalar("ap/tune", validation.merit, state.step)

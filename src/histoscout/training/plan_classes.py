@@ -67,7 +67,8 @@ def _may_be_positive(name: str) -> bool:
 def divide_classes(classes: Sequence[ClassFacts], positive: str) -> ClassPlan:
     """What becomes of each class, given the one that is looked for."""
     chosen = next(each for each in classes if each.name == positive)
-    kept, unsure, areas, reviewed, rare = [positive], [], [], [], []
+    kept, rare = [positive], list[str]()
+    unsure, areas, reviewed = list[str](), list[str](), list[str]()
     alike: list[tuple[str, str]] = []
     for each in classes:
         if each is chosen or not plain(each.name):
