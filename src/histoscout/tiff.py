@@ -6,12 +6,16 @@ picture and no mask's.
 """
 
 import io
+import logging
 import struct
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
+
+# what tifffile tells of damage on the way is said by our errors, once; who configures logging still gets it
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 # numbers of ways of packing in the tag Compression (TIFF 6.0 and its supplements; tifffile.COMPRESSION names them)
 JPEG = frozenset({6, 7, 33007, 34892})

@@ -2,6 +2,8 @@
 
 import itertools
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,20 @@ def test_pages_in_a_circle_are_refused(tmp_path: Path) -> None:
     for opens in (check_claims, open_tiff):
         with pytest.raises(SlideError, match="more images"):
             opens(path)
+
+
+def test_a_damaged_slide_is_told_of_in_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "one.tif", tile=(32, 32))
+    with tifffile.TiffFile(path) as file:
+        start = file.pages.first.offset
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<H", content, start, 60_000)  # tags
+    path.write_bytes(content)
+    script = f"import pathlib, histoscout\nhistoscout.open_slide(pathlib.Path({str(path)!r}), 0.5)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("histoscout.errors.SlideError")
+    assert done.stderr.startswith("Traceback")  # nothing told before by the libraries
 
 
 @pytest.mark.parametrize(
