@@ -87,6 +87,7 @@ def _differences(runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> list
                 "taken out": (had - {letter}, had),
                 "alone": (frozenset(letter), frozenset[str]()),
                 "taken out at a sane rate": (had - {letter, "I"}, had - {"I"}),
+                "taken out at a sane rate, true validation": (had - {letter, "I", "C"}, had - {"I", "C"}),
             }
             for change, sets in pairs.items():
                 with_it, without = (found.get((model, Run(model, one).letters)) for one in sets)
