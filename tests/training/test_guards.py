@@ -7,14 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import shapely
 import torch
 from safetensors.numpy import load_file
 
+from histoscout.annotations.geojson import write_geojson
 from histoscout.errors import TrainingError
+from histoscout.geometry.regions import Region, Regions
 from histoscout.network.model_folder import ModelFolder
+from histoscout.phantom.slide import draw
 from histoscout.progress import Silent
 from histoscout.recipe import Recipe
+from histoscout.slides.pyramid import write_pyramid
 from histoscout.training.guards import data_questions, guard, network_questions, read_verdicts
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.train import TrainOptions, train
@@ -26,6 +32,7 @@ from tests.training.conftest import Parts
 SHORT = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 2})
 NAMES = {
     "no slide or patient in two sets",
+    "no tissue twice",
     "patients enough to speak of new ones",
     "field of view against lesion size",
     "no tissue in two sets",
@@ -134,6 +141,22 @@ def test_a_slide_twice_under_two_names_stops_the_training(tmp_path: Path) -> Non
         train(table, tmp_path / "model", SHORT)
     model = train(table, tmp_path / "model", SHORT, TrainOptions(guards="tell"))
     assert "failed: no slide or patient in two sets" in (model.path / "card.md").read_text()
+
+
+def test_a_piece_of_a_training_slide_mirrored_among_the_tuning_slides_stops_the_training(
+    tmp_path: Path,
+) -> None:
+    drawn = draw(0, 1, (2048, 2048))
+    piece = np.ascontiguousarray(drawn.pixels[:, ::-1][150:])
+    corner = Regions.of([Region(shapely.box(300, 300, 500, 500), "UDH")])
+    rows = ["slide,annotations,patient,split"]
+    for name, pixels, split in (("whole", drawn.pixels, "train"), ("piece", piece, "tune")):
+        write_pyramid(tmp_path / f"{name}.tif", pixels, drawn.mpp)
+        write_geojson(corner, tmp_path / f"{name}.geojson")
+        rows.append(f"{name}.tif,{name}.geojson,patient of {name},{split}")
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"no tissue twice.*whole and piece share"):
+        train(tmp_path / "cohort.csv", tmp_path / "model", SHORT)
 
 
 def test_narrow_windows_and_a_stalled_start_are_told_and_kept(table: Path, tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from histoscout.check.alignment import labelled_fit
+from histoscout.check.copies import Landmarks, landmarks_of
 from histoscout.check.door import fits_in_training
+from histoscout.check.leaks import tissue_apart
 from histoscout.cohort.leaks import Fingerprint, enough_patients, sets_apart
 from histoscout.detection.field_of_view import field_of_view
 from histoscout.detection.labelled import LabelledSlide
@@ -137,6 +139,8 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
         questions.append(lambda: fits_in_training(learning))
     if not sets.split.blocks:  # else both are the same slides on purpose, and called optimistic
         questions.insert(0, lambda: sets_apart(fingerprints(sets.train), fingerprints(sets.tune)))
+        if not sets.by_class:  # thousands of small images, which take too long
+            questions.insert(1, lambda: tissue_apart(_landmarks(sets)))
     return questions
 
 
@@ -157,6 +161,15 @@ def network_questions(job: Job, state: State) -> list[Question]:
 def fingerprints(slides: Sequence[LabelledSlide]) -> list[Fingerprint]:
     """What the slides look like from far away."""
     return [Fingerprint.of(labelled.slide, labelled.patient) for labelled in slides]
+
+
+def _landmarks(sets: Sets) -> list[Landmarks]:
+    """What both sets show at their densest places: .1 to .4 s a slide."""
+    return [
+        landmarks_of(one.slide, one.tissue, one.patient, split)
+        for split, slides in (("train", sets.train), ("tune", sets.tune))
+        for one in slides
+    ]
 
 
 def _places(slides: Sequence[LabelledSlide], windows: Sequence[Window]) -> list[Place]:
