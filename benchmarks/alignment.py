@@ -295,7 +295,7 @@ def door(data: Path | None) -> None:
             recipe = door_recipe(group, turned)
             slides = [(one.make()) for one in judged(data) if one.group == group][:24]
             for shape in SHAPES:
-                drawn = [labelled(slide, regions, shape, recipe) for slide, regions in slides]
+                drawn = [labelled(one, shape, recipe, f"{n}") for n, one in enumerate(slides)]
                 for fault in DOOR if drawn else ():
                     known, alone = door_states(drawn, recipe, fault)
                     print(
@@ -315,12 +315,12 @@ def door_recipe(group: str, turned: bool) -> Recipe:
     )
 
 
-def labelled(slide: Slide, regions: Regions, shape: str, recipe: Recipe) -> LabelledSlide:
+def labelled(one: tuple[Slide, Regions], shape: str, recipe: Recipe, patient: str) -> LabelledSlide:
+    slide, regions = one
     drawn = loosely(regions) if shape == "rectangles" else regions
     named = drawn.relabelled(lambda label: recipe.classes.canonical(label) or label)
-    return LabelledSlide(
-        slide, str(id(slide)), named, find_tissue(slide, recipe.tissue, recipe.windows.side_um), recipe
-    )
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    return LabelledSlide(slide, patient, named, tissue, recipe)
 
 
 def door_states(drawn: list[LabelledSlide], recipe: Recipe, fault: str) -> tuple[str, str]:

@@ -32,11 +32,21 @@ def directories(path: Path) -> Iterator[tifffile.TiffFile | None]:
         raise spoilt(path, error) from error
     with file:
         try:
+            if not _first(file):
+                raise spoilt(path, "its list of images lies beyond its end")
             if lists_too_many(file):
                 raise spoilt(path, "it lists more images than it can hold")
             yield file
         except STRUCTURE_ERRORS as error:
             raise spoilt(path, error) from error
+
+
+def _first(file: tifffile.TiffFile) -> bool:
+    """Whether there is a first image; a file that was cut off has lost it."""
+    try:
+        return file.pages.first is not None
+    except IndexError:
+        return False
 
 
 def check_claims(path: Path) -> None:
