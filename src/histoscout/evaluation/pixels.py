@@ -16,6 +16,9 @@ from histoscout.detection.heatmap import LEVELS, Heatmap, level_of
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.evaluation.ground import FoundHeatmap, Ground, Strip, strips
 
+NEARLY_BEST = 0.99
+"""Share of the highest Dice that is nearly the highest."""
+
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
@@ -129,10 +132,13 @@ class PixelCounts:
         }
 
     def best_threshold(self) -> float:
-        """The threshold of the highest Dice (the middle one if several share it); for tuning patients only."""
+        """The middle of the thresholds whose Dice is nearly the highest; for tuning patients only.
+
+        Dice hardly changes over a wide range of thresholds, and where in it the highest lies is luck with few patients.
+        """
         hits, alarms = self.at_least()
         dice = 2 * hits / np.maximum(hits + alarms + self.positive.sum(), 1)
-        best = np.flatnonzero(dice[1:] >= dice[1:].max() - 1e-12) + 1  # level 0 would call everything found
+        best = np.flatnonzero(dice[1:] >= NEARLY_BEST * dice[1:].max()) + 1  # level 0 would call everything found
         return float(best[len(best) // 2]) / (LEVELS - 1)
 
     def at_least(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
