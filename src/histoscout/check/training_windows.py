@@ -39,7 +39,9 @@ def windows_fit(reads: Sequence[Read], recipe: Recipe) -> Verdict:
 
 def _with_a_class(reads: Sequence[Read], recipe: Recipe) -> Recipe:
     counts = Counter(region.label for one in reads for region in one.regions if region.label)
-    known = Counter({label: n for label, n in counts.items() if recipe.classes.canonical(label) not in SET_ASIDE})
+    known = Counter(
+        {label: n for label, n in counts.items() if recipe.classes.canonical(label) not in SET_ASIDE}
+    )
     if not known or recipe.classes.positive in map(recipe.classes.canonical, counts):
         return recipe
     stand_in = min(known, key=lambda label: (-known[label], label))
