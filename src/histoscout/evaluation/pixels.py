@@ -138,7 +138,9 @@ class PixelCounts:
         """
         hits, alarms = self.at_least()
         dice = 2 * hits / np.maximum(hits + alarms + self.positive.sum(), 1)
-        best = np.flatnonzero(dice[1:] >= NEARLY_BEST * dice[1:].max()) + 1  # level 0 would call everything found
+        best = (
+            np.flatnonzero(dice[1:] >= NEARLY_BEST * dice[1:].max()) + 1
+        )  # level 0 would call everything found
         return float(best[len(best) // 2]) / (LEVELS - 1)
 
     def at_least(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
