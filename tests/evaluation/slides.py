@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import Heatmap
+from histoscout.detection.tissue import all_of
 from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.outlines import ComparedSlide, all_of
+from histoscout.evaluation.outlines import ComparedSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe

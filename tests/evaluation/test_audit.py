@@ -192,6 +192,7 @@ def test_a_table_that_is_none_is_told(tmp_path: Path, text: str | bytes, fault: 
         ("audit: ?", None),
         ("", None),
         ("Tumour", None),
+        ("Reviewed", None),
     ],
 )
 def test_what_words_and_classes_mean(word: str, meaning: str | None) -> None:

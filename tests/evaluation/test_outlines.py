@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import shapely
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.errors import CohortError
 from histoscout.evaluation.outlines import ComparedSlide, CompareOptions, evaluate_regions, score_regions
-from histoscout.geometry.regions import Regions
+from histoscout.geometry.regions import Region, Regions
 from tests import toy
 from tests.evaluation.slides import BOX, MPP, discs
 
@@ -19,6 +20,16 @@ def test_class_names_are_understood_as_people_write_them() -> None:
     assert scores.lesion["sensitivity"].value == 1
     assert scores.lesion["precision"].value == 0.5
     assert scores.patients == ("slide",)
+
+
+def test_what_is_found_outside_reviewed_areas_is_not_held_against_it() -> None:
+    left = Region(shapely.box(0, 0, BOX.width / 2, BOX.height), "Reviewed area")
+    drawn = Regions.of([left, *discs([(60, 60, 20)])])
+    found = discs([(60, 60, 20), (BOX.width - 40, 60, 9)])
+    scores = score_regions([ComparedSlide("slide", drawn, found, BOX, MPP)])
+    assert (scores.lesion["sensitivity"].value, scores.lesion["precision"].value) == (1, 1)
+    without = score_regions([ComparedSlide("slide", discs([(60, 60, 20)]), found, BOX, MPP)])
+    assert without.lesion["precision"].value == 0.5
 
 
 def test_only_figures_that_outlines_allow_are_told() -> None:

@@ -47,7 +47,7 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"{UNLISTED}, taken as background: {listed}")
     renamed = regions.relabelled(lambda label: words[label] or label)
-    kept, said = _reviewed(renamed, slide.box if isinstance(slide, Slide) else slide)
+    kept, said = without_unseen(renamed, slide.box if isinstance(slide, Slide) else slide)
     return Annotations(kept, (*notes, *said), drawn.image)
 
 
@@ -99,8 +99,11 @@ def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
     return Regions.of(kept), notes
 
 
-def _reviewed(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
-    """The regions without reviewed areas; instead of them what of the slide nobody looked at, as "ignore"."""
+def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
+    """Regions in the recipe's words without reviewed areas; instead of them what of the slide nobody looked at, as "ignore".
+
+    And a note that says so. Without the slide's box, reviewed areas are merely left out.
+    """
     areas = regions.labelled(REVIEWED)
     if not len(areas):
         return regions, []

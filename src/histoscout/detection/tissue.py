@@ -184,6 +184,14 @@ def _otsu(values: NDArray[np.float32]) -> float:
     return float(np.flatnonzero(both)[np.argmax(spread)]) if both.any() else float(STRONGEST)
 
 
+def all_of(box: Box, mpp: float, cell_um: float) -> Tissue:
+    """A slide of which all is tissue: `box` in level-0 px of `mpp` um, in cells of `cell_um`."""
+    scale = cell_um / mpp
+    mask = np.ones(box.shape(scale), bool)
+    artefacts = {"pen": 0.0, "out of focus": 0.0}
+    return Tissue(mask, np.zeros_like(mask), box, scale, box.area * mpp**2 * 1e-6, artefacts)
+
+
 def _by_spread(slide: Slide, choices: Choices, window_um: float) -> Tissue:
     side = window_um / slide.mpp
     rows, columns = math.ceil(slide.box.height / side - 1e-9), math.ceil(slide.box.width / side - 1e-9)

@@ -5,14 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from histoscout.annotations.read import FORMATS, format_of
 from histoscout.cohort.cohort import Case, Cohort, read_cohort
-from histoscout.cohort.labelled import is_mask, labelled_regions
+from histoscout.cohort.labelled import is_mask, labelled_regions, without_unseen
 from histoscout.detection.labelled import open_labelled
 from histoscout.detection.overlay import draw_overlay
-from histoscout.detection.tissue import Tissue
+from histoscout.detection.tissue import Tissue, all_of
 from histoscout.errors import CohortError
 from histoscout.evaluation.each import judge_each
 from histoscout.evaluation.exam import Exam
@@ -72,7 +70,7 @@ def _exam(recipe: Recipe) -> Exam:
 
 def _judge(slide: ComparedSlide, recipe: Recipe) -> SlideScores:
     tissue = slide.tissue or all_of(slide.box, slide.mpp, recipe.tissue.mpp)
-    truth = _in_words(slide.truth, recipe.classes)
+    truth, _ = without_unseen(_in_words(slide.truth, recipe.classes), slide.box)
     ground = Ground(slide.name, slide.patient or slide.name, truth, tissue, slide.mpp, recipe)
     found = _in_words(slide.found, recipe.classes).labelled(recipe.classes.positive)
     return replace(judge_regions(ground, found), site=slide.site)
@@ -80,13 +78,6 @@ def _judge(slide: ComparedSlide, recipe: Recipe) -> SlideScores:
 
 def _in_words(regions: Regions, classes: Classes) -> Regions:
     return regions.relabelled(lambda label: classes.canonical(label) or label)
-
-
-def all_of(box: Box, mpp: float, cell_um: float) -> Tissue:
-    """A slide of which all is tissue."""
-    scale = cell_um / mpp
-    mask = np.ones(box.shape(scale), bool)
-    return Tissue(mask, np.zeros_like(mask), box, scale, box.area * mpp**2 * 1e-6, {})
 
 
 # ---------------------------------------------------------------- files

@@ -15,7 +15,7 @@ from histoscout.evaluation.roi_windows import answers_for_images
 from histoscout.network.engines import open_engine
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Progress, Silent
-from histoscout.recipe import Classes
+from histoscout.recipe import SET_ASIDE, Classes
 
 NONE_OF_THESE = "none of these"
 """What an image is taken for that shows none of the model's classes, and the class of images of other classes."""
@@ -85,7 +85,8 @@ def _refuse_known(images: RoiImages, model: ModelFolder) -> None:
 
 
 def _not_ignored(images: RoiImages, model: ModelFolder) -> tuple[list[RoiImage], tuple[str, ...]]:
-    kept = [image for image in images.images if model.recipe.classes.canonical(image.label) != "ignore"]
+    words = model.recipe.classes
+    kept = [image for image in images.images if words.canonical(image.label) not in SET_ASIDE]
     if not kept:
         raise CohortError(images.where, "all images are of classes to be ignored", "Give other images")
     left = len(images.images) - len(kept)

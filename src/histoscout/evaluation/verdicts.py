@@ -96,6 +96,8 @@ def judgement_of(word: str, classes: Classes, negative: Container[str] = frozens
     known = classes.canonical(word)
     if known in (classes.positive, "ignore"):
         return "lesion" if known == classes.positive else "unclear"
+    if known == "reviewed":
+        return None
     return "no lesion" if known is not None or spoken in negative else None
 
 

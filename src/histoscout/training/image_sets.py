@@ -13,7 +13,7 @@ from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.labelled_image import open_labelled_image
 from histoscout.errors import TrainingError
 from histoscout.progress import Progress
-from histoscout.recipe import Classes, Recipe
+from histoscout.recipe import SET_ASIDE, Classes, Recipe
 from histoscout.training.sets import Sets
 
 MOST_READERS = 8
@@ -52,9 +52,9 @@ def of_known_classes(cohort: Cohort, classes: Classes) -> tuple[Cohort, tuple[st
     kept = tuple(
         replace(case, label=word)
         for case in cohort.cases
-        if (word := words[case.label]) is not None and word != "ignore"
+        if (word := words[case.label]) is not None and word not in SET_ASIDE
     )
-    left = sorted(label for label, word in words.items() if word in (None, "ignore"))
+    left = sorted(label for label, word in words.items() if word in (None, *SET_ASIDE))
     count = len(cohort.cases) - len(kept)
     notes = (
         (f"{count} images of classes that are not looked for are left out: {', '.join(left)}",)

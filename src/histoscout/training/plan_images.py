@@ -13,7 +13,7 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.open_case import open_case
 from histoscout.errors import RecipeError
 from histoscout.progress import Progress
-from histoscout.recipe import Classes, plain
+from histoscout.recipe import SET_ASIDE, Classes, plain
 from histoscout.training.fingerprint import Machine, Spread
 from histoscout.training.plan_classes import exactly
 from histoscout.training.plan_rules import CONVENTION, LADDER, MOST_WORKERS, SMALL_MEMORY_GB, Choice, Wish
@@ -96,7 +96,7 @@ def first_class(facts: ImageFacts, wanted: str | None, where: str) -> str:
 
 def known_classes(facts: ImageFacts) -> list[str]:
     """The classes to be told apart, those with most images first; unsure ones are none of them."""
-    return [name for name, _, _ in facts.classes if Classes().canonical(name) != "ignore"]
+    return [name for name, _, _ in facts.classes if Classes().canonical(name) not in SET_ASIDE]
 
 
 def image_choices(facts: ImageFacts, wish: Wish) -> tuple[Choice, ...]:
