@@ -49,18 +49,12 @@ class Course:
 def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) -> ModelFolder:
     """Choose on the tuning slides, which were never learnt from, and write the model folder."""
     recipe = job.recipe
-    network.load_state_dict(load_file(job.best))
-    found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
-    temperature, offset = fit_calibration(found, recipe.seed)
-    network.eval()
-    engine = InTraining(Detector(network, recipe, temperature, offset).eval(), job)
+    engine, temperature, offset = best_of(job, network, offset=True)
     with TemporaryDirectory(dir=job.folder, prefix=".part.tuning.") as folder:
         counts = tune_counts(job, sets, engine, Path(folder))
         threshold = counts.best_threshold() if counts.positive.any() else 0.5
         used = threshold if recipe.detection.threshold is None else recipe.detection.threshold
         operating = tune_operating(sets, used, Path(folder))
-    rows = read_rows(job.curves)
-    draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
     tune = {"pixel": counts.row(threshold), "optimistic": sets.split.blocks}
     figures = {**told(tune, sets, course), "operating": operating.to_dict()}
     figures["appearance"] = appearances(sets, recipe.windows.mpp)
@@ -74,6 +68,24 @@ def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) 
         metrics=figures,
         card=card(figures, recipe),
     )
+
+
+def best_of(job: Job, network: nn.Module, *, offset: bool) -> tuple["InTraining", float, float]:
+    """The network with its best weights as an engine, calibrated on the tuning windows; its temperature and offset.
+
+    Draws the training's curves, too.
+    """
+    recipe = job.recipe
+    draw_curves(
+        read_rows(job.curves),
+        job.folder / "curves.png",
+        f"{recipe.network.architecture} {recipe.network.encoder}",
+    )
+    network.load_state_dict(load_file(job.best))
+    found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
+    temperature, shift = fit_calibration(found, recipe.seed, offset=offset)
+    network.eval()
+    return InTraining(Detector(network, recipe, temperature, shift).eval(), job), temperature, shift
 
 
 @dataclass(frozen=True)

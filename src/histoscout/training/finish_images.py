@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import nn
 
 from histoscout.cohort.images import RoiImage
@@ -15,16 +14,12 @@ from histoscout.evaluation.pixels import PixelCounts
 from histoscout.evaluation.roi_images import name_images
 from histoscout.evaluation.roi_scores import score_images
 from histoscout.evaluation.roi_windows import answers_for_images
-from histoscout.network.graph import Detector
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
-from histoscout.training.curves import draw_curves, read_rows
-from histoscout.training.finish import Course, InTraining, always, appearances, told
-from histoscout.training.loader import plain_batches
+from histoscout.training.finish import Course, InTraining, always, appearances, best_of, told
 from histoscout.training.loop import Job
 from histoscout.training.sets import Sets
-from histoscout.training.validate import answers, fit_calibration
 
 
 def finish_images(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) -> ModelFolder:
@@ -34,16 +29,10 @@ def finish_images(job: Job, network: nn.Module, sets: Sets, course: Course, out:
     that of the positive class, for whoever uses the model on slides: the one of the highest F1 over tuning images.
     """
     recipe = job.recipe
-    network.load_state_dict(load_file(job.best))
-    found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
-    temperature, offset = fit_calibration(found, recipe.seed, offset=False)
-    network.eval()
-    engine = InTraining(Detector(network, recipe, temperature, offset).eval(), job)
+    engine, temperature, offset = best_of(job, network, offset=False)
     images, means = _answers(job, sets, engine)
     threshold = _threshold(images, means, recipe)
     named, classes, _ = name_images(images, means, recipe.classes, threshold)
-    rows = read_rows(job.curves)
-    draw_curves(rows, job.folder / "curves.png", f"{recipe.network.architecture} {recipe.network.encoder}")
     scores = score_images(named, classes)
     tune = {"images": {**scores.to_dict()["images"], "patients": len(scores.patients)}, "optimistic": False}
     figures = {**told(tune, sets, course), "appearance": appearances(sets, recipe.windows.mpp)}

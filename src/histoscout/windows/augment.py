@@ -4,7 +4,6 @@ Turning, mirroring and scaling change picture and mask alike; colours change the
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from histoscout.detection.answers import Read
 from histoscout.geometry.box import Box
 from histoscout.recipe import Augment
 
@@ -21,7 +21,6 @@ HED = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.7
 RGB_TO_HED = np.linalg.inv(HED).astype(np.float32)
 
 Picture = NDArray[np.uint8]
-Read = Callable[[Box, float], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
