@@ -32,7 +32,7 @@ def operating_blocks(measured: Measured) -> tuple[Block, ...]:
     rows = tuple(_row(table, Wish.parse(text)) for text in WISHES)
     caption = (
         "Findings are kept from this score on; below the threshold in use, fainter ones are let in. Chosen and counted on the same "
-        f"patients, so a little flattering. Use it by {_COMMAND}."
+        f"patients, so a little flattering. Use it by `{_COMMAND}`."
     )
     return (
         Heading("Which score for which wish"),
