@@ -25,7 +25,7 @@ def test_class_names_are_understood_as_people_write_them() -> None:
 def test_what_is_found_outside_reviewed_areas_is_not_held_against_it() -> None:
     left = Region(shapely.box(0, 0, BOX.width / 2, BOX.height), "Reviewed area")
     drawn = Regions.of([left, *discs([(60, 60, 20)])])
-    found = discs([(60, 60, 20), (BOX.width - 40, 60, 9)])
+    found = discs([(60, 60, 20), (int(BOX.width) - 40, 60, 9)])
     scores = score_regions([ComparedSlide("slide", drawn, found, BOX, MPP)])
     assert (scores.lesion["sensitivity"].value, scores.lesion["precision"].value) == (1, 1)
     without = score_regions([ComparedSlide("slide", discs([(60, 60, 20)]), found, BOX, MPP)])
