@@ -18,6 +18,7 @@ from PIL import Image
 from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.annotations.label_image import read_label_image
+from histoscout.annotations.label_pixels import read_pixels
 from histoscout.annotations.read import format_of, read_annotations
 from histoscout.annotations.write import WRITERS, Canvas, write_annotations
 from histoscout.errors import OutputError
@@ -235,6 +236,20 @@ def test_values_are_by_name_and_unsure_ones_are_ignored(tmp_path: Path) -> None:
         "ignore",
         "one",
     ]  # the user's word counts
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_what_nobody_reviewed_is_ignored(tmp_path: Path, suffix: str) -> None:
+    looked_at = Region(shapely.box(0, 0, 20, 40), "Reviewed")
+    inside, beyond = Region(shapely.box(4, 4, 12, 12), "UDH"), Region(shapely.box(28, 4, 36, 12), "UDH")
+    path = tmp_path / f"mask{suffix}"
+    notes = write_annotations(Regions((inside, beyond, looked_at)), path, Canvas(40, 40, 2.0))
+    pixels = read_pixels(path, None)
+    assert notes[0] == "values: 0 = background, 1 = UDH"
+    assert any("outside the reviewed areas" in note for note in notes)
+    assert np.unique(pixels[:, :10]).tolist() == [0, 1]
+    assert np.unique(pixels[:, 10:]).tolist() == [1, 255]
+    assert (pixels == 1).sum() == 2 * 16
 
 
 def test_given_values_are_kept_and_others_left_out(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
-from histoscout.errors import CohortError, OutputError, TrainingError
+from histoscout.errors import CohortError, ModelError, OutputError, TrainingError
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training.train import TrainOptions, train
@@ -56,6 +56,13 @@ def test_a_second_run_returns_what_is_finished(table: Path, model: ModelFolder) 
 def test_another_recipe_does_not_overwrite(table: Path, model: ModelFolder) -> None:
     with pytest.raises(OutputError, match="another recipe"):
         train(table, model.path, RECIPE.with_choices({"seed": 5}))
+
+
+def test_what_never_took_a_step_is_begun_anew_with_another_recipe(table: Path, tmp_path: Path) -> None:
+    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 2})
+    with pytest.raises(ModelError, match="no such file of weights"):
+        train(table, tmp_path / "model", short.with_choices({"network.weights": "gone.safetensors"}))
+    assert train(table, tmp_path / "model", short).path == tmp_path / "model"
 
 
 def test_it_goes_on_from_another_model(table: Path, model: ModelFolder, tmp_path: Path) -> None:

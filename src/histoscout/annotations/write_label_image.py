@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import shapely
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
@@ -18,17 +19,19 @@ from histoscout.files import replacing
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import value_map
 from histoscout.geometry.regions import Region, Regions
-from histoscout.recipe import Classes
+from histoscout.recipe import BACKGROUND, SET_ASIDE, Classes
 
 TILE = 512
+UNSEEN = "outside the reviewed areas"
 Values = Mapping[str, int]
 
 
 def write_label_png(regions: Regions, path: Path, canvas: Canvas) -> tuple[str, ...]:
     """Write regions as a PNG of classes: 0 background, 255 ignored, 1, 2, ... by label; notes say which.
 
-    A pixel belongs to the last region that holds its centre; ignored ones lie on top. OutputError for an image of
-    more pixels than a PNG should have.
+    A pixel belongs to the last region that holds its centre; ignored ones lie on top. Where areas are marked as
+    reviewed, what lies outside them and in no class is ignored. OutputError for an image of more pixels than a PNG
+    should have.
     """
     values = values_of(regions, canvas, path)
     rows, columns = _shape(canvas, 1)
@@ -72,20 +75,23 @@ def write_label_tiff(regions: Regions, path: Path, canvas: Canvas) -> tuple[str,
 
 
 def values_of(regions: Regions, canvas: Canvas, path: Path) -> dict[str, int]:
-    """The value of each label that is drawn; OutputError if there are too many or one is no value."""
+    """The value of each label that is drawn, reviewed areas as background; OutputError if there are too many or one is no value."""
     if canvas.values:
         wrong = [f"{label}={value}" for label, value in canvas.values.items() if not 0 < value <= IGNORED]
         if wrong:
             fault = f"cannot hold the values {', '.join(wrong)}"
             raise OutputError(path, fault, "Give values from 1 to 255; 0 is background")
         return {label: value for label, value in canvas.values.items() if label in regions.labels}
-    classes = Classes()
-    ignored = [label for label in regions.labels if classes.canonical(label) == "ignore"]
-    others = [label for label in regions.labels if label not in ignored]
+    words = {label: Classes().canonical(label) for label in regions.labels}
+    others = [label for label, word in words.items() if word not in SET_ASIDE]
     if len(others) >= IGNORED:
         fault = f"cannot hold {len(others)} classes, as it has 254 values for them"
         raise OutputError(path, fault, "Give the values of some of them (--values)")
-    return {**{label: number for number, label in enumerate(others, 1)}, **dict.fromkeys(ignored, IGNORED)}
+    return {label: number for number, label in enumerate(others, 1)} | {
+        label: IGNORED if word == "ignore" else BACKGROUND
+        for label, word in words.items()
+        if word in SET_ASIDE
+    }
 
 
 def _shape(canvas: Canvas, coarser: int) -> tuple[int, int]:
@@ -100,18 +106,22 @@ def _is_big(canvas: Canvas) -> bool:
 
 def _strips(regions: Regions, values: Values, canvas: Canvas, coarser: int) -> Iterator[NDArray[np.uint8]]:
     """The image, `coarser` times smaller, one row of tiles after another: uint8 (up to 512, W)."""
-    drawn = regions.where(lambda region: region.label in values)
-    below = drawn.where(lambda region: values[region.label] != IGNORED)
-    order = Regions((*below, *drawn.where(lambda region: values[region.label] == IGNORED)))
     rows, columns = _shape(canvas, coarser)
     scale = canvas.scale * coarser
-
-    def value_of(region: Region) -> int:
-        return values[region.label]
-
+    order = _in_order(regions, values, Box(0, 0, columns * scale, rows * scale))
     for top in range(0, rows, TILE):
         strip = Box(0, top * scale, columns * scale, min(TILE, rows - top) * scale)
-        yield value_map(order, value_of, strip, scale)
+        yield value_map(order, lambda region: values.get(region.label, IGNORED), strip, scale)
+
+
+def _in_order(regions: Regions, values: Values, whole: Box) -> Regions:
+    """What is drawn, the lowest first: what nobody reviewed, reviewed areas, classes, and what is ignored."""
+    reviewed, classes, ignored = (
+        regions.where(lambda region: values.get(region.label) in wanted)
+        for wanted in ((BACKGROUND,), range(1, IGNORED), (IGNORED,))
+    )
+    unseen = [Region(shapely.box(*whole.bounds), UNSEEN)] if len(reviewed) else []
+    return Regions((*unseen, *reviewed, *classes, *ignored))
 
 
 def _tiles(regions: Regions, values: Values, canvas: Canvas, coarser: int) -> Iterator[NDArray[np.uint8]]:
@@ -125,15 +135,17 @@ def _tiles(regions: Regions, values: Values, canvas: Canvas, coarser: int) -> It
 
 
 def _facts(values: Values, canvas: Canvas) -> str:
-    labels = {str(value): label for label, value in values.items() if value != IGNORED}
+    labels = {str(value): label for label, value in values.items() if value not in (BACKGROUND, IGNORED)}
     return json.dumps({FACTS: {"labels": labels, "scale": canvas.scale, "mpp": canvas.mpp}})
 
 
 def _notes(regions: Regions, values: Values) -> tuple[str, ...]:
-    listed = ", ".join(f"{value} = {label or 'unclassified'}" for label, value in values.items())
+    listed = ", ".join(f"{value} = {label or 'unclassified'}" for label, value in values.items() if value)
     notes = [f"values: 0 = background{', ' if listed else ''}{listed}"]
     if absent := [label or "unclassified" for label in regions.labels if label not in values]:
         notes.append(f"classes without a value, left out: {', '.join(absent)}")
+    if BACKGROUND in values.values():
+        notes.append(f"outside the reviewed areas what has no class is {IGNORED}, ignored")
     if any(region.score is not None for region in regions):
         notes.append("scores left out, as an image of classes has no place for them")
     return tuple(notes)

@@ -36,7 +36,8 @@ class RunFolder:
 def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, overwrite: bool) -> RunFolder:
     """Begin a training in `out`/training, or go on with the one that was begun there.
 
-    Raises OutputError if `out` holds anything else: another recipe, other slides or outlines, other files.
+    Raises OutputError if `out` holds anything else: another recipe, other slides or outlines, other files. One that never
+    took a step (its slides could not be read, its weights were missing) is begun anew with whatever is given now.
     """
     folder, model = out / "training", out / "model.json"
     mark = folder / "run.json"
@@ -46,18 +47,21 @@ def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, o
         )  # without it the rest is no model; other files in the folder are not ours
         shutil.rmtree(folder, ignore_errors=True)
     wanted = _fingerprint(cohort, recipe, start)
-    if mark.exists():
-        if json.loads(mark.read_text(encoding="utf-8")) != wanted:
-            raise OutputError(
-                out,
-                "holds a training with another recipe, other slides or other outlines",
-                "Give a new folder with -o, or --overwrite to delete it",
-            )
-    elif not overwrite and out.exists() and any(out.iterdir()):
+    run = RunFolder(folder, read_model(out) if model.exists() else None)
+    same = mark.exists() and json.loads(mark.read_text(encoding="utf-8")) == wanted
+    if mark.exists() and not same and (run.budget.exists() or model.exists()):
+        raise OutputError(
+            out,
+            "holds a training with another recipe, other slides or other outlines",
+            "Give a new folder with -o, or --overwrite to delete it",
+        )
+    if mark.exists() and not same:
+        shutil.rmtree(folder)
+    elif not overwrite and not mark.exists() and out.exists() and any(out.iterdir()):
         raise OutputError(out, "is not empty and not a training of histoscout", "Give a new folder with -o")
-    else:
+    if not same:
         write_text(mark, json.dumps(wanted, indent=1) + "\n")
-    return RunFolder(folder, read_model(out) if model.exists() else None)
+    return run
 
 
 def _fingerprint(cohort: Cohort, recipe: Recipe, start: Path | None) -> dict[str, str]:
