@@ -116,10 +116,11 @@ def _strips(regions: Regions, values: Values, canvas: Canvas, coarser: int) -> I
 
 def _in_order(regions: Regions, values: Values, whole: Box) -> Regions:
     """What is drawn, the lowest first: what nobody reviewed, reviewed areas, classes, and what is ignored."""
-    reviewed, classes, ignored = (
-        regions.where(lambda region: values.get(region.label) in wanted)
-        for wanted in ((BACKGROUND,), range(1, IGNORED), (IGNORED,))
-    )
+
+    def of(*wanted: int) -> Regions:
+        return regions.where(lambda region: values.get(region.label) in wanted)
+
+    reviewed, classes, ignored = of(BACKGROUND), of(*range(1, IGNORED)), of(IGNORED)
     unseen = [Region(shapely.box(*whole.bounds), UNSEEN)] if len(reviewed) else []
     return Regions((*unseen, *reviewed, *classes, *ignored))
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from histoscout.check.cells import SMOOTH_UM, Maps, means, measured, smoothed
 from histoscout.check.glass import glass_of
+from histoscout.check.straight import straightness
 from histoscout.geometry.raster import label_map
 from histoscout.recipe import BACKGROUND, IGNORE
 from histoscout.verdict import Verdict
@@ -33,10 +34,14 @@ PAIRINGS = 200
 FITS = 5.0
 """More than for slides: windows show the same lesions again and again, which makes chance look larger."""
 
+EACH = 0.4  # fit for each window that outlines along the tissue have at least
+RECTANGLES = 0.45  # from this straightness on, masks are taken to be rectangles
 UNRELATED = 2.0  # below it there is no sign that masks and pictures belong together
 MARGIN, TIMES = 3.0, 1.5
 LOST = 0.5  # of the fit of the same windows straight from the slides: less is a fault on the way
 SHIFTS = (1 / 8, 1 / 4, 1 / 2)  # of a window's side
+SHIFTED = "shifted"
+LOOK = "Look at some windows"
 SEED = 0
 FLAT = 1e-9
 
@@ -78,8 +83,8 @@ def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair]
 
     `pairs` are pictures uint8 (H, W, 3) at `mpp` um/px with masks uint8 (H, W): 0 background, 1.. classes, 255 ignore,
     all of one size, as a network will be given them; the first `PAIRS` are looked at. `straight`, if there are any, are
-    the same windows as they lie on the slides. Without these, windows turned by any angle can hide a mask from a place
-    beside, if lesions are as large as windows.
+    the same windows as they lie on the slides. Without these, more is left open: loosely drawn rectangles hardly fit their
+    own tissue, and lesions as large as windows fit each other's a little.
     """
     some = [pair for pair in islice(pairs, PAIRS) if _is_mixed(pair[1])]
     known = [pair for pair in islice(straight, PAIRS) if _is_mixed(pair[1])]
@@ -87,31 +92,42 @@ def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair]
         says = (
             f"{len(some)} windows show a class beside other tissue; straight from the slides {len(known)} do"
         )
-        return Verdict(
-            NAME, "failed", says, "Something between loses or displaces masks: look at some windows"
-        )
+        return Verdict(NAME, "failed", says, f"Something between loses or displaces masks. {LOOK}")
     if len(some) < LEAST_PAIRS:
         says = f"only {len(some)} windows show a class beside other tissue ({LEAST_PAIRS} are needed)"
-        return Verdict(NAME, "cannot tell", says, "Look at some windows")
+        return Verdict(NAME, "cannot tell", says, LOOK)
     looks = looks_of(some, mpp)
     given = door_fit(looks.values, looks.inside)
     expected = _expected(known, mpp)
     if expected is None or given < LOST * expected:
         mistaken = {name: door_fit(*laid) for name, laid in _mistakes(looks).items()}
         named = max(mistaken, key=lambda one: mistaken[one])
-        return _verdict(Seen(given, expected, named, mistaken[named], len(some)))
-    return _verdict(Seen(given, expected, "", 0.0, len(some)))
+        seen = Seen(given, named, mistaken[named], len(some))
+    else:
+        seen = Seen(given, "", 0.0, len(some))
+    if expected is not None:
+        return _against_slides(seen, expected)
+    boxes = straightness(mask for _, mask in some) >= RECTANGLES
+    return _rectangles_alone(seen) if boxes else _outlines_alone(seen)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found: the fit as given, as expected from the slides, after undoing the likeliest mistake; of how many."""
+    """What was found: the fit as given, and after undoing the likeliest mistake; of how many windows."""
 
     given: float
-    expected: float | None
     mistake: str
     undone: float
     windows: int
+
+    @property
+    def shown(self) -> str:
+        return f"fit {self.given:.1f} over {self.windows} windows"
+
+    @property
+    def is_mistaken(self) -> bool:
+        """Whether masks fit clearly better once the mistake is undone."""
+        return self.undone >= FITS and self.undone >= max(self.given + MARGIN, self.given * TIMES)
 
 
 def _expected(straight: list[Pair], mpp: float) -> float | None:
@@ -203,7 +219,7 @@ def _mistakes(looks: Looks) -> Mapping[str, tuple[Maps, Maps]]:
         for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
             lag = (round(down * share * rows), round(right * share * columns))
             way = ("down", "up")[down < 0] if down else ("right", "left")[right < 0]
-            found[f"shifted {way} by {share:g} of a window"] = _overlap(looks, *lag)
+            found[f"{SHIFTED} {way} by {share:g} of a window"] = _overlap(looks, *lag)
     return found
 
 
@@ -215,25 +231,51 @@ def _overlap(looks: Looks, down: int, right: int) -> tuple[Maps, Maps]:
     return np.ascontiguousarray(seen), np.ascontiguousarray(masks)
 
 
-def _verdict(seen: Seen) -> Verdict:
-    given, expected = seen.given, seen.expected
-    shown = f"fit {given:.1f} over {seen.windows} windows"
-    if seen.undone >= FITS and seen.undone >= max(given + MARGIN, given * TIMES):
-        says = f"masks look {seen.mistake}: undone, fit {seen.undone:.1f} (as given: {shown})"
-        return Verdict(
-            NAME, "failed", says, "Look at some windows with their masks, and mend how masks are made or read"
-        )
-    if expected is not None and expected >= FITS and given < LOST * expected:
-        says = f"{shown}, but {expected:.1f} straight from the slides: something between displaces masks"
-        return Verdict(NAME, "failed", says, "Look at some windows with their masks")
-    if given >= FITS:
-        return Verdict(NAME, "good", f"{shown}: standard deviations better than with other windows' masks")
-    if expected is not None:
-        says = f"{shown}; nor can the classes be told from what surrounds them on the slides themselves ({expected:.1f})"
-        return Verdict(NAME, "cannot tell", says, "Look at some windows")
-    if given >= UNRELATED:
-        return Verdict(NAME, "cannot tell", f"{shown}; {FITS:g} would do", "Look at some windows")
-    says = f"masks tell their own pictures apart no better than other windows' masks do ({shown})"
-    return Verdict(
-        NAME, "failed", says, "Are they another slide's masks, or a place beside? Look at some windows"
+def _against_slides(seen: Seen, expected: float) -> Verdict:
+    if seen.is_mistaken:
+        return _mistaken(seen)
+    if expected >= FITS and seen.given < LOST * expected:
+        says = f"{seen.shown}, but {expected:.1f} straight from the slides: something between displaces masks"
+        return Verdict(NAME, "failed", says, LOOK)
+    if seen.given >= FITS:
+        return _good(seen)
+    says = (
+        f"{seen.shown}; nor can the classes be told from what surrounds them on the slides themselves "
+        f"({expected:.1f})"
     )
+    return Verdict(NAME, "cannot tell", says, LOOK)
+
+
+def _outlines_alone(seen: Seen) -> Verdict:
+    """Outlines along what they show fit well, each window adding to it; where the same few lesions come again and
+    again, masks from a place beside fit a little."""
+    if seen.is_mistaken:
+        return _mistaken(seen)
+    enough = max(FITS, EACH * seen.windows)
+    if seen.given >= enough:
+        return _good(seen)
+    if seen.given >= UNRELATED:
+        return Verdict(NAME, "cannot tell", f"{seen.shown}; {enough:.1f} would do", LOOK)
+    says = f"masks tell their own pictures apart no better than other windows' masks do ({seen.shown})"
+    return Verdict(NAME, "failed", says, f"Are they another slide's masks, or a place beside? {LOOK}")
+
+
+def _rectangles_alone(seen: Seen) -> Verdict:
+    """Rectangles hold so much else that they may fit a place beside as well as their own, or nothing at all."""
+    if seen.is_mistaken and not seen.mistake.startswith(SHIFTED):
+        return _mistaken(seen)
+    if seen.given >= FITS:
+        return _good(seen)
+    says = (
+        f"the masks are rectangles, which say little about what is in them ({seen.shown}; {FITS:g} would do)"
+    )
+    return Verdict(NAME, "cannot tell", says, f"{LOOK}, or let `check` see the slides")
+
+
+def _mistaken(seen: Seen) -> Verdict:
+    says = f"masks look {seen.mistake}: undone, fit {seen.undone:.1f} (as given: {seen.shown})"
+    return Verdict(NAME, "failed", says, f"{LOOK} with their masks, and mend how masks are made or read")
+
+
+def _good(seen: Seen) -> Verdict:
+    return Verdict(NAME, "good", f"{seen.shown}: standard deviations better than with other windows' masks")
