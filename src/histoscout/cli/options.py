@@ -5,6 +5,13 @@ from typing import Annotated
 
 import typer
 
+Incomplete = Annotated[
+    bool,
+    typer.Option(
+        "--incomplete",
+        help="Not every lesion is outlined: what looks like one is not taught as background.",
+    ),
+]
 MovedSlides = Annotated[
     Path | None,
     typer.Option(

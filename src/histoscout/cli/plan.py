@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from histoscout.cli.options import MovedSlides
+from histoscout.cli.options import Incomplete, MovedSlides
 
 
 def plan(
@@ -19,6 +19,7 @@ def plan(
     ),
     minutes: float | None = typer.Option(None, min=0.01, help="How long to train."),
     seed: int | None = typer.Option(None, min=0, help="Same seed, same windows."),
+    incomplete: Incomplete = False,
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a recipe that is already there."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
@@ -40,7 +41,7 @@ def plan(
     with Console(quiet) as console:
         for note in cases.notes:
             console.note(note)
-        made = make(cases, PlanOptions(positive, minutes, seed, console))
+        made = make(cases, PlanOptions(positive, minutes, seed, console, incomplete=incomplete))
     made.write(out)
     windows = made.recipe.windows
     typer.echo(

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from histoscout.cli.options import MovedSlides
+from histoscout.cli.options import Incomplete, MovedSlides
 
 
 class Guards(StrEnum):
@@ -30,6 +30,7 @@ def train(
     positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),
     minutes: float | None = typer.Option(None, help="How long to train."),
     seed: int | None = typer.Option(None, help="Same seed, same windows."),
+    incomplete: Incomplete = False,
     weights: str | None = typer.Option(
         None, help='Begin with weights: a .safetensors file, "imagenet" or "none".'
     ),
@@ -50,7 +51,7 @@ def train(
     from histoscout.cli.images import cohort_from, judge_images, ready_to_judge
     from histoscout.recipe import Recipe
 
-    changes = _changes(positive, minutes, seed, weights)
+    changes = _changes(positive, minutes, seed, weights) | ({"classes.complete": False} if incomplete else {})
     choices = Recipe.read(recipe).with_choices(changes) if recipe else None
     cases = cohort_from(cohort, slides, mpp)
     if scores is not None:
@@ -65,7 +66,9 @@ def train(
     with Console(quiet) as console:
         for note in cases.notes:
             console.note(note)
-        planning = PlanOptions(positive, minutes, seed, console, notes=False, weights=weights)
+        planning = PlanOptions(
+            positive, minutes, seed, console, notes=False, weights=weights, incomplete=incomplete
+        )
         chosen = choices or plan_for(cases, out, planning, overwrite=overwrite)
         model = run(cases, out, chosen, TrainOptions(device, start, overwrite, guards.value, console))
     typer.echo(training_table(model))

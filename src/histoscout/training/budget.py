@@ -49,7 +49,7 @@ def rehearse(job: Job, network: nn.Module, batches: Batches) -> tuple[float, lis
     begun = time.monotonic()
     for batch in batches:
         used.append(batch)
-        take_step(job, state, wrapped, *batch)
+        take_step(job, state, wrapped, batch)
         seconds.append(time.monotonic() - begun)
         begun = time.monotonic()
         job.progress.advance()

@@ -253,7 +253,7 @@ def _by_heart(job: Job, network: nn.Module) -> Verdict:
     wrapped = job.fabric.setup_module(double)
 
     def step() -> float:
-        loss = take_step(job, state, wrapped, pictures, targets)
+        loss = take_step(job, state, wrapped, (pictures, targets))
         state.step += 1
         return loss
 

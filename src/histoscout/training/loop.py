@@ -18,6 +18,7 @@ from histoscout.progress import Progress
 from histoscout.recipe import Recipe
 from histoscout.training.checkpoint import State, average_into, save_state, save_weights
 from histoscout.training.curves import append_row
+from histoscout.training.doubt import FROM, without_doubtful
 from histoscout.training.optimise import set_rate
 from histoscout.windows.examples import PlainExamples, SampledExamples
 
@@ -82,7 +83,8 @@ def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches)
     job.progress.advance(state.step)
     for pictures, targets in batches:
         rate = set_rate(state.optimiser, job.recipe.training, state.step, steps)
-        losses.append(take_step(job, state, network, pictures, targets))
+        doubting = not job.recipe.classes.complete and state.step >= FROM * steps
+        losses.append(take_step(job, state, network, (pictures, targets), doubting=doubting))
         average_into(state.average, state.network, job.recipe.training.ema, state.step)
         state.step += 1
         job.progress.advance()
@@ -103,14 +105,20 @@ def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches)
     job.progress.done()
 
 
-def take_step(job: Job, state: State, network: nn.Module, pictures: Tensor, targets: Tensor) -> float:
-    """One step of the optimiser on one batch; the loss. TrainingError if the loss is no longer a number."""
+def take_step(
+    job: Job, state: State, network: nn.Module, batch: tuple[Tensor, Tensor], *, doubting: bool = False
+) -> float:
+    """One step of the optimiser on one batch; the loss. TrainingError if the loss is no longer a number.
+
+    `doubting`: background that looks like lesion may be lesion, and is not learnt from.
+    """
     choices = job.recipe.training
     torch.manual_seed(job.recipe.seed * 1_000_003 + state.step)  # dropout, as a function of the step
     network.train()
-    images = prepare(job.fabric.to_device(pictures), job.recipe.network.channels)
+    pictures, targets = (job.fabric.to_device(part) for part in batch)
+    images = prepare(pictures, job.recipe.network.channels)
     logits = network(images.contiguous(memory_format=torch.channels_last))
-    loss = job.loss(logits, job.fabric.to_device(targets))
+    loss = job.loss(logits, without_doubtful(logits, targets) if doubting else targets)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise TrainingError(

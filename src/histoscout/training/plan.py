@@ -31,8 +31,8 @@ WIDTH = 110
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What the user decides: the class to look for (needed if there are several), minutes, seed, weights to begin with;
-    and who is told.
+    """What the user decides: the class to look for (needed if there are several), minutes, seed, weights to begin with,
+    whether every lesion is outlined; and who is told.
 
     `notes`: whether what is noted on slides is told; a training that follows tells it itself.
     """
@@ -43,6 +43,7 @@ class PlanOptions:
     progress: Progress = field(default_factory=Silent)
     notes: bool = True
     weights: str | None = None
+    incomplete: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def _plan_for_images(cohort: Cohort, options: PlanOptions) -> Plan:
 
 
 def _wish(positive: str, options: PlanOptions) -> Wish:
-    return Wish(positive, options.minutes, options.seed or 0, options.weights or "none")
+    weights = options.weights or "none"
+    return Wish(positive, options.minutes, options.seed or 0, weights, complete=not options.incomplete)
 
 
 def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool = False) -> Plan:
@@ -132,6 +134,8 @@ def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool
         changes["seed"] = options.seed
     if options.weights is not None:
         changes["network.weights"] = options.weights
+    if options.incomplete:
+        changes["classes.complete"] = False
     return earlier.with_choices(changes)
 
 

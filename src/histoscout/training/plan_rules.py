@@ -35,12 +35,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user has decided: the class to look for, how long to train, and whose weights to begin with."""
+    """What the user has decided: the class to look for, how long to train, whose weights to begin with, and whether every
+    lesion is outlined."""
 
     positive: str
     minutes: float | None = None
     seed: int = 0
     weights: str = "none"
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _classes(known: _Known) -> list[Choice]:
     if plan.other:
         says = "Annotated classes that must not be taken for it: each has an output of its own."
         rows.append(Choice("classes.other", list(plan.other), says, GLAS))
-    return rows + _ignored(plan) + _reviewed(plan) + _aliases(plan)
+    return rows + _ignored(plan) + _reviewed(plan) + _incomplete(known.wish) + _aliases(plan)
 
 
 def _ignored(plan: ClassPlan) -> list[Choice]:
@@ -102,6 +104,11 @@ def _reviewed(plan: ClassPlan) -> list[Choice]:
         return []
     says = f"Here: {', '.join(plan.reviewed)}. On slides with such areas, unmarked tissue outside them is not taken as healthy."
     return [Choice("classes.reviewed", list(Classes().reviewed), says, CONVENTION)]
+
+
+def _incomplete(wish: Wish) -> list[Choice]:
+    says = "Not every lesion is outlined: what looks like one is not taught as background."
+    return [] if wish.complete else [Choice("classes.complete", False, says, "given")]
 
 
 def _aliases(plan: ClassPlan) -> list[Choice]:

@@ -56,9 +56,20 @@ def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progre
         tune = tuple(
             replace(labelled, tissue=labelled.tissue.within(blocks[i])) for i, labelled in enumerate(tune)
         )
-    for note in split.notes:
+    said = [*split.notes, *_incomplete(split, recipe)]
+    for note in said:
         progress.note(note)
-    return Sets(train, tune, blocks, kept_out, split, (*notes, *split.notes))
+    return Sets(train, tune, blocks, kept_out, split, (*notes, *said))
+
+
+def _incomplete(split: Split, recipe: Recipe) -> list[str]:
+    if recipe.classes.complete:
+        return []
+    patients = ", ".join(dict.fromkeys(case.patient for case in split.tune))
+    return [
+        "not every lesion is outlined, says the recipe; on the tuning patients every one should be, or the threshold is "
+        f"too high: {patients}"
+    ]
 
 
 def _open_all(
