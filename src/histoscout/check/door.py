@@ -35,7 +35,7 @@ FITS = 5.0
 """More than for slides: windows show the same lesions again and again, which makes chance look larger."""
 
 EACH = 0.4  # fit for each window that outlines along the tissue have at least
-RECTANGLES = 0.45  # from this straightness on, masks are taken to be rectangles
+RECTANGLES = 0.41  # from this straightness on, masks are taken to be rectangles
 UNRELATED = 2.0  # below it there is no sign that masks and pictures belong together
 MARGIN, TIMES = 3.0, 1.5
 LOST = 0.5  # of the fit of the same windows straight from the slides: less is a fault on the way
