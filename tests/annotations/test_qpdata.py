@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import shapely
 import tifffile
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Point, Polygon, box
@@ -198,6 +198,7 @@ rings = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=3, 
 
 
 @given(st.lists(rings, min_size=1, max_size=4))
+@example([[(0, 0), (2, 0), (22, 18)], [(0, 0), (22, 17), (2, 0), (22, 18)], [(0, 0), (0, 1), (6, 1)]])
 def test_an_area_holds_what_an_odd_number_of_its_rings_enclose(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[list[tuple[int, int]]]
 ) -> None:

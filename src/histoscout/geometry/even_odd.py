@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import GeometryCollection, MultiPolygon, Polygon
 
 Points = NDArray[np.float64]  # (N, 2)
 
@@ -25,9 +25,17 @@ def even_odd(rings: Sequence[Points]) -> Polygon | MultiPolygon | None:
     while len(parts) > 1:  # two and two, so that time grows with the number of points
         even = len(parts) // 2 * 2
         both = shapely.symmetric_difference(parts[0:even:2], parts[1:even:2])
-        parts = np.concatenate([both, parts[even:]])
-    whole = parts[0] if len(parts) else None
+        parts = np.concatenate([[_areas(one) for one in both], parts[even:]])
+    whole = _areas(parts[0]) if len(parts) else None
     return whole if isinstance(whole, Polygon | MultiPolygon) and whole.area > 0 else None
+
+
+def _areas(geometry: shapely.Geometry) -> shapely.Geometry:
+    """A geometry without the lines and points that slivers of no width leave beside its polygons."""
+    if not isinstance(geometry, GeometryCollection):
+        return geometry
+    flat = [part for one in shapely.get_parts(geometry) for part in shapely.get_parts(one)]
+    return shapely.union_all([part for part in flat if isinstance(part, Polygon)])
 
 
 def _enclosed(ring: Points) -> shapely.Geometry:
