@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from histoscout.check.door import fits_at_the_door, fits_in_training
+from histoscout.check.door import RECTANGLES, Seen, _outlines_alone, fits_at_the_door, fits_in_training
+from histoscout.check.straight import straightness
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.tissue import find_tissue
 from histoscout.geometry.box import Box
@@ -84,6 +86,33 @@ def test_what_happened_to_masks_is_found_and_named(slides: list[LabelledSlide], 
     verdict = fits_at_the_door(pairs, STILL.windows.mpp)
     assert verdict.state == "failed"
     assert fault in verdict.says
+
+
+def boxed(mask: Mask) -> Mask:
+    """The mask with each of its lesions as the rectangle round it."""
+    pieces, _ = ndimage.label(mask)
+    drawn = np.zeros_like(mask)
+    for number, places in enumerate(ndimage.find_objects(pieces), 1):
+        drawn[places] = mask[pieces == number].max()
+    return drawn
+
+
+def test_rectangles_that_fit_nothing_are_not_called_faulty(slides: list[LabelledSlide]) -> None:
+    made = examples(slides, STILL)
+    pairs = [(picture, boxed(mask)) for picture, mask in (made[number] for number in range(COUNT))]
+    assert straightness(mask for _, mask in pairs) > RECTANGLES
+    strangers = FAULTS["no better than"](pairs)
+    verdict = fits_at_the_door(strangers, STILL.windows.mpp)
+    assert verdict.state == "cannot tell"
+    assert "rectangles" in verdict.says
+    assert fits_at_the_door(pairs, STILL.windows.mpp).state == "good"
+    mirrored = FAULTS["mirrored top to bottom"](pairs)
+    assert fits_at_the_door(mirrored, STILL.windows.mpp).state == "failed"
+
+
+@pytest.mark.parametrize(("fit", "state"), [(50.0, "good"), (20.0, "cannot tell"), (1.0, "failed")])
+def test_more_windows_must_fit_better(fit: float, state: str) -> None:
+    assert _outlines_alone(Seen(fit, "", 0.0, windows=100)).state == state
 
 
 def test_too_few_windows_cannot_tell(slides: list[LabelledSlide]) -> None:

@@ -8,7 +8,7 @@ import typer
 from PIL import Image
 
 from histoscout.cli.main import app
-from histoscout.errors import CohortError, HistoscoutError, MppMissingError, OutputError
+from histoscout.errors import CohortError, HistoscoutError, MppMissingError, OutputError, RecipeError
 
 
 def _images(folder: Path, *names: str) -> Path:
@@ -24,6 +24,12 @@ def _images(folder: Path, *names: str) -> Path:
         (("train/N/a.png", "train/UDH/b.png"), ("--mpp", "1"), CohortError, "no images of the split test"),
         (("N/a.png", "test/UDH/b.png"), ("--mpp", "1", "--scores", "full"), OutputError, "holds the scores"),
         (("N/a.png", "UDH/b.png", "test/UDH/c.png"), (), MppMissingError, "--mpp"),
+        (
+            ("train/N/a.png", "train/UDH/b.png", "test/UDH/c.png"),
+            ("--mpp", "1", "--incomplete"),
+            RecipeError,
+            "nothing is outlined",
+        ),
         (("a.png",), (), typer.BadParameter, "--scores is for images by class"),
         (("a.png",), ("--mpp", "1"), typer.BadParameter, "--mpp is for images by class"),
     ],

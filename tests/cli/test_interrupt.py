@@ -18,7 +18,13 @@ def test_ctrl_c_in_training_loses_nothing(tmp_path: Path) -> None:
     training = {**CHOICES["training"], "epochs": 60, "steps_per_epoch": 10}
     Recipe.from_dict({**CHOICES, "training": training}).write(tmp_path / "recipe.toml")
     command = [PROGRAM, "train", table, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml"]
-    running = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        [*map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell without job control lets what it starts in the background ignore Ctrl-C, the tests' children too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     last = tmp_path / "model" / "training" / "last.safetensors"
     deadline = time.monotonic() + 120
     while not last.exists() and time.monotonic() < deadline:

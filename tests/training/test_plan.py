@@ -254,6 +254,10 @@ def test_a_training_keeps_the_plan_it_was_made_by(table: Path, tmp_path: Path) -
     longer = plan_for(read_cohort(table), out, PlanOptions(minutes=3))
     assert (longer.recipe.training.minutes, longer.recipe.training.epochs) == (3, None)
     assert plan_for(read_cohort(table), out, PlanOptions("UDH"), overwrite=True).recipe.training.minutes == 20
+    kept_in(tmp_path / "failed").parent.mkdir(parents=True)
+    made.write(kept_in(tmp_path / "failed"))
+    anew = plan_for(read_cohort(table), tmp_path / "failed", PlanOptions("UDH"))
+    assert anew.recipe.training.minutes == 20, "what never took a step is planned anew"
 
 
 def test_a_plan_in_a_file_is_a_recipe(table: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import tomlkit
 
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.errors import RecipeError
 from histoscout.files import write_text
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe, plain
@@ -25,6 +26,7 @@ from histoscout.training.fingerprint import (
 from histoscout.training.plan_classes import choose_positive, divide_classes
 from histoscout.training.plan_images import about_images, first_class, image_choices, image_facts
 from histoscout.training.plan_rules import Choice, Wish, choices_for
+from histoscout.training.run_folder import has_begun
 
 WIDTH = 110
 
@@ -107,6 +109,9 @@ def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
 
 
 def _plan_for_images(cohort: Cohort, options: PlanOptions) -> Plan:
+    if options.incomplete:
+        fault = "holds images of one class each, in which nothing is outlined"
+        raise RecipeError(cohort.where, fault, "Leave out --incomplete")
     facts = image_facts(cohort, this_machine(), options.progress)
     choices = image_choices(facts, _wish(first_class(facts, options.positive, cohort.where), options))
     return Plan(Recipe.from_dict(_nested(choices), "plan"), choices, about_images(facts))
@@ -120,9 +125,10 @@ def _wish(positive: str, options: PlanOptions) -> Wish:
 def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool = False) -> Plan:
     """The plan of the training that was begun in the folder `out`, so that it can go on; else a new one.
 
-    What `options` decide holds for both.
+    What `options` decide holds for both. A training that never took a step is planned anew: slides and outlines may have
+    been mended since.
     """
-    if overwrite or not kept_in(out).exists():
+    if overwrite or not has_begun(out) or not kept_in(out).exists():
         return plan(cohort, options)
     earlier = read_plan(kept_in(out))
     changes: dict[str, Any] = {}

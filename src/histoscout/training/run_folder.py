@@ -12,6 +12,8 @@ from histoscout.files import sha256, write_text
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.recipe import Recipe
 
+BUDGET = "budget.json"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -26,7 +28,7 @@ class RunFolder:
 
     @property
     def budget(self) -> Path:
-        return self.folder / "budget.json"
+        return self.folder / BUDGET
 
     @property
     def last(self) -> Path:
@@ -48,20 +50,25 @@ def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, o
         shutil.rmtree(folder, ignore_errors=True)
     wanted = _fingerprint(cohort, recipe, start)
     run = RunFolder(folder, read_model(out) if model.exists() else None)
-    same = mark.exists() and json.loads(mark.read_text(encoding="utf-8")) == wanted
-    if mark.exists() and not same and (run.budget.exists() or model.exists()):
-        raise OutputError(
-            out,
-            "holds a training with another recipe, other slides or other outlines",
-            "Give a new folder with -o, or --overwrite to delete it",
-        )
-    if mark.exists() and not same:
+    if mark.exists():
+        if json.loads(mark.read_text(encoding="utf-8")) == wanted:
+            return run
+        if has_begun(out):
+            raise OutputError(
+                out,
+                "holds a training with another recipe, other slides or other outlines",
+                "Give a new folder with -o, or --overwrite to delete it",
+            )
         shutil.rmtree(folder)
-    elif not overwrite and not mark.exists() and out.exists() and any(out.iterdir()):
+    elif not overwrite and out.exists() and any(out.iterdir()):
         raise OutputError(out, "is not empty and not a training of histoscout", "Give a new folder with -o")
-    if not same:
-        write_text(mark, json.dumps(wanted, indent=1) + "\n")
+    write_text(mark, json.dumps(wanted, indent=1) + "\n")
     return run
+
+
+def has_begun(out: Path) -> bool:
+    """Whether a training in the folder `out` has come as far as its first step."""
+    return (out / "training" / BUDGET).exists() or (out / "model.json").exists()
 
 
 def _fingerprint(cohort: Cohort, recipe: Recipe, start: Path | None) -> dict[str, str]:
