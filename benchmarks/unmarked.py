@@ -1,6 +1,6 @@
 """What it costs if half of the lesions of the training patients were never outlined, and what saying so brings back.
 
-    python benchmarks/unmarked.py OUT [--patients 60]     # OUT: a folder to work in, kept; about 45 minutes on two idle cores
+    python benchmarks/unmarked.py OUT [--patients 60]     # OUT: a folder to work in, kept
 
 The demonstration's patients and recipe. Three models: learnt from all outlines; from a random half of the lesions' outlines;
 from the same half with `classes.complete = false`. Tuning patients are fully outlined in each. All are judged by new built-in
@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
+from histoscout.cli.tables import interval_cell
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.demonstration import PATIENTS, demo_recipe
@@ -53,11 +54,9 @@ def judge(name: str, cohort: Cohort, exam: Cohort, out: Path, *, complete: bool)
     model = train(cohort, out / "model", recipe, TrainOptions(guards="tell"))
     scores = evaluate(model, exam, out / "scores", EvaluateOptions())
     at = [scores.lesion[f"sensitivity_at_{rate}_per_cm2"] for rate in SENSITIVITIES]
-    shown = [*(scores.pixel[figure] for figure in ("ap", "dice")), scores.lesion["sensitivity"], *at]
-    cells = " | ".join(
-        "-" if one.value is None else f"{one.value:.3f} [{one.low:.2f}, {one.high:.2f}]" for one in shown
-    )
-    print(f"| {name} | {cells} | {scores.lesion['false_per_cm2'].value:.1f} |", flush=True)
+    shown = [scores.pixel["ap"], scores.pixel["dice"], scores.lesion["sensitivity"], *at]
+    cells = " | ".join(map(interval_cell, (*shown, scores.lesion["false_per_cm2"])))
+    print(f"| {name} | {cells} |", flush=True)
 
 
 def main() -> None:
