@@ -129,6 +129,9 @@ class Network(Section):
     channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
     widths: tuple[int, ...] = ()  # channels of the decoder, deepest first; empty: the architecture's own
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    members: Annotated[int, Field(ge=1, le=8)] = (
+        1  # networks learnt one after another from seeds of their own; their probabilities are averaged
+    )
 
     @model_validator(mode="after")
     def _name_is_known(self) -> Self:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+import histoscout.training.train as train_module
 from histoscout.errors import CohortError, ModelError, OutputError, TrainingError
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
@@ -159,3 +160,53 @@ def test_a_folder_that_is_no_training_is_left_alone(table: Path, tmp_path: Path)
     with pytest.raises(OutputError, match="not empty"):
         train(table, tmp_path, RECIPE)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_members_learn_one_after_another_and_answer_as_one(
+    table: Path, model: ModelFolder, tmp_path: Path
+) -> None:
+    two = train(table, tmp_path / "model", RECIPE.with_choices({"network.members": 2}))
+    found, alone = load_file(two.weights()), load_file(model.weights())
+    first, second = (
+        {key.removeprefix(head): value for key, value in found.items() if key.startswith(head)}
+        for head in ("networks.0.", "networks.1.")
+    )
+    assert first.keys() == second.keys() == alone.keys()
+    assert all((first[key] == alone[key]).all() for key in alone), (
+        "the first member is the model without others"
+    )
+    assert any((first[key] != second[key]).any() for key in alone)
+    assert two.metrics["training"]["steps"] == 2 * model.metrics["training"]["steps"]
+    assert two.metrics["tune"]["pixel"]["ap"] > 0.9
+    assert (two.path / "training" / "member-2" / "curves.png").exists()
+
+
+def test_a_run_stopped_between_members_goes_on(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 2, "network.members": 2})
+    whole = train(table, tmp_path / "whole", short)
+    fit, calls = train_module.fit, []
+
+    def once(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        fit(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train_module, "fit", once)
+    with pytest.raises(KeyboardInterrupt):
+        train(table, tmp_path / "model", short)
+    monkeypatch.setattr(train_module, "fit", fit)
+    again = train(table, tmp_path / "model", short)
+    assert again.hash == whole.hash
+
+
+def test_minutes_are_shared_by_the_members() -> None:
+    recipe = RECIPE.with_choices(
+        {"training.epochs": None, "training.minutes": 6.0, "network.members": 3, "seed": 5}
+    )
+    members = train_module.members_of(recipe)
+    assert [member.training.minutes for member in members] == [2.0, 2.0, 2.0]
+    assert len({member.seed for member in members}) == 3
+    assert train_module.members_of(RECIPE) == [RECIPE]

@@ -15,6 +15,7 @@ from histoscout import names
 from histoscout.errors import ModelError, RecipeError
 from histoscout.network.downloads import with_downloads
 from histoscout.network.graph import count_outputs
+from histoscout.network.members import Members
 from histoscout.network.probe import PROBE_PX, check_logits
 from histoscout.network.weights import load_weights
 from histoscout.recipe import Network, Recipe
@@ -43,8 +44,14 @@ REFUSALS = (
 def build_network(recipe: Recipe) -> nn.Module:
     """The network that the recipe names, giving logits (N, outputs, H, W), or (N, outputs) for a whole tile.
 
-    It has answered once before it is given away. Raises RecipeError or ModelError.
+    Each of its members has answered once before it is given away. Raises RecipeError or ModelError.
     """
+    if recipe.network.members > 1:
+        return Members([_build_one(recipe) for _ in range(recipe.network.members)])
+    return _build_one(recipe)
+
+
+def _build_one(recipe: Recipe) -> nn.Module:
     choices = recipe.network
     if choices.architecture in POOLS_TO_A_PIXEL and recipe.training.batch == 1:
         raise RecipeError(

@@ -10,7 +10,6 @@ import numpy as np
 import shapely
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import nn
 
 from histoscout.detection.appearance import Learnt, appearance
@@ -28,7 +27,6 @@ from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
 from histoscout.training.budget import Budget
-from histoscout.training.curves import draw_curves, read_rows
 from histoscout.training.guards import fingerprints
 from histoscout.training.loader import plain_batches
 from histoscout.training.loop import Job
@@ -40,8 +38,9 @@ from histoscout.verdict import Verdict
 
 @dataclass(frozen=True)
 class Course:
-    """How a training went: its steps, and what the guards said before the first of them."""
+    """How a training went: the steps of all members, how the first one's were timed, what the guards said before them."""
 
+    steps: int
     budget: Budget
     verdicts: tuple[Verdict, ...]
 
@@ -49,7 +48,7 @@ class Course:
 def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) -> ModelFolder:
     """Choose on the tuning slides, which were never learnt from, and write the model folder."""
     recipe = job.recipe
-    engine, temperature, offset = best_of(job, network, offset=True)
+    engine, temperature, offset = calibrated(job, network, offset=True)
     with TemporaryDirectory(dir=job.folder, prefix=".part.tuning.") as folder:
         counts = tune_counts(job, sets, engine, Path(folder))
         threshold = counts.best_threshold() if counts.positive.any() else 0.5
@@ -70,18 +69,9 @@ def finish(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) 
     )
 
 
-def best_of(job: Job, network: nn.Module, *, offset: bool) -> tuple["InTraining", float, float]:
-    """The network with its best weights as an engine, calibrated on the tuning windows; its temperature and offset.
-
-    Draws the training's curves, too.
-    """
+def calibrated(job: Job, network: nn.Module, *, offset: bool) -> tuple["InTraining", float, float]:
+    """The network as an engine, calibrated on the tuning windows; its temperature and offset."""
     recipe = job.recipe
-    draw_curves(
-        read_rows(job.curves),
-        job.folder / "curves.png",
-        f"{recipe.network.architecture} {recipe.network.encoder}",
-    )
-    network.load_state_dict(load_file(job.best))
     found = answers(job.fabric.setup_module(network), plain_batches(job.tuning, recipe), recipe, job.fabric)
     temperature, shift = fit_calibration(found, recipe.seed, offset=offset)
     network.eval()
@@ -165,7 +155,7 @@ def told(tune: dict[str, Any], sets: Sets, course: Course) -> dict[str, Any]:
         },
         "guards": [vars(verdict) for verdict in course.verdicts],
         "training": {
-            "steps": course.budget.steps,
+            "steps": course.steps,
             "step_seconds": course.budget.step_seconds,
             "validation_seconds": course.budget.validation_seconds,
         },

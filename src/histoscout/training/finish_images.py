@@ -17,7 +17,7 @@ from histoscout.evaluation.roi_windows import answers_for_images
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
-from histoscout.training.finish import Course, InTraining, always, appearances, best_of, told
+from histoscout.training.finish import Course, InTraining, always, appearances, calibrated, told
 from histoscout.training.loop import Job
 from histoscout.training.sets import Sets
 
@@ -29,7 +29,7 @@ def finish_images(job: Job, network: nn.Module, sets: Sets, course: Course, out:
     that of the positive class, for whoever uses the model on slides: the one of the highest F1 over tuning images.
     """
     recipe = job.recipe
-    engine, temperature, offset = best_of(job, network, offset=False)
+    engine, temperature, offset = calibrated(job, network, offset=False)
     images, means = _answers(job, sets, engine)
     threshold = _threshold(images, means, recipe)
     named, classes, _ = name_images(images, means, recipe.classes, threshold)

@@ -21,6 +21,11 @@ class RunFolder:
 
     folder: Path
     finished: ModelFolder | None
+    first: bool = True  # of the model's members
+
+    def member(self, number: int) -> "RunFolder":
+        """Where the member of this number, from 0, keeps its state: the first one here, others in folders within."""
+        return self if number == 0 else RunFolder(self.folder / f"member-{number + 1}", None, first=False)
 
     @property
     def split(self) -> Path:
