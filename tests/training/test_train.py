@@ -14,6 +14,7 @@ import histoscout.training.train as train_module
 from histoscout.errors import CohortError, ModelError, OutputError, TrainingError
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
+from histoscout.training import loop
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import CHOICES, RECIPE
@@ -186,18 +187,18 @@ def test_a_run_stopped_between_members_goes_on(
 ) -> None:
     short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 2, "network.members": 2})
     whole = train(table, tmp_path / "whole", short)
-    fit, calls = train_module.fit, []
+    calls = []
 
     def once(*arguments: object) -> None:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        fit(*arguments)  # type: ignore[arg-type]
+        loop.fit(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train_module, "fit", once)
     with pytest.raises(KeyboardInterrupt):
         train(table, tmp_path / "model", short)
-    monkeypatch.setattr(train_module, "fit", fit)
+    monkeypatch.undo()
     again = train(table, tmp_path / "model", short)
     assert again.hash == whole.hash
 
