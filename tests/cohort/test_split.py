@@ -95,6 +95,16 @@ def test_another_seed_gives_another_split() -> None:
     assert all(len(tune) == 4 for tune in drawn)
 
 
+def test_turns_let_everybody_tune_before_anybody_does_twice() -> None:
+    many = cohort(*((f"{'lesion' if n < 8 else 'normal'}{n}", f"P{n:02}", None) for n in range(20)))
+    turns = [{case.patient for case in split_cohort(many, 0.25, 3, positive, turn).tune} for turn in range(4)]
+    assert [len(turn) for turn in turns] == [2 + 3] * 4
+    assert sum(len(turn) for turn in turns) == len(set().union(*turns)) == 20
+    after = {case.patient for case in split_cohort(many, 0.25, 3, positive, 4).tune}
+    assert after == turns[0]
+    assert turns[0] == {case.patient for case in split_cohort(many, 0.25, 3, positive).tune}
+
+
 def test_patients_with_and_without_lesions_are_divided_alike() -> None:
     many = cohort(*((f"{'lesion' if n < 5 else 'normal'}{n}", f"P{n:02}", None) for n in range(20)))
     tune = split_cohort(many, 0.4, 0, positive).tune

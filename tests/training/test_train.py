@@ -15,6 +15,7 @@ from histoscout.errors import CohortError, ModelError, OutputError, TrainingErro
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training import loop
+from histoscout.training.members import Trained, members_of
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import CHOICES, RECIPE
@@ -207,7 +208,64 @@ def test_minutes_are_shared_by_the_members() -> None:
     recipe = RECIPE.with_choices(
         {"training.epochs": None, "training.minutes": 6.0, "network.members": 3, "seed": 5}
     )
-    members = train_module.members_of(recipe)
+    members = members_of(recipe)
     assert [member.training.minutes for member in members] == [2.0, 2.0, 2.0]
     assert len({member.seed for member in members}) == 3
-    assert train_module.members_of(RECIPE) == [RECIPE]
+    assert members_of(RECIPE) == [RECIPE]
+
+
+def test_members_tune_on_other_patients_in_turn(tmp_path: Path) -> None:
+    short = RECIPE.with_choices(
+        {
+            "training.epochs": 1,
+            "training.steps_per_epoch": 4,
+            "training.tune_share": 0.3,
+            "network.members": 2,
+        }
+    )
+    table = toy.write_cohort(tmp_path, splits=())
+    model = train(table, tmp_path / "model", short)
+    splits = [
+        (tmp_path / "model" / "training" / folder / "split.csv").read_text() for folder in (".", "member-2")
+    ]
+    tuned = [
+        {line.rsplit(",", 1)[1] for line in text.splitlines() if line.startswith("tune")} for text in splits
+    ]
+    assert len(tuned[0]) == len(tuned[1]) == 1
+    assert tuned[0] != tuned[1]
+    data = model.metrics["data"]
+    assert set(data["tune_patients"]) == tuned[0] | tuned[1]
+    assert set(data["train_patients"]) == {f"patient {number}" for number in range(4)}
+    assert model.metrics["operating"]["patients"] == sorted(tuned[0] | tuned[1])
+    assert "2 networks" in (model.path / "card.md").read_text()
+
+
+def test_nobody_tunes_by_what_a_member_has_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = RECIPE.with_choices(
+        {
+            "training.epochs": 1,
+            "training.steps_per_epoch": 1,
+            "training.tune_share": 0.3,
+            "network.members": 3,
+        }
+    )
+    kept: list[Trained] = []
+    made = Trained.of.__func__  # type: ignore[attr-defined]
+
+    def keep(cls: type[Trained], /, *arguments: object, **words: object) -> Trained:
+        kept.append(made(cls, *arguments, **words))
+        return kept[-1]
+
+    monkeypatch.setattr(Trained, "of", classmethod(keep))
+    train(toy.write_cohort(tmp_path, patients=3, splits=()), tmp_path / "model", short)
+    (trained,) = kept
+    assert len(trained.tuned) == 3
+    for one in trained.tuned:
+        network = one.engine.detector.network
+        learnt_it = [
+            number
+            for number, member in enumerate(trained.learnt)
+            if any(labelled.patient == one.labelled.patient for labelled in member.sets.train)
+        ]
+        assert len(learnt_it) == 2
+        assert all(network is not trained.learnt[number].network for number in learnt_it)

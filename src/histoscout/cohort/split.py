@@ -35,12 +35,14 @@ class Split:
     notes: tuple[str, ...] = ()
 
 
-def split_cohort(cohort: Cohort, tune_share: float, seed: int, has_positive: Callable[[Case], bool]) -> Split:
+def split_cohort(
+    cohort: Cohort, tune_share: float, seed: int, has_positive: Callable[[Case], bool], turn: int = 0
+) -> Split:
     """Divide a cohort by patient, keeping every split that its table already says.
 
     If the table names no case to tune on, `tune_share` of the other patients (test aside) are drawn for it,
-    of patients with and without positive regions alike, the same for the same `seed` and patients. If fewer
-    than two patients have positive regions, nobody can be kept apart: `blocks`. `has_positive` is never asked
+    of patients with and without positive regions alike, the same for the same `seed` and patients. Another `turn` of the
+    same seed draws patients who have not had theirs, until everybody has. If fewer than two patients have positive regions, nobody can be kept apart: `blocks`. `has_positive` is never asked
     about test cases. CohortError if there is nothing to train on, or nothing positive in it.
     """
     test = cohort.in_split("test").cases
@@ -59,7 +61,7 @@ def split_cohort(cohort: Cohort, tune_share: float, seed: int, has_positive: Cal
         return Split(pool, tune, test, False, notes)
     if len(positive) < 2:
         return Split(pool, pool, test, True, (_OPTIMISTIC,))
-    chosen = _drawn({case.patient for case in pool}, positive, tune_share, seed)
+    chosen = _drawn({case.patient for case in pool}, positive, tune_share, (seed, turn))
     tune = tuple(case for case in pool if case.patient in chosen)
     train = tuple(case for case in pool if case.patient not in chosen)
     return Split(train, tune, test, False, tuple(_thin(chosen & positive)))
@@ -106,17 +108,20 @@ def _drawn_by_class(cases: Sequence[Case], share: float, random: np.random.Gener
     return chosen
 
 
-def _drawn(patients: set[str], positive: set[str], share: float, seed: int) -> set[str]:
+def _drawn(patients: set[str], positive: set[str], share: float, draw: tuple[int, int]) -> set[str]:
     """The patients to tune on: at least one with positive regions, and at least one such left to train on."""
+    seed, turn = draw
     random = np.random.default_rng(seed)
     most = min(len(positive) - 1, max(1, round(share * len(positive))))
     negative = patients - positive
-    return _some(positive, most, random) | _some(negative, round(share * len(negative)), random)
+    return _some(positive, most, random, turn) | _some(negative, round(share * len(negative)), random, turn)
 
 
-def _some(patients: Iterable[str], count: int, random: np.random.Generator) -> set[str]:
+def _some(patients: Iterable[str], count: int, random: np.random.Generator, turn: int) -> set[str]:
+    """So many of the patients, those who follow on those of the turn before."""
     ordered = sorted(patients)
-    return {ordered[i] for i in random.permutation(len(ordered))[:count]}
+    places = np.roll(random.permutation(len(ordered)), -turn * count)[:count]
+    return {ordered[place] for place in places}
 
 
 def _thin(positive: set[str]) -> list[str]:

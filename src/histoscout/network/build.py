@@ -14,8 +14,8 @@ from torch import nn
 from histoscout import names
 from histoscout.errors import ModelError, RecipeError
 from histoscout.network.downloads import with_downloads
+from histoscout.network.ensemble import Ensemble
 from histoscout.network.graph import count_outputs
-from histoscout.network.members import Members
 from histoscout.network.probe import PROBE_PX, check_logits
 from histoscout.network.weights import load_weights
 from histoscout.recipe import Network, Recipe
@@ -47,7 +47,8 @@ def build_network(recipe: Recipe) -> nn.Module:
     Each of its members has answered once before it is given away. Raises RecipeError or ModelError.
     """
     if recipe.network.members > 1:
-        return Members([_build_one(recipe) for _ in range(recipe.network.members)])
+        networks = [_build_one(recipe) for _ in range(recipe.network.members)]
+        return Ensemble(networks, count_outputs(recipe))
     return _build_one(recipe)
 
 

@@ -1,11 +1,11 @@
 """What follows the last step where images are of one class each: best weights, temperature, and the model folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from histoscout.cohort.images import RoiImage
 from histoscout.detection.heatmap import LEVELS
@@ -15,37 +15,27 @@ from histoscout.evaluation.roi_images import name_images
 from histoscout.evaluation.roi_scores import score_images
 from histoscout.evaluation.roi_windows import answers_for_images
 from histoscout.network.model_folder import ModelFolder
-from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
-from histoscout.training.finish import Course, InTraining, always, appearances, calibrated, told
+from histoscout.training.finish import Words, always, appearances, save_trained, told
 from histoscout.training.loop import Job
+from histoscout.training.members import InTraining, Learnt, Trained
 from histoscout.training.sets import Sets
 
 
-def finish_images(job: Job, network: nn.Module, sets: Sets, course: Course, out: Path) -> ModelFolder:
+def finish_images(learnt: Sequence[Learnt], recipe: Recipe, out: Path) -> ModelFolder:
     """Choose on the tuning images, which were never learnt from, and write the model folder.
 
     One temperature serves all classes; none gets an offset, which would favour it before the others. The threshold is
     that of the positive class, for whoever uses the model on slides: the one of the highest F1 over tuning images.
     """
-    recipe = job.recipe
-    engine, temperature, offset = calibrated(job, network, offset=False)
-    images, means = _answers(job, sets, engine)
+    trained, job = Trained.of(learnt, offset=False), learnt[0].job
+    images, means = _answers(job, learnt[0].sets, trained.engine(trained.everybody))
     threshold = _threshold(images, means, recipe)
     named, classes, _ = name_images(images, means, recipe.classes, threshold)
     scores = score_images(named, classes)
     tune = {"images": {**scores.to_dict()["images"], "patients": len(scores.patients)}, "optimistic": False}
-    figures = {**told(tune, sets, course), "appearance": appearances(sets, recipe.windows.mpp)}
-    return save_model(
-        out,
-        network,
-        recipe,
-        threshold=threshold,
-        temperature=temperature,
-        offset=offset,
-        metrics=figures,
-        card=card(figures, recipe),
-    )
+    figures = {**told(tune, trained), "appearance": appearances(trained.slides, recipe.windows.mpp)}
+    return save_trained(trained, recipe, out, Words(threshold, figures, card(figures, recipe)))
 
 
 def _answers(job: Job, sets: Sets, engine: InTraining) -> tuple[list[RoiImage], NDArray[np.float64]]:

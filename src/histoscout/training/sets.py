@@ -62,6 +62,22 @@ def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progre
     return Sets(train, tune, blocks, kept_out, split, (*notes, *said))
 
 
+def turned(sets: Sets, cohort: Cohort, recipe: Recipe, turn: int, split_file: Path) -> Sets:
+    """The same slides divided anew: other patients are tuned on, so that in turn each is learnt from.
+
+    Where the cohort's table names who is tuned on, where blocks of the same slides are, and of images of one class each,
+    the division stays.
+    """
+    cases = (*sets.split.train, *sets.split.tune)
+    if turn == 0 or sets.by_class or sets.split.blocks or any(case.split == "tune" for case in cases):
+        return sets
+    opened = {case.slide: labelled for case, labelled in zip(cases, (*sets.train, *sets.tune), strict=True)}
+    ordered = [case for case in cohort.cases if case.slide in opened]
+    split = _split(cohort, ordered, opened, recipe, split_file, turn)
+    train, tune = (tuple(opened[case.slide] for case in part) for part in (split.train, split.tune))
+    return Sets(train, tune, {}, {}, split, sets.notes)
+
+
 def _incomplete(split: Split, recipe: Recipe) -> list[str]:
     if recipe.classes.complete:
         return []
@@ -90,14 +106,19 @@ def _open_all(
 
 
 def _split(
-    cohort: Cohort, cases: Sequence[Case], opened: Mapping[Path, LabelledSlide], recipe: Recipe, file: Path
+    cohort: Cohort,
+    cases: Sequence[Case],
+    opened: Mapping[Path, LabelledSlide],
+    recipe: Recipe,
+    file: Path,
+    turn: int = 0,
 ) -> Split:
     """The split of an earlier start of this training if there was one, else a new one, written down."""
     if file.exists():
         return read_split(file, Cohort((*cases, *cohort.in_split("test").cases), cohort.where))
     known = Cohort(tuple(cases), cohort.where)
     split = split_cohort(
-        known, recipe.training.tune_share, recipe.seed, lambda case: opened[case.slide].has_positive
+        known, recipe.training.tune_share, recipe.seed, lambda case: opened[case.slide].has_positive, turn
     )
     write_split(
         Split(split.train, split.tune, cohort.in_split("test").cases, split.blocks, split.notes), file

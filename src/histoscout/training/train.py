@@ -3,12 +3,14 @@
 recipe, cohort -> split by patient -> windows -> read image + rasterise outlines -> augment -> network -> loss
                -> guards -> steps
                -> tuning patients: best weights, temperature, threshold -> model folder
+
+With several members all of this but the first two is done for each in turn, with other tuning patients.
 """
 
 import copy
 import itertools
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,7 +19,6 @@ from torch import nn
 
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.network.losses import make_loss
-from histoscout.network.members import Members
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe
@@ -25,25 +26,24 @@ from histoscout.training.budget import Budget, rehearse, steps_for, time_validat
 from histoscout.training.checkpoint import State, load_state
 from histoscout.training.curves import draw_curves, forget_after, read_rows
 from histoscout.training.device import choose_fabric
-from histoscout.training.finish import Course, finish
+from histoscout.training.finish import finish
 from histoscout.training.finish_images import finish_images
 from histoscout.training.guards import guard
 from histoscout.training.image_sets import open_image_sets
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
+from histoscout.training.members import Course, Learnt, members_of
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
 from histoscout.training.run_folder import RunFolder, open_run
-from histoscout.training.sets import Sets, open_sets
+from histoscout.training.sets import Sets, open_sets, turned
 from histoscout.training.start import first_network
 from histoscout.training.validate import answers, validate
-from histoscout.verdict import Verdict
 from histoscout.windows.examples import PlainExamples, SampledExamples, Sampler
 from histoscout.windows.image_sampler import ImageSampler
 from histoscout.windows.sampler import WindowSampler, evenly, grid_windows
 
 MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
-SEEDS_APART = 1_000  # between members, so that models of neighbouring seeds share none
 FINISHING = 0.05  # share of the minutes kept for choosing threshold and temperature
 
 
@@ -88,31 +88,12 @@ def train(
     sets = opened(cohort, recipe, run.split, options.progress)
     learnt = []
     for number, member in enumerate(members_of(recipe)):
-        learnt.append(learn(sets, member, run.member(number), options, started))
+        place = run.member(number)
+        own = turned(sets, cohort, recipe, number, place.split)
+        learnt.append(learn(own, member, place, options, started))
         started = time.monotonic()
-    network = learnt[0].network if len(learnt) == 1 else Members([one.network for one in learnt])
-    course = Course(sum(one.budget.steps for one in learnt), learnt[0].budget, learnt[0].verdicts)
     ended = finish_images if cohort.by_class else finish
-    return ended(replace(learnt[0].job, recipe=recipe), network, sets, course, out)
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """One network with the best of its weights, and how it came to them."""
-
-    job: Job
-    network: nn.Module
-    budget: Budget
-    verdicts: tuple[Verdict, ...]
-
-
-def members_of(recipe: Recipe) -> list[Recipe]:
-    """The recipe of each member of a model: its share of the minutes, a seed of its own."""
-    count, minutes = recipe.network.members, recipe.training.minutes
-    shared = {"network.members": 1, "training.minutes": minutes and minutes / count}
-    return [
-        recipe.with_choices({**shared, "seed": recipe.seed + number * SEEDS_APART}) for number in range(count)
-    ]
+    return ended(learnt, recipe, out)
 
 
 def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, started: float) -> Learnt:
@@ -125,7 +106,7 @@ def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, sta
     title = f"{recipe.network.architecture} {recipe.network.encoder}"
     draw_curves(read_rows(job.curves), job.folder / "curves.png", title)
     shadow.load_state_dict(load_file(job.best))
-    return Learnt(job, shadow, budget, verdicts)
+    return Learnt(job, shadow, sets, Course(budget, verdicts))
 
 
 def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions) -> tuple[Job, State]:

@@ -1,5 +1,7 @@
 """What every score is worth as a cut-off, tried on the tuning slides once the threshold is chosen."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import shapely
@@ -7,13 +9,12 @@ from shapely.geometry.base import BaseGeometry
 
 from histoscout.detection.candidates import candidates
 from histoscout.detection.heatmap import read_heatmap
-from histoscout.detection.labelled import LabelledSlide
-from histoscout.detection.operating import Operating, Source
+from histoscout.detection.operating import Operating
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.ground import Ground
 from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.geometry.regions import Region, Regions
-from histoscout.training.sets import Sets
+from histoscout.training.members import Tuned
 
 
 def kept_heatmap(folder: Path, index: int) -> Path:
@@ -21,27 +22,20 @@ def kept_heatmap(folder: Path, index: int) -> Path:
     return folder / f"{index}.ome.tiff"
 
 
-def tune_operating(sets: Sets, threshold: float, folder: Path) -> Operating:
+def tune_operating(slides: Sequence[Tuned], owner: Owner, folder: Path) -> Operating:
     """Compare what every score finds on the tuning slides with their outlines; `folder` holds their heatmaps."""
-    slides = [_lesions(index, labelled, sets, threshold, folder) for index, labelled in enumerate(sets.tune)]
-    patients = [labelled.patient for labelled in sets.tune]
-    source: Source = "blocks of the training slides" if sets.split.blocks else "tuning patients"
-    return measure_operating(slides, patients, Owner(source, threshold))
+    judged = [
+        _lesions(tuned, kept_heatmap(folder, index), owner.threshold) for index, tuned in enumerate(slides)
+    ]
+    return measure_operating(judged, [tuned.labelled.patient for tuned in slides], owner)
 
 
-def _lesions(index: int, labelled: LabelledSlide, sets: Sets, threshold: float, folder: Path) -> SlideLesions:
-    recipe, path = labelled.recipe, kept_heatmap(folder, index)
-    ground = Ground.of(labelled)
-    if index in sets.tune_boxes:
-        blocks = shapely.union_all([shapely.box(*box.bounds) for box in sets.tune_boxes[index]])
-        ground = Ground(
-            ground.name,
-            ground.patient,
-            inside_blocks(ground.regions, blocks),
-            ground.tissue,
-            ground.mpp,
-            recipe,
-        )
+def _lesions(tuned: Tuned, path: Path, threshold: float) -> SlideLesions:
+    recipe = tuned.labelled.recipe
+    ground = Ground.of(tuned.labelled)
+    if tuned.blocks is not None:
+        blocks = shapely.union_all([shapely.box(*box.bounds) for box in tuned.blocks])
+        ground = replace(ground, regions=inside_blocks(ground.regions, blocks))
     found = Regions()
     if path.exists():  # else no window of the slide shows tissue
         positive = recipe.classes.positive

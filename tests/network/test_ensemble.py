@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from histoscout.network.engines import open_engine
-from histoscout.network.members import Members
+from histoscout.network.ensemble import Ensemble
 from tests.network import tiny
 
 HERE = ["torch", *(["openvino"] if find_spec("openvino") else [])]
@@ -18,7 +18,7 @@ KINDS = [("smp.Unet", "dice+cross_entropy"), ("smp.Unet", "bce"), ("timm", "cros
 @pytest.mark.parametrize(("architecture", "loss"), KINDS)
 def test_the_answer_is_the_mean_of_the_members_probabilities(architecture: str, loss: str) -> None:
     network = tiny.network(tiny.recipe(architecture, loss, {"network.members": 3})).eval()
-    assert isinstance(network, Members)
+    assert isinstance(network, Ensemble)
     images = torch.randn(2, 3, tiny.SIDE, tiny.SIDE)
 
     def probabilities(logits: torch.Tensor) -> torch.Tensor:
@@ -34,7 +34,7 @@ def test_the_answer_is_the_mean_of_the_members_probabilities(architecture: str, 
 def test_surest_answers_stay_finite() -> None:
     sure = torch.nn.Conv2d(1, 1, 1)
     torch.nn.init.constant_(sure.weight, 500.0)
-    found = Members([sure, sure])(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+    found = Ensemble([sure, sure], 1)(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
     assert torch.isfinite(found).all()
     assert found.sigmoid().flatten().tolist() == [0.0, 1.0]
 
