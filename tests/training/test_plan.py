@@ -100,7 +100,7 @@ def test_it_finds_the_two_measured_recipes_again() -> None:
     glas = make_plan(cohort_of(glands, facts("benign gland"), patients=7), Wish("malignant gland")).recipe
     assert (glas.windows.mpp, glas.windows.side_um) == (2.0, 320.0)
     assert glas.classes.other == ("benign gland",)
-    assert (glas.training.batch, glas.training.tune_share) == (8, 0.3)
+    assert (glas.training.batch, glas.training.tune_share, glas.network.members) == (8, 0.2, 3)
     ducts = replace(facts("UDH"), extent_um=Spread(192, 291, 392))
     demo = make_plan(cohort_of(ducts), Wish("UDH")).recipe
     assert (demo.windows.mpp, demo.windows.side_um) == (4.0, 512.0)
@@ -128,6 +128,28 @@ def test_the_machine_decides_what_is_its_to_decide() -> None:
         training(Machine(64, 128.0, "cuda", 80.0)).batch,
         training(Machine(64, 128.0, "cuda")).workers,
     ) == (16, 8)
+
+
+@pytest.mark.parametrize(
+    ("patients", "minutes", "members"),
+    [(1, 60, 1), (2, 60, 2), (3, 20, 3), (14, 20, 3), (15, 60, 1), (7, 11, 1), (7, 12, 2), (7, None, 3)],
+)
+def test_networks_take_turns_where_patients_are_few_and_there_is_time(
+    patients: int, minutes: float | None, members: int
+) -> None:
+    few = cohort_of(replace(facts("UDH"), patients=patients), patients=patients + 2)
+    assert make_plan(few, Wish("UDH", minutes)).recipe.network.members == members
+    told = make_plan(replace(few, tuned_by_table=True), Wish("UDH", minutes))
+    assert told.recipe.network.members == 1
+
+
+def test_views_make_room_for_members() -> None:
+    few = replace(facts("UDH"), patients=7)
+    large = replace(cohort_of(few, patients=9), tissue_mm2=400.0)
+    views = {
+        minutes: make_plan(large, Wish("UDH", minutes)).recipe.detection.flips for minutes in (5.0, 60.0)
+    }
+    assert views[60.0] < views[5.0]
 
 
 def test_without_look_alikes_the_tissue_gets_their_share() -> None:

@@ -16,6 +16,8 @@ ACROSS_PX, SIDE_TIMES = 70.0, 1.75
 LEAST_PX, MOST_PX = 128, {"cpu": 256, "cuda": 512, "mps": 256}
 SMALL_MEMORY_GB = 4.0
 MOST_WORKERS = 8
+MEMBERS, FEW_PATIENTS, MEMBER_MINUTES = 3, 15, 6.0
+MINUTES = 20.0
 PX_A_SECOND, SECONDS_A_SLIDE = 1.2e6, 1800.0  # of two cores; how long a slide may take
 
 MEASURED = "measured: docs/log.md"
@@ -201,7 +203,30 @@ def _network(known: _Known) -> list[Choice]:
         Choice("network.architecture", "smp.Unet", says, GLAS),
         Choice("network.encoder", "resnet18", "", ""),
         Choice("network.weights", known.wish.weights, *_whose_weights(known.wish)),
+        Choice("network.members", *_members(known)),
     ]
+
+
+def _members(known: _Known) -> tuple[int, str, str]:
+    """How many networks share the minutes, why, and what that rests on."""
+    patients, minutes = known.classes.positive.patients, known.wish.minutes or MINUTES
+    if known.facts.tuned_by_table:
+        return (
+            1,
+            "The cohort's table names who is tuned on, so that networks could not take turns.",
+            CONVENTION,
+        )
+    if not 2 <= patients < FEW_PATIENTS:
+        says = "One patient with lesions: nobody else could be tuned on in turn." if patients < 2 else ""
+        return 1, says or f"{patients} patients with lesions: few are missed while they tune.", CONVENTION
+    count = max(1, min(MEMBERS, patients, int(minutes / MEMBER_MINUTES)))
+    if count == 1:
+        return 1, f"Too few minutes for two networks of {MEMBER_MINUTES:g}.", CONVENTION
+    says = (
+        f"{patients} patients with lesions: those who tune are missed among those learnt from. So networks take turns, "
+        "and each patient is learnt from by most of them. Detection takes as many times longer."
+    )
+    return count, says, MEASURED
 
 
 def _whose_weights(wish: Wish) -> tuple[str, str]:
@@ -215,11 +240,12 @@ def _training(known: _Known) -> list[Choice]:
     minutes = known.wish.minutes
     given = "How long you allow." if minutes else "The default; give more if the curves still rise."
     share, tuned = (
-        _tune_share(lesion.patients),
+        0.2 if _members(known)[0] > 1 else _tune_share(lesion.patients),
         "The cohort's table names who is tuned on; then this is not used.",
     )
     if not known.facts.tuned_by_table:
-        tuned = f"{lesion.patients} patients have lesions, of whom {_tuned(lesion.patients, share)} choose the threshold."
+        turns = " at a time" if _members(known)[0] > 1 else ""
+        tuned = f"{lesion.patients} patients have lesions, of whom {_tuned(lesion.patients, share)}{turns} choose the threshold."
     small = machine.memory_gb is not None and machine.memory_gb < SMALL_MEMORY_GB
     batch = 4 if small else 16 if machine.device == "cuda" else 8
     basis = GLAS if batch == 8 else CONVENTION
@@ -228,7 +254,7 @@ def _training(known: _Known) -> list[Choice]:
     told += f" with {_memory(machine.gpu_memory_gb)}" if machine.device == "cuda" else ""
     precision = "bf16" if machine.bf16 else "float32"
     return [
-        Choice("training.minutes", minutes or 20.0, given, "given" if minutes else CONVENTION),
+        Choice("training.minutes", minutes or MINUTES, given, "given" if minutes else CONVENTION),
         Choice("training.batch", batch, f"This machine: {told}.", basis),
         Choice("training.workers", workers, "One for each core, eight at most.", "this machine"),
         Choice("training.precision", "auto", f"Here that is {precision}.", "this machine"),
@@ -270,7 +296,8 @@ def _views(known: _Known) -> tuple[int, str]:
     """Eight views of each place, or as many as a slide can be given in half an hour."""
     machine = known.facts.machine
     mpp = float(str(_windows(known)[0].value))
-    px = known.facts.tissue_mm2 * 1e6 / mpp**2 * 4  # an overlap of half looks four times at every place
+    looks = 4 * _members(known)[0]  # of each member; an overlap of half looks four times at every place
+    px = known.facts.tissue_mm2 * 1e6 / mpp**2 * looks
     if machine.device != "cpu":
         return 8, "Mirrored and turned views are averaged."
     rate = PX_A_SECOND * max(1, machine.cores) / 2
