@@ -12,6 +12,7 @@ from histoscout.evaluation.scores import Scores
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.evaluation_page import write_report
+from histoscout.training.train import train
 from histoscout.verdict import Verdict
 from tests import toy
 from tests.evaluation.slides import BOX, MPP, RECIPE, discs
@@ -88,6 +89,28 @@ def test_without_slides_or_model_nothing_is_said_of_them(
     assert "img" not in reading.tags
     for title in ("Hits, misses, false alarms", "Guards", "How it was trained"):
         assert title not in reading.text
+
+
+def test_every_network_of_a_model_shows_its_curves(
+    measured: tuple[Scores, Path], model: ModelFolder, tmp_path: Path
+) -> None:
+    recipe = toy.RECIPE.with_choices(
+        {
+            "network.members": 2,
+            "training.epochs": 2,
+            "training.steps_per_epoch": 2,
+            "training.tune_share": 0.3,
+        }
+    )
+    two = train(toy.write_cohort(tmp_path, splits=()), tmp_path / "model", recipe)
+    _, reading = written(measured[0], tmp_path / "report", (), two)
+    assert not reading.faults
+    trained = reading.text[reading.text.index("How it was trained") :]
+    assert trained.index("Network 1 of 2") < trained.index("Network 2 of 2")
+    assert "2 of unet_bn, their probabilities averaged" in reading.text
+    assert "no network on patients that it learnt from" in reading.text
+    _, alone = written(measured[0], tmp_path / "alone", (), model)
+    assert "Network 1 of" not in alone.text
 
 
 def test_wishes_are_met_by_a_score_or_said_not_to_be(model: ModelFolder, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from histoscout.report.numbers import amount, count, share, words
 from histoscout.report.page import Page, Section, write_page
 from histoscout.report.plots import by_step
 from histoscout.training.curves import read_rows
+from histoscout.training.run_folder import RunFolder
 from histoscout.verdict import Verdict
 
 COMPARED_NAMES: Mapping[str, str] = MappingProxyType(
@@ -160,14 +161,19 @@ def _of_model(measured: Measured) -> list[tuple[str, Cell]]:
     network = recipe.network.architecture
     if network.startswith(("smp.", "timm")):  # the others have none
         network = f"{network} {recipe.network.encoder}"
+    members = recipe.network.members
+    if members > 1:
+        network = f"{members} of {network}, their probabilities averaged"
     learnt, tuned = (len(data.get(f"{part}_patients", ())) for part in ("train", "tune"))
+    both = set(data.get("train_patients", ())) & set(data.get("tune_patients", ()))
+    by_turns = " in turn: no network on patients that it learnt from" if members > 1 and both else ""
     steps = model.metrics.get("training", {}).get("steps")
     side, mpp = recipe.windows.side_um, recipe.windows.mpp
     return [
         ("model", f"{measured.folder_name} ({model.hash})"),
         ("network", f"{network}, weights at the start: {recipe.network.weights}"),
         ("sees", f"windows of {side:g} \u00b5m at {mpp:g} \u00b5m/px"),
-        ("learnt from", f"{count(learnt, 'patient')}, chosen on {tuned}" if learnt else "unknown"),
+        ("learnt from", f"{count(learnt, 'patient')}, chosen on {tuned}{by_turns}" if learnt else "unknown"),
         ("training steps", f"{steps:,}" if isinstance(steps, int) else "unknown"),
         ("written by", ", ".join(f"{name} {value}" for name, value in model.facts.items()) or "unknown"),
     ]
@@ -207,11 +213,18 @@ def _training(measured: Measured) -> Section | None:
     """How the training went, where its curves are at hand."""
     if measured.model is None:
         return None
-    rows = read_rows(Path(measured.model.path) / "training" / "curves.csv")
-    if len(rows) < 2:
-        return None
+    first, members = (
+        RunFolder(Path(measured.model.path) / "training", None),
+        measured.model.recipe.network.members,
+    )
+    blocks: list[Block] = []
+    for number in range(members):
+        rows = read_rows(first.member(number).folder / "curves.csv")
+        if len(rows) >= 2:
+            blocks += [Heading(f"Network {number + 1} of {members}")] if members > 1 else []
+            blocks.append(Pictures(_curves(rows)))
     sentence = "How the loss fell, and when the weights were chosen."
-    return Section("How it was trained", sentence, (Pictures(_curves(rows)),))
+    return Section("How it was trained", sentence, tuple(blocks)) if blocks else None
 
 
 def _verdicts(told: object) -> tuple[Verdict, ...]:
