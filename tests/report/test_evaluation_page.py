@@ -113,6 +113,22 @@ def test_every_network_of_a_model_shows_its_curves(
     assert "Network 1 of" not in alone.text
 
 
+def test_findings_on_unmarked_tissue_of_tuning_slides_are_shown(
+    measured: tuple[Scores, Path], tmp_path: Path
+) -> None:
+    table = toy.write_cohort(tmp_path)
+    drawn = read_geojson(tmp_path / "slide_2.geojson").regions
+    first = next(number for number, region in enumerate(drawn) if region.label == "UDH")
+    left = (region for number, region in enumerate(drawn) if number != first)
+    write_geojson(Regions.of(left), tmp_path / "slide_2.geojson")
+    missed = train(table, tmp_path / "model", toy.RECIPE)
+    _, reading = written(measured[0], tmp_path / "report", (), missed)
+    assert not reading.faults
+    shown = reading.text[reading.text.index("Found on tuning slides where nothing is drawn") :]
+    assert shown.index("slide_2") < shown.index("What may be claimed")
+    assert reading.tags.count("img") >= 1
+
+
 def test_wishes_are_met_by_a_score_or_said_not_to_be(model: ModelFolder, tmp_path: Path) -> None:
     _, reading = written(many(), tmp_path, (), model)
     rows = reading.text[reading.text.index("Which score for which wish") :]

@@ -1,5 +1,6 @@
 """The training chain on toy slides: it learns, it resumes after SIGKILL, it says what is wrong."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 from safetensors.numpy import load_file
 
 import histoscout.training.train as train_module
+from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.errors import CohortError, ModelError, OutputError, TrainingError
+from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training import loop
@@ -269,3 +272,24 @@ def test_nobody_tunes_by_what_a_member_has_learnt(tmp_path: Path, monkeypatch: p
         ]
         assert len(learnt_it) == 2
         assert all(network is not trained.learnt[number].network for number in learnt_it)
+
+
+def test_a_lesion_that_nobody_outlined_is_laid_before_the_pathologist(tmp_path: Path) -> None:
+    table = toy.write_cohort(tmp_path)
+    drawn = read_geojson(tmp_path / "slide_2.geojson").regions
+    hidden = next(region for region in drawn if region.label == "UDH")
+    write_geojson(
+        Regions.of(region for region in drawn if region is not hidden), tmp_path / "slide_2.geojson"
+    )
+    folder = train(table, tmp_path / "model", RECIPE).path / "training" / "unmarked"
+    asked = read_geojson(folder / "slide_2.geojson").regions
+    assert any(region.outline.intersects(hidden.outline.centroid) for region in asked)
+    rows = list(csv.DictReader((folder / "audit.csv").read_text().splitlines()))
+    assert len(rows) == len(asked)
+    assert {row["lies on"] for row in rows} == {"unmarked tissue"}
+    assert all((folder / row["picture"]).stat().st_size > 1000 for row in rows)
+
+
+def test_nothing_is_asked_where_nothing_unmarked_is_found(model: ModelFolder) -> None:
+    table = model.path / "training" / "unmarked" / "audit.csv"
+    assert not table.exists()

@@ -13,6 +13,7 @@ from histoscout.cohort.open_case import open_case
 from histoscout.errors import OutputError
 from histoscout.evaluation.compare import Finding, SlideLesions
 from histoscout.evaluation.cutout import Outlined, cut_out
+from histoscout.evaluation.false_alarms import PLACES, Place
 from histoscout.files import replacing, write_text
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Classes
@@ -52,17 +53,21 @@ class Question:
 
 
 def questions(
-    slides: Mapping[str, SlideLesions], most: int, asked_before: Container[str] = frozenset()
+    slides: Mapping[str, SlideLesions],
+    most: int,
+    asked_before: Container[str] = frozenset(),
+    places: Container[Place] = tuple(PLACES),
 ) -> list[Question]:
     """The false alarms with the highest scores of all slides (by name), at most so many, the surest first.
 
-    Those whose ids are in `asked_before` are left out.
+    Those whose ids are in `asked_before` are left out, and those that do not lie on one of the `places`.
     """
     rows = [
         (slide, lesions.findings[number])
         for slide, lesions in slides.items()
         for number in lesions.false_alarms()
         if lesions.findings[number].region.id not in asked_before
+        and lesions.findings[number].lies_on.place in places
     ]
     rows.sort(key=lambda row: (-row[1].score, row[0], row[1].region.id))
     return [Question(number, *row) for number, row in enumerate(rows[:most], start=1)]
@@ -121,11 +126,12 @@ def write_pictures(asked: Sequence[Question], slide: Slide, drawn: Regions, fold
 
 @dataclass(frozen=True)
 class AuditPlan:
-    """Where to write an audit, how many questions to ask at most, and which findings not to ask about (ids)."""
+    """Where to write an audit, how many questions to ask at most, and which findings not to ask about (ids, places)."""
 
     folder: Path
     most: int
     asked_before: Container[str] = frozenset()
+    places: Container[Place] = tuple(PLACES)
 
 
 def refuse_lost_verdicts(folder: Path, overwrite: bool) -> None:
@@ -153,7 +159,7 @@ def lay_out_audit(
 
     What is there is replaced: ask `refuse_lost_verdicts` first. Raises SlideError, AnnotationError, OutputError.
     """
-    asked = questions(lesions, plan.most, plan.asked_before)
+    asked = questions(lesions, plan.most, plan.asked_before, plan.places)
     mpp: dict[str, float] = {}
     for case in cases:
         if any(question.slide == case.name for question in asked):

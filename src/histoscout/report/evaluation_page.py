@@ -16,8 +16,6 @@ from histoscout.report.blocks import (
     Facts,
     Heading,
     Note,
-    Picture,
-    Pictures,
     Points,
     Table,
     Text,
@@ -26,12 +24,10 @@ from histoscout.report.blocks import (
 from histoscout.report.evaluation_lesions import lesion_section
 from histoscout.report.evaluation_pictures import gallery_section, slide_section
 from histoscout.report.evaluation_pixels import calibration_section, class_section, pixel_section
+from histoscout.report.evaluation_training import training_section
 from histoscout.report.measured import Measured
 from histoscout.report.numbers import amount, count, share, words
 from histoscout.report.page import Page, Section, write_page
-from histoscout.report.plots import by_step
-from histoscout.training.curves import read_rows
-from histoscout.training.run_folder import RunFolder
 from histoscout.verdict import Verdict
 
 COMPARED_NAMES: Mapping[str, str] = MappingProxyType(
@@ -80,7 +76,7 @@ def evaluation_page(measured: Measured) -> Page:
         gallery_section(measured),
         slide_section(measured),
         _guards(measured),
-        _training(measured),
+        training_section(measured),
         _claims(measured),
         _notes(measured),
         _method(measured),
@@ -209,41 +205,8 @@ def _guards(measured: Measured) -> Section | None:
     return Section("Guards", sentence, tuple(blocks)) if blocks else None
 
 
-def _training(measured: Measured) -> Section | None:
-    """How the training went, where its curves are at hand."""
-    if measured.model is None:
-        return None
-    first, members = (
-        RunFolder(Path(measured.model.path) / "training", None),
-        measured.model.recipe.network.members,
-    )
-    blocks: list[Block] = []
-    for number in range(members):
-        rows = read_rows(first.member(number).folder / "curves.csv")
-        if len(rows) >= 2:
-            blocks += [Heading(f"Network {number + 1} of {members}")] if members > 1 else []
-            blocks.append(Pictures(_curves(rows)))
-    sentence = "How the loss fell, and when the weights were chosen."
-    return Section("How it was trained", sentence, tuple(blocks)) if blocks else None
-
-
 def _verdicts(told: object) -> tuple[Verdict, ...]:
     return tuple(Verdict(**one) for one in told) if isinstance(told, list) else ()
-
-
-def _curves(rows: list[dict[str, float]]) -> tuple[Picture, ...]:
-    losses = by_step(rows, {"train_loss": "patients learnt from", "tune_loss": "tuning patients"}, "loss")
-    figures = by_step(rows, {"tune_ap": "tuning patients"}, "pixel AP on tuning windows", is_share=True)
-    return (
-        Picture(
-            losses,
-            "Both should fall and level off; a dashed line that rises again means that the slides are learnt by heart.",
-            "Loss by training step.",
-        ),
-        Picture(
-            figures, "Should rise and level off: the weights of its peak were kept.", "AP by training step."
-        ),
-    )
 
 
 def _claims(measured: Measured) -> Section:

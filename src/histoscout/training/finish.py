@@ -14,17 +14,19 @@ from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.look import Sight, hide
 from histoscout.detection.windows import WindowPlan, detection_windows
-from histoscout.evaluation.operating import Owner
+from histoscout.evaluation.compare import SlideLesions
+from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
-from histoscout.recipe import Recipe
+from histoscout.recipe import Classes, Recipe
 from histoscout.training.guards import fingerprints
 from histoscout.training.loop import Job
 from histoscout.training.members import Learnt, Trained, Tuned
-from histoscout.training.tuning import kept_heatmap, tune_operating
+from histoscout.training.tuning import kept_heatmap, tune_lesions
+from histoscout.training.unmarked import FOLDER, lay_out_unmarked, tell_unmarked
 
 
 def finish(learnt: Sequence[Learnt], recipe: Recipe, out: Path) -> ModelFolder:
@@ -36,11 +38,24 @@ def finish(learnt: Sequence[Learnt], recipe: Recipe, out: Path) -> ModelFolder:
         used = threshold if recipe.detection.threshold is None else recipe.detection.threshold
         blocks = learnt[0].sets.split.blocks
         owner = Owner("blocks of the training slides" if blocks else "tuning patients", used)
-        operating = tune_operating(trained.tuned, owner, Path(folder))
+        lesions = tune_lesions(trained.tuned, used, Path(folder))
+    patients = [tuned.labelled.patient for tuned in trained.tuned]
+    operating = measure_operating(lesions, patients, owner)
+    ask_about_unmarked(trained, lesions, recipe.classes)
     tune = {"pixel": counts.row(threshold), "optimistic": blocks}
     figures = {**told(tune, trained), "operating": operating.to_dict()}
     figures["appearance"] = appearances(trained.slides, recipe.windows.mpp)
     return save_trained(trained, recipe, out, Words(threshold, figures, card(figures, recipe)))
+
+
+def ask_about_unmarked(trained: Trained, lesions: Sequence[SlideLesions], classes: Classes) -> None:
+    """Lay findings where nothing is drawn before the pathologist: lesions among them were taught as background."""
+    job = trained.learnt[0].job
+    names = [tuned.labelled.slide.name for tuned in trained.tuned]
+    cases = list(dict.fromkeys(case for one in trained.learnt for case in one.sets.split.tune))
+    folder = job.folder / FOLDER
+    found = lay_out_unmarked(dict(zip(names, lesions, strict=True)), cases, classes, folder)
+    tell_unmarked(found, folder, job.progress)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every score is worth as a cut-off, tried on the tuning slides once the threshold is chosen."""
+"""What is found on the tuning slides once the threshold is chosen, against what was drawn there."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,10 +9,8 @@ from shapely.geometry.base import BaseGeometry
 
 from histoscout.detection.candidates import candidates
 from histoscout.detection.heatmap import read_heatmap
-from histoscout.detection.operating import Operating
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.geometry.regions import Region, Regions
 from histoscout.training.members import Tuned
 
@@ -22,12 +20,9 @@ def kept_heatmap(folder: Path, index: int) -> Path:
     return folder / f"{index}.ome.tiff"
 
 
-def tune_operating(slides: Sequence[Tuned], owner: Owner, folder: Path) -> Operating:
-    """Compare what every score finds on the tuning slides with their outlines; `folder` holds their heatmaps."""
-    judged = [
-        _lesions(tuned, kept_heatmap(folder, index), owner.threshold) for index, tuned in enumerate(slides)
-    ]
-    return measure_operating(judged, [tuned.labelled.patient for tuned in slides], owner)
+def tune_lesions(slides: Sequence[Tuned], threshold: float, folder: Path) -> list[SlideLesions]:
+    """Compare what is found on the tuning slides with their outlines; `folder` holds their heatmaps."""
+    return [_lesions(tuned, kept_heatmap(folder, index), threshold) for index, tuned in enumerate(slides)]
 
 
 def _lesions(tuned: Tuned, path: Path, threshold: float) -> SlideLesions:

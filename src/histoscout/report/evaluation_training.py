@@ -1,0 +1,76 @@
+"""How a model was trained: its curves, and what it found on tuning slides where nothing is drawn."""
+
+import csv
+from pathlib import Path
+
+from histoscout.evaluation.audit import TABLE
+from histoscout.report.blocks import Block, Card, Gallery, Heading, Picture, Pictures
+from histoscout.report.measured import Measured
+from histoscout.report.numbers import amount, share
+from histoscout.report.page import Section
+from histoscout.report.plots import by_step
+from histoscout.training.curves import read_rows
+from histoscout.training.run_folder import RunFolder
+from histoscout.training.unmarked import FOLDER
+
+MOST_SHOWN = 12
+
+
+def training_section(measured: Measured) -> Section | None:
+    """How the training went, where its curves are at hand."""
+    if measured.model is None:
+        return None
+    run, members = (
+        RunFolder(Path(measured.model.path) / "training", None),
+        measured.model.recipe.network.members,
+    )
+    blocks: list[Block] = []
+    for number in range(members):
+        rows = read_rows(run.member(number).folder / "curves.csv")
+        if len(rows) >= 2:
+            blocks += [Heading(f"Network {number + 1} of {members}")] if members > 1 else []
+            blocks.append(Pictures(_curves(rows)))
+    blocks += _unmarked(run.folder / FOLDER)
+    sentence = (
+        "How the loss fell, when the weights were chosen, and what was found where nobody drew anything."
+    )
+    return Section("How it was trained", sentence, tuple(blocks)) if blocks else None
+
+
+def _curves(rows: list[dict[str, float]]) -> tuple[Picture, ...]:
+    losses = by_step(rows, {"train_loss": "patients learnt from", "tune_loss": "tuning patients"}, "loss")
+    figures = by_step(rows, {"tune_ap": "tuning patients"}, "pixel AP on tuning windows", is_share=True)
+    return (
+        Picture(
+            losses,
+            "Both should fall and level off; a dashed line that rises again means that the slides are learnt by heart.",
+            "Loss by training step.",
+        ),
+        Picture(
+            figures, "Should rise and level off: the weights of its peak were kept.", "AP by training step."
+        ),
+    )
+
+
+def _unmarked(folder: Path) -> list[Block]:
+    """The surest findings on unmarked tissue of tuning slides, as the training laid them out."""
+    table = folder / TABLE
+    if not table.exists():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    cards = tuple(
+        Card(
+            (folder / row["picture"]).read_bytes(),
+            row["slide"],
+            f"Finding {row['number']} on unmarked tissue of {row['slide']}.",
+            (f"score {share(float(row['score']))}", f"{amount(float(row['area_mm2']))} mm\u00b2"),
+        )
+        for row in rows[:MOST_SHOWN]
+        if (folder / row["picture"]).exists()
+    )
+    caption = (
+        f"The surest of {len(rows)} in training/{FOLDER} of the model folder, as networks see them that have not learnt from the "
+        "slide. What is a lesion here was taught as background: outline it and train again."
+    )
+    return [Gallery("Found on tuning slides where nothing is drawn", caption, cards)] if cards else []
