@@ -8,28 +8,32 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from histoscout.files import write_text
+from histoscout.recipe import Recipe
 from histoscout.training.checkpoint import State
 from histoscout.training.loop import Batches, Job, take_step
 from histoscout.training.optimise import make_optimiser
 
 TIMED, WARMING = 20, 3
 LEAST_STEPS = 20
+FINISHING = 0.05  # share of the minutes that is kept for what follows the last step, at least
+MOST_TUNING = 0.25  # share that looking through the tuning slides may take, if fewer views make it fit
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a training is: its steps, and what a step and a validation took when they were timed."""
+    """How long a training is: its steps, what a step and a validation took when they were timed, and how many views of the
+    tuning slides choose the threshold (None: as many as in detection)."""
 
     steps: int
     step_seconds: float | None = None
     validation_seconds: float | None = None
+    views: int | None = None
 
     def write(self, path: Path) -> None:
         write_text(path, json.dumps(vars(self), indent=1) + "\n")
@@ -66,7 +70,32 @@ def time_validation(job: Job, network: nn.Module) -> float:
     return time.monotonic() - begun
 
 
-def steps_for(seconds: float, times: Sequence[float], steps_per_epoch: int) -> int:
-    """How many steps, with a validation each epoch, fit into the seconds; `times` of a step and of a validation."""
-    each = times[0] + times[1] / steps_per_epoch
-    return max(LEAST_STEPS, int(seconds / each))
+@dataclass(frozen=True)
+class Timed:
+    """Seconds that a step takes, a validation, and one view of all tuning slides."""
+
+    step: float
+    validation: float
+    tuning: float
+
+
+def budget_for(minutes: float, spent: float, timed: Timed, recipe: Recipe) -> Budget:
+    """As many steps as fit into what is left of the minutes after `spent` seconds, with a validation each epoch.
+
+    What follows the last step is kept free: looking through the tuning slides in as many views as detection, or as many as
+    fit into a quarter of the minutes. One view is never left out, and then the training ends later.
+    """
+    whole = minutes * 60
+    views = _views(whole * MOST_TUNING, timed.tuning, recipe.detection.flips)
+    kept = whole * min(MOST_TUNING, max(FINISHING, views * timed.tuning / whole))
+    each = timed.step + timed.validation / recipe.training.steps_per_epoch
+    return Budget(max(LEAST_STEPS, int((whole - kept - spent) / each)), timed.step, timed.validation, views)
+
+
+def overtime(minutes: float, budget: Budget, timed: Timed) -> float:
+    """Minutes by which looking through the tuning slides goes beyond its quarter."""
+    return max(0.0, (budget.views or 1) * timed.tuning / 60 - minutes * MOST_TUNING)
+
+
+def _views(seconds: float, each: float, wanted: int) -> int:
+    return next((views for views in (8, 4, 2) if views <= wanted and views * each <= seconds), 1)

@@ -1,16 +1,14 @@
 """What follows the last step: best weights, temperature, threshold, and the model folder with its card."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import shapely
-
 from histoscout.detection.appearance import Learnt as Looks
 from histoscout.detection.appearance import appearance
-from histoscout.detection.heatmap import compute_heatmap, write_heatmap
+from histoscout.detection.heatmap import Heatmap, compute_heatmap, write_heatmap
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.look import Sight, hide
 from histoscout.detection.windows import WindowPlan, detection_windows
@@ -18,13 +16,13 @@ from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
-from histoscout.geometry.regions import Region, Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
 from histoscout.recipe import Classes, Recipe
 from histoscout.training.guards import fingerprints
 from histoscout.training.loop import Job
 from histoscout.training.members import Learnt, Trained, Tuned
+from histoscout.training.sets import tuning_area
 from histoscout.training.tuning import kept_heatmap, tune_lesions
 from histoscout.training.unmarked import FOLDER, lay_out_unmarked, tell_unmarked
 
@@ -33,7 +31,7 @@ def finish(learnt: Sequence[Learnt], recipe: Recipe, out: Path) -> ModelFolder:
     """Choose on the tuning slides, each as those see it who have not learnt from it, and write the model folder."""
     trained, job = Trained.of(learnt, offset=True), learnt[0].job
     with TemporaryDirectory(dir=job.folder, prefix=".part.tuning.") as folder:
-        counts = tune_counts(job, trained.tuned, Path(folder))
+        counts = tune_counts(job, trained.tuned, Path(folder), learnt[0].course.budget.views)
         threshold = counts.best_threshold() if counts.positive.any() else 0.5
         used = threshold if recipe.detection.threshold is None else recipe.detection.threshold
         blocks = learnt[0].sets.split.blocks
@@ -82,34 +80,36 @@ def save_trained(trained: Trained, recipe: Recipe, out: Path, words: Words) -> M
     )
 
 
-def tune_counts(job: Job, slides: Sequence[Tuned], folder: Path) -> PixelCounts:
+def tune_counts(job: Job, slides: Sequence[Tuned], folder: Path, views: int | None) -> PixelCounts:
     """The heatmaps of the tuning slides (or of their tuning blocks) against their outlines; kept in the folder."""
     counts = PixelCounts.none()
-    job.progress.start("choosing the threshold", len(slides))
-    for index, tuned in enumerate(slides):
-        labelled = tuned.labelled
-        within = None if tuned.blocks is None else _as_regions(tuned.blocks)
-        boxes = detection_windows(labelled.slide, labelled.tissue, job.recipe, within)
+    areas = [tuning_area(tuned.blocks) for tuned in slides]
+    windows = [
+        detection_windows(tuned.labelled.slide, tuned.labelled.tissue, job.recipe, area)
+        for tuned, area in zip(slides, areas, strict=True)
+    ]
+    job.progress.start("choosing the threshold", sum(map(len, windows)))
+    for index, (tuned, area, boxes) in enumerate(zip(slides, areas, windows, strict=True)):
         if boxes:
-            plan = WindowPlan.of(job.recipe)
-            heatmap = compute_heatmap(
-                labelled.slide,
-                tuned.engine,
-                boxes,
-                plan,
-                on_window=lambda done, total: None,
-                tissue=labelled.tissue,
-            )
-            counts = counts + count_pixels(labelled, heatmap, job.recipe.classes.positive)
-            hide(heatmap, Sight(labelled.tissue, boxes, within, ()))
+            heatmap = _look_through(job, tuned, boxes, views)
+            counts = counts + count_pixels(tuned.labelled, heatmap, job.recipe.classes.positive)
+            hide(heatmap, Sight(tuned.labelled.tissue, boxes, area, ()))
             write_heatmap(heatmap, kept_heatmap(folder, index))
-        job.progress.advance()
     job.progress.done()
     return counts
 
 
-def _as_regions(boxes: Sequence[Box]) -> Regions:
-    return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in boxes)
+def _look_through(job: Job, tuned: Tuned, boxes: Sequence[Box], views: int | None) -> Heatmap:
+    """What those who have not learnt from a slide say of it, in so many views (None: the recipe's)."""
+    plan = WindowPlan.of(job.recipe)
+    return compute_heatmap(
+        tuned.labelled.slide,
+        tuned.engine,
+        boxes,
+        replace(plan, flips=views or plan.flips),
+        on_window=lambda done, total: job.progress.advance(),
+        tissue=tuned.labelled.tissue,
+    )
 
 
 def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Job:
     validate: Callable[[nn.Module], Validation]
     folder: Path  # of checkpoints and curves
     progress: Progress
+    tuning_windows: int = 0  # of the tuning slides, as detection looks at them: what follows the last step
 
     @property
     def last(self) -> Path:

@@ -4,12 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import shapely
+
 from histoscout.cohort.blocks import GAP_UM, tune_blocks
 from histoscout.cohort.cohort import Case, Cohort
 from histoscout.cohort.split import Split, read_split, split_cohort, write_split
 from histoscout.detection.labelled import LabelledSlide, open_labelled
+from histoscout.detection.windows import detection_windows
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Region, Regions
 from histoscout.progress import Progress
 from histoscout.recipe import Recipe
 
@@ -30,6 +34,24 @@ class Sets:
     split: Split
     notes: tuple[str, ...]
     by_class: bool = False
+
+
+def tuning_area(blocks: Sequence[Box] | None) -> Regions | None:
+    """The blocks of a slide that are tuned on, as regions; None: all of it."""
+    if blocks is None:
+        return None
+    return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in blocks)
+
+
+def count_tuning_windows(sets: Sets, recipe: Recipe) -> int:
+    """How many windows detection looks at on the tuning slides; 0 of images of one class each."""
+    if sets.by_class:
+        return 0
+    areas = [tuning_area(sets.tune_boxes.get(place)) for place in range(len(sets.tune))]
+    return sum(
+        len(detection_windows(labelled.slide, labelled.tissue, recipe, area))
+        for labelled, area in zip(sets.tune, areas, strict=True)
+    )
 
 
 def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress) -> Sets:

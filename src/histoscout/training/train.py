@@ -22,7 +22,7 @@ from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe
-from histoscout.training.budget import Budget, rehearse, steps_for, time_validation
+from histoscout.training.budget import Budget, Timed, budget_for, overtime, rehearse, time_validation
 from histoscout.training.checkpoint import State, load_state
 from histoscout.training.curves import draw_curves, forget_after, read_rows
 from histoscout.training.device import choose_fabric
@@ -36,7 +36,7 @@ from histoscout.training.members import Course, Learnt, members_of
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
 from histoscout.training.run_folder import RunFolder, open_run
-from histoscout.training.sets import Sets, open_sets, turned
+from histoscout.training.sets import Sets, count_tuning_windows, open_sets, turned
 from histoscout.training.start import first_network
 from histoscout.training.validate import answers, validate
 from histoscout.windows.examples import PlainExamples, SampledExamples, Sampler
@@ -44,7 +44,6 @@ from histoscout.windows.image_sampler import ImageSampler
 from histoscout.windows.sampler import WindowSampler, evenly, grid_windows
 
 MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
-FINISHING = 0.05  # share of the minutes kept for choosing threshold and temperature
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,8 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     state = State(network, average, make_optimiser(network, recipe.training))
     told = (run.folder, options.progress)
-    return Job(recipe, fabric, loss, prior, examples, tuning, batches, judge, *told), state
+    asked = count_tuning_windows(sets, recipe)
+    return Job(recipe, fabric, loss, prior, examples, tuning, batches, judge, *told, asked), state
 
 
 def sampler_of(sets: Sets, recipe: Recipe) -> Sampler:
@@ -159,8 +159,11 @@ def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[
     ahead = job.batches(0, MOST_STEPS)
     step_seconds, used = rehearse(job, state.network, ahead)
     validation_seconds = time_validation(job, state.network)
-    left = choices.minutes * 60 * (1 - FINISHING) - (time.monotonic() - started)
-    steps = steps_for(left, (step_seconds, validation_seconds), choices.steps_per_epoch)
-    budget = Budget(steps, step_seconds, validation_seconds)
+    through = job.tuning_windows * validation_seconds / max(1, len(job.tuning))
+    timed = Timed(step_seconds, validation_seconds, through)
+    budget = budget_for(choices.minutes, time.monotonic() - started, timed, job.recipe)
+    if late := overtime(choices.minutes, budget, timed):
+        says = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"
+        job.progress.note(says)
     budget.write(run.budget)
-    return budget, itertools.islice(itertools.chain(used, ahead), steps)
+    return budget, itertools.islice(itertools.chain(used, ahead), budget.steps)

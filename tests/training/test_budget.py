@@ -1,0 +1,47 @@
+"""Minutes to steps: what is promised is kept, whatever takes how long."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histoscout.training.budget import FINISHING, LEAST_STEPS, MOST_TUNING, Timed, budget_for, overtime
+from tests.toy import RECIPE
+
+seconds = st.floats(1e-4, 500)
+
+
+@given(
+    st.floats(0.1, 600),
+    st.floats(0, 60),
+    st.builds(Timed, seconds, seconds, seconds),
+    st.sampled_from([1, 2, 4, 8]),
+)
+def test_steps_and_what_follows_them_fit_into_the_minutes(
+    minutes: float, spent: float, timed: Timed, flips: int
+) -> None:
+    recipe = RECIPE.with_choices({"detection.flips": flips})
+    budget = budget_for(minutes, spent, timed, recipe)
+    views = budget.views
+    assert views is not None
+    assert 1 <= views <= flips
+    each = timed.step + timed.validation / recipe.training.steps_per_epoch
+    late = overtime(minutes, budget, timed)
+    needed = spent + budget.steps * each + views * timed.tuning / 60 * 60
+    if budget.steps > LEAST_STEPS:
+        assert needed <= (minutes + late) * 60 * (1 + 1e-9)
+        assert needed + each >= minutes * 60 * (1 - MOST_TUNING)  # and are used
+    assert late == 0 or views == 1
+
+
+@pytest.mark.parametrize(
+    ("tuning", "views"), [(0.0, 8), (36.0, 8), (40.0, 4), (100.0, 2), (200.0, 1), (900.0, 1)]
+)
+def test_views_of_the_tuning_slides_are_as_many_as_fit_into_a_quarter(tuning: float, views: int) -> None:
+    recipe = RECIPE.with_choices({"detection.flips": 8})
+    assert budget_for(20, 0, Timed(0.5, 1.0, tuning), recipe).views == views
+
+
+def test_a_slow_look_through_the_slides_does_not_eat_the_training() -> None:
+    quick, slow = (budget_for(20, 0, Timed(0.5, 1.0, tuning), RECIPE) for tuning in (0.0, 1e5))
+    share = (1 - MOST_TUNING) / (1 - FINISHING)
+    assert slow.steps == pytest.approx(quick.steps * share, rel=0.01)
