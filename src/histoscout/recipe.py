@@ -204,7 +204,7 @@ class Detection(Section):
     overlap: Annotated[float, Field(ge=0, le=0.75)] = 0.5  # share of a window's side
     batch: Annotated[int, Field(ge=1)] = 4
     flips: Literal[1, 2, 4, 8] = 1  # views averaged: as is, mirrored, turned
-    smooth_um: Annotated[float, Field(ge=0)] = 0.0  # sigma of a Gaussian on the heatmap
+    neighbourhood_um: Annotated[float, Field(ge=0)] = 50.0  # sigma, within which places agree on the class
     smallest_um2: Annotated[float, Field(ge=0)] = 2_000.0
     largest_hole_um2: Annotated[float, Field(ge=0)] = 500.0  # smaller holes in a region are filled
     simplify_um: Annotated[float, Field(ge=0)] = 1.0

@@ -14,7 +14,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.raster import mask_of
 from histoscout.recipe import Detection
 
-EXACT = Detection(smallest_um2=0, largest_hole_um2=0, simplify_um=0, smooth_um=0)
+EXACT = Detection(smallest_um2=0, largest_hole_um2=0, simplify_um=0)
 
 
 def heatmap(levels: NDArray[np.uint8], mpp: float = 2.0, slide_mpp: float = 0.5) -> Heatmap:

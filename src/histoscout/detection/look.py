@@ -9,6 +9,7 @@ from histoscout.cohort.labelled import labelled_regions
 from histoscout.detection.appearance import Learnt, appearance, looks_known
 from histoscout.detection.candidates import candidates
 from histoscout.detection.heatmap import Heatmap, compute_heatmap
+from histoscout.detection.neighbours import decide_together
 from histoscout.detection.outline import outline
 from histoscout.detection.room import let_go
 from histoscout.detection.tissue import Tissue, find_tissue
@@ -65,6 +66,7 @@ def find_regions(
         look.progress.advance()
 
     heatmap = compute_heatmap(slide, engine, sight.boxes, look.plan, on_window=tell, tissue=sight.tissue)
+    decide_together(heatmap, model.recipe.detection.neighbourhood_um)
     hide(heatmap, sight)
     label, choices, cut_off = model.recipe.classes.positive, model.recipe.detection, look.cut_off
     if cut_off is None:

@@ -40,15 +40,15 @@ def outline(
 ) -> Regions:
     """The regions where a label is at least as probable as `threshold`: with holes, not cut at windows.
 
-    Smoothed by `choices.smooth_um`, holes and specks removed, outlines simplified by at most
-    `choices.simplify_um`; they are valid and never touch themselves (QuPath refuses the file otherwise).
+    Holes and specks are removed, outlines simplified by at most `choices.simplify_um`; they are valid and never touch
+    themselves (QuPath refuses the file otherwise).
     The score is the 90th percentile of the probability inside. Ids are the same for the same model, slide
     and outline. Cells touching at a corner belong together. Outlines in level-0 px, clipped to the slide;
     from the top down.
     """
     floor = max(1, level_of(threshold))
     hole_radius = math.sqrt(choices.largest_hole_um2 / math.pi)
-    reach = math.ceil(max(4 * choices.smooth_um, 2 * hole_radius) / heatmap.mpp)
+    reach = math.ceil(2 * hole_radius / heatmap.mpp)
     found = [
         one
         for part in parts(heatmap.levels(label), floor, reach)
@@ -60,9 +60,6 @@ def outline(
 def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: Detection) -> Iterator[_Found]:
     mpp, scale = heatmap.mpp * part.coarser, heatmap.scale * part.coarser
     levels = part.levels
-    if choices.smooth_um:
-        smooth = ndimage.gaussian_filter(levels.astype(np.float32), choices.smooth_um / mpp, mode="nearest")
-        levels = np.rint(smooth).astype(np.uint8)
     mask = without_corners(levels >= floor)
     mask = cleaned(mask, choices.smallest_um2 / mpp**2, choices.largest_hole_um2 / mpp**2)
     corner_x = heatmap.box.x + part.column * heatmap.scale

@@ -11,6 +11,7 @@ from histoscout.detection.appearance import appearance
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, write_heatmap
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.look import Sight, hide
+from histoscout.detection.neighbours import decide_together
 from histoscout.detection.windows import WindowPlan, detection_windows
 from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.operating import Owner, measure_operating
@@ -92,6 +93,7 @@ def tune_counts(job: Job, slides: Sequence[Tuned], folder: Path, views: int | No
     for index, (tuned, area, boxes) in enumerate(zip(slides, areas, windows, strict=True)):
         if boxes:
             heatmap = _look_through(job, tuned, boxes, views)
+            decide_together(heatmap, job.recipe.detection.neighbourhood_um)
             counts = counts + count_pixels(tuned.labelled, heatmap, job.recipe.classes.positive)
             hide(heatmap, Sight(tuned.labelled.tissue, boxes, area, ()))
             write_heatmap(heatmap, kept_heatmap(folder, index))
