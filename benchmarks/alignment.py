@@ -33,7 +33,7 @@ from histoscout.detection.tissue import find_tissue
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions, polygonal
 from histoscout.phantom.slide import draw
-from histoscout.recipe import Recipe, Tissue
+from histoscout.recipe import Recipe, Tissue, Windows
 from histoscout.slides.in_memory import in_memory
 from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
@@ -179,7 +179,7 @@ SHAPES: dict[str, Fault] = {"tight": lambda regions: regions, "rectangles": loos
 
 def subject(one: Subjects) -> Subject:
     slide, regions = one.make()
-    tissue = find_tissue(slide, Tissue(artefacts=False), TILE_UM[one.group])
+    tissue = find_tissue(slide, Tissue(artefacts=False), Windows())
     made = subject_of(slide, regions, tissue, TILE_UM[one.group])
     # as if the scanner had left a rim of its own width: the offset is no multiple of a tile
     corner = (round(0.31 * slide.box.width), round(0.23 * slide.box.height))
@@ -319,7 +319,7 @@ def labelled(one: tuple[Slide, Regions], shape: str, recipe: Recipe, patient: st
     slide, regions = one
     drawn = loosely(regions) if shape == "rectangles" else regions
     named = drawn.relabelled(lambda label: recipe.classes.canonical(label) or label)
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
     return LabelledSlide(slide, patient, named, tissue, recipe)
 
 

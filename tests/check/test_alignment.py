@@ -109,7 +109,9 @@ def test_nothing_is_said_where_nothing_shows() -> None:
     pixels = np.clip(np.array(toy.PINK) + noise, 0, 255).astype(np.uint8)
     slide = in_memory(pixels, toy.MPP)
     regions = toy.draw(0)[1]
-    found = aligned(subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, TILE_UM), TILE_UM))
+    found = aligned(
+        subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), TILE_UM)
+    )
     assert found.verdict.state == "cannot tell"
 
 
@@ -186,7 +188,7 @@ def test_slides_that_training_opened_are_asked() -> None:
     for seed in range(2):
         pixels, regions = toy.draw(seed)
         slide = in_memory(pixels, toy.MPP, f"toy {seed}")
-        tissue = find_tissue(slide, toy.RECIPE.tissue, TILE_UM)
+        tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows)
         slides.append(LabelledSlide(slide, f"{seed}", regions, tissue, toy.RECIPE))
     assert labelled_fit(slides).state == "good"
     mirrored = [replace(one, regions=laid(one.regions, (1, 0, 0, -1, 0, toy.SIDE))) for one in slides]

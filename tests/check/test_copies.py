@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from histoscout.check.copies import ENOUGH, Landmarks, all_shared, landmarks_of, shared
 from histoscout.detection.tissue import find_tissue
-from histoscout.recipe import Tissue
+from histoscout.recipe import Tissue, Windows
 from histoscout.slides.in_memory import in_memory
 
 Pixels = NDArray[np.uint8]
@@ -31,7 +31,7 @@ def tissue(seed: int) -> Pixels:
 
 def landmarks(pixels: Pixels, name: str, patient: str = "", split: str = "") -> Landmarks:
     slide = in_memory(pixels, MPP, name)
-    return landmarks_of(slide, find_tissue(slide, Tissue(artefacts=False), 256.0), patient or name, split)
+    return landmarks_of(slide, find_tissue(slide, Tissue(artefacts=False), Windows()), patient or name, split)
 
 
 def jpeg(pixels: Pixels) -> Pixels:

@@ -38,7 +38,7 @@ def slides() -> list[LabelledSlide]:
     for seed in range(4):
         pixels, regions = toy.draw(seed)
         slide = in_memory(pixels, toy.MPP, f"toy {seed}")
-        tissue = find_tissue(slide, RECIPE.tissue, RECIPE.windows.side_um)
+        tissue = find_tissue(slide, RECIPE.tissue, RECIPE.windows)
         made.append(LabelledSlide(slide, f"{seed}", regions, tissue, RECIPE))
     return made
 

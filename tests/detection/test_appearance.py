@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 def numbers_of(pixels: Pixels, mpp: float = toy.MPP) -> dict[str, float]:
     slide = in_memory(pixels, mpp)
-    seen = appearance(slide, find_tissue(slide, toy.RECIPE.tissue, 256), 2.0)
+    seen = appearance(slide, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), 2.0)
     assert seen is not None
     return seen
 

@@ -8,6 +8,7 @@ from scipy.ndimage import gaussian_filter
 from histoscout.detection.tissue import GLASS, Tissue, find_tissue
 from histoscout.geometry.box import Box
 from histoscout.recipe import Tissue as Choices
+from histoscout.recipe import Windows
 from histoscout.slides.in_memory import in_memory
 
 SIDE, MPP = 1000, 2.0
@@ -23,8 +24,9 @@ def slide_pixels() -> NDArray[np.uint8]:
     return drawn
 
 
-def look(pixels: NDArray[np.uint8], **choices: object) -> Tissue:
-    return find_tissue(in_memory(pixels, MPP), Choices.model_validate(choices), 256.0)
+def look(pixels: NDArray[np.uint8], windows_mpp: float = 1.0, **choices: object) -> Tissue:
+    windows = Windows(mpp=windows_mpp, side_um=256.0)
+    return find_tissue(in_memory(pixels, MPP), Choices.model_validate(choices), windows)
 
 
 def test_the_square_is_found() -> None:
@@ -58,6 +60,20 @@ def test_pen_is_left_out_and_told() -> None:
     assert tissue.artefacts["pen"] > 0.05
     assert tissue.shares([Box(300, 305, 400, 30)])[0] < 0.1
     assert tissue.shares([Box(300, 500, 400, 100)])[0] > 0.95
+
+
+def test_out_of_focus_is_what_a_network_at_its_resolution_would_miss() -> None:
+    pixels = slide_pixels()
+    random = np.random.default_rng(1)
+    coarse = gaussian_filter(random.normal(0, 1, (600, 600)), 4) * 600  # what is seen from further away
+    pixels[200:800, 200:800] = np.clip(pixels[200:800, 200:800] + coarse[..., None], 0, 250)
+    pixels[300:500, 300:700] = gaussian_filter(pixels[300:500, 300:700], (1.2, 1.2, 0))
+    blurred_mm2 = 200 * 400 * MPP**2 / 1e6
+    near, far = look(pixels, 1.0), look(pixels, 8.0)
+    assert near.artefacts["out of focus"] == pytest.approx(blurred_mm2, rel=0.35)
+    assert far.artefacts["out of focus"] == 0
+    assert near.area_mm2 < far.area_mm2
+    assert look(pixels, 1.0, artefacts=False).area_mm2 == pytest.approx(far.area_mm2)
 
 
 def test_what_is_left_out_is_shown_as_glass_and_nothing_else_changes() -> None:

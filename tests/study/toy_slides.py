@@ -35,7 +35,7 @@ def labelled(
     if outlines is not None:
         regions = Regions.of(Region(outline, "UDH") for outline in outlines)
     slide, choices = in_memory(pixels, 1.0, f"toy {seed}"), recipe()
-    tissue = find_tissue(slide, choices.tissue, choices.windows.side_um)
+    tissue = find_tissue(slide, choices.tissue, choices.windows)
     return LabelledSlide(slide, patient, regions, tissue, choices)
 
 

@@ -121,7 +121,7 @@ def look_at(
 def _looked(
     read: Read, slide: Slide, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]]
 ) -> Looked:
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
     alignment = _unasked(read, "no outlines")
     if len(read.regions):
         alignment = aligned(subject_of(slide, read.regions, tissue, recipe.windows.side_um), others)

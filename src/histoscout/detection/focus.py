@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from histoscout.geometry.box import Box
 
-MPP = 2.0
-"""um/px at which sharpness is judged: a nucleus is some three pixels wide."""
+FINEST = 2.0
+"""um/px at which sharpness is judged at the finest: a nucleus is some three pixels wide."""
 
 CELL_PX = 16
 BLOCK_CELLS = 16
@@ -36,15 +36,15 @@ class Readable(Protocol):
     def read(self, box: Box, mpp: float) -> NDArray[np.uint8]: ...
 
 
-def out_of_focus(slide: Readable, tissue: _Mask, scale: float) -> _Mask:
-    """Where the tissue is out of focus, compared with the rest of the same slide: bool like `tissue`.
+def out_of_focus(slide: Readable, tissue: _Mask, scale: float, mpp: float = FINEST) -> _Mask:
+    """Where the tissue is out of focus at `mpp` um/px, compared with the rest of the same slide: bool like `tissue`.
 
     `tissue` covers the slide at `scale` level-0 px per pixel. What counts is not the amount of fine detail,
     which differs between stroma and nuclei, but its amount beside that of detail twice as coarse, which
     blurring alone changes. A slide that is blurred all over is left as it is: there is nothing sharp to
     compare with.
     """
-    side = CELL_PX * MPP / slide.mpp  # of a cell, in level-0 px
+    side = CELL_PX * mpp / slide.mpp  # of a cell, in level-0 px
     share = _shares(tissue, slide.box, scale, side)
     fine, coarse = _detail(slide, share > 0, side)
     weight = ndimage.uniform_filter(fine, 3), ndimage.uniform_filter(coarse, 3)
@@ -54,7 +54,8 @@ def out_of_focus(slide: Readable, tissue: _Mask, scale: float) -> _Mask:
         return np.zeros_like(tissue)
     limit = min(CEILING, float(np.percentile(octaves[judged], 75)) - FALL)
     blurred = np.pad(judged & (octaves < limit), 1)
-    blurred = _large(ndimage.binary_opening(blurred, np.ones((2, 2), np.bool_))[1:-1, 1:-1])
+    opened = ndimage.binary_opening(blurred, np.ones((2, 2), np.bool_))[1:-1, 1:-1]
+    blurred = _large(opened, SMALLEST_UM2 / (CELL_PX * mpp) ** 2)
     return _spread(ndimage.binary_dilation(blurred) & (share > 0), tissue, scale, side) & tissue
 
 
@@ -89,10 +90,10 @@ def _energies(pixels: NDArray[np.uint8], rows: int, columns: int) -> tuple[_Plan
     return fine.astype(np.float64), coarse.astype(np.float64)
 
 
-def _large(cells: _Mask) -> _Mask:
+def _large(cells: _Mask, least: float) -> _Mask:
     pieces, count = ndimage.label(cells)
     areas = np.bincount(pieces.ravel(), minlength=count + 1)
-    large = areas >= SMALLEST_UM2 / (CELL_PX * MPP) ** 2
+    large = areas >= least
     large[0] = False
     return np.asarray(large[pieces])
 

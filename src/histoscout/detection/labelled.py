@@ -56,7 +56,7 @@ def open_labelled(case: Case, recipe: Recipe) -> tuple[LabelledSlide, tuple[str,
     """Open a case's slide and outlines and find its tissue; and what a user should know about it."""
     slide = open_case(case)
     annotations = labelled_regions(case, recipe.classes, slide)
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
     labelled = LabelledSlide(slide, case.patient, annotations.regions, tissue, recipe)
     return labelled, (*slide.notes, *annotations.notes, *tissue.notes)
 

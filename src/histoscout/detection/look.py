@@ -41,7 +41,7 @@ def survey(slide: Slide, case: Case, model: ModelFolder, within: str | None) -> 
     """Find out what of a slide is to be looked at; CohortError if it has no area of the class `within`."""
     recipe = model.recipe
     areas, notes = (None, ()) if within is None else _areas(case, within, slide)
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows.side_um)
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
     boxes = detection_windows(slide, tissue, recipe, areas)
     if slide.mpp > 1.2 * recipe.windows.mpp:
         coarse = (

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from histoscout.detection.clean import cleaned, closed
-from histoscout.detection.focus import out_of_focus
+from histoscout.detection.focus import FINEST, out_of_focus
 from histoscout.detection.ink import ink
 from histoscout.geometry.box import Box
 from histoscout.recipe import Tissue as Choices
+from histoscout.recipe import Windows
 from histoscout.slides.slide import Slide
 
 FAINTEST, STRONGEST = 12, 30
@@ -121,16 +122,16 @@ def _sampled(mask: _Mask, whole: Box, mask_scale: float, box: Box, scale: float)
     return np.asarray(mask[np.ix_(*indices)] & np.outer(*inside))
 
 
-def find_tissue(slide: Slide, choices: Choices, window_um: float) -> Tissue:
+def find_tissue(slide: Slide, choices: Choices, windows: Windows) -> Tissue:
     """Find a slide's tissue, by the colour of stain or by the study's rule.
 
     "saturation" reads the slide at `choices.mpp` um/px: what is coloured more than the glass is tissue; small
-    pieces are dropped, small holes (lumens, fat) filled, pen marks and badly focused areas left out if
-    `choices.artefacts`. "tile_std" is the study's rule: tiles with sides of `window_um` are tissue where the
-    standard deviation of all their red, green and blue values is at least `choices.std`.
+    pieces are dropped, small holes (lumens, fat) filled, pen marks left out if `choices.artefacts`, and what is out of
+    focus for somebody who looks at the um/px of the windows. "tile_std" is the study's rule: tiles of a window's side
+    are tissue where the standard deviation of all their red, green and blue values is at least `choices.std`.
     """
     if choices.method == "tile_std":
-        return _by_spread(slide, choices, window_um)
+        return _by_spread(slide, choices, windows.side_um)
     scale = choices.mpp / slide.mpp
     pixels = slide.read(slide.box, choices.mpp)
     pen = ink(pixels, choices.mpp) if choices.artefacts else np.zeros(pixels.shape[:2], bool)
@@ -143,7 +144,9 @@ def find_tissue(slide: Slide, choices: Choices, window_um: float) -> Tissue:
         )
         & ~pen
     )
-    blurred = out_of_focus(slide, mask, scale) if choices.artefacts else np.zeros_like(mask)
+    blurred = np.zeros_like(mask)
+    if choices.artefacts:
+        blurred = out_of_focus(slide, mask, scale, max(FINEST, windows.mpp))
     mask &= ~blurred
     mm2 = choices.mpp**2 * 1e-6
     artefacts = {"pen": float(pen.sum() * mm2), "out of focus": float(blurred.sum() * mm2)}

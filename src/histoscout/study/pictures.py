@@ -96,7 +96,7 @@ def filtered(labelled: LabelledSlide, recipe: Recipe, thresholds: Sequence[float
     for threshold in thresholds:
         choices = recipe.tissue.model_copy(update={"std": threshold})
         same = threshold == labelled.recipe.tissue.std
-        tissue = labelled.tissue if same else find_tissue(labelled.slide, choices, recipe.windows.side_um)
+        tissue = labelled.tissue if same else find_tissue(labelled.slide, choices, recipe.windows)
         shares = tissue.shares(tile_grid(labelled, recipe))
         kept = tissue.mask_of(labelled.slide.box, scale)[: pixels.shape[0], : pixels.shape[1]]
         dimmed = (pixels // 5 + 24).astype(np.uint8)

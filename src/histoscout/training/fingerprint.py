@@ -20,7 +20,7 @@ from histoscout.detection.tissue import find_tissue
 from histoscout.errors import CohortError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.progress import Progress
-from histoscout.recipe import Classes, Tissue, plain
+from histoscout.recipe import Classes, Tissue, Windows, plain
 from histoscout.slides.slide import Slide
 from histoscout.windows.augment import DENSITY, RGB_TO_HED
 
@@ -250,7 +250,7 @@ class _Look:
 
 def _look(one: DrawnSlide) -> _Look:
     with open_case(one.case) as slide:
-        tissue = find_tissue(slide, Tissue(), window_um=512.0)
+        tissue = find_tissue(slide, Tissue(), Windows())
         pixels, mpp = slide.overview(OVERVIEW_PX)
         seen = tissue.mask_of(slide.box, mpp / slide.mpp)
         dyes = None
