@@ -51,6 +51,12 @@ def _answers(recipe: Recipe) -> str:
 
 
 def _check_same_kind(model: ModelFolder, recipe: Recipe) -> None:
+    if (members := model.recipe.network.members) > 1:
+        raise ModelError(
+            model.path,
+            f"is {members} networks, and a network can begin with one only",
+            "Give a model of one network (network.members = 1), or train without --from",
+        )
     there, here = (
         (one.network.architecture, one.network.encoder, one.network.channels, *one.classes.labels)
         for one in (model.recipe, recipe)
