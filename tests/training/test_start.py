@@ -59,3 +59,19 @@ def test_other_beginnings_are_refused(classifier: ModelFolder, table: Path, tmp_
     other = TILES.with_choices({"network.encoder": "resnet10t"})
     with pytest.raises(ModelError, match="the recipe asks for"):
         train(table, tmp_path / "b", other, TrainOptions(start=classifier.path))
+
+
+def test_several_networks_are_no_beginning_and_that_is_said_before_training(
+    table: Path, tmp_path: Path
+) -> None:
+    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 1})
+    two = train(table, tmp_path / "two", short.with_choices({"network.members": 2}))
+    for members in (1, 2):
+        again = short.with_choices({"network.members": members})
+        with pytest.raises(ModelError, match="2 networks, and a network can begin with one only"):
+            train(table, tmp_path / f"again {members}", again, TrainOptions(start=two.path))
+    one = train(table, tmp_path / "one", short)
+    begun = train(
+        table, tmp_path / "begun", short.with_choices({"network.members": 2}), TrainOptions(start=one.path)
+    )
+    assert begun.metrics["training"]["members"] == 2

@@ -158,6 +158,8 @@ def test_one_patient_is_tuned_on_blocks_and_called_optimistic(tmp_path: Path) ->
     model = train(table, tmp_path / "model", recipe)
     assert model.metrics["tune"]["optimistic"]
     assert "optimistic" in (model.path / "card.md").read_text()
+    data = model.metrics["data"]
+    assert len(data["fingerprints"]) == len(set(data["train_slides"])), "a slide and its blocks are one slide"
 
 
 def test_a_folder_that_is_no_training_is_left_alone(table: Path, tmp_path: Path) -> None:
@@ -267,11 +269,11 @@ def test_nobody_tunes_by_what_a_member_has_learnt(tmp_path: Path, monkeypatch: p
         network = one.engine.detector.network
         learnt_it = [
             number
-            for number, member in enumerate(trained.learnt)
+            for number, member in enumerate(trained.members)
             if any(labelled.patient == one.labelled.patient for labelled in member.sets.train)
         ]
         assert len(learnt_it) == 2
-        assert all(network is not trained.learnt[number].network for number in learnt_it)
+        assert all(network is not trained.members[number].network for number in learnt_it)
 
 
 def test_a_lesion_that_nobody_outlined_is_laid_before_the_pathologist(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from histoscout.detection.appearance import Learnt as Looks
-from histoscout.detection.appearance import appearance
+from histoscout.detection.appearance import Learnt, appearance
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, write_heatmap
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.look import Sight, hide
 from histoscout.detection.neighbours import decide_together
-from histoscout.detection.windows import WindowPlan, detection_windows
+from histoscout.detection.windows import WindowPlan
 from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
@@ -22,20 +21,20 @@ from histoscout.network.save import save_model
 from histoscout.recipe import Classes, Recipe
 from histoscout.training.guards import fingerprints
 from histoscout.training.loop import Job
-from histoscout.training.members import Learnt, Trained, Tuned
-from histoscout.training.sets import tuning_area
+from histoscout.training.members import Member, Trained, Tuned
+from histoscout.training.sets import tuning_area, tuning_windows
 from histoscout.training.tuning import kept_heatmap, tune_lesions
 from histoscout.training.unmarked import FOLDER, lay_out_unmarked, tell_unmarked
 
 
-def finish(learnt: Sequence[Learnt], recipe: Recipe, out: Path) -> ModelFolder:
+def finish(members: Sequence[Member], recipe: Recipe, out: Path) -> ModelFolder:
     """Choose on the tuning slides, each as those see it who have not learnt from it, and write the model folder."""
-    trained, job = Trained.of(learnt, offset=True), learnt[0].job
+    trained, job = Trained.of(members, offset=True), members[0].job
     with TemporaryDirectory(dir=job.folder, prefix=".part.tuning.") as folder:
-        counts = tune_counts(job, trained.tuned, Path(folder), learnt[0].course.budget.views)
+        counts = tune_counts(job, trained.tuned, Path(folder), members[0].course.budget.views)
         threshold = counts.best_threshold() if counts.positive.any() else 0.5
         used = threshold if recipe.detection.threshold is None else recipe.detection.threshold
-        blocks = learnt[0].sets.split.blocks
+        blocks = members[0].sets.split.blocks
         owner = Owner("blocks of the training slides" if blocks else "tuning patients", used)
         lesions = tune_lesions(trained.tuned, used, Path(folder))
     patients = [tuned.labelled.patient for tuned in trained.tuned]
@@ -49,9 +48,9 @@ def finish(learnt: Sequence[Learnt], recipe: Recipe, out: Path) -> ModelFolder:
 
 def ask_about_unmarked(trained: Trained, lesions: Sequence[SlideLesions], classes: Classes) -> None:
     """Lay findings where nothing is drawn before the pathologist: lesions among them were taught as background."""
-    job = trained.learnt[0].job
+    job = trained.members[0].job
     names = [tuned.labelled.slide.name for tuned in trained.tuned]
-    cases = list(dict.fromkeys(case for one in trained.learnt for case in one.sets.split.tune))
+    cases = list(dict.fromkeys(case for one in trained.members for case in one.sets.split.tune))
     folder = job.folder / FOLDER
     found = lay_out_unmarked(dict(zip(names, lesions, strict=True)), cases, classes, folder)
     tell_unmarked(found, folder, job.progress)
@@ -84,18 +83,14 @@ def save_trained(trained: Trained, recipe: Recipe, out: Path, words: Words) -> M
 def tune_counts(job: Job, slides: Sequence[Tuned], folder: Path, views: int | None) -> PixelCounts:
     """The heatmaps of the tuning slides (or of their tuning blocks) against their outlines; kept in the folder."""
     counts = PixelCounts.none()
-    areas = [tuning_area(tuned.blocks) for tuned in slides]
-    windows = [
-        detection_windows(tuned.labelled.slide, tuned.labelled.tissue, job.recipe, area)
-        for tuned, area in zip(slides, areas, strict=True)
-    ]
+    windows = [tuning_windows(tuned.labelled, tuned.blocks, job.recipe) for tuned in slides]
     job.progress.start("choosing the threshold", sum(map(len, windows)))
-    for index, (tuned, area, boxes) in enumerate(zip(slides, areas, windows, strict=True)):
+    for index, (tuned, boxes) in enumerate(zip(slides, windows, strict=True)):
         if boxes:
             heatmap = _look_through(job, tuned, boxes, views)
             decide_together(heatmap, job.recipe.detection.neighbourhood_um)
             counts = counts + count_pixels(tuned.labelled, heatmap, job.recipe.classes.positive)
-            hide(heatmap, Sight(tuned.labelled.tissue, boxes, area, ()))
+            hide(heatmap, Sight(tuned.labelled.tissue, boxes, tuning_area(tuned.blocks), ()))
             write_heatmap(heatmap, kept_heatmap(folder, index))
     job.progress.done()
     return counts
@@ -117,7 +112,7 @@ def _look_through(job: Job, tuned: Tuned, boxes: Sequence[Box], views: int | Non
 def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
     """The figures on the tuning set, named after it (they chose the threshold, so they flatter), and who was learnt from."""
     taught, tuned = trained.taught, [one.labelled for one in trained.tuned]
-    budgets = [one.course.budget for one in trained.learnt]
+    budgets = [one.course.budget for one in trained.members]
     return {
         "tune": tune,
         "data": {
@@ -128,7 +123,7 @@ def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
             "regions": _counted(taught),
             "fingerprints": [one.to_dict() for one in fingerprints(trained.slides)],
         },
-        "guards": [vars(verdict) for verdict in trained.learnt[0].course.verdicts],
+        "guards": [vars(verdict) for verdict in trained.members[0].course.verdicts],
         "training": {
             "members": len(budgets),
             "steps": sum(budget.steps for budget in budgets),
@@ -142,7 +137,7 @@ def appearances(slides: Sequence[LabelledSlide], mpp: float) -> list[dict[str, A
     """What the slides look like that were learnt from or tuned on, in a few numbers each."""
     seen = [appearance(labelled.slide, labelled.tissue, mpp) for labelled in slides]
     pairs = [(labelled.patient, one) for labelled, one in zip(slides, seen, strict=True) if one is not None]
-    return Looks(tuple(one for _, one in pairs), tuple(patient for patient, _ in pairs)).to_list()
+    return Learnt(tuple(one for _, one in pairs), tuple(patient for patient, _ in pairs)).to_list()
 
 
 def card(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:

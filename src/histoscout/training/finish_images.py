@@ -18,18 +18,18 @@ from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training.finish import Words, always, appearances, save_trained, told
 from histoscout.training.loop import Job
-from histoscout.training.members import InTraining, Learnt, Trained
+from histoscout.training.members import InTraining, Member, Trained
 from histoscout.training.sets import Sets
 
 
-def finish_images(learnt: Sequence[Learnt], recipe: Recipe, out: Path) -> ModelFolder:
+def finish_images(members: Sequence[Member], recipe: Recipe, out: Path) -> ModelFolder:
     """Choose on the tuning images, which were never learnt from, and write the model folder.
 
     One temperature serves all classes; none gets an offset, which would favour it before the others. The threshold is
     that of the positive class, for whoever uses the model on slides: the one of the highest F1 over tuning images.
     """
-    trained, job = Trained.of(learnt, offset=False), learnt[0].job
-    images, means = _answers(job, learnt[0].sets, trained.engine(trained.everybody))
+    trained, job = Trained.of(members, offset=False), members[0].job
+    images, means = _answers(job, members[0].sets, trained.engine(trained.everybody))
     threshold = _threshold(images, means, recipe)
     named, classes, _ = name_images(images, means, recipe.classes, threshold)
     scores = score_images(named, classes)

@@ -44,7 +44,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class Member:
     """One network with the best of its weights, the slides it learnt from and was tuned on, and how it went."""
 
     job: Job
@@ -73,27 +73,27 @@ class Tuned:
 class Trained:
     """All networks of a model and how sure each of them may be."""
 
-    learnt: Sequence[Learnt]
+    members: Sequence[Member]
     calibrations: Sequence[tuple[float, float]]  # temperature and offset of each
 
     @classmethod
-    def of(cls, learnt: Sequence[Learnt], *, offset: bool) -> "Trained":
+    def of(cls, members: Sequence[Member], *, offset: bool) -> "Trained":
         """Each network calibrated on its own tuning windows."""
-        return cls(learnt, [one.calibration(offset=offset) for one in learnt])
+        return cls(members, [one.calibration(offset=offset) for one in members])
 
     def joined(self, numbers: Sequence[int]) -> tuple[nn.Module, float, float]:
         """Some of the networks as one; temperature and offset that are still to be applied."""
         if len(numbers) == 1:
-            return (self.learnt[numbers[0]].network.eval(), *self.calibrations[numbers[0]])
-        outputs = count_outputs(self.learnt[0].job.recipe)
-        network = Ensemble([self.learnt[number].network for number in numbers], outputs)
+            return (self.members[numbers[0]].network.eval(), *self.calibrations[numbers[0]])
+        outputs = count_outputs(self.members[0].job.recipe)
+        network = Ensemble([self.members[number].network for number in numbers], outputs)
         for place, number in enumerate(numbers):
             network.calibrate(place, *self.calibrations[number])
         return network.eval(), 1.0, 0.0
 
     def engine(self, numbers: Sequence[int]) -> "InTraining":
         """Some of the networks as an engine."""
-        job = self.learnt[0].job
+        job = self.members[0].job
         network, temperature, offset = self.joined(numbers)
         device = job.fabric.device
         return InTraining(
@@ -102,18 +102,18 @@ class Trained:
 
     @property
     def everybody(self) -> range:
-        return range(len(self.learnt))
+        return range(len(self.members))
 
     @cached_property
     def tuned(self) -> tuple[Tuned, ...]:
         """Every slide that somebody is tuned on, to be judged by all who have not learnt from it."""
         strangers: dict[int, list[int]] = {}
-        for number, one in enumerate(self.learnt):
+        for number, one in enumerate(self.members):
             for labelled in one.sets.tune:
                 strangers.setdefault(id(labelled), []).append(number)
         engines = {numbers: self.engine(numbers) for numbers in set(map(tuple, strangers.values()))}
         found = {}
-        for one in self.learnt:
+        for one in self.members:
             for place, labelled in enumerate(one.sets.tune):
                 engine = engines[tuple(strangers[id(labelled)])]
                 found[id(labelled)] = Tuned(labelled, one.sets.tune_boxes.get(place), engine)
@@ -122,13 +122,18 @@ class Trained:
     @property
     def slides(self) -> list[LabelledSlide]:
         """All slides that were learnt from or tuned on, each once."""
-        first = self.learnt[0].sets
-        return list({id(labelled): labelled for labelled in (*first.train, *first.tune)}.values())
+        first = self.members[0].sets
+        return _once((*first.train, *first.tune))
 
     @property
     def taught(self) -> list[LabelledSlide]:
         """The slides that somebody has learnt from, each once."""
-        return list({id(labelled): labelled for one in self.learnt for labelled in one.sets.train}.values())
+        return _once(labelled for one in self.members for labelled in one.sets.train)
+
+
+def _once(slides: Iterable[LabelledSlide]) -> list[LabelledSlide]:
+    """Each slide once, also where its blocks for tuning are a set of their own."""
+    return list({id(labelled.slide): labelled for labelled in slides}.values())
 
 
 @dataclass(frozen=True)

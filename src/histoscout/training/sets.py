@@ -43,14 +43,18 @@ def tuning_area(blocks: Sequence[Box] | None) -> Regions | None:
     return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in blocks)
 
 
+def tuning_windows(labelled: LabelledSlide, blocks: Sequence[Box] | None, recipe: Recipe) -> list[Box]:
+    """The windows by which detection looks at a tuning slide, or at its blocks."""
+    return detection_windows(labelled.slide, labelled.tissue, recipe, tuning_area(blocks))
+
+
 def count_tuning_windows(sets: Sets, recipe: Recipe) -> int:
     """How many windows detection looks at on the tuning slides; 0 of images of one class each."""
     if sets.by_class:
         return 0
-    areas = [tuning_area(sets.tune_boxes.get(place)) for place in range(len(sets.tune))]
     return sum(
-        len(detection_windows(labelled.slide, labelled.tissue, recipe, area))
-        for labelled, area in zip(sets.tune, areas, strict=True)
+        len(tuning_windows(labelled, sets.tune_boxes.get(place), recipe))
+        for place, labelled in enumerate(sets.tune)
     )
 
 
@@ -97,7 +101,7 @@ def turned(sets: Sets, cohort: Cohort, recipe: Recipe, turn: int, split_file: Pa
     ordered = [case for case in cohort.cases if case.slide in opened]
     split = _split(cohort, ordered, opened, recipe, split_file, turn)
     train, tune = (tuple(opened[case.slide] for case in part) for part in (split.train, split.tune))
-    return Sets(train, tune, {}, {}, split, sets.notes)
+    return Sets(train, tune, {}, {}, split, (*split.notes, *_incomplete(split, recipe)))
 
 
 def _incomplete(split: Split, recipe: Recipe) -> list[str]:

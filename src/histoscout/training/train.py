@@ -32,7 +32,7 @@ from histoscout.training.guards import guard
 from histoscout.training.image_sets import open_image_sets
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
-from histoscout.training.members import Course, Learnt, members_of
+from histoscout.training.members import Course, Member, members_of
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
 from histoscout.training.run_folder import RunFolder, open_run
@@ -85,17 +85,19 @@ def train(
         return run.finished
     opened = open_image_sets if cohort.by_class else open_sets
     sets = opened(cohort, recipe, run.split, options.progress)
-    learnt = []
+    members = []
     for number, member in enumerate(members_of(recipe)):
         place = run.member(number)
         own = turned(sets, cohort, recipe, number, place.split)
-        learnt.append(learn(own, member, place, options, started))
+        for note in own.notes if own is not sets else ():
+            options.progress.note(note)
+        members.append(learn(own, member, place, options, started))
         started = time.monotonic()
     ended = finish_images if cohort.by_class else finish
-    return ended(learnt, recipe, out)
+    return ended(members, recipe, out)
 
 
-def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, started: float) -> Learnt:
+def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, started: float) -> Member:
     """Teach one network. What guards ask is asked once: members differ by their seed alone."""
     job, state = prepare_job(sets, recipe, run, options)
     verdicts = guard(job, state, sets, options.guards) if run.first else ()
@@ -105,7 +107,7 @@ def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, sta
     title = f"{recipe.network.architecture} {recipe.network.encoder}"
     draw_curves(read_rows(job.curves), job.folder / "curves.png", title)
     shadow.load_state_dict(load_file(job.best))
-    return Learnt(job, shadow, sets, Course(budget, verdicts))
+    return Member(job, shadow, sets, Course(budget, verdicts))
 
 
 def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions) -> tuple[Job, State]:

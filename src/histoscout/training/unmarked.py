@@ -1,17 +1,20 @@
 """What looks like the lesion on tuning slides where nobody outlined anything: look-alikes, or lesions that were missed."""
 
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from histoscout.cohort.case import Case
-from histoscout.evaluation.audit import AuditPlan, lay_out_audit
+from histoscout.evaluation.audit import AuditPlan, lay_out_audit, questions
 from histoscout.evaluation.compare import SlideLesions
+from histoscout.evaluation.false_alarms import Place
 from histoscout.progress import Progress
 from histoscout.recipe import Classes
 
 FOLDER = "unmarked"
 MOST = 30
+PLACES: tuple[Place, ...] = ("unmarked tissue",)
 
 
 def lay_out_unmarked(
@@ -24,15 +27,10 @@ def lay_out_unmarked(
     found.
     """
     shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the same training
-    plan = AuditPlan(folder, MOST, places=("unmarked tissue",))
-    found = sum(
-        slide.findings[number].lies_on.place == "unmarked tissue"
-        for slide in lesions.values()
-        for number in slide.false_alarms()
-    )
+    found = questions(lesions, sys.maxsize, places=PLACES)
     if found:
-        lay_out_audit(lesions, cases, classes, plan)
-    return found
+        lay_out_audit(lesions, cases, classes, AuditPlan(folder, MOST, places=PLACES))
+    return len(found)
 
 
 def tell_unmarked(found: int, folder: Path, progress: Progress) -> None:
