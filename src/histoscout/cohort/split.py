@@ -41,9 +41,10 @@ def split_cohort(
     """Divide a cohort by patient, keeping every split that its table already says.
 
     If the table names no case to tune on, `tune_share` of the other patients (test aside) are drawn for it,
-    of patients with and without positive regions alike, the same for the same `seed` and patients. Another `turn` of the
-    same seed draws patients who have not had theirs, until everybody has. If fewer than two patients have positive regions, nobody can be kept apart: `blocks`. `has_positive` is never asked
-    about test cases. CohortError if there is nothing to train on, or nothing positive in it.
+    of patients with and without positive regions alike, the same for the same `seed` and patients. Another
+    `turn` of the same seed draws patients who have not had theirs, until everybody has. If fewer than two
+    patients have positive regions, nobody can be kept apart: `blocks`. `has_positive` is never asked about
+    test cases. CohortError if there is nothing to train on, or nothing positive in it.
     """
     test = cohort.in_split("test").cases
     tune = cohort.in_split("tune").cases
