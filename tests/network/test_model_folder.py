@@ -78,6 +78,16 @@ def test_an_index_that_is_broken_or_newer_is_refused(folder: Path, text: str, wo
         read_model(folder)
 
 
+def test_the_recipe_of_another_histoscout_is_told_as_that(folder: Path) -> None:
+    recipe = folder / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("neighbourhood_um", "smooth_um"))
+    index = json.loads((folder / INDEX).read_text())
+    index["files"]["recipe.toml"] = sha256(recipe)
+    (folder / INDEX).write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"(?s)another histoscout .*smooth_um.*train the model anew"):
+        read_model(folder)
+
+
 def test_files_outside_the_folder_or_unlisted_are_refused(folder: Path) -> None:
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     outside = {**index, "files": {**index["files"], "../other": "0"}}

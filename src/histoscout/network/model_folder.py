@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from histoscout.errors import ModelError
+from histoscout.errors import ModelError, RecipeError
 from histoscout.files import sha256
 from histoscout.recipe import Recipe
 
@@ -72,7 +72,7 @@ def read_model(path: Path) -> ModelFolder:
     _verify(path, index)
     return ModelFolder(
         path=path,
-        recipe=Recipe.read(path / RECIPE),
+        recipe=_read_recipe(path / RECIPE, index),
         threshold=index.threshold,
         temperature=index.temperature,
         labels=index.labels,
@@ -80,6 +80,19 @@ def read_model(path: Path) -> ModelFolder:
         facts=index.facts,
         offset=index.offset,
     )
+
+
+def _read_recipe(path: Path, index: Index) -> Recipe:
+    """The recipe, whose file is as it was written; its words may be those of another histoscout."""
+    try:
+        return Recipe.read(path)
+    except RecipeError as error:
+        versions = ", ".join(f"{package} {number}" for package, number in index.facts.items()) or "not said"
+        raise ModelError(
+            path,
+            f"is the recipe of another histoscout than this one ({error.fault})",
+            f"Use the one that wrote it ({versions}), or train the model anew",
+        ) from error
 
 
 def _read_index(path: Path) -> Index:
