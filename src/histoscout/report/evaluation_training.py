@@ -70,7 +70,8 @@ def _unmarked(folder: Path) -> list[Block]:
         if (folder / row["picture"]).exists()
     )
     caption = (
-        f"The surest of {len(rows)} in training/{FOLDER} of the model folder, as networks see them that have not learnt from the "
-        "slide. What is a lesion here was taught as background: outline it and train again."
+        f"{min(len(rows), MOST_SHOWN)} of {len(rows)} in training/{FOLDER} of the model folder, the surest first, as networks see them "
+        "that have not learnt from the slide. What is a lesion here counted as background when the threshold was chosen, and was "
+        "taught as background to every network that did learn from the slide: outline it and train again."
     )
     return [Gallery("Found on tuning slides where nothing is drawn", caption, cards)] if cards else []

@@ -47,7 +47,7 @@ def finish(members: Sequence[Member], recipe: Recipe, out: Path) -> ModelFolder:
 
 
 def ask_about_unmarked(trained: Trained, lesions: Sequence[SlideLesions], classes: Classes) -> None:
-    """Lay findings where nothing is drawn before the pathologist: lesions among them were taught as background."""
+    """Lay findings where nothing is drawn before the pathologist: lesions among them counted as background."""
     job = trained.members[0].job
     names = [tuned.labelled.slide.name for tuned in trained.tuned]
     cases = list(dict.fromkeys(case for one in trained.members for case in one.sets.split.tune))
