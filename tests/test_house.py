@@ -22,7 +22,7 @@ FLOORS = (
     {"check"},
     {"training"},
     {"report"},
-    {"demonstration", "machine", "study"},
+    {"demonstration", "machine", "pretraining", "study"},
     {"cli"},
 )
 FREE_OF_TORCH = (

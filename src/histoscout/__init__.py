@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from histoscout.machine import doctor
     from histoscout.network.engines import open_engine
     from histoscout.network.model_folder import ModelFolder, read_model
+    from histoscout.pretraining import Pretrained, PretrainOptions, pretrain
     from histoscout.recipe import Recipe
     from histoscout.report.crossval_page import write_crossval_report
     from histoscout.report.evaluation_page import write_report
@@ -64,6 +65,8 @@ _PUBLIC = {
     "ModelFolder": "network.model_folder",
     "Plan": "training.plan",
     "PlanOptions": "training.plan",
+    "PretrainOptions": "pretraining",
+    "Pretrained": "pretraining",
     "Recipe": "recipe",
     "Region": "geometry.regions",
     "Regions": "geometry.regions",
@@ -85,6 +88,7 @@ _PUBLIC = {
     "open_engine": "network.engines",
     "open_slide": "slides.open",
     "plan": "training.plan",
+    "pretrain": "pretraining",
     "read_annotations": "annotations.read",
     "read_bracs": "cohort.bracs",
     "read_cohort": "cohort.cohort",
@@ -123,6 +127,8 @@ __all__ = [
     "ModelFolder",
     "Plan",
     "PlanOptions",
+    "PretrainOptions",
+    "Pretrained",
     "Recipe",
     "Region",
     "Regions",
@@ -144,6 +150,7 @@ __all__ = [
     "open_engine",
     "open_slide",
     "plan",
+    "pretrain",
     "read_annotations",
     "read_bracs",
     "read_cohort",

@@ -125,7 +125,7 @@ class Network(Section):
     encoder: str = (
         "resnet18"  # any encoder of segmentation_models_pytorch, or any timm model for a classifier
     )
-    weights: str = "none"  # "imagenet", "none" or the path of a .safetensors file
+    weights: str = "none"  # "built-in", "imagenet", "none" or the path of a .safetensors file
     channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
     widths: tuple[int, ...] = ()  # channels of the decoder, deepest first; empty: the architecture's own
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

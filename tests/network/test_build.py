@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from histoscout.errors import HistoscoutError, ModelError, RecipeError
 from histoscout.network.build import build_network
 from histoscout.network.probe import check_logits
+from histoscout.network.starting import built_in_weights, save_encoder
 from histoscout.network.unet import UNet
 from histoscout.recipe import Recipe
 from tests.network import tiny
@@ -68,7 +69,13 @@ def test_one_width_where_the_architecture_has_one(architecture: str) -> None:
         ("smp.PAN", {"network.widths": (64, 32)}, "takes one width, not 2"),
         ("timm", {"network.widths": (64,)}, "has no decoder"),
         ("unet", {"network.widths": (64,)}, "a U-Net of 1 levels"),
-        ("unet", {"network.weights": "imagenet"}, "nobody published"),
+        ("unet", {"network.weights": "imagenet"}, "no imagenet weights for this U-Net"),
+        ("unet", {"network.weights": "built-in"}, "no built-in weights for this U-Net"),
+        (
+            "smp.Unet",
+            {"network.weights": "built-in", "network.encoder": "resnet34"},
+            "no weights of resnet34 come with histoscout, those of resnet18 do",
+        ),
         ("smp.Unet", {"network.encoder": "resnet51"}, "Did you mean resnet50"),
         ("timm", {"network.encoder": "densnet121"}, "Did you mean densenet121"),
         ("smp.Linknet", {"network.encoder": "mit_b0"}, "is not possible"),
@@ -142,6 +149,41 @@ def test_weights_of_an_encoder_or_classifier_fill_the_encoder(tmp_path: Path, pr
     assert encoder.state_dict().keys() == classifier.state_dict().keys() - {"fc.weight", "fc.bias"}
     for key, value in encoder.state_dict().items():
         assert torch.equal(value, classifier.state_dict()[key])
+
+
+@pytest.mark.parametrize("architecture", ["smp.Unet", "smp.FPN", "timm"])
+def test_weights_that_come_with_the_package_fill_the_encoder(architecture: str) -> None:
+    network = tiny.network(tiny.recipe(architecture, choices={"network.weights": "built-in"}))
+    encoder = getattr(network, "encoder", network).state_dict()
+    file = load_file(built_in_weights("resnet18"))
+    left = {
+        key for key in encoder if key.startswith(("fc.", "layer4."))
+    }  # the last stage is the user's to teach
+    assert file.keys() == encoder.keys() - left
+    assert all(torch.equal(encoder[key], value.to(encoder[key].dtype)) for key, value in file.items())
+    assert all(value.isfinite().all() for value in file.values())
+
+
+def test_an_encoder_is_kept_in_half_the_size_and_fills_another(tmp_path: Path) -> None:
+    first = tiny.network(tiny.recipe())
+    save_encoder(first, tmp_path / "encoder.safetensors")
+    kept, whole = load_file(tmp_path / "encoder.safetensors"), first.get_submodule("encoder").state_dict()
+    assert {value.dtype for value in kept.values()} == {torch.bfloat16, torch.int64}
+    second = given_weights(tmp_path, kept).get_submodule("encoder").state_dict()
+    assert second.keys() == whole.keys()
+    assert all(torch.allclose(second[key].float(), whole[key].float(), rtol=2**-8) for key in whole)
+
+
+def test_stages_that_a_shallow_network_never_asks_are_neither_kept_nor_filled(tmp_path: Path) -> None:
+    shallow = tiny.network(tiny.recipe(choices={"network.widths": (32, 16, 8)}))
+    save_encoder(shallow, tmp_path / "encoder.safetensors")
+    kept = load_file(tmp_path / "encoder.safetensors")
+    assert {key.partition(".")[0] for key in kept} == {"conv1", "bn1", "layer1", "layer2"}
+    choices = {"network.weights": str(tmp_path / "encoder.safetensors")}
+    filled = tiny.network(tiny.recipe(choices=choices)).get_submodule("encoder").state_dict()
+    fresh = tiny.network(tiny.recipe()).get_submodule("encoder").state_dict()
+    assert all(torch.equal(filled[key], fresh[key]) for key in fresh.keys() - kept.keys())
+    assert all(torch.equal(filled[key], kept[key].to(filled[key].dtype)) for key in kept)
 
 
 def test_weights_of_a_whole_network_fill_all_of_it(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_what_was_written_is_read(folder: Path) -> None:
     assert not [path for path in folder.parent.iterdir() if path != folder]
 
 
+def test_whoever_may_read_the_card_may_read_the_weights(written: Path) -> None:
+    modes = {path.name: path.stat().st_mode for path in written.iterdir() if path.is_file()}
+    assert len(modes) >= 6
+    assert len(set(modes.values())) == 1, modes
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_changed_file_is_named(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())

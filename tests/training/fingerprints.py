@@ -57,4 +57,5 @@ def fingerprints(draw: st.DrawFn) -> CohortFingerprint:
         without_annotations=draw(st.integers(0, 9)),
         test_slides=draw(st.integers(0, 9)),
         tuned_by_table=draw(st.booleans()),
+        built_in=draw(st.booleans()),
     )

@@ -143,6 +143,23 @@ def test_networks_take_turns_where_patients_are_few_and_there_is_time(
     assert told.recipe.network.members == 1
 
 
+@pytest.mark.parametrize(
+    ("drawn", "wish", "weights"),
+    [
+        (False, None, "built-in"),
+        (True, None, "none"),
+        (True, "built-in", "built-in"),
+        (False, "none", "none"),
+        (False, "mine.safetensors", "mine.safetensors"),
+    ],
+)
+def test_it_begins_with_what_drawn_slides_taught_unless_it_is_such_that_it_learns_from(
+    drawn: bool, wish: str | None, weights: str
+) -> None:
+    cohort = replace(cohort_of(facts("UDH")), built_in=drawn)
+    assert make_plan(cohort, Wish("UDH", weights=wish)).recipe.network.weights == weights
+
+
 def test_views_make_room_for_members() -> None:
     few = replace(facts("UDH"), patients=7)
     large = replace(cohort_of(few, patients=9), tissue_mm2=400.0)
@@ -259,7 +276,12 @@ def quick(cohort: Path) -> Plan:
         for name, value in values.items()
     }
     changes = {**small, "training.minutes": None, "training.epochs": 1, "training.steps_per_epoch": 2}
-    changes |= {"windows.mpp": 4.0, "windows.side_um": 256.0, "tissue.artefacts": False}
+    changes |= {
+        "windows.mpp": 4.0,
+        "windows.side_um": 256.0,
+        "tissue.artefacts": False,
+        "network.weights": "none",
+    }
     return plan(cohort, PlanOptions("udh")).with_choices(changes)
 
 

@@ -20,6 +20,7 @@ from histoscout.cli import (
     evaluate,
     info,
     plan,
+    pretrain,
     study,
     train,
 )
@@ -46,6 +47,7 @@ for verb in (
     evaluate.evaluate,
     crossval.crossval,
     detect.detect,
+    pretrain.pretrain,
     study.study,
     doctor.doctor,
 ):

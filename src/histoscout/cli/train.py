@@ -32,7 +32,7 @@ def train(
     seed: int | None = typer.Option(None, help="Same seed, same windows."),
     incomplete: Incomplete = False,
     weights: str | None = typer.Option(
-        None, help='Begin with weights: a .safetensors file, "imagenet" or "none".'
+        None, help='Begin with weights: "built-in", "imagenet", "none" or a .safetensors file.'
     ),
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     scores: Path | None = typer.Option(

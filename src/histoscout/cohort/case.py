@@ -6,6 +6,9 @@ from typing import Literal
 
 SplitName = Literal["train", "tune", "test"]
 
+BUILT_IN = "built-in"
+"""The site of slides that histoscout draws itself."""
+
 
 @dataclass(frozen=True)
 class Case:

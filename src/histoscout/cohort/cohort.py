@@ -5,6 +5,7 @@ import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from histoscout.cohort.case import BUILT_IN
 from histoscout.cohort.case import Case as Case
 from histoscout.cohort.case import SplitName as SplitName
 from histoscout.cohort.folder import SLIDE_SUFFIXES, annotations_of, slides_in
@@ -35,6 +36,11 @@ class Cohort:
     def by_class(self) -> bool:
         """Whether these are images of one class each, rather than slides with outlines."""
         return bool(self.cases) and all(case.label for case in self.cases)
+
+    @property
+    def built_in(self) -> bool:
+        """Whether these are slides that histoscout has drawn."""
+        return bool(self.cases) and all(case.site == BUILT_IN for case in self.cases)
 
     def in_split(self, *splits: SplitName) -> "Cohort":
         """The part of the cohort that is in one of these splits."""

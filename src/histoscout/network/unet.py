@@ -25,10 +25,10 @@ def _unet(network: Network, outputs: int, norm: bool) -> nn.Module:
             f"a U-Net of {len(widths)} levels is not possible",
             "Give two to six widths, deepest first",
         )
-    if network.weights == "imagenet":
+    if network.weights in {"imagenet", "built-in"}:
         raise RecipeError(
             "network.weights",
-            "nobody published ImageNet weights for this U-Net",
+            f"there are no {network.weights} weights for this U-Net",
             'Set weights = "none", or take smp.Unet',
         )
     return UNet(network.channels, outputs, widths, norm=norm, dropout=network.dropout)

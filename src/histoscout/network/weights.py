@@ -1,11 +1,11 @@
-"""Weights from a .safetensors file into a network, key by key: nothing is skipped without being said."""
+"""Weights from a .safetensors file into a network, key by key: nothing is skipped that the file does not name."""
 
-import re
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError
@@ -19,22 +19,26 @@ HEADS = (
 )  # a classifier's last layers, of no use to an encoder
 PREFIXES = ("", "encoder.", "model.", "module.", "backbone.", "network.")  # what others put before every key
 SHOWN = 20
+WITHOUT = "without"
+"""In the header of our own files: tensors of the encoder that nobody taught, in JSON."""
 
 
-def load_weights(network: nn.Module, path: Path) -> str:
-    """Fill a network, or else its encoder, from a file; says in a sentence which of the two.
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network, or else its encoder, from a file.
 
-    The file holds the whole network, or the encoder alone, or a classifier with the same encoder (its last
-    layer is left out). A tile classifier without an encoder of its own is one but for its last layer. First layers for three colours are added up where the network sees grey. ModelError
-    lists every key that is missing or has another shape.
+    The file holds the whole network, or the encoder alone, or a classifier with the same encoder (its last layer is left
+    out). A tile classifier without an encoder of its own is one but for its last layer. First layers for three colours are
+    added up where the network sees grey. What an encoder's file names as not taught (`save_encoder`) stays as it is.
+    ModelError lists every key that is missing or has another shape.
     """
-    given = _read(path)
+    given, untaught = _read(path)
     if not mismatches(network.state_dict(), given):
         network.load_state_dict(given)
-        return f"all {len(given)} tensors of the network"
+        return
     encoder = getattr(network, "encoder", network)
     own_head = {key for key in network.state_dict() if encoder is network and key.startswith(HEADS)}
-    wanted = {key: value for key, value in encoder.state_dict().items() if key not in own_head}
+    left = own_head | untaught
+    wanted = {key: value for key, value in encoder.state_dict().items() if key not in left}
     found = _best_match(wanted, given)
     if faults := mismatches(wanted, found):
         raise ModelError(
@@ -43,18 +47,17 @@ def load_weights(network: nn.Module, path: Path) -> str:
             'Give weights of the encoder that the recipe names, or set network.weights = "none"',
         )
     # encoders of smp have a version of their own that renames keys; that nothing else is missing was seen above
-    nn.Module.load_state_dict(encoder, found, strict=not own_head)
-    return f"all {len(found)} tensors of the encoder"
+    nn.Module.load_state_dict(encoder, found, strict=not left)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
-    """Write tensors to a .safetensors file; OSError, as other writers raise it, if the disk refuses."""
-    try:
-        save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, path, header)
-    except SafetensorError as error:
-        if found := re.search(r"os error (\d+)", str(error)):  # safetensors tells it in words only
-            raise OSError(int(found[1]), str(error), str(path)) from error
-        raise
+    """Write tensors to a .safetensors file that all may read who may read the user's other files.
+
+    The library's own writer makes it the owner's alone, so that a group could not share a model.
+    """
+    path.write_bytes(
+        save({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, header)
+    )
 
 
 def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
@@ -93,11 +96,14 @@ def _best_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> di
     return min(candidates, key=lambda candidate: len(mismatches(wanted, candidate)))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    remedy = 'Give the path of a .safetensors file in network.weights, or "imagenet" or "none"'
+def _read(path: Path) -> tuple[dict[str, Tensor], set[str]]:
+    """The tensors of a file, and the names of those that it says nobody taught."""
+    remedy = 'Give the path of a .safetensors file in network.weights, or "built-in", "imagenet" or "none"'
     if not path.is_file():
         raise ModelError(path, "there is no such file of weights", remedy)
     try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+        return load_file(path), set(json.loads(header.get(WITHOUT, "[]")))
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ModelError(path, f"is not a .safetensors file ({error})", remedy) from error

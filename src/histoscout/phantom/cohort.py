@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.cohort.case import Case, SplitName
+from histoscout.cohort.case import BUILT_IN, Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.errors import CohortError, OutputError
 from histoscout.files import write_text
@@ -111,7 +111,7 @@ def _slides(folder: Path, made: _Made) -> list[_Slide]:
             where = folder / "slides" / f"{name}.tif"
             outlines = folder / "annotations" / f"{name}.geojson"
             split = SPLITS[index % len(SPLITS)]
-            case = Case(where, outlines, f"P{patient:04d}", split, MPP, "built-in")
+            case = Case(where, outlines, f"P{patient:04d}", split, MPP, BUILT_IN)
             slides.append(_Slide(patient, number, case))
     return slides
 

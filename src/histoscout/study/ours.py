@@ -23,8 +23,11 @@ def our_recipe(bench: Bench, device: str) -> dict[str, Any]:
     if written.exists():
         earlier: dict[str, Any] = json.loads(written.read_text("utf-8"))
         return earlier
-    recipe = own_recipe("ours").with_choices(dict(bench.scale.ours))
     cohort = honest(bench)
+    start = (
+        "none" if cohort.built_in else "built-in"
+    )  # on slides of the kind that they were learnt from, weights flatter
+    recipe = own_recipe("ours").with_choices({"network.weights": start, **bench.scale.ours})
     told = TrainOptions(device=device, progress=bench.progress, guards="tell")
     model = train(cohort, folder / "model", recipe, told)
     evaluate(model, cohort, folder / "scores", EvaluateOptions(device=device, progress=bench.progress))

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from shapely.affinity import scale as scaled
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.cohort.case import Case, SplitName
+from histoscout.cohort.case import BUILT_IN, Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.errors import CohortError, OutputError
 from histoscout.files import write_text
@@ -89,7 +89,7 @@ def built_in(folder: Path, mosaic: Mosaic, on_slide: Callable[[], None] = lambda
             write_pyramid(
                 picture, pixels, MPP, description=f"histoscout phantom, difficulty {DIFFICULTY}, study"
             )
-        cases.append(Case(picture, outlines, slide.name.split("-")[0], slide.split, MPP, "built-in"))
+        cases.append(Case(picture, outlines, slide.name.split("-")[0], slide.split, MPP, BUILT_IN))
         on_slide()
     cohort = Cohort(tuple(cases), str(folder / "cohort.csv"))
     write_cohort(cohort, folder / "cohort.csv")

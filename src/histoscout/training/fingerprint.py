@@ -102,7 +102,7 @@ class CohortFingerprint:
     """A cohort's annotated slides outside the split "test", and the machine that will learn from them.
 
     `tissue_mm2` is the mean of a slide; `annotated_share` how much of the tissue is outlined, whatever the class;
-    both, and the stain, of the `looked_at` slides. `tuned_by_table` says whether the cohort names its tuning patients.
+    both, and the stain, of the `looked_at` slides. `tuned_by_table` says whether the cohort names its tuning patients, `built_in` whether histoscout drew its slides.
     """
 
     patients: int
@@ -116,6 +116,7 @@ class CohortFingerprint:
     without_annotations: int = 0
     test_slides: int = 0
     tuned_by_table: bool = False
+    built_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,7 @@ def take_fingerprint(
         without_annotations=len(rest) - len(drawn),
         test_slides=len(cohort.cases) - len(rest),
         tuned_by_table=any(case.split == "tune" for case in rest),
+        built_in=cohort.built_in,
     )
 
 

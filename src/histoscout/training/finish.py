@@ -161,6 +161,8 @@ def always(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
     weights = recipe.network.weights
     licence = {
         "none": "The network started from random weights; nobody else's licence applies.",
+        "built-in": "The encoder started from weights that come with histoscout (Apache-2.0), learnt from slides that it draws: "
+        "no patient's data are in them.",
         "imagenet": "The encoder started from ImageNet weights of timm or torchvision; see their licences.",
     }.get(
         weights, f"The encoder started from {Path(weights).name}; its licence applies and is yours to check."

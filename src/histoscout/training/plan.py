@@ -118,8 +118,8 @@ def _plan_for_images(cohort: Cohort, options: PlanOptions) -> Plan:
 
 
 def _wish(positive: str, options: PlanOptions) -> Wish:
-    weights = options.weights or "none"
-    return Wish(positive, options.minutes, options.seed or 0, weights, complete=not options.incomplete)
+    complete = not options.incomplete
+    return Wish(positive, options.minutes, options.seed or 0, options.weights, complete)
 
 
 def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool = False) -> Plan:

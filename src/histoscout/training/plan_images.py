@@ -173,10 +173,9 @@ def _augment(facts: ImageFacts, wish: Wish) -> list[Choice]:
 
 def _network(facts: ImageFacts, wish: Wish) -> list[Choice]:
     encoder = "resnet50" if facts.machine.device == "cuda" else "resnet18"
-    given = wish.weights != "none"
     says = (
         "As you wish."
-        if given
+        if wish.weights is not None
         else "No download, and nobody else's licence; weights from a file usually do better (--weights)."
     )
     return [
@@ -184,7 +183,7 @@ def _network(facts: ImageFacts, wish: Wish) -> list[Choice]:
         Choice(
             "network.encoder", encoder, f"For {facts.machine.device}; others were not compared.", CONVENTION
         ),
-        Choice("network.weights", wish.weights, says, "given" if given else CONVENTION),
+        Choice("network.weights", wish.weights or "none", says, "given" if wish.weights else CONVENTION),
         Choice(
             "loss.name", "cross_entropy", "The sampler shows every class as often as any other.", CONVENTION
         ),
@@ -196,7 +195,7 @@ def _training(facts: ImageFacts, wish: Wish) -> list[Choice]:
     small = machine.memory_gb is not None and machine.memory_gb < SMALL_MEMORY_GB
     batch = 8 if small else 32 if machine.device == "cuda" else 16
     minutes = "How long you allow." if wish.minutes else "The default; give more if the curves still rise."
-    rate = RATE if wish.weights == "none" else WEIGHTED_RATE
+    rate = RATE if wish.weights in {None, "none"} else WEIGHTED_RATE
     tuned = (
         "Of the patients of each class."
         if not facts.tuned_by_table

@@ -43,7 +43,7 @@ class Wish:
     positive: str
     minutes: float | None = None
     seed: int = 0
-    weights: str = "none"
+    weights: str | None = None
     complete: bool = True
 
 
@@ -196,13 +196,11 @@ def _stain_in_words(known: _Known) -> str:
 
 
 def _network(known: _Known) -> list[Choice]:
-    says = (
-        "Learns from nothing in minutes; the network of the measured recipes. Larger ones were not compared."
-    )
+    says = "Learns in minutes; the network of the measured recipes. Larger ones were not compared."
     return [
         Choice("network.architecture", "smp.Unet", says, GLAS),
         Choice("network.encoder", "resnet18", "", ""),
-        Choice("network.weights", known.wish.weights, *_whose_weights(known.wish)),
+        Choice("network.weights", *_whose_weights(known)),
         Choice("network.members", *_members(known)),
     ]
 
@@ -229,10 +227,17 @@ def _members(known: _Known) -> tuple[int, str, str]:
     return count, says, MEASURED
 
 
-def _whose_weights(wish: Wish) -> tuple[str, str]:
-    if wish.weights == "none":
-        return "No download, and nobody else's licence.", CONVENTION
-    return "As you wish; their licence applies.", "given"
+def _whose_weights(known: _Known) -> tuple[str, str, str]:
+    if known.wish.weights is not None:
+        return known.wish.weights, "As you wish; the licence of any weights applies.", "given"
+    if known.facts.built_in:
+        return (
+            "none",
+            "Weights that have learnt from other built-in slides would flatter on these.",
+            CONVENTION,
+        )
+    says = "Learnt from slides that histoscout draws: no download, no patient's data, nobody else's licence."
+    return "built-in", says, MEASURED
 
 
 def _training(known: _Known) -> list[Choice]:
