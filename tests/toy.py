@@ -19,7 +19,7 @@ CHOICES: dict[str, Any] = {
     "windows": {"mpp": 4.0, "side_um": 256.0},
     "classes": {"other": ["ADH"]},
     "tissue": {"artefacts": False},
-    "network": {"architecture": "unet_bn", "widths": [32, 16, 8], "dropout": 0.1},
+    "network": {"architecture": "unet_bn", "widths": [32, 16, 8], "weights": "none", "dropout": 0.1},
     "training": {
         "epochs": 3,
         "steps_per_epoch": 8,
