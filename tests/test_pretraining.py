@@ -1,9 +1,12 @@
 """Weights to begin with, from slides that the package draws."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from histoscout.errors import RecipeError
 from histoscout.network.build import build_network
 from histoscout.network.save import load_network
 from histoscout.pretraining import Pretrained, PretrainOptions, pretrain
@@ -41,3 +44,9 @@ def test_a_second_call_does_only_what_is_missing(made: Pretrained) -> None:
     assert again.model.weights().stat().st_mtime_ns == stamp
     after = load_file(again.encoder)
     assert all(torch.equal(value, after[key]) for key, value in before.items())
+
+
+def test_an_encoder_that_there_is_not_is_told_before_slides_are_drawn(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no encoder 'resnet51'"):
+        pretrain(tmp_path / "weights", PretrainOptions(encoder="resnet51"))
+    assert not (tmp_path / "weights").exists()

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.network.build import build_network
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import load_network
 from histoscout.network.starting import save_encoder
@@ -56,6 +57,7 @@ def pretrain(out: Path, options: PretrainOptions | None = None) -> Pretrained:
     """
     options = options or PretrainOptions()
     recipe, progress = pretrain_recipe(options), options.progress
+    build_network(recipe)  # an encoder that cannot be had is told before slides are drawn
     progress.start("drawing built-in slides", options.patients)
     table = write_phantoms(
         out / "cohort",
