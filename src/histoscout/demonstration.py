@@ -1,12 +1,11 @@
 """The whole road on the built-in cohort: draw slides, train, detect on unseen patients, measure, report."""
 
-import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from histoscout.cohort.cohort import read_cohort
 from histoscout.evaluation.evaluate import EvaluateOptions, Scores, evaluate
+from histoscout.files import packaged
 from histoscout.network.model_folder import ModelFolder
 from histoscout.phantom.cohort import write as write_phantoms
 from histoscout.progress import Progress, Silent
@@ -29,9 +28,7 @@ class Demo:
 
 def demo_recipe() -> Recipe:
     """The recipe that comes with the package for the built-in cohort."""
-    return Recipe.from_dict(
-        tomllib.loads(files("histoscout").joinpath("demo.toml").read_text(encoding="utf-8"))
-    )
+    return Recipe.read(packaged("demo.toml"))
 
 
 def demo(out: Path, *, device: str = "auto", progress: Progress | None = None) -> Demo:

@@ -5,9 +5,15 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 
 from histoscout.errors import OutputError
+
+
+def packaged(*parts: str) -> Path:
+    """Where a file lies that comes with the package, which may not be there."""
+    return Path(str(files("histoscout").joinpath(*parts)))
 
 
 @contextmanager

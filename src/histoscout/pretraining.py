@@ -1,11 +1,10 @@
 """Weights to begin with, learnt from built-in slides: nobody's patients, and nobody else's licence."""
 
-import tomllib
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from pathlib import Path
 
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.files import packaged
 from histoscout.network.build import build_network
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import load_network
@@ -42,10 +41,9 @@ class Pretrained:
 
 def pretrain_recipe(options: PretrainOptions) -> Recipe:
     """The recipe that comes with the package for learning from built-in slides, with the user's choices."""
-    text = files("histoscout").joinpath("pretrain.toml").read_text(encoding="utf-8")
     chosen = {"network.encoder": options.encoder, "seed": options.seed}
     given = {} if options.minutes is None else {"training.epochs": None, "training.minutes": options.minutes}
-    return Recipe.from_dict(tomllib.loads(text)).with_choices(chosen | given)
+    return Recipe.read(packaged("pretrain.toml")).with_choices(chosen | given)
 
 
 def pretrain(out: Path, options: PretrainOptions | None = None) -> Pretrained:

@@ -17,7 +17,7 @@ from histoscout.network.downloads import with_downloads
 from histoscout.network.ensemble import Ensemble
 from histoscout.network.graph import count_outputs
 from histoscout.network.probe import PROBE_PX, check_logits
-from histoscout.network.starting import BUILT_IN, built_in_weights
+from histoscout.network.starting import built_in_weights
 from histoscout.network.weights import load_weights
 from histoscout.recipe import Network, Recipe
 
@@ -64,7 +64,7 @@ def _build_one(recipe: Recipe) -> nn.Module:
     network: nn.Module = names.find(names.ARCHITECTURES[choices.architecture].made_by)(
         choices, count_outputs(recipe)
     )
-    if choices.weights == BUILT_IN:
+    if choices.weights == "built-in":
         load_weights(network, built_in_weights(choices.encoder))
     elif choices.weights not in {"imagenet", "none"}:
         load_weights(network, Path(choices.weights))

@@ -1,18 +1,15 @@
 """Encoders that have learnt before: those that come with the package, and how they are kept."""
 
 import json
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from histoscout.errors import RecipeError
-from histoscout.files import replacing
+from histoscout.files import packaged, replacing
 from histoscout.network.probe import PROBE_PX
 from histoscout.network.weights import WITHOUT, save_tensors
-
-BUILT_IN = "built-in"
 
 
 def built_in_weights(encoder: str) -> Path:
@@ -20,7 +17,7 @@ def built_in_weights(encoder: str) -> Path:
 
     RecipeError for an encoder that none come with.
     """
-    path = Path(str(files("histoscout").joinpath("network", "encoders", f"{encoder}.safetensors")))
+    path = packaged("network", "encoders", f"{encoder}.safetensors")
     if not path.is_file():
         known = " and ".join(sorted(each.stem for each in path.parent.glob("*.safetensors")))
         raise RecipeError(
@@ -51,18 +48,13 @@ def save_encoder(network: nn.Module, path: Path) -> None:
 
 def _taught(network: nn.Module, encoder: nn.Module) -> set[str]:
     """The tensors of all modules of the encoder that take part when the network looks at a window."""
-    seen: set[str] = set()
-
-    def note(name: str, module: nn.Module) -> None:
-        tensors = module.state_dict(prefix=f"{name}." if name else "")
-        seen.update(key for key in tensors if key.rpartition(".")[0] == name)
-
+    asked: set[str] = set()
     hooks = [
-        module.register_forward_hook(lambda module, *_, name=name: note(name, module))
+        module.register_forward_hook(lambda *_, name=name: asked.add(name))
         for name, module in encoder.named_modules()
     ]
     with torch.inference_mode():
         network.eval()(torch.zeros(1, 3, PROBE_PX, PROBE_PX))
     for hook in hooks:
         hook.remove()
-    return seen
+    return {key for key in encoder.state_dict() if key.rpartition(".")[0] in asked}

@@ -1,9 +1,7 @@
 """What all runs of the study share: its slides, its scale, where it computes and where results go."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +15,7 @@ from histoscout.cohort.labelled import labelled_regions
 from histoscout.cohort.open_case import open_case
 from histoscout.detection.labelled import LabelledSlide, open_labelled
 from histoscout.errors import CohortError
+from histoscout.files import packaged
 from histoscout.progress import Progress
 from histoscout.recipe import Recipe
 from histoscout.study import paper
@@ -90,8 +89,7 @@ class Bench:
 
 def own_recipe(name: str) -> Recipe:
     """A recipe that comes with the study, as it is written."""
-    text = files("histoscout.study").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
-    return Recipe.from_dict(tomllib.loads(text), name)
+    return Recipe.read(packaged("study", "recipes", f"{name}.toml"))
 
 
 def study_cases(cohort: Cohort) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
