@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError
@@ -103,7 +103,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], set[str]]:
         raise ModelError(path, "there is no such file of weights", remedy)
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-        return load_file(path), set(json.loads(header.get(WITHOUT, "[]")))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return tensors, set(json.loads((file.metadata() or {}).get(WITHOUT, "[]")))
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise ModelError(path, f"is not a .safetensors file ({error})", remedy) from error

@@ -24,9 +24,8 @@ def our_recipe(bench: Bench, device: str) -> dict[str, Any]:
         earlier: dict[str, Any] = json.loads(written.read_text("utf-8"))
         return earlier
     cohort = honest(bench)
-    start = (
-        "none" if cohort.built_in else "built-in"
-    )  # on slides of the kind that they were learnt from, weights flatter
+    # on slides of the kind that they were learnt from, weights flatter
+    start = "none" if cohort.built_in else "built-in"
     recipe = own_recipe("ours").with_choices({"network.weights": start, **bench.scale.ours})
     told = TrainOptions(device=device, progress=bench.progress, guards="tell")
     model = train(cohort, folder / "model", recipe, told)

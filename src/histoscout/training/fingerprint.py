@@ -102,7 +102,8 @@ class CohortFingerprint:
     """A cohort's annotated slides outside the split "test", and the machine that will learn from them.
 
     `tissue_mm2` is the mean of a slide; `annotated_share` how much of the tissue is outlined, whatever the class;
-    both, and the stain, of the `looked_at` slides. `tuned_by_table` says whether the cohort names its tuning patients, `built_in` whether histoscout drew its slides.
+    both, and the stain, of the `looked_at` slides. `tuned_by_table` says whether the cohort names its tuning patients,
+    `built_in` whether histoscout drew its slides.
     """
 
     patients: int
