@@ -40,6 +40,12 @@ def test_a_missing_slide(tmp_path: Path) -> None:
     refused(run("info", tmp_path / "nowhere.svs"), "nowhere.svs")
 
 
+def test_weights_that_cannot_be_made(tmp_path: Path) -> None:
+    refused(run("pretrain", "-o", tmp_path / "w", "--encoder", "resnet51"), "resnet51", "Did you mean")
+    refused(run("pretrain", "-o", tmp_path / "w", "--minutes", 0), "training.minutes", "greater than 0")
+    assert not (tmp_path / "w").exists()
+
+
 def test_one_broken_slide_does_not_hide_the_others(table: Path, tmp_path: Path) -> None:
     (tmp_path / "text.svs").write_text("not a slide")
     done = run("info", tmp_path / "text.svs", table.parent / "slide_0.tif")

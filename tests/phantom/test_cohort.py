@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import openslide
@@ -32,6 +33,14 @@ def test_the_table_lists_what_was_written(cohort: Path) -> None:
         assert case.slide.exists()
         assert case.annotations is not None
         assert case.annotations.exists()
+
+
+def test_drawn_slides_are_known_as_such_unless_there_are_others(cohort: Path) -> None:
+    drawn = read_cohort(cohort)
+    first, *rest = drawn.cases
+    assert drawn.built_in
+    assert not replace(drawn, cases=(replace(first, site=None), *rest)).built_in
+    assert not replace(drawn, cases=()).built_in
 
 
 def test_openslide_reads_size_and_scale(cohort: Path) -> None:

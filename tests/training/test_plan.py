@@ -280,7 +280,6 @@ def quick(cohort: Path) -> Plan:
         "windows.mpp": 4.0,
         "windows.side_um": 256.0,
         "tissue.artefacts": False,
-        "network.weights": "none",
     }
     return plan(cohort, PlanOptions("udh")).with_choices(changes)
 
