@@ -13,7 +13,7 @@ import histoscout
 SOURCE = Path(histoscout.__file__).parent
 FLOORS = (
     {"errors"},
-    {"files", "names", "progress", "verdict"},
+    {"cores", "files", "names", "progress", "verdict"},
     {"geometry", "recipe", "tiff"},
     {"slides", "annotations", "network"},
     {"cohort"},

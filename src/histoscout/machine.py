@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from histoscout.cores import usable_cores
+
 LEAST_DISK_GB, LEAST_MEMORY_GB = 5.0, 4.0
 
 
@@ -67,7 +69,9 @@ def _package(name: str, module: str, use: str) -> Finding:
 def _cores() -> Finding:
     flags = _processor_flags()
     fast = [name for name in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if name in flags]
-    return Finding("processor", "ok", f"{os.cpu_count()} cores{', ' + ', '.join(fast) if fast else ''}")
+    there, ours = os.cpu_count() or 1, usable_cores()
+    shared = f", {ours} of them for this process" if ours < there else ""
+    return Finding("processor", "ok", ", ".join([f"{there} cores{shared}", *fast]))
 
 
 def _processor_flags() -> set[str]:

@@ -1,6 +1,5 @@
 """`histoscout check`: a cohort looked at before anything is learnt from it."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from histoscout.check.training_windows import windows_fit
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leaks import Fingerprint
 from histoscout.cohort.open_case import open_case
+from histoscout.cores import usable_cores
 from histoscout.detection.tissue import find_tissue
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.regions import Regions
@@ -88,7 +88,7 @@ def check_cohort(
         options.progress.advance()
         return found
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         slides = tuple(pool.map(look, reads))
     options.progress.done()
     reads = [one.read for one in slides]

@@ -1,6 +1,5 @@
 """Which windows of a slide are looked at, and how."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from histoscout.cores import usable_cores
 from histoscout.detection.tissue import Tissue
 from histoscout.geometry.box import Box
 from histoscout.geometry.grid import TileGrid
@@ -51,7 +51,7 @@ class WindowPlan:
             stride_px=max(1, round(side * (1 - choices.overlap))),
             batch=choices.batch,
             flips=choices.flips,
-            readers=readers or min(MOST_READERS, os.cpu_count() or 1),
+            readers=readers or min(MOST_READERS, usable_cores()),
             scratch=scratch,
         )
 

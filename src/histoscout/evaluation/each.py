@@ -1,10 +1,10 @@
 """Every slide judged, some at once, and one that cannot be judged ends no other."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from histoscout.cohort.case import Case
+from histoscout.cores import usable_cores
 from histoscout.errors import HistoscoutError
 from histoscout.evaluation.judge import SlideScores
 from histoscout.evaluation.told import Told
@@ -32,7 +32,7 @@ def judge_each(
 
     progress.start("comparing with the outlines", len(cases))
     slides, told = [], Told()
-    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1), thread_name_prefix="histoscout-judge")
+    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, usable_cores()), thread_name_prefix="histoscout-judge")
     try:
         for judged, said in pool.map(attempt, cases):
             told.add_all(said)

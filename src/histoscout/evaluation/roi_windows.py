@@ -1,7 +1,6 @@
 """What a network says of whole images of any size: the mean of its answers over windows on them."""
 
 import math
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from histoscout.cores import usable_cores
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.box import Box
 from histoscout.network.engines import Engine
@@ -93,7 +93,7 @@ def _looked(
     images: Sequence[tuple[Path, float | None]], recipe: Recipe, answers: Answers, progress: Progress
 ) -> Iterator[tuple[int, Looked]]:
     """Every image that can be read, in order, read ahead by a few threads."""
-    readers = min(4, os.cpu_count() or 1)
+    readers = min(4, usable_cores())
     pool = ThreadPoolExecutor(readers, thread_name_prefix="histoscout-read")
     waiting: deque[tuple[int, Future[Looked]]] = deque()
     remaining = enumerate(images)

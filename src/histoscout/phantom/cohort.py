@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import BUILT_IN, Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
+from histoscout.cores import usable_cores
 from histoscout.errors import CohortError, OutputError
 from histoscout.files import write_text
 from histoscout.phantom.patient import DIFFICULTY, MPP
@@ -67,7 +67,7 @@ def write(
     _check(made, folder)
     _claim(folder, made)
     slides = _slides(folder, made)
-    workers = min(len(slides), os.cpu_count() or 1)
+    workers = min(len(slides), usable_cores())
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         for done, _ in enumerate(pool.map(_write_slide, slides, [made] * len(slides)), 1):
             if on_slide is not None:

@@ -7,7 +7,6 @@ of its judgement. Lesions are as rare as in the paper and are outlined as in BRA
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from shapely.affinity import scale as scaled
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import BUILT_IN, Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
+from histoscout.cores import usable_cores
 from histoscout.errors import CohortError, OutputError
 from histoscout.files import write_text
 from histoscout.geometry.regions import Outline, Region, Regions, polygonal
@@ -114,7 +114,7 @@ def draw_mosaic(patient: int, number: int, lesions: int, mosaic: Mosaic) -> tupl
     random = np.random.default_rng([FIRST_PATIENT, patient, number])
     in_each = np.bincount(random.integers(0, count, lesions), minlength=count)
     draw = partial(_fragment, who, number * count, mosaic)
-    workers = min(count, os.cpu_count() or 1)
+    workers = min(count, usable_cores())
     side = mosaic.fragment
     pixels = np.empty((mosaic.rows * side, mosaic.columns * side, 3), np.uint8)
     found: list[Region] = []

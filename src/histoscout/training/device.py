@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from lightning_fabric import Fabric
 
+from histoscout.cores import usable_cores
 from histoscout.errors import TrainingError
 from histoscout.training.fingerprint import Machine
 
@@ -51,14 +52,7 @@ def this_machine() -> Machine:
     """What a training on this machine may use."""
     device = present_device()
     gpu = torch.cuda.get_device_properties(0).total_memory / 2**30 if device == "cuda" else None
-    return Machine(_cores(), _memory_gb(), device, gpu, computes_bf16(device))
-
-
-def _cores() -> int:
-    """The cores this process may use, where the system says; else all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return Machine(usable_cores(), _memory_gb(), device, gpu, computes_bf16(device))
 
 
 def _memory_gb() -> float | None:

@@ -1,6 +1,5 @@
 """The images that training learns from, and those on which it chooses, where each image is of one class."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +8,7 @@ from pathlib import Path
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.split import read_split, split_by_class, write_split
+from histoscout.cores import usable_cores
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.labelled_image import open_labelled_image
 from histoscout.errors import TrainingError
@@ -72,9 +72,7 @@ def _open_all(cases: Sequence[Case], recipe: Recipe, progress: Progress) -> tupl
     """The images in order, decoded by a few threads: each is decoded once, and then held as fine as it is needed."""
     opened = []
     progress.start("reading images", len(cases))
-    with ThreadPoolExecutor(
-        min(MOST_READERS, os.cpu_count() or 1), thread_name_prefix="histoscout-read"
-    ) as pool:
+    with ThreadPoolExecutor(min(MOST_READERS, usable_cores()), thread_name_prefix="histoscout-read") as pool:
         for labelled in pool.map(lambda case: open_labelled_image(case, case.label, recipe), cases):
             opened.append(labelled)
             progress.advance()

@@ -1,11 +1,11 @@
 """Examples to batches, read by worker processes."""
 
-import os
 from collections.abc import Iterable
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from histoscout.cores import usable_cores
 from histoscout.recipe import Recipe
 from histoscout.training.loop import Batches
 from histoscout.windows.examples import PlainExamples, SampledExamples
@@ -29,7 +29,7 @@ def _loader(
 ) -> Iterable[tuple[Tensor, Tensor]]:
     workers = recipe.training.workers
     if workers is None:
-        workers = min(MOST_WORKERS, os.cpu_count() or 1)
+        workers = min(MOST_WORKERS, usable_cores())
     return DataLoader(
         examples,  # type: ignore[arg-type]  # numbered access is all that is needed
         batch_size=recipe.training.batch,
