@@ -30,7 +30,7 @@ from histoscout.training.train import train
 from tests import toy
 from tests.training.fingerprints import fingerprints
 
-LAPTOP = Machine(2, 8.0, "cpu")
+LAPTOP = Machine(2, 8.0, "cpu", bf16=True)
 
 
 def facts(name: str, um: float = 150.0, *, holds: float = 0.0, regions: int = 20) -> ClassFacts:
@@ -141,6 +141,24 @@ def test_networks_take_turns_where_patients_are_few_and_there_is_time(
     assert make_plan(few, Wish("UDH", minutes)).recipe.network.members == members
     told = make_plan(replace(few, tuned_by_table=True), Wish("UDH", minutes))
     assert told.recipe.network.members == 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "members"),
+    [
+        (LAPTOP, 3),
+        (Machine(2, 8.0, "cpu"), 1),
+        (Machine(6, 8.0, "cpu"), 3),
+        (Machine(1, 8.0, "cpu", bf16=True), 1),
+        (Machine(64, 8.0, "cpu", bf16=True), 3),
+        (Machine(1, 8.0, "cuda", 8.0), 3),
+    ],
+)
+def test_networks_share_the_minutes_only_where_the_machine_makes_enough_steps_in_them(
+    machine: Machine, members: int
+) -> None:
+    few = replace(cohort_of(replace(facts("UDH"), patients=7)), machine=machine)
+    assert make_plan(few, Wish("UDH", 20)).recipe.network.members == members
 
 
 @pytest.mark.parametrize(

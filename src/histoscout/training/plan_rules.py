@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from histoscout.recipe import Classes
-from histoscout.training.fingerprint import CohortFingerprint
+from histoscout.training.fingerprint import CohortFingerprint, Machine
 from histoscout.training.plan_classes import ClassPlan, exactly
 
 LADDER = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # um/px
@@ -18,7 +18,8 @@ SMALL_MEMORY_GB = 4.0
 MOST_WORKERS = 8
 MEMBERS, FEW_PATIENTS, MEMBER_MINUTES = 3, 15, 6.0
 MINUTES = 20.0
-PX_A_SECOND, SECONDS_A_SLIDE = 1.2e6, 1800.0  # of two cores; how long a slide may take
+PX_A_SECOND, SECONDS_A_SLIDE = 1.2e6, 1800.0  # of two cores with bfloat16; how long a slide may take
+FLOAT32_TIMES = 3.0  # as long does a step take on a processor without bfloat16
 
 MEASURED = "measured: docs/log.md"
 GLAS = "as in recipes/glas.toml, which was measured as a whole"
@@ -217,14 +218,22 @@ def _members(known: _Known) -> tuple[int, str, str]:
     if not 2 <= patients < FEW_PATIENTS:
         says = "One patient with lesions: nobody else could be tuned on in turn." if patients < 2 else ""
         return 1, says or f"{patients} patients with lesions: few are missed while they tune.", CONVENTION
-    count = max(1, min(MEMBERS, patients, int(minutes / MEMBER_MINUTES)))
+    each = MEMBER_MINUTES / min(1.0, _pace(known.facts.machine))
+    count = max(1, min(MEMBERS, patients, int(minutes / each)))
     if count == 1:
-        return 1, f"Too few minutes for two networks of {MEMBER_MINUTES:g}.", CONVENTION
+        return 1, f"Too few minutes for two networks: on this machine each needs {each:.0f}.", MEASURED
     says = (
         f"{patients} patients with lesions: those who tune are missed among those learnt from. So networks take turns, "
         "and each patient is learnt from by most of them. Detection takes as many times longer."
     )
     return count, says, MEASURED
+
+
+def _pace(machine: Machine) -> float:
+    """How fast a machine computes; two cores of a processor that computes in bfloat16 are 1, as is anything faster than cores."""
+    if machine.device != "cpu":
+        return 1.0
+    return machine.cores / 2 / (1.0 if machine.bf16 else FLOAT32_TIMES)
 
 
 def _whose_weights(known: _Known) -> tuple[str, str, str]:
@@ -305,7 +314,7 @@ def _views(known: _Known) -> tuple[int, str]:
     px = known.facts.tissue_mm2 * 1e6 / mpp**2 * looks
     if machine.device != "cpu":
         return 8, "Mirrored and turned views are averaged."
-    rate = PX_A_SECOND * max(1, machine.cores) / 2
+    rate = PX_A_SECOND * _pace(machine)
     views = next((views for views in (8, 4, 2) if views * px / rate <= SECONDS_A_SLIDE), 1)
     says = f"A slide has {known.facts.tissue_mm2:.0f} mm2 of tissue: views, mirrored and turned, that fit into half an hour a slide."
     return views, says
