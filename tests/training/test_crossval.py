@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,19 @@ def test_a_run_killed_and_started_again_gives_the_same(cohort: Path, whole: Cros
     ]
 
 
+def test_folds_made_one_by_one_are_the_folds_made_in_one_go(
+    cohort: Path, whole: Crossval, tmp_path: Path
+) -> None:
+    out, recipes = tmp_path / "folds", {"drawn": toy.RECIPE}
+    second = crossval(cohort, out, recipes, replace(OPTIONS, fold=2))
+    assert second.patients == whole.folds.of(2)
+    assert not (out / "crossval.json").exists()
+    crossval(cohort, out, recipes, replace(OPTIONS, fold=1))
+    together = crossval(cohort, out, recipes, OPTIONS)
+    assert together.figures["drawn"] == whole.figures["drawn"]
+    assert (out / "crossval.json").exists()
+
+
 @pytest.mark.parametrize("changes", [{"seed": 3}, {"folds": 3}])
 def test_other_folds_do_not_go_into_the_same_folder(
     whole: Crossval, cohort: Path, out: Path, changes: dict[str, Any]
@@ -164,6 +178,8 @@ def test_what_is_refused_before_anything_is_trained(cohort: Path, tmp_path: Path
         crossval(cohort, tmp_path / "a")
     with pytest.raises(CohortError, match="too few for 9 folds"):
         crossval(cohort, tmp_path / "a", {"one": toy.RECIPE}, CrossvalOptions(folds=9))
+    with pytest.raises(CohortError, match="no fold 3"):
+        crossval(cohort, tmp_path / "a", {"one": toy.RECIPE}, replace(OPTIONS, fold=3))
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="not a cross-validation"):
         crossval(cohort, tmp_path, {"one": toy.RECIPE}, OPTIONS)

@@ -29,6 +29,7 @@ def crossval(
     folds_file: Path | None = typer.Option(
         None, "--folds-file", help="A table of fold and patient, such as OUT/folds.csv."
     ),
+    fold: int | None = typer.Option(None, min=1, help="Only this fold: a job of its own on a cluster."),
     seed: int = typer.Option(0, min=0, help="Same seed, same folds."),
     positive: str | None = typer.Option(None, help="The class to look for, where it is planned."),
     minutes: float | None = typer.Option(None, min=0.01, help="How long each training takes."),
@@ -56,16 +57,21 @@ def crossval(
     with Console(quiet) as console:
         for note in cases.notes:
             console.note(note)
-        options = CrossvalOptions(folds, seed, folds_file, choices, positive, device, guards.value, console)
+        options = CrossvalOptions(
+            folds, seed, folds_file, fold, choices, positive, device, guards.value, console
+        )
         result = run(cases, out, recipes, options)
-        report = write_crossval_report(result, out)
+        report = write_crossval_report(result, out) if fold is None else None
 
     from histoscout.cli.crossval_tables import crossval_table
 
     typer.echo(crossval_table(result))
     for note in result.told:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"figures: {out / 'crossval.json'}\nreport: {report}")
+    if report is None:
+        typer.echo(f"fold {fold} of {len(result.folds)} is done; when all are, run it without --fold")
+    else:
+        typer.echo(f"figures: {out / 'crossval.json'}\nreport: {report}")
 
 
 def _recipes(given: Sequence[str]) -> "dict[str, Recipe | None]":

@@ -6,7 +6,7 @@ training side, then an ordinary evaluation. Each lies in a folder of its own, so
     OUT/folds.csv   OUT/RECIPE/fold-1/model/   OUT/RECIPE/fold-1/scores/   ...   OUT/crossval.json
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -37,12 +37,14 @@ class CrossvalOptions:
 
     `choices` are dotted names of the recipe, such as {"training.minutes": 6}. `positive` is for plans alone. `device` is
     that of `train`, or an engine for the processor as `evaluate` knows it. `guards`: "all" stops at a guard that
-    failed, "tell" goes on.
+    failed, "tell" goes on. `fold`: only this one, counted from 1, so that each can be a job of its own on a cluster; without it
+    all are done, or read where they are done.
     """
 
     folds: int = 4
     seed: int = 0
     folds_file: Path | None = None
+    fold: int | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     positive: str | None = None
     device: str = "auto"
@@ -60,8 +62,9 @@ def crossval(
 
     None instead of a recipe, or no recipes at all: each fold plans its own from the patients it learns from. Slides
     whose split is "test" are left alone. Writes folds.csv, a folder for each recipe and fold, and crossval.json under
-    `out`; what is finished there is not done again, and further recipes may be added later. Raises CohortError,
-    RecipeError or OutputError, and what `train` and `evaluate` raise.
+    `out`; what is finished there is not done again, and further recipes may be added later. For one fold alone
+    (`options.fold`) there is no crossval.json, and figures are of its patients. Raises CohortError, RecipeError or
+    OutputError, and what `train` and `evaluate` raise.
     """
     options = options or CrossvalOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
@@ -69,19 +72,31 @@ def crossval(
     arms = dict(recipes or {PLANNED: None})
     classes = _common_classes(used, arms, options)
     options = replace(options, positive=classes.positive)
-    folds = _folds(used, classes, out, options)
+    folds = _folds(used, classes, options)
+    numbers = _asked(folds, options.fold)
+    _keep(folds, out, used.patients)
     for note in notes:
         options.progress.note(note)
     results: dict[str, list[FoldResult]] = {name: [] for name in arms}
-    for number in folds.numbers:  # fold by fold, so that recipes can be compared before all is done
+    for number in numbers:  # fold by fold, so that recipes can be compared before all is done
         for name, recipe in arms.items():
             options.progress.note(f"{name}: fold {number} of {len(folds)}")
             part = fold_cohort(used, folds, number)
             results[name].append(_run_fold(part, out / name / f"fold-{number}", recipe, number, options))
     made = tuple(Arm(name, tuple(found)) for name, found in results.items())
     result = Crossval(classes.positive, folds, made, (*notes, *_noted(made)))
-    write_crossval(result, out)
+    if options.fold is None:
+        write_crossval(result, out)
     return result
+
+
+def _asked(folds: Folds, fold: int | None) -> Sequence[int]:
+    """The folds to do now: all, or the one that is asked for."""
+    if fold is None:
+        return folds.numbers
+    if fold not in folds.numbers:
+        raise CohortError("--fold", f"there is no fold {fold}", f"Take one of 1 to {len(folds)}")
+    return [fold]
 
 
 def _used(cohort: Cohort) -> tuple[Cohort, list[str]]:
@@ -117,22 +132,24 @@ def _common_classes(cohort: Cohort, arms: Mapping[str, Recipe | None], options: 
     return first.classes if first is not None else Classes(positive=looked_for.pop())
 
 
-def _folds(cohort: Cohort, classes: Classes, out: Path, options: CrossvalOptions) -> Folds:
-    """The folds of this folder if it was begun, which must be those that are asked for; else new ones, written down."""
-    written = out / "folds.csv"
+def _folds(cohort: Cohort, classes: Classes, options: CrossvalOptions) -> Folds:
+    """The folds that are asked for: read from a file, or drawn."""
     if options.folds_file is not None:
-        folds = read_folds(options.folds_file, cohort.patients)
-    else:
-        folds = draw_folds(_positive(cohort, classes), options.folds, options.seed, cohort.where)
+        return read_folds(options.folds_file, cohort.patients)
+    return draw_folds(_positive(cohort, classes), options.folds, options.seed, cohort.where)
+
+
+def _keep(folds: Folds, out: Path, patients: Sequence[str]) -> None:
+    """Write the folds down, or see that those written down there are the same."""
+    written = out / "folds.csv"
     if written.exists():
-        if read_folds(written, cohort.patients) != folds:
+        if read_folds(written, patients) != folds:
             remedy = f"Give a new folder with -o, or go on with --folds-file {written}"
             raise OutputError(out, "was begun with other folds", remedy)
     elif out.exists() and any(out.iterdir()):
         raise OutputError(out, "is not empty and not a cross-validation", "Give a new folder with -o")
     else:
         write_folds(folds, written)
-    return folds
 
 
 def _positive(cohort: Cohort, classes: Classes) -> dict[str, bool]:
