@@ -18,8 +18,12 @@ SMALL_MEMORY_GB = 4.0
 MOST_WORKERS = 8
 MEMBERS, FEW_PATIENTS, MEMBER_MINUTES = 3, 15, 6.0
 MINUTES = 20.0
-PX_A_SECOND, SECONDS_A_SLIDE = 1.2e6, 1800.0  # of two cores with bfloat16; how long a slide may take
 FLOAT32_TIMES = 3.0  # as long does a step take on a processor without bfloat16
+PX_A_SECOND, PX_A_SECOND_FLOAT32 = (
+    0.6e6,
+    0.36e6,
+)  # that a core looks at in detection, with bfloat16 and without
+SECONDS_A_SLIDE = 1800.0  # that it may take
 
 MEASURED = "measured: docs/log.md"
 GLAS = "as in recipes/glas.toml, which was measured as a whole"
@@ -314,7 +318,7 @@ def _views(known: _Known) -> tuple[int, str]:
     px = known.facts.tissue_mm2 * 1e6 / mpp**2 * looks
     if machine.device != "cpu":
         return 8, "Mirrored and turned views are averaged."
-    rate = PX_A_SECOND * _pace(machine)
+    rate = machine.cores * (PX_A_SECOND if machine.bf16 else PX_A_SECOND_FLOAT32)
     views = next((views for views in (8, 4, 2) if views * px / rate <= SECONDS_A_SLIDE), 1)
     says = f"A slide has {known.facts.tissue_mm2:.0f} mm2 of tissue: views, mirrored and turned, that fit into half an hour a slide."
     return views, says
