@@ -112,7 +112,9 @@ class Augment(Section):
     flip: bool = True  # mirror and quarter turns
     rotate: bool = True  # any angle
     scale: Annotated[float, Field(ge=0, lt=0.5)] = 0.2  # largest change of size
-    stain: Annotated[float, Field(ge=0, le=0.5)] = 0.05  # HED jitter (Tellez 2018): sigma of gain and offset
+    stain: Annotated[float, Field(ge=0, le=0.5)] = (
+        0.05  # HED jitter (Tellez 2018): half the sigma of the gain, twice that of the offset
+    )
     brightness: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     blur: Share = 0.1  # share of windows blurred
     noise: Share = 0.1  # share of windows with sensor noise

@@ -25,12 +25,26 @@ def test_a_plan_is_written_once_for_the_class_that_is_named(table: Path, tmp_pat
     out = tmp_path / "recipe.toml"
     refused(run("plan", table, "-o", out), "UDH (12 on 3 slides), ADH (9 on 3 slides)", "--positive")
     assert not out.exists()
-    done = run("plan", table, "-o", out, "--positive", "udh", "--minutes", 3, "--incomplete", "--quiet")
+    done = run(
+        "plan",
+        table,
+        "-o",
+        out,
+        "--positive",
+        "udh",
+        "--minutes",
+        3,
+        "--weights",
+        "none",
+        "--incomplete",
+        "--quiet",
+    )
     assert done.returncode == 0, done.stderr
     assert "windows of 128 um at 1 um/px" in done.stdout
     recipe = Recipe.read(out)
     assert (recipe.classes.positive, recipe.training.minutes) == ("UDH", 3)
     assert not recipe.classes.complete
+    assert recipe.network.weights == "none"
     assert "Not every lesion is outlined" in out.read_text()
     refused(run("plan", table, "-o", out, "--positive", "UDH"), "is there already")
     refused(run("plan", table, "-o", tmp_path / "recipe", "--positive", "UDH"), "ends in .toml")

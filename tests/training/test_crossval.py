@@ -19,7 +19,7 @@ from histoscout.evaluation.out_of_fold import Arm, Crossval, by_area, judged
 from histoscout.evaluation.out_of_fold_file import crossval_dict
 from histoscout.evaluation.pixels import PixelCounts
 from histoscout.recipe import Recipe
-from histoscout.training.crossval import CrossvalOptions, crossval
+from histoscout.training.crossval import CrossvalOptions, crossval, plan_fold
 from histoscout.training.plan import kept_in
 from tests import toy
 
@@ -66,6 +66,17 @@ def test_each_fold_plans_from_the_patients_it_learns_from(whole: Crossval, out: 
         planned = kept_in(out / "plan" / f"fold-{number}" / "model").read_text(encoding="utf-8")
         left = 5 - len(whole.folds.of(number))
         assert f"for {left} annotated slides of {left} patients" in planned
+
+
+def test_a_fold_is_planned_for_the_minutes_it_has(cohort: Path, tmp_path: Path) -> None:
+    """How many networks share them depends on it; a day is enough for several on any machine, a minute on none."""
+    members = [
+        plan_fold(
+            read_cohort(cohort), tmp_path, replace(OPTIONS, choices={"training.minutes": minutes})
+        ).recipe.network.members
+        for minutes in (1, 1440)
+    ]
+    assert members == [1, 3]
 
 
 def test_figures_are_pooled_at_each_folds_own_threshold(whole: Crossval) -> None:

@@ -20,3 +20,7 @@ MovedSlides = Annotated[
         show_default=False,
     ),
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(help='Begin with weights: "built-in", "imagenet", "none" or a .safetensors file.'),
+]

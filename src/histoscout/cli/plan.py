@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from histoscout.cli.options import Incomplete, MovedSlides
+from histoscout.cli.options import Incomplete, MovedSlides, Weights
 
 
 def plan(
@@ -20,6 +20,7 @@ def plan(
     minutes: float | None = typer.Option(None, min=0.01, help="How long to train."),
     seed: int | None = typer.Option(None, min=0, help="Same seed, same windows."),
     incomplete: Incomplete = False,
+    weights: Weights = None,
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a recipe that is already there."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
@@ -41,7 +42,8 @@ def plan(
     with Console(quiet) as console:
         for note in cases.notes:
             console.note(note)
-        made = make(cases, PlanOptions(positive, minutes, seed, console, incomplete=incomplete))
+        planning = PlanOptions(positive, minutes, seed, console, weights=weights, incomplete=incomplete)
+        made = make(cases, planning)
     made.write(out)
     windows = made.recipe.windows
     typer.echo(

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from histoscout.cli.options import Incomplete, MovedSlides
+from histoscout.cli.options import Incomplete, MovedSlides, Weights
 
 
 class Guards(StrEnum):
@@ -31,9 +31,7 @@ def train(
     minutes: float | None = typer.Option(None, help="How long to train."),
     seed: int | None = typer.Option(None, help="Same seed, same windows."),
     incomplete: Incomplete = False,
-    weights: str | None = typer.Option(
-        None, help='Begin with weights: "built-in", "imagenet", "none" or a .safetensors file.'
-    ),
+    weights: Weights = None,
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     scores: Path | None = typer.Option(
         None, help="For images by class: judge by the test images, too, and write the figures here."

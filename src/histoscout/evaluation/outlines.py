@@ -98,7 +98,7 @@ def evaluate_regions(
     """Compare outlines in files with those drawn on the slides of a cohort.
 
     `found` is a folder with a file of outlines for each slide, of the slide's name (or what `detect` wrote, with
-    its folder `regions`), in any format that is read. Test slides only, if the cohort names a split. Only
+    its folder `regions`), in any format of outlines; pictures of classes are converted first. Test slides only, if the cohort names a split. Only
     tissue counts. Writes scores.json, slides.csv and overlays. A slide without a file in `found` is told in the
     notes, not taken as one where nothing was found.
     """

@@ -40,8 +40,8 @@ def evaluate_images(
     The probability of a class is the mean of the network's answers over windows that cover the image: over its
     pixels, or over its windows if the network answers for whole tiles. The image is taken for the most probable
     class; by a model of one class, for that class from the model's threshold on. Writes scores.json, images.csv
-    and confusion.csv under `out`. Raises CohortError if the model has learnt from these patients, OutputError if
-    `out` holds such results and they are not to be overwritten, ModelError, SlideError if no image can be read.
+    and confusion.csv under `out`. Raises CohortError if the model has learnt from these patients or no image can be
+    read, OutputError if `out` holds such results and they are not to be overwritten, ModelError.
     """
     options = options or ImageOptions()
     model = read_model(model) if isinstance(model, Path) else model

@@ -166,12 +166,7 @@ def _run_fold(
     cohort: Cohort, folder: Path, recipe: Recipe | None, number: int, options: CrossvalOptions
 ) -> FoldResult:
     """Train and evaluate one fold; what is finished in its folder is read, not done again."""
-    chosen: Recipe | Plan
-    if recipe is None:
-        planning = PlanOptions(options.positive, progress=options.progress, notes=False)
-        chosen = plan_for(cohort, folder / "model", planning).with_choices(dict(options.choices))
-    else:
-        chosen = recipe.with_choices(dict(options.choices))
+    chosen = (recipe or plan_fold(cohort, folder / "model", options)).with_choices(dict(options.choices))
     told = options.progress
     device = "cpu" if options.device in ENGINES_OF_CPU else options.device
     training = TrainOptions(device, guards=options.guards, progress=told)
@@ -186,6 +181,14 @@ def _run_fold(
         model.metrics["training"]["steps"],
         tuple(data["train_patients"]),
         tuple(data["tune_patients"]),
+    )
+
+
+def plan_fold(cohort: Cohort, model: Path, options: CrossvalOptions) -> Plan:
+    """The plan of one fold, from the patients it learns from and for the minutes it has."""
+    minutes = options.choices.get("training.minutes")
+    return plan_for(
+        cohort, model, PlanOptions(options.positive, minutes, progress=options.progress, notes=False)
     )
 
 

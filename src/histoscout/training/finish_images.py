@@ -26,7 +26,7 @@ def finish_images(members: Sequence[Member], recipe: Recipe, out: Path) -> Model
     """Choose on the tuning images, which were never learnt from, and write the model folder.
 
     One temperature serves all classes; none gets an offset, which would favour it before the others. The threshold is
-    that of the positive class, for whoever uses the model on slides: the one of the highest F1 over tuning images.
+    that of the positive class, for whoever uses the model on slides: the middle of those whose F1 over tuning images is within 1 % of the highest.
     """
     trained, job = Trained.of(members, offset=False), members[0].job
     images, means = _answers(job, members[0].sets, trained.engine(trained.everybody))

@@ -68,7 +68,8 @@ def train(
     training/plan.toml in the model folder.
     Slides whose split is "test" are never opened. Started again after an interruption, it goes on where it was and
     ends with the same weights; if `out` is finished already, its model is returned. Raises CohortError,
-    TrainingError, RecipeError or OutputError; what was done is kept in `out`/training.
+    TrainingError, RecipeError or OutputError; SlideError or AnnotationError for what cannot be read; ModelError for weights
+    to begin with that do not fit. What was done is kept in `out`/training.
     """
     started = time.monotonic()
     options = options or TrainOptions()

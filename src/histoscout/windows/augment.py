@@ -76,8 +76,8 @@ def _turned(
 def vary_colours(picture: Picture, choices: Augment, random: Generator) -> Picture:
     """The picture as another laboratory, scanner or day would have made it: uint8 (H, W, 3) in and out.
 
-    Stain by HED jitter (Tellez 2018): each stain's density is multiplied and shifted by a normal number of sigma
-    `stain`; then brightness and contrast, and for a share of the windows blur or sensor noise.
+    Stain by HED jitter (Tellez 2018): each stain's density is multiplied by a normal number of mean 1 and sigma twice
+    `stain`, and shifted by one of sigma half of `stain`; then brightness and contrast, and for a share of the windows blur or sensor noise.
     """
     shown = _vary_stain(picture, choices.stain, random) if choices.stain else picture.astype(np.float32)
     if choices.brightness:
