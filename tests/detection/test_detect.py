@@ -1,6 +1,7 @@
 """Detection on many slides: resumes, keeps to areas, says what it would do, and is never silent."""
 
 import csv
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,3 +138,30 @@ def test_a_killed_run_started_again_gives_the_same(model: ModelFolder, table: Pa
     for number in range(3):
         files = [tmp_path / run / "regions" / f"slide_{number}.geojson" for run in ("killed", "whole")]
         assert read_geojson(files[0]).regions == read_geojson(files[1]).regions
+
+
+def test_another_slide_of_the_same_name_is_not_taken_for_what_is_there(
+    model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    slide = tmp_path / "slide_3.tif"
+    shutil.copy(table.parent / "slide_3.tif", slide)
+    first = detect(model, [slide], tmp_path / "found", ON_TORCH)
+    assert detect(model, [slide], tmp_path / "found", ON_TORCH) == first
+    shutil.copy(table.parent / "slide_1.tif", slide)
+    with pytest.raises(OutputError, match="another slide called slide_3"):
+        detect(model, [slide], tmp_path / "found", ON_TORCH)
+    again = detect(model, [slide], tmp_path / "found", replace(ON_TORCH, overwrite=True))
+    assert again[0].bytes == slide.stat().st_size
+
+
+def test_other_areas_to_look_in_are_looked_in_anew(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    case = read_cohort(table).cases[3]
+    assert case.annotations is not None
+    drawn = read_geojson(case.annotations).regions.labelled("UDH").relabelled(lambda label: "look here")
+    areas = replace(case, annotations=tmp_path / "areas.geojson")
+    counts = []
+    for some in (drawn[:1], drawn):
+        write_geojson(some, tmp_path / "areas.geojson")
+        rows = detect(model, [areas], tmp_path / "found", replace(ON_TORCH, within="look here"))
+        counts.append(rows[0].regions)
+    assert counts[0] < counts[1]

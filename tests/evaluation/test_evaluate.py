@@ -111,3 +111,14 @@ def test_a_slide_with_broken_outlines_is_told_and_ends_no_other(
     assert any(
         "slide_1" in note and "not evaluated" in note and "broken.geojson" in note for note in scores.notes
     )
+
+
+def test_where_no_slide_can_be_judged_the_reasons_are_told(
+    model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    cohort = write_table(tmp_path / "cohort.csv", table, [(3, "patient 3", "test")])
+    broken = tmp_path / "broken.geojson"
+    broken.write_text("{")
+    cohort.write_text(cohort.read_text().replace(str(table.parent / "slide_3.geojson"), str(broken)))
+    with pytest.raises(CohortError, match=r"no slide could be judged: .*broken\.geojson"):
+        evaluate(model, cohort, tmp_path / "scores", EvaluateOptions(device="torch", guards="tell"))

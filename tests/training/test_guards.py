@@ -211,3 +211,20 @@ def test_tuning_blocks_share_no_tissue_with_training_windows(tmp_path: Path) -> 
     assert states["no tissue in two sets"] == "good"
     told = json.dumps(model.metrics["guards"])
     assert "tuning is on blocks of the training slides" in told
+
+
+def test_a_member_that_divides_slides_otherwise_is_asked_whether_its_sets_are_apart(tmp_path: Path) -> None:
+    """The same slide under two patients, both learnt from by the first network; the next one is tuned on one of them."""
+    table = toy.write_cohort(tmp_path, patients=3, splits=())
+    several = SHORT.with_choices({"network.members": 3, "training.tune_share": 0.3})
+    first = train(table, tmp_path / "first", several)
+    lines = (first.path / "training" / "split.csv").read_text().splitlines()
+    (tuned,) = [line for line in lines if line.startswith("tune")]
+    one, other = (f"slide_{number}" for number in range(3) if not tuned.endswith(f"patient {number}"))
+    for suffix in (".tif", ".geojson"):
+        shutil.copy(tmp_path / f"{one}{suffix}", tmp_path / f"{other}{suffix}")
+    with pytest.raises(TrainingError, match="no slide or patient in two sets"):
+        train(table, tmp_path / "model", several)
+    assert (
+        tmp_path / "model" / "training" / "best.safetensors"
+    ).exists()  # the first network's sets are apart

@@ -8,7 +8,8 @@ import torch
 from histoscout.annotations.geojson import read_geojson
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import read_heatmap
-from histoscout.errors import ModelError
+from histoscout.errors import CohortError, ModelError, TrainingError
+from histoscout.evaluation.evaluate import evaluate
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import load_network
 from histoscout.recipe import Recipe
@@ -75,3 +76,38 @@ def test_several_networks_are_no_beginning_and_that_is_said_before_training(
         table, tmp_path / "begun", short.with_choices({"network.members": 2}), TrainOptions(start=one.path)
     )
     assert begun.metrics["training"]["members"] == 2
+
+
+def test_what_is_made_of_a_model_knows_whom_that_model_knew(
+    classifier: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    """Patients 0 and 1 were learnt from and 2 tuned; now others are learnt from, and those must not judge."""
+    unet = Recipe.from_dict(
+        {
+            **CHOICES,
+            "network": {"architecture": "smp.Unet"},
+            "training": {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 1},
+        }
+    )
+    begin = TrainOptions(start=classifier.path, guards="quick")
+    splits = {
+        "tested": "test,train,tune,train",
+        "tuning": "tune,train,train,train",
+        "sound": ",train,tune,train",
+    }
+    for name, split in splits.items():
+        rows = [
+            f"{table.parent / f'slide_{number}'}.tif,{table.parent / f'slide_{number}'}.geojson,patient {number},{which}"
+            for number, which in enumerate(split.split(","))
+            if which
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["slide,annotations,patient,split", *rows]) + "\n")
+    for name in ("tested", "tuning"):
+        with pytest.raises(TrainingError, match=r"who are to judge what is made of it: patient 0"):
+            train(tmp_path / f"{name}.csv", tmp_path / name, unet, begin)
+    model = train(tmp_path / "sound.csv", tmp_path / "sound", unet, begin)
+    data = model.metrics["data"]
+    assert data["train_patients"] == ["patient 0", "patient 1", "patient 3"]
+    assert len(data["fingerprints"]) == 4
+    with pytest.raises(CohortError, match="patient 0"):
+        evaluate(model, tmp_path / "tested.csv", tmp_path / "scores")

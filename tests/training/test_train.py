@@ -2,10 +2,12 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,14 @@ from safetensors.numpy import load_file
 
 import histoscout.training.train as train_module
 from histoscout.annotations.geojson import read_geojson, write_geojson
+from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import CohortError, ModelError, OutputError, TrainingError
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training import loop
 from histoscout.training.members import Trained, members_of
+from histoscout.training.run_folder import open_run
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import CHOICES, RECIPE
@@ -295,3 +299,24 @@ def test_a_lesion_that_nobody_outlined_is_laid_before_the_pathologist(tmp_path: 
 def test_nothing_is_asked_where_nothing_unmarked_is_found(model: ModelFolder) -> None:
     table = model.path / "training" / "unmarked" / "audit.csv"
     assert not table.exists()
+
+
+def test_a_moved_cohort_is_the_same_and_other_masks_or_weights_are_not(table: Path, tmp_path: Path) -> None:
+    """What decides how a training ends, and what does not."""
+    cohort = read_cohort(table)
+
+    def marked(cohort: Cohort, recipe: Recipe, out: Path) -> str:
+        open_run(out, cohort, recipe, None, overwrite=False)
+        return (out / "training" / "run.json").read_text()
+
+    shutil.copytree(table.parent, tmp_path / "moved")
+    here = marked(cohort, RECIPE, tmp_path / "a")
+    assert marked(read_cohort(tmp_path / "moved" / table.name), RECIPE, tmp_path / "b") == here
+    labelled = replace(cohort, cases=tuple(replace(case, mask_labels=((2, "UDH"),)) for case in cohort.cases))
+    assert marked(labelled, RECIPE, tmp_path / "c") != here
+    weights, begun = tmp_path / "w.safetensors", []
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        chosen = RECIPE.with_choices({"network.weights": str(weights)})
+        begun.append(marked(cohort, chosen, tmp_path / content.decode()))
+    assert begun[0] != begun[1]

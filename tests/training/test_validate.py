@@ -14,7 +14,7 @@ from histoscout.detection.labelled import open_labelled
 from histoscout.evaluation.pixels import count_pixels
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import IGNORE
-from histoscout.training.validate import fit_calibration
+from histoscout.training.validate import fit_calibration, validate
 
 
 def answers_of(classes: int, prevalence: float, sampled: float) -> list[tuple[Tensor, Tensor]]:
@@ -85,3 +85,29 @@ def test_on_tuning_tissue_as_much_is_said_as_is_true(model: ModelFolder, table: 
     every = counts.positive + counts.negative
     said = np.arange(LEVELS) @ every / (LEVELS - 1) / every.sum()
     assert said == pytest.approx(counts.prevalence, rel=0.15)
+
+
+def test_where_nothing_is_of_the_class_it_is_not_taken_away_for_good() -> None:
+    """Tuning windows of a rare lesion may show look-alikes only: an offset would go down until nothing is ever found."""
+    random = np.random.default_rng(0)
+    truth = np.where(random.random((20, 16, 16)) < 0.3, 2, 0)
+    logits = random.normal(0, 1, (20, 3, 16, 16)).astype(np.float32)
+    found = [
+        (torch.from_numpy(one)[None], torch.from_numpy(target)[None])
+        for one, target in zip(logits, truth, strict=True)
+    ]
+    temperature, offset = fit_calibration(found, 0)
+    assert offset == 0
+    assert temperature > 1  # noise was too sure of itself
+
+
+def test_windows_of_which_nothing_is_known_say_nothing() -> None:
+    unknown = [(torch.zeros(1, 2, 4, 4), torch.full((1, 4, 4), IGNORE))]
+    known = [(torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))]
+
+    def loss(logits: Tensor, targets: Tensor) -> Tensor:
+        return torch.tensor(0.0)
+
+    assert not validate(unknown, loss).informed
+    assert not validate([], loss).informed
+    assert validate([*unknown, *known], loss).informed

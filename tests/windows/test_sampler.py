@@ -1,5 +1,6 @@
 """Where training looks, as laws: seeded, balanced, off the tuning blocks, whatever the number of workers."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -147,3 +148,22 @@ def test_slides_travel_to_workers_by_their_path(slides: list[LabelledSlide], tmp
     box = Box(10, 20, 64, 64)
     assert np.array_equal(again.picture(box, 1.0), slides[0].picture(box, 1.0))
     assert len(pickle.dumps(slides[0].slide)) < 5000
+
+
+def test_the_grid_leaves_out_what_does_not_count(slides: list[LabelledSlide]) -> None:
+    left = Region(shapely.box(0, 0, 256, 512), "ignore")
+    half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
+    assert min(window.box.right for window in grid_windows(half, RECIPE, {})) > 256
+
+
+def test_no_window_sees_what_is_kept_out_however_it_is_turned(slides: list[LabelledSlide]) -> None:
+    """Turned by 45 degrees and with structures shrunk, a window shows more than its box."""
+    kept_out = {index: [Box(0, 0, 150, 512)] for index in range(4)}
+    sampler = WindowSampler(slides, RECIPE, kept_out)
+    farthest = (math.sqrt(2) * (1 + RECIPE.augment.scale) - 1) / 2
+    for number in range(100):
+        box = sampler.draw(number).box
+        assert box.x - farthest * box.width >= 150 - 1e-6
+    still = RECIPE.with_choices({"augment.rotate": False, "augment.scale": 0.0})
+    nearest = min(WindowSampler(slides, still, kept_out).draw(number).box.x for number in range(400))
+    assert nearest < 150 + farthest * 64

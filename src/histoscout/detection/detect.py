@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from histoscout.cohort.open_case import open_case
 from histoscout.detection.appearance import Learnt, looks_known
 from histoscout.detection.heatmap import write_heatmap
 from histoscout.detection.job import DetectOptions as DetectOptions
-from histoscout.detection.job import Job, point_of, row_of, settings_of
+from histoscout.detection.job import Job, area_of, file_bytes, point_of, row_of, settings_of
 from histoscout.detection.ledger import LedgerRow as LedgerRow
 from histoscout.detection.ledger import read_ledger, write_ledger
 from histoscout.detection.lesions import write_lesions
@@ -74,6 +74,7 @@ def _cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
 
 def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
     rows = _earlier(job)
+    _refuse_strangers(job, cases, rows)
     todo = [case for case in cases if not _is_done(case, rows.get(case.name), job)]
     if len(todo) < len(cases):
         job.progress.note(f"{len(cases) - len(todo)} of {len(cases)} slides are done already")
@@ -116,11 +117,23 @@ def _earlier(job: Job) -> dict[str, LedgerRow]:
     return {slide: row for slide, row in rows.items() if slide not in others}
 
 
+def _refuse_strangers(job: Job, cases: Sequence[Case], rows: Mapping[str, LedgerRow]) -> None:
+    """OutputError if the folder holds the results of another slide that has the name of one of these."""
+    for case in cases:
+        before = rows[case.name].bytes if case.name in rows else 0
+        if before and not job.options.overwrite and (now := file_bytes(case)) and now != before:
+            fault = f"holds the results of another slide called {case.name} ({before:,} bytes; {case.slide} has {now:,})"
+            raise OutputError(
+                job.output.folder, fault, "Give another folder with -o, or --overwrite to replace them"
+            )
+
+
 def _is_done(case: Case, row: LedgerRow | None, job: Job) -> bool:
     if job.options.overwrite or row is None or row.state != "done" or row.settings != job.settings:
         return False
     other_scale = row.mpp_source != "metadata" and case.mpp is not None and case.mpp != row.mpp
-    return not other_scale and job.output.is_complete(case.name)
+    other_area = row.area != area_of(case, job.options)
+    return not other_scale and not other_area and job.output.is_complete(case.name)
 
 
 def _attempt(job: Job, case: Case) -> LedgerRow:

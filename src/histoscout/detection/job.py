@@ -13,6 +13,7 @@ from histoscout.detection.output import Output
 from histoscout.detection.windows import WindowPlan
 from histoscout.detection.wish import Wish
 from histoscout.errors import ModelError
+from histoscout.files import sha256
 from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
@@ -122,6 +123,18 @@ def settings_of(model: ModelFolder, options: DetectOptions, point: OperatingPoin
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def file_bytes(case: Case) -> int:
+    """How large the slide's file is; 0 where it is no single file."""
+    return case.slide.stat().st_size if case.slide.is_file() else 0
+
+
+def area_of(case: Case, options: DetectOptions) -> str:
+    """Twelve digits that stand for the outlines within which is looked; empty if it is everywhere."""
+    if options.within is None or case.annotations is None or not case.annotations.is_file():
+        return ""
+    return sha256(case.annotations)[:12]
+
+
 def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
     """The ledger row of a slide that is only looked over yet."""
     return LedgerRow(
@@ -134,6 +147,8 @@ def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
         blur_mm2=round(sight.tissue.artefacts["out of focus"], 4),
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
+        bytes=file_bytes(case),
+        area=area_of(case, job.options),
         model=job.model.hash,
         settings=job.settings,
         at="" if job.point is None else job.point.words,

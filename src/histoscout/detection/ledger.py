@@ -20,7 +20,8 @@ class LedgerRow:
     `reason` says why it failed, or what else a user should know. `seconds` are an estimate if only planned.
     Areas in mm2: tissue looked at, and left out for pen marks and bad focus. `mpp` in um/px and who said so.
     `settings` stands for all choices that change the result. `at` is what was wished for, and the score from
-    which regions were kept for it.
+    which regions were kept for it. `bytes` is the size of the slide's file, by which another slide of the same name is known;
+    `area` stands for the outlines within which was looked, if any.
     """
 
     slide: str
@@ -37,6 +38,8 @@ class LedgerRow:
     model: str = ""
     settings: str = ""
     at: str = ""
+    bytes: int = 0
+    area: str = ""
 
 
 def read_ledger(path: Path) -> dict[str, LedgerRow]:
@@ -79,5 +82,7 @@ def _row(cells: Mapping[str, str]) -> LedgerRow:
         mpp_source=cells["mpp_source"],
         model=cells["model"],
         settings=cells["settings"],
-        at=cells.get("at", ""),  # ledgers of earlier versions have no such column
+        at=cells.get("at", ""),  # ledgers of earlier versions have no such columns
+        bytes=int(cells.get("bytes") or 0),
+        area=cells.get("area", ""),
     )

@@ -18,7 +18,7 @@ from histoscout.detection.labelled import open_labelled
 from histoscout.detection.operating import FILE, OperatingPoint, Source
 from histoscout.detection.output import Output
 from histoscout.detection.overlay import draw_overlay
-from histoscout.errors import ModelError
+from histoscout.errors import CohortError, ModelError
 from histoscout.evaluation.audit import AuditPlan, lay_out_audit, refuse_lost_verdicts
 from histoscout.evaluation.baselines import PREVIOUS
 from histoscout.evaluation.each import judge_each
@@ -113,6 +113,11 @@ def evaluate(
     cases, broken = _detected(entrants, chosen.cases)
     judge = partial(_judge_case, entrants, out / "overlays")
     judged, told = judge_each(cases, judge, options.progress)
+    if not judged:
+        reasons = "; ".join([*broken, *told])
+        raise CohortError(
+            cohort.where, f"no slide could be judged: {reasons}", "Mend the slides, or leave them out"
+        )
     exam = _exam(entrants, options, chosen.apart)
     heard = _heard(judged, entrants[0].verdicts, options.verdicts)
     wished = _wished(entrants[0].point, judged)

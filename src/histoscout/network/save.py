@@ -45,7 +45,7 @@ def save_model(
     name: str = "detector",
     overwrite: bool = False,
 ) -> ModelFolder:
-    """Write a model folder: files are made beside it, then moved; model.json, with the checksums, comes last.
+    """Write a model folder: files are made in a folder within, then moved; model.json, with the checksums, comes last.
 
     `card` gives the sections of card.md: heading to text. Other files in the folder stay as they are. Raises
     OutputError if the folder already holds a model and `overwrite` is not set.
@@ -54,7 +54,7 @@ def save_model(
         raise OutputError(folder, "already holds a model", "Give another folder with -o, or --overwrite")
     with (
         replacing(folder / INDEX) as index_file,
-        TemporaryDirectory(dir=folder.parent, prefix=f".part.{folder.name}.") as beside,
+        TemporaryDirectory(dir=folder, prefix=".part.") as beside,
     ):
         made = Path(beside)
         _write_network(made, network, recipe, (temperature, offset), name)

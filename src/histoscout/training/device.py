@@ -43,7 +43,7 @@ def present_device() -> Literal["cpu", "cuda", "mps"]:
 def computes_bf16(device: str) -> bool:
     """Whether the device multiplies bfloat16 faster than float32."""
     if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return device == "cpu" and any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 

@@ -110,18 +110,21 @@ def _look_through(job: Job, tuned: Tuned, boxes: Sequence[Box], views: int | Non
 
 
 def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
-    """The figures on the tuning set, named after it (they chose the threshold, so they flatter), and who was learnt from."""
+    """The figures on the tuning set, named after it (they chose the threshold, so they flatter), and who was learnt from,
+    be it by the model that this one began with."""
     taught, tuned = trained.taught, [one.labelled for one in trained.tuned]
+    known = trained.members[0].job.known
+    seen = [one.to_dict() for one in fingerprints(trained.slides)]
     budgets = [one.course.budget for one in trained.members]
     return {
         "tune": tune,
         "data": {
-            "train_patients": sorted({labelled.patient for labelled in taught}),
-            "tune_patients": sorted({labelled.patient for labelled in tuned}),
+            "train_patients": _with(known.get("train_patients", ()), taught),
+            "tune_patients": _with(known.get("tune_patients", ()), tuned),
             "train_slides": sorted(labelled.slide.name for labelled in taught),
             "tune_slides": sorted(labelled.slide.name for labelled in tuned),
             "regions": _counted(taught),
-            "fingerprints": [one.to_dict() for one in fingerprints(trained.slides)],
+            "fingerprints": [*seen, *(one for one in known.get("fingerprints", ()) if one not in seen)],
         },
         "guards": [vars(verdict) for verdict in trained.members[0].course.verdicts],
         "training": {
@@ -131,6 +134,11 @@ def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
             "validation_seconds": budgets[0].validation_seconds,
         },
     }
+
+
+def _with(known: Sequence[str], slides: Sequence[LabelledSlide]) -> list[str]:
+    """The patients of slides, and those known before."""
+    return sorted({*known, *(labelled.patient for labelled in slides)})
 
 
 def appearances(slides: Sequence[LabelledSlide], mpp: float) -> list[dict[str, Any]]:

@@ -99,6 +99,14 @@ def guard(job: Job, state: State, sets: Sets, guarding: str = "all") -> tuple[Ve
     return tuple(verdicts)
 
 
+def guard_division(job: Job, state: State, sets: Sets, guarding: str = "all") -> tuple[Verdict, ...]:
+    """Ask of a further member, for which the same slides are divided otherwise, whether its two sets are apart."""
+    verdicts = tuple(question() for question in division_questions(sets)) if not state.step else ()
+    for verdict in verdicts:
+        tell(verdict, job.progress, stop=guarding != "tell")
+    return verdicts
+
+
 def read_verdicts(file: Path) -> tuple[Verdict, ...]:
     """The verdicts that `guard` kept."""
     return tuple(Verdict(**values) for values in json.loads(file.read_text(encoding="utf-8")))
@@ -137,10 +145,16 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
         questions.insert(4, lambda: masks_are_whole(_mask_of(job), sets.train, recipe.windows.mpp))
     if ARCHITECTURES[recipe.network.architecture].answers == "pixels":
         questions.append(lambda: fits_in_training(learning))
-    if not sets.split.blocks:  # else both are the same slides on purpose, and called optimistic
-        questions.insert(0, lambda: sets_apart(fingerprints(sets.train), fingerprints(sets.tune)))
-        if not sets.by_class:  # thousands of small images, which take too long
-            questions.insert(1, lambda: tissue_apart(_landmarks(sets)))
+    return [*division_questions(sets), *questions]
+
+
+def division_questions(sets: Sets) -> list[Question]:
+    """The guards over who is in which set; none where both are the same slides on purpose, and called optimistic."""
+    if sets.split.blocks:
+        return []
+    questions: list[Question] = [lambda: sets_apart(fingerprints(sets.train), fingerprints(sets.tune))]
+    if not sets.by_class:  # thousands of small images, which take too long
+        questions.append(lambda: tissue_apart(_landmarks(sets)))
     return questions
 
 

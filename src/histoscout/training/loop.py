@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -29,10 +30,14 @@ Batches = Iterator[tuple[Tensor, Tensor]]  # pictures uint8 (N, H, W, 3), target
 
 @dataclass(frozen=True)
 class Validation:
-    """What a network is worth on the tuning windows; `ap` is None if they hold nothing of the positive class."""
+    """What a network is worth on the tuning windows; `ap` is None if they hold nothing of the positive class.
+
+    `informed`: whether anything is known of any pixel; if not, the loss says nothing.
+    """
 
     loss: float
     ap: float | None
+    informed: bool = True
 
     @property
     def merit(self) -> float:
@@ -55,6 +60,9 @@ class Job:
     folder: Path  # of checkpoints and curves
     progress: Progress
     tuning_windows: int = 0  # of the tuning slides, as detection looks at them: what follows the last step
+    known: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # whom the model that this begins with has learnt from
 
     @property
     def last(self) -> Path:
@@ -136,10 +144,12 @@ def take_step(
 
 
 def _keep_best(job: Job, state: State, shadow: nn.Module) -> Validation:
-    """Validate the averaged weights, and keep them if they are the best so far."""
+    """Validate the averaged weights, and keep them if they are the best so far, or if nothing says which are."""
     shadow.load_state_dict(state.average)
     validation = job.validate(shadow)
-    if validation.merit > state.best:
+    if not validation.informed:
+        save_weights(state.average, job.best)
+    elif validation.merit > state.best:
         state.best = validation.merit
         save_weights(state.average, job.best)
     return validation

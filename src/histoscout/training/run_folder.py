@@ -77,22 +77,27 @@ def has_begun(out: Path) -> bool:
 
 
 def _fingerprint(cohort: Cohort, recipe: Recipe, start: Path | None) -> dict[str, str]:
-    """What decides how a training ends: the recipe, the slides by name and size, the outlines by content, the start."""
+    """What decides how a training ends: the recipe, the slides by name and size, the outlines by content, the start, and the
+    weights to begin with by content if they are a file."""
     rows = [
         [
-            str(case.slide),
+            case.slide.name,  # not where it lies: a cohort may be moved, or its table named in another way
             case.slide.stat().st_size,
             sha256(case.annotations) if case.annotations else None,
             case.patient,
             case.split,
             case.mpp,
             *([case.label] if case.label else []),
+            *([dict(case.mask_labels)] if case.mask_labels else []),
+            *([case.mask_threshold] if case.mask_threshold is not None else []),
         ]
         for case in cohort.cases
     ]
+    weights = Path(recipe.network.weights)
     slides = hashlib.sha256(json.dumps(sorted(rows, key=str)).encode()).hexdigest()
     return {
         "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest(),
         "cohort": slides,
         "start": read_model(start).hash if start else "",
+        **({"weights": sha256(weights)} if weights.is_file() else {}),
     }

@@ -1,9 +1,12 @@
 """The network before its first step."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from histoscout.cohort.cohort import Cohort
 from histoscout.errors import ModelError
 from histoscout.names import ARCHITECTURES
 from histoscout.network.build import build_network
@@ -12,9 +15,25 @@ from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.network.save import load_network
 from histoscout.network.transfer import transfer_encoder
 from histoscout.recipe import Recipe
+from histoscout.training.sets import Sets
 from histoscout.windows.examples import SampledExamples, class_shares
 
 PRIOR_WINDOWS = 64  # looked at to learn how common each class is among the training windows
+
+
+def known_to(start: Path | None) -> Mapping[str, Any]:
+    """Whom the model to begin with has learnt from and was tuned on, as its metrics tell; nothing if there is no such model."""
+    data: Mapping[str, Any] = {} if start is None else read_model(start).metrics.get("data", {})
+    return data
+
+
+def patients_met(known: Mapping[str, Any], sets: Sets, cohort: Cohort) -> list[str]:
+    """The patients whom a model with this knowledge must not be judged by: who tune, if it has learnt from them; who are kept
+    for testing, if it has so much as been tuned on them."""
+    learnt = set(known.get("train_patients", ()))
+    tuning = {labelled.patient for labelled in sets.tune} if not sets.split.blocks else set()
+    tested = {case.patient for case in cohort.cases if case.split == "test"}
+    return sorted((tuning & learnt) | (tested & (learnt | set(known.get("tune_patients", ())))))
 
 
 def first_network(

@@ -18,17 +18,26 @@ from safetensors.torch import load_file
 from torch import nn
 
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.errors import TrainingError
 from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe
-from histoscout.training.budget import Budget, Timed, budget_for, overtime, rehearse, time_validation
+from histoscout.training.budget import (
+    LEAST_STEPS,
+    Budget,
+    Timed,
+    budget_for,
+    overtime,
+    rehearse,
+    time_validation,
+)
 from histoscout.training.checkpoint import State, load_state
 from histoscout.training.curves import draw_curves, forget_after, read_rows
 from histoscout.training.device import choose_fabric
 from histoscout.training.finish import finish
 from histoscout.training.finish_images import finish_images
-from histoscout.training.guards import guard
+from histoscout.training.guards import guard, guard_division
 from histoscout.training.image_sets import open_image_sets
 from histoscout.training.loader import plain_batches, sampled_batches
 from histoscout.training.loop import Batches, Job, Validation, fit
@@ -37,7 +46,7 @@ from histoscout.training.optimise import make_optimiser
 from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
 from histoscout.training.run_folder import RunFolder, open_run
 from histoscout.training.sets import Sets, count_tuning_windows, open_sets, turned
-from histoscout.training.start import first_network
+from histoscout.training.start import first_network, known_to, patients_met
 from histoscout.training.validate import answers, validate
 from histoscout.windows.examples import PlainExamples, SampledExamples, Sampler
 from histoscout.windows.image_sampler import ImageSampler
@@ -86,22 +95,36 @@ def train(
         return run.finished
     opened = open_image_sets if cohort.by_class else open_sets
     sets = opened(cohort, recipe, run.split, options.progress)
+    each = (time.monotonic() - started) / recipe.network.members  # of what all networks have in common
     members = []
     for number, member in enumerate(members_of(recipe)):
+        started = time.monotonic() - each
         place = run.member(number)
         own = turned(sets, cohort, recipe, number, place.split)
+        refuse_known(options, own, cohort)
         for note in own.notes if own is not sets else ():
             options.progress.note(note)
         members.append(learn(own, member, place, options, started))
-        started = time.monotonic()
     ended = finish_images if cohort.by_class else finish
     return ended(members, recipe, out)
 
 
+def refuse_known(options: TrainOptions, sets: Sets, cohort: Cohort) -> None:
+    """TrainingError (or a note, if failures are only told) if the model to begin with knows patients it is to be judged by."""
+    if options.start is None or not (met := patients_met(known_to(options.start), sets, cohort)):
+        return
+    fault = f"has learnt from patients who are to judge what is made of it: {', '.join(met)}"
+    remedy = "Give these patients the split train, begin with another model, or train without --from"
+    if options.guards != "tell":
+        raise TrainingError(options.start, fault, remedy)
+    options.progress.note(f"failed: {options.start} {fault}")
+
+
 def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, started: float) -> Member:
-    """Teach one network. What guards ask is asked once: members differ by their seed alone."""
+    """Teach one network. Of further members, which differ by their seed and by who tunes, guards ask about the division only."""
     job, state = prepare_job(sets, recipe, run, options)
-    verdicts = guard(job, state, sets, options.guards) if run.first else ()
+    asked = guard if run.first else guard_division
+    verdicts = asked(job, state, sets, options.guards)
     shadow = copy.deepcopy(state.network)
     budget, batches = plan_steps(job, state, run, started)
     fit(job, state, shadow, budget.steps, batches)
@@ -134,7 +157,8 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
     state = State(network, average, make_optimiser(network, recipe.training))
     told = (run.folder, options.progress)
     asked = count_tuning_windows(sets, recipe)
-    return Job(recipe, fabric, loss, prior, examples, tuning, batches, judge, *told, asked), state
+    known = known_to(options.start)
+    return Job(recipe, fabric, loss, prior, examples, tuning, batches, judge, *told, asked, known), state
 
 
 def sampler_of(sets: Sets, recipe: Recipe) -> Sampler:
@@ -167,6 +191,11 @@ def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[
     budget = budget_for(choices.minutes, time.monotonic() - started, timed, job.recipe)
     if late := overtime(choices.minutes, budget, timed):
         says = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"
+        job.progress.note(says)
+    if budget.steps <= LEAST_STEPS:
+        says = (
+            f"reading slides and guards have used up the minutes: {budget.steps} steps are made all the same"
+        )
         job.progress.note(says)
     budget.write(run.budget)
     return budget, itertools.islice(itertools.chain(used, ahead), budget.steps)

@@ -40,17 +40,18 @@ def validate(
 
     `classes` are their values in the targets; those that no target shows are left out of the mean.
     """
-    counts, losses = {number: PixelCounts.none() for number in classes}, []
+    counts, losses, informed = {number: PixelCounts.none() for number in classes}, [], False
     for logits, targets in found:
         losses.append(float(loss(logits, targets)))
         truth = targets.cpu().numpy()
         known = truth != IGNORE
+        informed = informed or bool(known.any())
         for number in classes:
             levels = (_probability(logits, number) * (LEVELS - 1)).round().to(torch.uint8).cpu().numpy()
             counts[number] = counts[number] + PixelCounts.of(levels[known], truth[known] == number)
     found_ap = [one.ap for one in counts.values() if one.ap is not None]
     ap = sum(found_ap) / len(found_ap) if found_ap else None
-    return Validation(sum(losses) / max(1, len(losses)), ap)
+    return Validation(sum(losses) / max(1, len(losses)), ap, informed)
 
 
 def positive_probability(logits: Tensor) -> Tensor:
@@ -65,7 +66,10 @@ def _probability(logits: Tensor, number: int) -> Tensor:
 def fit_calibration(
     found: Iterable[tuple[Tensor, Tensor]], seed: int, *, offset: bool = True
 ) -> tuple[float, float]:
-    """Temperature and offset (0 unless it is asked for) that make the probabilities fit how often they are right; (1, 0) if nothing is known.
+    """Temperature and offset (0 unless it is asked for) that make the probabilities fit how often they are right.
+
+    (1, 0) if all that is known is of one class. Where nothing, or everything, is of the positive class, the offset stays 0:
+    it would go to infinity, and take the class away for good.
 
     The temperature (Guo 2017) divides the logits; the offset is added to the log odds of the positive class, which
     training windows hold far more often than slides do (Alexandari 2020: a temperature alone cannot mend that). Found
@@ -85,7 +89,7 @@ def fit_calibration(
         return float(nn.functional.cross_entropy(scaled, target))
 
     start = _best_temperature(log_loss)
-    if not offset:
+    if not offset or len(np.unique(truth == 1)) < 2:
         return float(np.exp(start)), 0.0
     best = minimize(log_loss, (start, 0.0), method="Nelder-Mead", bounds=(TEMPERATURES, OFFSETS))
     return float(np.exp(best.x[0])), float(best.x[1])

@@ -7,7 +7,7 @@ and started again, draw the same windows.
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeVar
 
@@ -23,7 +23,7 @@ from histoscout.geometry.regions import Region
 from histoscout.recipe import Recipe
 
 Kind = Literal["positive", "other", "tissue"]
-TRIES = 200
+TRIES = 2_000
 T = TypeVar("T")
 
 
@@ -53,13 +53,20 @@ class WindowSampler:
         random = np.random.default_rng([self.recipe.seed, number])
         for _ in range(TRIES):
             window = self._draw_once(random)
-            if not any_meets(self.kept_out.get(window.slide, ()), window.box):
+            seen = window.box.grown(window.box.width * self._beyond)
+            if not any_meets(self.kept_out.get(window.slide, ()), seen):
                 return window
         raise TrainingError(
             self.slides[window.slide].slide.name,
             f"no place for a training window outside the tuning blocks in {TRIES} tries",
             "Give more or larger slides, of two patients with lesions at least, or a smaller windows.side_um",
         )
+
+    @cached_property
+    def _beyond(self) -> float:
+        """How far a window may see beyond its box when it is turned and shrunk, in sides of the box."""
+        choices = self.recipe.augment
+        return ((1 + choices.scale) * (math.sqrt(2) if choices.rotate else 1.0) - 1) / 2
 
     def _draw_once(self, random: Generator) -> Window:
         kinds, shares = self._kinds
@@ -140,7 +147,7 @@ def _point_inside(region: Region, random: Generator) -> tuple[float, float]:
 def grid_windows(
     slides: Sequence[LabelledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]
 ) -> list[Window]:
-    """Every tile of the regular grid that holds tissue, slide by slide; of slides in `within`, tiles of its boxes only.
+    """Every tile of the regular grid that holds tissue that counts, slide by slide; of slides in `within`, tiles of its boxes only.
 
     No tile reaches out of a box that is large enough for one: beyond it there may be training windows.
     """
@@ -150,7 +157,8 @@ def grid_windows(
         tiles: Sequence[Box] = TileGrid(labelled.slide.box, side, side)
         if index in within:
             tiles = [tile for box in within[index] for tile in _tiles_of(box, side)]
-        shares = labelled.tissue.shares(tiles)
+        counted = replace(labelled.tissue, mask=counted_tissue(labelled.tissue, labelled.regions))
+        shares = counted.shares(tiles)
         windows += [
             Window(index, tile, "grid") for tile, share in zip(tiles, shares, strict=True) if share > 0
         ]
