@@ -84,13 +84,21 @@ def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
         for case in todo:
             rows.pop(case.name, None)  # what was done before is taken away first
             rows[case.name] = _attempt(job, case)
-            write_ledger(rows.values(), job.output.ledger)
+            _note_down(job, rows)
     finally:
         job.close()
         if rows:
-            write_ledger(rows.values(), job.output.ledger)
             write_lesions(rows.values(), job.output)
+            write_ledger(rows.values(), job.output.ledger)
     return [rows[case.name] for case in cases]
+
+
+def _note_down(job: Job, rows: Mapping[str, LedgerRow]) -> None:
+    """Write the ledger; one that is open in another program, which locks it on Windows, does not end a night's work."""
+    try:
+        write_ledger(rows.values(), job.output.ledger)
+    except OutputError as error:
+        job.progress.note(f"{error} (tried again after the next slide)")
 
 
 def _earlier(job: Job) -> dict[str, LedgerRow]:

@@ -148,6 +148,10 @@ def _keep_best(job: Job, state: State, shadow: nn.Module) -> Validation:
     shadow.load_state_dict(state.average)
     validation = job.validate(shadow)
     if not validation.informed:
+        if state.step <= job.recipe.training.steps_per_epoch:
+            job.progress.note(
+                "no tuning window shows tissue that counts: the last weights will be kept, not the best"
+            )
         save_weights(state.average, job.best)
     elif validation.merit > state.best:
         state.best = validation.merit
