@@ -27,9 +27,8 @@ def plain_batches(examples: PlainExamples, recipe: Recipe) -> Iterable[tuple[Ten
 def _loader(
     examples: SampledExamples | PlainExamples, numbers: range, recipe: Recipe
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    workers = recipe.training.workers
-    if workers is None:
-        workers = min(MOST_WORKERS, usable_cores())
+    wanted = MOST_WORKERS if recipe.training.workers is None else recipe.training.workers
+    workers = min(wanted, usable_cores())  # a recipe may come from a larger machine
     return DataLoader(
         examples,  # type: ignore[arg-type]  # numbered access is all that is needed
         batch_size=recipe.training.batch,
