@@ -225,6 +225,7 @@ def test_a_member_that_divides_slides_otherwise_is_asked_whether_its_sets_are_ap
         shutil.copy(tmp_path / f"{one}{suffix}", tmp_path / f"{other}{suffix}")
     with pytest.raises(TrainingError, match="no slide or patient in two sets"):
         train(table, tmp_path / "model", several)
-    assert (
-        tmp_path / "model" / "training" / "best.safetensors"
-    ).exists()  # the first network's sets are apart
+    kept = tmp_path / "model" / "training" / "best.safetensors"
+    assert kept.exists()  # the first network's sets are apart
+    told = train(table, tmp_path / "model", several, TrainOptions(guards="tell"))
+    assert "failed: no slide or patient in two sets" in (told.path / "card.md").read_text()

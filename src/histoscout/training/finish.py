@@ -25,6 +25,7 @@ from histoscout.training.members import Member, Trained, Tuned
 from histoscout.training.sets import tuning_area, tuning_windows
 from histoscout.training.tuning import kept_heatmap, tune_lesions
 from histoscout.training.unmarked import FOLDER, lay_out_unmarked, tell_unmarked
+from histoscout.verdict import Verdict
 
 
 def finish(members: Sequence[Member], recipe: Recipe, out: Path) -> ModelFolder:
@@ -126,7 +127,7 @@ def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
             "regions": _counted(taught),
             "fingerprints": [*seen, *(one for one in known.get("fingerprints", ()) if one not in seen)],
         },
-        "guards": [vars(verdict) for verdict in trained.members[0].course.verdicts],
+        "guards": [vars(verdict) for verdict in _verdicts(trained)],
         "training": {
             "members": len(budgets),
             "steps": sum(budget.steps for budget in budgets),
@@ -134,6 +135,12 @@ def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
             "validation_seconds": budgets[0].validation_seconds,
         },
     }
+
+
+def _verdicts(trained: Trained) -> list[Verdict]:
+    """What guards said of the first network, and what was not good of the others."""
+    first, *others = (one.course.verdicts for one in trained.members)
+    return [*first, *(verdict for told in others for verdict in told if verdict.state != "good")]
 
 
 def _with(known: Sequence[str], slides: Sequence[LabelledSlide]) -> list[str]:

@@ -99,9 +99,9 @@ def guard(job: Job, state: State, sets: Sets, guarding: str = "all") -> tuple[Ve
     return tuple(verdicts)
 
 
-def guard_division(job: Job, state: State, sets: Sets, guarding: str = "all") -> tuple[Verdict, ...]:
+def guard_division(job: Job, sets: Sets, guarding: str = "all") -> tuple[Verdict, ...]:
     """Ask of a further member, for which the same slides are divided otherwise, whether its two sets are apart."""
-    verdicts = tuple(question() for question in division_questions(sets)) if not state.step else ()
+    verdicts = tuple(question() for question in division_questions(sets))
     for verdict in verdicts:
         tell(verdict, job.progress, stop=guarding != "tell")
     return verdicts

@@ -60,9 +60,7 @@ class Job:
     folder: Path  # of checkpoints and curves
     progress: Progress
     tuning_windows: int = 0  # of the tuning slides, as detection looks at them: what follows the last step
-    known: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # whom the model that this begins with has learnt from
+    known: Mapping[str, Any] = field(default_factory=dict)  # to the model that this begins with: whose slides
 
     @property
     def last(self) -> Path:

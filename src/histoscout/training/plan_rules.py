@@ -19,10 +19,7 @@ MOST_WORKERS = 8
 MEMBERS, FEW_PATIENTS, MEMBER_MINUTES = 3, 15, 6.0
 MINUTES = 20.0
 FLOAT32_TIMES = 3.0  # as long does a step take on a processor without bfloat16
-PX_A_SECOND, PX_A_SECOND_FLOAT32 = (
-    0.6e6,
-    0.36e6,
-)  # that a core looks at in detection, with bfloat16 and without
+PX_A_SECOND, PX_A_SECOND_FLOAT32 = 0.6e6, 0.36e6  # of a core in detection, with bfloat16 and without
 SECONDS_A_SLIDE = 1800.0  # that it may take
 
 MEASURED = "measured: docs/log.md"
@@ -234,7 +231,7 @@ def _members(known: _Known) -> tuple[int, str, str]:
 
 
 def _pace(machine: Machine) -> float:
-    """How fast a machine computes; two cores of a processor that computes in bfloat16 are 1, as is anything faster than cores."""
+    """How fast a machine learns: two cores that compute in bfloat16 are 1, and a graphics card is not less."""
     if machine.device != "cpu":
         return 1.0
     return machine.cores / 2 / (1.0 if machine.bf16 else FLOAT32_TIMES)

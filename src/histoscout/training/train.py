@@ -123,8 +123,8 @@ def refuse_known(options: TrainOptions, sets: Sets, cohort: Cohort) -> None:
 def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, started: float) -> Member:
     """Teach one network. Of further members, which differ by their seed and by who tunes, guards ask about the division only."""
     job, state = prepare_job(sets, recipe, run, options)
-    asked = guard if run.first else guard_division
-    verdicts = asked(job, state, sets, options.guards)
+    guarding = options.guards
+    verdicts = guard(job, state, sets, guarding) if run.first else guard_division(job, sets, guarding)
     shadow = copy.deepcopy(state.network)
     budget, batches = plan_steps(job, state, run, started)
     fit(job, state, shadow, budget.steps, batches)
@@ -193,9 +193,7 @@ def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[
         says = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"
         job.progress.note(says)
     if budget.steps <= LEAST_STEPS:
-        says = (
-            f"reading slides and guards have used up the minutes: {budget.steps} steps are made all the same"
-        )
+        says = f"the minutes are too few for this cohort on this machine: {budget.steps} steps are made all the same. Give more"
         job.progress.note(says)
     budget.write(run.budget)
     return budget, itertools.islice(itertools.chain(used, ahead), budget.steps)
