@@ -1,10 +1,13 @@
-"""How much of the processor's matrix rate detection reaches: ResNet50 U-Net, 512 px windows at .5 um/px, no overlap.
+"""How much of a device's matrix rate detection reaches: ResNet50 U-Net, 512 px windows at .5 um/px, no overlap.
+
+    python benchmarks/detection.py [--device openvino|cuda] [--batch 1]
 
 Figure: network arithmetic done / (seconds from first read to last file written x best bf16 rate of a 4096-cubed
 matrix product, measured in the same run before and after). Each run is a process of its own; start-up (imports,
 opening or converting the network) is told apart. Also: torch float32, and peak memory.
 """
 
+import argparse
 import json
 import platform
 import statistics
@@ -33,9 +36,10 @@ RECIPE = Recipe.from_dict(
         "detection": {"overlap": 0.0, "batch": 1},
     }
 )
+PRODUCT = {"openvino": 4096, "cuda": 8192}  # rows of the matrices whose product is timed
 
 
-def make_model(folder: Path) -> float:
+def make_model(folder: Path, batch: int) -> float:
     """A model folder of random weights; the arithmetic of one window in FLOP."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -47,7 +51,8 @@ def make_model(folder: Path) -> float:
     network = build_network(RECIPE).eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, RECIPE.window_px, RECIPE.window_px))
-    save_model(folder, network, RECIPE, threshold=0.5, temperature=1.0, metrics={}, card={})
+    recipe = RECIPE.with_choices({"detection.batch": batch})
+    save_model(folder, network, recipe, threshold=0.5, temperature=1.0, metrics={}, card={})
     return float(counter.get_total_flops())
 
 
@@ -60,17 +65,20 @@ def make_slide(path: Path) -> None:
     write_pyramid(path, np.tile(block, (side // 1024, side // 1024, 1)), RECIPE.windows.mpp)
 
 
-def matrix_rate() -> float:
-    """The best bf16 rate of a 4096-cubed matrix product, FLOP/s."""
+def matrix_rate(device: str) -> float:
+    """The best bf16 rate of a product of two square matrices, FLOP/s."""
     import torch
 
-    a, b = (torch.randn(4096, 4096, dtype=torch.bfloat16) for _ in range(2))
+    side, place = PRODUCT[device], "cuda" if device == "cuda" else "cpu"
+    a, b = (torch.randn(side, side, dtype=torch.bfloat16, device=place) for _ in range(2))
     best = float("inf")
     for _ in range(6):
         begun = time.perf_counter()
         a @ b
+        if place == "cuda":
+            torch.cuda.synchronize()
         best = min(best, time.perf_counter() - begun)
-    return 2 * 4096**3 / best
+    return 2 * side**3 / best
 
 
 def run_child(*arguments: str) -> dict[str, float]:
@@ -106,25 +114,27 @@ def torch_float32(model: Path) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="openvino", choices=list(PRODUCT))
+    parser.add_argument("--batch", type=int, default=1)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        flop = make_model(folder / "model")
+        flop = make_model(folder / "model", given.batch)
         make_slide(folder / "slide.tif")
         print(f"{platform.machine()}, {platform.processor()}, Python {platform.python_version()}")
         print(f"a window: {flop / 1e9:.1f} GFLOP")
         shares, starts, seconds, peaks, rates = [], [], [], [], []
         for number in range(RUNS + 1):
-            before = matrix_rate()
-            out = folder / f"out{number}"
+            before = matrix_rate(given.device)
             arguments = (
-                str(folder / "model"),
-                str(folder / "slide.tif"),
-                str(out),
-                "openvino",
-                str(time.time()),
+                *(str(folder / part) for part in ("model", "slide.tif", f"out{number}")),
+                given.device,
             )
-            told = run_child("child", *arguments)
-            rate = max(before, matrix_rate())
+            told = run_child("child", *arguments, str(time.time()))
+            rate = max(before, matrix_rate(given.device))
             if number == 0:
                 print(f"first start, with conversion: {told['start']:.1f} s")
                 continue
@@ -140,7 +150,8 @@ def main() -> None:
         )
         print(f"best bf16 matrix rate {middle(rates) / 1e9:.0f} GFLOP/s; share reached {middle(shares):.2f}")
         print(f"   of each run: {', '.join(f'{share:.2f}' for share in shares)}")
-        print(f"torch float32: {torch_float32(folder / 'model'):.2f} windows a second")
+        if given.device != "cuda":
+            print(f"torch float32: {torch_float32(folder / 'model'):.2f} windows a second")
         print(f"peak memory {max(peaks):.2f} GB")
 
 

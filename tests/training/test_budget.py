@@ -1,11 +1,26 @@
 """Minutes to steps: what is promised is kept, whatever takes how long."""
 
+import time
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
-from histoscout.training.budget import FINISHING, LEAST_STEPS, MOST_TUNING, Timed, budget_for, overtime
+from histoscout.training.budget import (
+    FINISHING,
+    LEAST_STEPS,
+    MOST_TIMED,
+    MOST_TUNING,
+    TIMED,
+    Timed,
+    budget_for,
+    overtime,
+    rehearse,
+)
 from tests.toy import RECIPE
+from tests.training.conftest import Parts
 
 seconds = st.floats(1e-4, 500)
 
@@ -45,3 +60,16 @@ def test_a_slow_look_through_the_slides_does_not_eat_the_training() -> None:
     quick, slow = (budget_for(20, 0, Timed(0.5, 1.0, tuning), RECIPE) for tuning in (0.0, 1e5))
     share = (1 - MOST_TUNING) / (1 - FINISHING)
     assert slow.steps == pytest.approx(quick.steps * share, rel=0.01)
+
+
+def test_windows_that_come_in_bursts_are_not_taken_for_fast_ones(parts: Parts) -> None:
+    job, state, _ = parts
+
+    def bursts() -> Iterator[tuple[Tensor, Tensor]]:
+        for number, batch in enumerate(job.batches(0, MOST_TIMED)):
+            time.sleep(0.4 * (number % 4 == 0))
+            yield batch
+
+    seconds, used = rehearse(job, state.network, bursts())
+    assert TIMED <= len(used) <= MOST_TIMED
+    assert seconds >= 0.4 / 4 * 0.8  # the middle one of all steps would be without a wait

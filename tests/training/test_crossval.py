@@ -128,9 +128,9 @@ def test_the_file_holds_every_figure(whole: Crossval, out: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from histoscout.training import loop
+from histoscout.training import checkpoint
 from tests.training.test_crossval import OPTIONS, RECIPES, crossval
-loop.SAVE_SECONDS = 0.0
+checkpoint.SAVE_SECONDS = 0.0
 crossval(Path(sys.argv[1]), Path(sys.argv[2]), {"drawn": RECIPES["drawn"]}, OPTIONS)
 """
 

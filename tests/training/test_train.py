@@ -88,9 +88,9 @@ import sys
 from pathlib import Path
 from typing import Any
 from histoscout.recipe import Recipe
-from histoscout.training import loop
+from histoscout.training import checkpoint
 from histoscout.training.train import train
-loop.SAVE_SECONDS = 0.0
+checkpoint.SAVE_SECONDS = 0.0
 train(Path(sys.argv[1]), Path(sys.argv[2]), Recipe.read(Path(sys.argv[3])))
 """
 

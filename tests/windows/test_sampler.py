@@ -78,11 +78,23 @@ def test_validation_windows_are_the_grid_and_never_vary(slides: list[LabelledSli
     assert len(windows) == 4 * 16
     examples = PlainExamples(slides, windows, RECIPE)
     picture, mask = examples[5]
-    assert np.array_equal(picture, examples[5][0])
+    assert np.array_equal(picture, PlainExamples(slides, windows, RECIPE)[5][0])
     assert picture.shape == (64, 64, 3)
     assert mask.shape == (64, 64)
     assert len(evenly(windows, 10, 0)) == 10
     assert evenly(windows, 10, 0) == evenly(windows, 10, 0)
+
+
+def test_validation_windows_are_read_once_as_far_as_there_is_room(
+    slides: list[LabelledSlide], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = grid_windows(slides, RECIPE, {})
+    monkeypatch.setattr("histoscout.windows.examples.KEPT_BYTES", 3 * 64 * 64 * 4)
+    examples = PlainExamples(slides, windows, RECIPE)
+    first, again = ([examples[number] for number in range(5)] for _ in range(2))
+    assert sorted(examples.kept) == [0, 1, 2]
+    assert first[2] is again[2]
+    assert all(np.array_equal(one[0], other[0]) for one, other in zip(first, again, strict=True))
 
 
 def test_grid_windows_keep_to_the_tuning_blocks(slides: list[LabelledSlide]) -> None:

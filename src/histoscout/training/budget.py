@@ -5,8 +5,8 @@ the same weights.
 """
 
 import copy
+import itertools
 import json
-import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,12 @@ from histoscout.training.checkpoint import State
 from histoscout.training.loop import Batches, Job, take_step
 from histoscout.training.optimise import make_optimiser
 
-TIMED, WARMING = 20, 3
+TIMED, MOST_TIMED, LEAST_SECONDS = (
+    20,
+    100,
+    3.0,
+)  # steps that are timed; on a fast machine as many as seconds allow
+WARMING = 1 / 3  # share of them that is not counted: the first batches lie ready, and devices warm up
 LEAST_STEPS = 20
 FINISHING = 0.05  # share of the minutes that is kept for what follows the last step, at least
 MOST_TUNING = 0.25  # share that looking through the tuning slides may take, if fewer views make it fit
@@ -44,23 +49,25 @@ class Budget:
 
 
 def rehearse(job: Job, network: nn.Module, batches: Batches) -> tuple[float, list[tuple[Tensor, Tensor]]]:
-    """Time steps on a copy of the network: median seconds of a step, and the batches used, to be used again."""
+    """Time steps on a copy of the network: seconds of a step, and the batches used, to be used again.
+
+    The mean, not the median: where windows are slower than the network, they come in bursts, one from each worker.
+    """
     double = copy.deepcopy(network)
     state = State(double, {}, make_optimiser(double, job.recipe.training))
     wrapped = job.fabric.setup_module(double)
-    seconds, used = [], []
+    ends, used = [time.monotonic()], []
     job.progress.start("timing the first steps", TIMED)
-    begun = time.monotonic()
-    for batch in batches:
+    for batch in itertools.islice(batches, MOST_TIMED):
         used.append(batch)
         take_step(job, state, wrapped, batch)
-        seconds.append(time.monotonic() - begun)
-        begun = time.monotonic()
-        job.progress.advance()
-        if len(used) == TIMED:
+        ends.append(time.monotonic())
+        job.progress.advance(int(len(used) <= TIMED))
+        if len(used) >= TIMED and ends[-1] - ends[0] >= LEAST_SECONDS:
             break
     job.progress.done()
-    return statistics.median(seconds[WARMING:] or seconds), used
+    first = int(len(used) * WARMING)
+    return (ends[-1] - ends[first]) / (len(used) - first), used
 
 
 def time_validation(job: Job, network: nn.Module) -> float:

@@ -4,7 +4,8 @@ A .safetensors file: tensors only, nothing that could be executed; the step and 
 """
 
 import json
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -17,6 +18,9 @@ from histoscout.files import replacing
 from histoscout.network.weights import save_tensors
 
 Weights = dict[str, Tensor]
+
+SAVE_SECONDS = 30.0  # between checkpoints: what a killed run loses at most
+SAVING = 0.1  # share of the time that checkpoints may take: on a GPU one validation soon follows another
 
 
 @dataclass
@@ -38,6 +42,24 @@ def save_state(state: State, path: Path) -> None:
         tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
     header = {"step": json.dumps(state.step), "best": json.dumps(state.best)}
     save_weights(tensors, path, header)
+
+
+@dataclass
+class Checkpoints:
+    """Where the state is kept, and when: after a validation if writing is quick, after 30 seconds, and at the end."""
+
+    path: Path
+    saved: float = field(default_factory=time.monotonic)
+    took: float = 0.0  # seconds, the last time
+
+    def keep(self, state: State, *, validated: bool, finished: bool) -> None:
+        """Write the state, if it is time."""
+        since = time.monotonic() - self.saved
+        if finished or since > SAVE_SECONDS or (validated and self.took <= SAVING * since):
+            begun = time.monotonic()
+            save_state(state, self.path)
+            self.saved = time.monotonic()
+            self.took = self.saved - begun
 
 
 def load_state(state: State, path: Path) -> None:

@@ -17,13 +17,11 @@ from histoscout.network.graph import prepare
 from histoscout.network.losses import LossFunction
 from histoscout.progress import Progress
 from histoscout.recipe import Recipe
-from histoscout.training.checkpoint import State, average_into, save_state, save_weights
+from histoscout.training.checkpoint import Checkpoints, State, average_into, save_weights
 from histoscout.training.curves import append_row
 from histoscout.training.doubt import FROM, without_doubtful
 from histoscout.training.optimise import set_rate
 from histoscout.windows.examples import PlainExamples, SampledExamples
-
-SAVE_SECONDS = 30.0  # between checkpoints: what a killed run loses at most
 
 Batches = Iterator[tuple[Tensor, Tensor]]  # pictures uint8 (N, H, W, 3), targets uint8 (N, H, W) or (N,)
 
@@ -84,7 +82,7 @@ def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches)
     network = job.fabric.setup_module(state.network)
     job.fabric.setup_optimizers(state.optimiser)
     board = SummaryWriter(str(job.folder / "tensorboard"), purge_step=state.step)
-    started = saved = time.monotonic()
+    started, checkpoints = time.monotonic(), Checkpoints(job.last)
     losses: list[float] = []
     job.progress.start("training", steps)
     job.progress.advance(state.step)
@@ -105,9 +103,7 @@ def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches)
             board.add_scalar("loss/tune", validation.loss, state.step)
             board.add_scalar("ap/tune", validation.merit, state.step)
             losses.clear()
-        if due or time.monotonic() - saved > SAVE_SECONDS:
-            save_state(state, job.last)
-            saved = time.monotonic()
+        checkpoints.keep(state, validated=due, finished=state.step == steps)
     board.close()
     job.progress.done()
 

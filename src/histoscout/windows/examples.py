@@ -1,7 +1,7 @@
 """Windows to arrays: what the worker processes of training do."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from histoscout.windows.augment import draw_pose, read_posed, vary_colours
 from histoscout.windows.sampler import Window
 
 Example = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+KEPT_BYTES = 2**29  # of validation windows: they are looked at again and again
 
 
 class Sampler(Protocol):
@@ -45,19 +46,25 @@ class SampledExamples:
 
 @dataclass(frozen=True)
 class PlainExamples:
-    """Validation examples: the windows as they are, nothing varied."""
+    """Validation examples: the windows as they are, nothing varied; read once, and kept as far as half a GiB goes."""
 
     slides: Sequence[LabelledSlide]
     windows: Sequence[Window]
     recipe: Recipe
+    kept: dict[int, Example] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.windows)
 
     def __getitem__(self, number: int) -> Example:
+        if number in self.kept:
+            return self.kept[number]
         window = self.windows[number]
         labelled, mpp = self.slides[window.slide], self.recipe.windows.mpp
-        return labelled.picture(window.box, mpp), target_of(labelled.mask(window.box, mpp), self.recipe)
+        example = labelled.picture(window.box, mpp), target_of(labelled.mask(window.box, mpp), self.recipe)
+        if (len(self.kept) + 1) * (example[0].nbytes + example[1].nbytes) <= KEPT_BYTES:
+            self.kept[number] = example
+        return example
 
 
 def target_of(mask: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:

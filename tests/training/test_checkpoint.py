@@ -1,0 +1,39 @@
+"""When the state of a training is written."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from histoscout.recipe import Recipe
+from histoscout.training import checkpoint
+from histoscout.training.checkpoint import Checkpoints
+from tests.toy import RECIPE
+from tests.training.conftest import Parts
+
+
+@pytest.fixture(scope="module")
+def parts(prepare: Callable[[Recipe], Parts]) -> Parts:
+    return prepare(RECIPE)
+
+
+def test_a_first_validation_is_kept_at_once(parts: Parts, tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path / "last.safetensors")
+    kept.keep(parts[1], validated=False, finished=False)
+    assert not kept.path.exists()
+    kept.keep(parts[1], validated=True, finished=False)
+    assert kept.path.exists()
+    assert kept.took > 0
+
+
+@pytest.mark.parametrize(
+    ("finished", "seconds", "written"), [(False, 0, False), (False, 31, True), (True, 0, True)]
+)
+def test_slow_writing_waits_for_half_a_minute_or_the_end(
+    parts: Parts, tmp_path: Path, finished: bool, seconds: float, written: bool
+) -> None:
+    kept = Checkpoints(tmp_path / "last.safetensors", took=10.0)
+    kept.saved -= seconds
+    assert checkpoint.SAVE_SECONDS == 30
+    kept.keep(parts[1], validated=True, finished=finished)
+    assert kept.path.exists() == written
