@@ -61,6 +61,8 @@ def _package(name: str, module: str, use: str) -> Finding:
     try:
         return Finding(name, "ok", f"{version(name)}, {use}")
     except PackageNotFoundError:
+        if _installed(module):  # as part of another package, as lightning-fabric is of pytorch-lightning
+            return Finding(name, "ok", f"there as part of another package, {use}")
         if module == "openvino" and platform.machine().lower() not in {"x86_64", "amd64"}:
             return Finding(name, "note", f"not for this processor; {use}: torch is used instead")
         return Finding(name, "missing", use, f"pip install {name}")

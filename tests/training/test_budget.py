@@ -14,6 +14,7 @@ from histoscout.training.budget import (
     MOST_TIMED,
     MOST_TUNING,
     TIMED,
+    Clock,
     Timed,
     budget_for,
     overtime,
@@ -73,3 +74,17 @@ def test_windows_that_come_in_bursts_are_not_taken_for_fast_ones(parts: Parts) -
     seconds, used = rehearse(job, state.network, bursts())
     assert TIMED <= len(used) <= MOST_TIMED
     assert seconds >= 0.4 / 4 * 0.8  # the middle one of all steps would be without a wait
+
+
+def test_what_is_done_for_all_networks_takes_an_equal_share_of_each() -> None:
+    now = time.monotonic()
+    clock = Clock(3, begun=now - 60)  # reading the slides
+    clock.share()
+    assert clock.spent() == pytest.approx(20, abs=1)
+    clock.begun -= 30  # guards
+    clock.share()
+    assert clock.spent() == pytest.approx(30, abs=1)
+    clock.begun -= 300  # the first network's steps
+    assert clock.spent() == pytest.approx(330, abs=1)
+    clock.begin()
+    assert clock.spent() == pytest.approx(30, abs=1)

@@ -8,7 +8,7 @@ import copy
 import itertools
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -46,6 +46,28 @@ class Budget:
     @classmethod
     def read(cls, path: Path) -> "Budget":
         return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass
+class Clock:
+    """How much of its minutes a network has used: its own seconds, and its share of what all networks have in common."""
+
+    members: int
+    begun: float = field(default_factory=time.monotonic)
+    common: float = 0.0  # seconds
+
+    def begin(self) -> None:
+        """From now on it is the next network's time."""
+        self.begun = time.monotonic()
+
+    def share(self) -> None:
+        """What went by since the beginning was for all networks."""
+        self.common += time.monotonic() - self.begun
+        self.begin()
+
+    def spent(self) -> float:
+        """Seconds that this network has used so far."""
+        return time.monotonic() - self.begun + self.common / self.members
 
 
 def rehearse(job: Job, network: nn.Module, batches: Batches) -> tuple[float, list[tuple[Tensor, Tensor]]]:

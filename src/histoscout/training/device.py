@@ -1,5 +1,6 @@
 """Where and how precisely training computes."""
 
+import logging
 import os
 from typing import Literal
 
@@ -27,6 +28,7 @@ def choose_fabric(device: str, precision: str) -> Fabric:
         raise TrainingError(
             "--device", f"this machine has no {chosen}", "Take --device auto; `histoscout doctor` tells more"
         )
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it tells everybody what it takes
     bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(chosen))
     fabric = Fabric(accelerator=chosen, devices=1, precision="bf16-mixed" if bf16 else "32-true")
     fabric.launch()

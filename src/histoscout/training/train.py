@@ -26,6 +26,7 @@ from histoscout.recipe import Recipe
 from histoscout.training.budget import (
     LEAST_STEPS,
     Budget,
+    Clock,
     Timed,
     budget_for,
     overtime,
@@ -80,7 +81,7 @@ def train(
     TrainingError, RecipeError or OutputError; SlideError or AnnotationError for what cannot be read; ModelError for weights
     to begin with that do not fit. What was done is kept in `out`/training.
     """
-    started = time.monotonic()
+    begun = time.monotonic()
     options = options or TrainOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     if recipe is None:
@@ -95,16 +96,17 @@ def train(
         return run.finished
     opened = open_image_sets if cohort.by_class else open_sets
     sets = opened(cohort, recipe, run.split, options.progress)
-    each = (time.monotonic() - started) / recipe.network.members  # of what all networks have in common
+    clock = Clock(recipe.network.members, begun)
+    clock.share()
     members = []
     for number, member in enumerate(members_of(recipe)):
-        started = time.monotonic() - each
+        clock.begin()
         place = run.member(number)
         own = turned(sets, cohort, recipe, number, place.split)
         refuse_known(options, own, cohort)
         for note in own.notes if own is not sets else ():
             options.progress.note(note)
-        members.append(learn(own, member, place, options, started))
+        members.append(learn(own, member, place, options, clock))
     ended = finish_images if cohort.by_class else finish
     return ended(members, recipe, out)
 
@@ -120,13 +122,18 @@ def refuse_known(options: TrainOptions, sets: Sets, cohort: Cohort) -> None:
     options.progress.note(f"failed: {options.start} {fault}")
 
 
-def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, started: float) -> Member:
-    """Teach one network. Of further members, which differ by their seed and by who tunes, guards ask about the division only."""
+def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, clock: Clock) -> Member:
+    """Teach one network. Of further members, which differ by their seed and by who tunes, guards ask about the division only.
+
+    The first one's guards are asked for all, and take an equal share of everybody's minutes.
+    """
     job, state = prepare_job(sets, recipe, run, options)
     guarding = options.guards
     verdicts = guard(job, state, sets, guarding) if run.first else guard_division(job, sets, guarding)
+    if run.first:
+        clock.share()
     shadow = copy.deepcopy(state.network)
-    budget, batches = plan_steps(job, state, run, started)
+    budget, batches = plan_steps(job, state, run, clock)
     fit(job, state, shadow, budget.steps, batches)
     title = f"{recipe.network.architecture} {recipe.network.encoder}"
     draw_curves(read_rows(job.curves), job.folder / "curves.png", title)
@@ -168,7 +175,7 @@ def sampler_of(sets: Sets, recipe: Recipe) -> Sampler:
     return WindowSampler(sets.train, recipe, sets.kept_out)
 
 
-def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[Budget, Batches]:
+def plan_steps(job: Job, state: State, run: RunFolder, clock: Clock) -> tuple[Budget, Batches]:
     """How many steps, and the batches that are left; a training that was begun keeps the number it was given then."""
     choices = job.recipe.training
     if run.budget.exists():
@@ -188,7 +195,7 @@ def plan_steps(job: Job, state: State, run: RunFolder, started: float) -> tuple[
     validation_seconds = time_validation(job, state.network)
     through = job.tuning_windows * validation_seconds / max(1, len(job.tuning))
     timed = Timed(step_seconds, validation_seconds, through)
-    budget = budget_for(choices.minutes, time.monotonic() - started, timed, job.recipe)
+    budget = budget_for(choices.minutes, clock.spent(), timed, job.recipe)
     if late := overtime(choices.minutes, budget, timed):
         says = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"
         job.progress.note(says)
