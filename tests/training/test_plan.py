@@ -161,6 +161,15 @@ def test_networks_share_the_minutes_only_where_the_machine_makes_enough_steps_in
     assert make_plan(few, Wish("UDH", 20)).recipe.network.members == members
 
 
+def test_a_graphics_card_needs_a_quarter_of_the_minutes() -> None:
+    few = cohort_of(replace(facts("UDH"), patients=7))
+    for machine, minutes in ((LAPTOP, 18), (replace(LAPTOP, device="cuda"), 4.5)):
+        given = [
+            make_plan(replace(few, machine=machine), Wish("UDH", time)) for time in (minutes, minutes - 0.1)
+        ]
+        assert [plan.recipe.network.members for plan in given] == [3, 2]
+
+
 @pytest.mark.parametrize(
     ("drawn", "wish", "weights"),
     [

@@ -18,6 +18,7 @@ SMALL_MEMORY_GB = 4.0
 MOST_WORKERS = 8
 MEMBERS, FEW_PATIENTS, MEMBER_MINUTES = 3, 15, 6.0
 MINUTES = 20.0
+CUDA_TIMES = 4.0  # as fast, at least, is a step with an NVIDIA card as on two fast cores: 14 on an H200 that has nothing else to do
 FLOAT32_TIMES = 3.0  # as long does a step take on a processor without bfloat16
 PX_A_SECOND, PX_A_SECOND_FLOAT32 = 0.6e6, 0.36e6  # of a core in detection, with bfloat16 and without
 SECONDS_A_SLIDE = 1800.0  # that it may take
@@ -219,10 +220,10 @@ def _members(known: _Known) -> tuple[int, str, str]:
     if not 2 <= patients < FEW_PATIENTS:
         says = "One patient with lesions: nobody else could be tuned on in turn." if patients < 2 else ""
         return 1, says or f"{patients} patients with lesions: few are missed while they tune.", CONVENTION
-    each = MEMBER_MINUTES / min(1.0, _pace(known.facts.machine))
+    each = MEMBER_MINUTES / _pace(known.facts.machine)
     count = max(1, min(MEMBERS, patients, int(minutes / each)))
     if count == 1:
-        return 1, f"Too few minutes for two networks: on this machine each needs {each:.0f}.", MEASURED
+        return 1, f"Too few minutes for two networks: on this machine each needs {each:.2g}.", MEASURED
     says = (
         f"{patients} patients with lesions: those who tune are missed among those learnt from. So networks take turns, "
         "and each patient is learnt from by most of them. Detection takes as many times longer."
@@ -231,10 +232,12 @@ def _members(known: _Known) -> tuple[int, str, str]:
 
 
 def _pace(machine: Machine) -> float:
-    """How fast a machine learns: two cores that compute in bfloat16 are 1, and a graphics card is not less."""
-    if machine.device != "cpu":
-        return 1.0
-    return machine.cores / 2 / (1.0 if machine.bf16 else FLOAT32_TIMES)
+    """How fast a machine learns: two cores that compute in bfloat16 are 1, and no number of cores is more."""
+    if machine.device == "cuda":
+        return CUDA_TIMES
+    if machine.device == "mps":
+        return 1.0  # not measured
+    return min(1.0, machine.cores / 2 / (1.0 if machine.bf16 else FLOAT32_TIMES))
 
 
 def _whose_weights(known: _Known) -> tuple[str, str, str]:
