@@ -1,6 +1,6 @@
 """What each part of the demonstration's recipe is worth: one part off at a time, all else the same.
 
-    python benchmarks/ablation.py OUT [--patients 24] [--epochs 9] [--only NAME ...]     # OUT: a folder to work in, kept
+    python benchmarks/ablation.py OUT [--patients 24] [--epochs 9] [--views 8] [--only NAME ...]     # OUT: a folder to work in, kept
 
 The demonstration's patients, recipe, steps and seed; judged by new built-in patients. Differences are paired over these patients.
 Two rows with nothing off but another seed say how much one training differs from the next: a smaller difference says nothing.
@@ -97,13 +97,14 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--patients", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--views", type=int, default=8, choices=(1, 2, 4, 8))
     parser.add_argument("--only", nargs="*", default=[*LEARNT, *LOOKED], choices=[*LEARNT, *LOOKED])
     given = parser.parse_args()
     learnt = read_cohort(write(given.out / "cohort", patients=PATIENTS))
     learnt = replace(learnt, cases=tuple(case for case in learnt.cases if case.split != "test"))
     new = read_cohort(write(given.out / "new", patients=given.patients, seed=SEED))
     exam = replace(new, cases=tuple(replace(case, split="test") for case in new.cases))
-    recipe = demo_recipe().with_choices({"training.epochs": given.epochs})
+    recipe = demo_recipe().with_choices({"training.epochs": given.epochs, "detection.flips": given.views})
     print(f"| off | {' | '.join(FIGURES)} | AP, difference |")
     print("|" + "---|" * (2 + len(FIGURES)))
     telling = TrainOptions(guards="tell")
