@@ -8,7 +8,7 @@ import copy
 import itertools
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -18,13 +18,12 @@ from histoscout.recipe import Recipe
 from histoscout.training.checkpoint import State
 from histoscout.training.loop import Batches, Job, take_step
 from histoscout.training.optimise import make_optimiser
+from histoscout.windows.examples import PlainExamples
 
-TIMED, MOST_TIMED, LEAST_SECONDS = (
-    20,
-    100,
-    3.0,
-)  # steps that are timed; on a fast machine as many as seconds allow
+TIMED, MOST_TIMED = 20, 100  # steps that are timed, at least and at most
+LEAST_SECONDS = 3.0  # how long they are timed if they are fast
 WARMING = 1 / 3  # share of them that is not counted: the first batches lie ready, and devices warm up
+READ = 32  # windows whose reading is timed
 LEAST_STEPS = 20
 FINISHING = 0.05  # share of the minutes that is kept for what follows the last step, at least
 MOST_TUNING = 0.25  # share that looking through the tuning slides may take, if fewer views make it fit
@@ -92,10 +91,21 @@ def rehearse(job: Job, network: nn.Module, batches: Batches) -> tuple[float, lis
     return (ends[-1] - ends[first]) / (len(used) - first), used
 
 
-def time_validation(job: Job, network: nn.Module) -> float:
-    """Seconds that one validation takes."""
+def time_validation(job: Job, network: nn.Module) -> tuple[float, float]:
+    """Seconds that one validation takes when its windows have been read, and seconds to read one window."""
+    some = replace(job.tuning, windows=job.tuning.windows[:READ], kept={})
+    reading = _read(some) / max(1, len(some))
+    _read(job.tuning)
     begun = time.monotonic()
     job.validate(copy.deepcopy(network))
+    return time.monotonic() - begun, reading
+
+
+def _read(examples: PlainExamples) -> float:
+    """Seconds to read all of them that are not kept already."""
+    begun = time.monotonic()
+    for number in range(len(examples)):
+        examples[number]
     return time.monotonic() - begun
 
 

@@ -192,8 +192,8 @@ def plan_steps(job: Job, state: State, run: RunFolder, clock: Clock) -> tuple[Bu
     assert choices.minutes is not None
     ahead = job.batches(0, MOST_STEPS)
     step_seconds, used = rehearse(job, state.network, ahead)
-    validation_seconds = time_validation(job, state.network)
-    through = job.tuning_windows * validation_seconds / max(1, len(job.tuning))
+    validation_seconds, reading = time_validation(job, state.network)
+    through = job.tuning_windows * (reading + validation_seconds / max(1, len(job.tuning)))
     timed = Timed(step_seconds, validation_seconds, through)
     budget = budget_for(choices.minutes, clock.spent(), timed, job.recipe)
     if late := overtime(choices.minutes, budget, timed):
