@@ -20,8 +20,12 @@ from histoscout.training.loop import Batches, Job, take_step
 from histoscout.training.optimise import make_optimiser
 from histoscout.windows.examples import PlainExamples
 
-TIMED, MOST_TIMED = 20, 100  # steps that are timed, at least and at most
-LEAST_SECONDS = 3.0  # how long they are timed if they are fast
+LEAST_TIMED, TIMED, MOST_TIMED = (
+    8,
+    20,
+    100,
+)  # steps that are timed if they are slow, usually, and if they are fast
+LEAST_SECONDS, MOST_SECONDS = 3.0, 10.0  # what is slow and fast: so long are they timed
 WARMING = 1 / 3  # share of them that is not counted: the first batches lie ready, and devices warm up
 READ = 32  # windows whose reading is timed
 LEAST_STEPS = 20
@@ -84,11 +88,16 @@ def rehearse(job: Job, network: nn.Module, batches: Batches) -> tuple[float, lis
         take_step(job, state, wrapped, batch)
         ends.append(time.monotonic())
         job.progress.advance(int(len(used) <= TIMED))
-        if len(used) >= TIMED and ends[-1] - ends[0] >= LEAST_SECONDS:
+        if _timed(len(used), ends[-1] - ends[0]):
             break
     job.progress.done()
     first = int(len(used) * WARMING)
     return (ends[-1] - ends[first]) / (len(used) - first), used
+
+
+def _timed(steps: int, seconds: float) -> bool:
+    """Whether enough steps have been timed; slow ones differ little from each other, and cost what could be learnt."""
+    return steps >= (TIMED if seconds < MOST_SECONDS else LEAST_TIMED) and seconds >= LEAST_SECONDS
 
 
 def time_validation(job: Job, network: nn.Module) -> tuple[float, float]:
