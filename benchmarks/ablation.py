@@ -28,9 +28,8 @@ FIGURES = ("ap", "dice", "sensitivity_at_5_per_cm2", "ece")
 BASE = "all parts"
 
 Choices = Mapping[str, Any]
-LEARNT: dict[str, Choices] = {
-    "another seed": {"seed": 1},
-    "a third seed": {"seed": 2},
+SEEDS: Mapping[str, Choices] = {"another seed": {"seed": 1}, "a third seed": {"seed": 2}}
+PARTS: Mapping[str, Choices] = {
     "look-alikes are background": {"classes.other": [], "sampler.other": 0.0, "sampler.tissue": 0.55},
     "windows round look-alikes": {"sampler.other": 0.0, "sampler.tissue": 0.55},
     "windows round anything": {"sampler.positive": 0.0, "sampler.other": 0.0, "sampler.tissue": 1.0},
@@ -50,21 +49,15 @@ LEARNT: dict[str, Choices] = {
 }
 """What is off, and the choices that switch it off; each is learnt anew."""
 
-LOOKED: dict[str, Choices] = {
+LOOKED: Mapping[str, Choices] = {
     "views (1 instead of 8)": {"detection.flips": 1},
     "overlap": {"detection.overlap": 0.0},
     "neighbours agree on the class": {"detection.neighbourhood_um": 0.0},
 }
 """The same for detection alone, with the network of the base."""
 
-SEEDS = ("another seed", "a third seed")
-ALL_OFF = {
-    key: value
-    for name, off in {**LEARNT, **LOOKED}.items()
-    if name not in SEEDS
-    for key, value in off.items()
-}
-LEARNT["all of these"] = ALL_OFF
+ALL_OFF = {key: value for off in (*PARTS.values(), *LOOKED.values()) for key, value in off.items()}
+LEARNT: Mapping[str, Choices] = {**SEEDS, **PARTS, "all of these": ALL_OFF}
 
 
 def judge(name: str, model: ModelFolder, exam: Cohort, folder: Path) -> Arm:
@@ -112,8 +105,8 @@ def main() -> None:
     base = judge(BASE, model, exam, given.out / "base")
     print_row(base, None)
     for number, (name, choices) in enumerate({**LEARNT, **LOOKED}.items()):
-        if name in given.only:
-            folder, changed = given.out / f"{number:02d}", recipe.with_choices(dict(choices))
+        folder, changed = given.out / f"{number:02d}", recipe.with_choices(dict(choices))
+        if name in given.only and changed != recipe:  # with --views 1 there are no views to switch off
             detecting = replace(model, recipe=changed)
             used = detecting if name in LOOKED else train(learnt, folder / "model", changed, telling)
             print_row(judge(name, used, exam, folder), base)

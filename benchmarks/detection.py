@@ -2,9 +2,9 @@
 
     python benchmarks/detection.py [--device openvino|cuda] [--batch 1]
 
-Figure: network arithmetic done / (seconds from first read to last file written x best bf16 rate of a 4096-cubed
-matrix product, measured in the same run before and after). Each run is a process of its own; start-up (imports,
-opening or converting the network) is told apart. Also: torch float32, and peak memory.
+Figure: network arithmetic done / (seconds from first read to last file written x best bf16 rate of a matrix
+product on the same device, measured in the same run before and after). Each run is a process of its own; start-up (imports,
+opening or converting the network) is told apart. Also: torch float32 (on a processor), and peak memory.
 """
 
 import argparse
@@ -129,11 +129,8 @@ def main() -> None:
         shares, starts, seconds, peaks, rates = [], [], [], [], []
         for number in range(RUNS + 1):
             before = matrix_rate(given.device)
-            arguments = (
-                *(str(folder / part) for part in ("model", "slide.tif", f"out{number}")),
-                given.device,
-            )
-            told = run_child("child", *arguments, str(time.time()))
+            places = (str(folder / part) for part in ("model", "slide.tif", f"out{number}"))
+            told = run_child("child", *places, given.device, str(time.time()))
             rate = max(before, matrix_rate(given.device))
             if number == 0:
                 print(f"first start, with conversion: {told['start']:.1f} s")

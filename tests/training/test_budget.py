@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from histoscout.training.budget import (
     FINISHING,
@@ -19,7 +20,9 @@ from histoscout.training.budget import (
     budget_for,
     overtime,
     rehearse,
+    time_validation,
 )
+from histoscout.training.loop import Validation
 from tests.toy import RECIPE
 from tests.training.conftest import Parts
 
@@ -68,12 +71,27 @@ def test_windows_that_come_in_bursts_are_not_taken_for_fast_ones(parts: Parts) -
 
     def bursts() -> Iterator[tuple[Tensor, Tensor]]:
         for number, batch in enumerate(job.batches(0, MOST_TIMED)):
-            time.sleep(0.4 * (number % 4 == 0))
+            time.sleep(0.8 * (number % 4 == 0))
             yield batch
 
     seconds, used = rehearse(job, state.network, bursts())
     assert LEAST_TIMED <= len(used) <= MOST_TIMED
-    assert seconds >= 0.4 / 4 * 0.8  # the middle one of all steps would be without a wait
+    assert seconds >= 0.8 / 4 * 0.8  # the middle one of all steps would be without a wait
+
+
+def test_a_validation_is_timed_when_its_windows_have_been_read(parts: Parts) -> None:
+    job, state, _ = parts
+    read: list[int] = []
+
+    def validate(shadow: nn.Module) -> Validation:
+        read.append(len(job.tuning.kept))
+        return job.validate(shadow)
+
+    job.tuning.kept.clear()
+    validation, reading = time_validation(replace(job, validate=validate), state.network)
+    assert read == [len(job.tuning)]
+    assert validation > 0
+    assert reading > 0
 
 
 def test_what_is_done_for_all_networks_takes_an_equal_share_of_each() -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from histoscout.recipe import Recipe
-from histoscout.training import checkpoint
-from histoscout.training.checkpoint import Checkpoints
+from histoscout.training.checkpoint import SAVE_SECONDS, Checkpoints
 from tests.toy import RECIPE
 from tests.training.conftest import Parts
 
@@ -27,13 +26,12 @@ def test_a_first_validation_is_kept_at_once(parts: Parts, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("finished", "seconds", "written"), [(False, 0, False), (False, 31, True), (True, 0, True)]
+    ("finished", "seconds", "written"), [(False, 0, False), (False, SAVE_SECONDS + 1, True), (True, 0, True)]
 )
 def test_slow_writing_waits_for_half_a_minute_or_the_end(
     parts: Parts, tmp_path: Path, finished: bool, seconds: float, written: bool
 ) -> None:
     kept = Checkpoints(tmp_path / "last.safetensors", took=10.0)
     kept.saved -= seconds
-    assert checkpoint.SAVE_SECONDS == 30
     kept.keep(parts[1], validated=True, finished=finished)
     assert kept.path.exists() == written

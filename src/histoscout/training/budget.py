@@ -20,12 +20,8 @@ from histoscout.training.loop import Batches, Job, take_step
 from histoscout.training.optimise import make_optimiser
 from histoscout.windows.examples import PlainExamples
 
-LEAST_TIMED, TIMED, MOST_TIMED = (
-    8,
-    20,
-    100,
-)  # steps that are timed if they are slow, usually, and if they are fast
-LEAST_SECONDS, MOST_SECONDS = 3.0, 10.0  # what is slow and fast: so long are they timed
+LEAST_TIMED, TIMED, MOST_TIMED = 8, 20, 100  # steps that are timed: slow ones, others, fast ones
+LEAST_SECONDS, MOST_SECONDS = 3.0, 10.0  # for as long are fast and slow ones timed
 WARMING = 1 / 3  # share of them that is not counted: the first batches lie ready, and devices warm up
 READ = 32  # windows whose reading is timed
 LEAST_STEPS = 20
