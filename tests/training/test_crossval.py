@@ -161,6 +161,8 @@ def test_folds_made_one_by_one_are_the_folds_made_in_one_go(
     cohort: Path, whole: Crossval, tmp_path: Path
 ) -> None:
     out, recipes = tmp_path / "folds", {"drawn": toy.RECIPE}
+    out.mkdir()
+    (out / ".1.part.folds.csv").write_text("fold,pat")  # another job, begun in the same moment, is writing it
     second = crossval(cohort, out, recipes, replace(OPTIONS, fold=2))
     assert second.patients == whole.folds.of(2)
     assert not (out / "crossval.json").exists()

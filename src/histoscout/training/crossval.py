@@ -140,13 +140,19 @@ def _folds(cohort: Cohort, classes: Classes, options: CrossvalOptions) -> Folds:
 
 
 def _keep(folds: Folds, out: Path, patients: Sequence[str]) -> None:
-    """Write the folds down, or see that those written down there are the same."""
+    """Write the folds down, or see that those written down there are the same.
+
+    Several jobs may begin at once. Each writes the folds before anything else, so what lies there is looked at first.
+    """
     written = out / "folds.csv"
+    there = (
+        [one for one in out.iterdir() if one != written and ".part." not in one.name] if out.exists() else []
+    )
     if written.exists():
         if read_folds(written, patients) != folds:
             remedy = f"Give a new folder with -o, or go on with --folds-file {written}"
             raise OutputError(out, "was begun with other folds", remedy)
-    elif out.exists() and any(out.iterdir()):
+    elif there:
         raise OutputError(out, "is not empty and not a cross-validation", "Give a new folder with -o")
     else:
         write_folds(folds, written)
