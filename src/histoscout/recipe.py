@@ -157,7 +157,7 @@ class Loss(Section):
 class Training(Section):
     """How long and how fast."""
 
-    minutes: Positive | None = None  # becomes a fixed number of steps after the first 20 are timed
+    minutes: Positive | None = None  # becomes a fixed number of steps after the first are timed
     epochs: Annotated[int, Field(ge=1)] | None = None  # neither given: 20 minutes
     steps_per_epoch: Annotated[int, Field(ge=1)] = 100
     batch: Annotated[int, Field(ge=1)] = 8

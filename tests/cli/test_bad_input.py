@@ -40,6 +40,11 @@ def test_a_missing_slide(tmp_path: Path) -> None:
     refused(run("info", tmp_path / "nowhere.svs"), "nowhere.svs")
 
 
+def test_no_minutes_at_all_are_not_taken_for_the_default(table: Path, tmp_path: Path) -> None:
+    refused(run("train", table, "-o", tmp_path / "model", "--minutes", 0), "--minutes")
+    assert not (tmp_path / "model").exists()
+
+
 def test_weights_that_cannot_be_made(tmp_path: Path) -> None:
     refused(run("pretrain", "-o", tmp_path / "w", "--encoder", "resnet51"), "resnet51", "Did you mean")
     refused(run("pretrain", "-o", tmp_path / "w", "--minutes", 0), "training.minutes", "greater than 0")

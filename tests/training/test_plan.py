@@ -161,6 +161,11 @@ def test_networks_share_the_minutes_only_where_the_machine_makes_enough_steps_in
     assert make_plan(few, Wish("UDH", 20)).recipe.network.members == members
 
 
+def test_no_minutes_are_not_taken_for_the_default() -> None:
+    with pytest.raises(RecipeError, match="minutes"):
+        make_plan(cohort_of(facts("UDH")), Wish("UDH", 0))
+
+
 def test_a_graphics_card_needs_a_quarter_of_the_minutes() -> None:
     few = cohort_of(replace(facts("UDH"), patients=7))
     for machine, minutes in ((LAPTOP, 18), (replace(LAPTOP, device="cuda"), 4.5)):

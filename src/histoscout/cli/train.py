@@ -28,7 +28,7 @@ def train(
         None, help="A recipe (TOML); without one, what `histoscout plan` would choose."
     ),
     positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),
-    minutes: float | None = typer.Option(None, help="How long to train."),
+    minutes: float | None = typer.Option(None, min=0.01, help="How long to train."),
     seed: int | None = typer.Option(None, help="Same seed, same windows."),
     incomplete: Incomplete = False,
     weights: Weights = None,

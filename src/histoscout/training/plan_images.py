@@ -16,7 +16,15 @@ from histoscout.progress import Progress
 from histoscout.recipe import SET_ASIDE, Classes, plain
 from histoscout.training.fingerprint import Machine, Spread
 from histoscout.training.plan_classes import exactly
-from histoscout.training.plan_rules import CONVENTION, LADDER, MOST_WORKERS, SMALL_MEMORY_GB, Choice, Wish
+from histoscout.training.plan_rules import (
+    CONVENTION,
+    LADDER,
+    MOST_WORKERS,
+    SMALL_MEMORY_GB,
+    Choice,
+    Wish,
+    minutes_allowed,
+)
 
 SIDE_PX = 224
 WHOLE_IMAGE = (
@@ -194,7 +202,6 @@ def _training(facts: ImageFacts, wish: Wish) -> list[Choice]:
     machine = facts.machine
     small = machine.memory_gb is not None and machine.memory_gb < SMALL_MEMORY_GB
     batch = 8 if small else 32 if machine.device == "cuda" else 16
-    minutes = "How long you allow." if wish.minutes else "The default; give more if the curves still rise."
     rate = RATE if wish.weights in {None, "none"} else WEIGHTED_RATE
     tuned = (
         "Of the patients of each class."
@@ -202,7 +209,7 @@ def _training(facts: ImageFacts, wish: Wish) -> list[Choice]:
         else "The images say who is tuned on; not used."
     )
     return [
-        Choice("training.minutes", wish.minutes or 20.0, minutes, "given" if wish.minutes else CONVENTION),
+        minutes_allowed(wish),
         Choice(
             "training.batch", batch, f"This machine: {machine.cores} cores, {machine.device}.", CONVENTION
         ),

@@ -49,6 +49,11 @@ class Wish:
     weights: str | None = None
     complete: bool = True
 
+    @property
+    def allowed(self) -> float:
+        """Minutes of training: what was wished, or the default."""
+        return MINUTES if self.minutes is None else self.minutes
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -210,7 +215,7 @@ def _network(known: _Known) -> list[Choice]:
 
 def _members(known: _Known) -> tuple[int, str, str]:
     """How many networks share the minutes, why, and what that rests on."""
-    patients, minutes = known.classes.positive.patients, known.wish.minutes or MINUTES
+    patients, minutes = known.classes.positive.patients, known.wish.allowed
     if known.facts.tuned_by_table:
         return (
             1,
@@ -253,10 +258,17 @@ def _whose_weights(known: _Known) -> tuple[str, str, str]:
     return "built-in", says, MEASURED
 
 
+def minutes_allowed(wish: Wish) -> Choice:
+    """How long to train, and who says so."""
+    if wish.minutes is None:
+        return Choice(
+            "training.minutes", MINUTES, "The default; give more if the curves still rise.", CONVENTION
+        )
+    return Choice("training.minutes", wish.minutes, "How long you allow.", "given")
+
+
 def _training(known: _Known) -> list[Choice]:
     machine, lesion = known.facts.machine, known.classes.positive
-    minutes = known.wish.minutes
-    given = "How long you allow." if minutes else "The default; give more if the curves still rise."
     share, tuned = (
         0.2 if _members(known)[0] > 1 else _tune_share(lesion.patients),
         "The cohort's table names who is tuned on; then this is not used.",
@@ -272,7 +284,7 @@ def _training(known: _Known) -> list[Choice]:
     told += f" with {_memory(machine.gpu_memory_gb)}" if machine.device == "cuda" else ""
     precision = "bf16" if machine.bf16 else "float32"
     return [
-        Choice("training.minutes", minutes or MINUTES, given, "given" if minutes else CONVENTION),
+        minutes_allowed(known.wish),
         Choice("training.batch", batch, f"This machine: {told}.", basis),
         Choice("training.workers", workers, "One for each core, eight at most.", "this machine"),
         Choice("training.precision", "auto", f"Here that is {precision}.", "this machine"),
