@@ -15,7 +15,7 @@ PROGRAM = Path(sys.executable).with_name("histoscout")
 
 def test_ctrl_c_in_training_loses_nothing(tmp_path: Path) -> None:
     table = toy.write_cohort(tmp_path / "cohort")
-    training = {**CHOICES["training"], "epochs": 60, "steps_per_epoch": 10}
+    training = {**CHOICES["training"], "epochs": 20, "steps_per_epoch": 10}
     Recipe.from_dict({**CHOICES, "training": training}).write(tmp_path / "recipe.toml")
     command = [PROGRAM, "train", table, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml"]
     running = subprocess.Popen(

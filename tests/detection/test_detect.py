@@ -151,7 +151,7 @@ def test_another_slide_of_the_same_name_is_not_taken_for_what_is_there(
     with pytest.raises(OutputError, match="another slide called slide_3"):
         detect(model, [slide], tmp_path / "found", ON_TORCH)
     again = detect(model, [slide], tmp_path / "found", replace(ON_TORCH, overwrite=True))
-    assert again[0].bytes == slide.stat().st_size
+    assert again[0].file_hash not in ("", first[0].file_hash)
 
 
 def test_other_areas_to_look_in_are_looked_in_anew(model: ModelFolder, table: Path, tmp_path: Path) -> None:

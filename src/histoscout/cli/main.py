@@ -1,5 +1,6 @@
 """`histoscout VERB`: the table of verbs, and what becomes of errors."""
 
+import errno
 import os
 import sys
 from importlib.metadata import version
@@ -78,12 +79,20 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # what no module expected: a disk that fills between two files
-        _stop(f"histoscout: {output_error(Path(error.filename or 'output'), error)}", 1)
+        _stop(f"histoscout: {_told(error)}", 1)
     if code == INTERRUPTED:  # typer makes this of Ctrl-C
         _stop("histoscout: stopped. What is finished is kept; the same command goes on from there.", code)
     sys.exit(code)
 
 
+def _told(error: OSError) -> str:
+    """What the operating system says; of a missing permission nobody knows here whether it is to read or to write."""
+    path = Path(error.filename or "output")
+    if error.errno == errno.EACCES:
+        return f"{path}: permission denied. Check the permissions of this path and of the folders above it."
+    return str(output_error(path, error))
+
+
 def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
+    typer.echo(message.encode(errors="backslashreplace").decode(), err=True)
     sys.exit(code)

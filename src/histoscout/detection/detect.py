@@ -12,7 +12,7 @@ from histoscout.cohort.open_case import open_case
 from histoscout.detection.appearance import Learnt, looks_known
 from histoscout.detection.heatmap import write_heatmap
 from histoscout.detection.job import DetectOptions as DetectOptions
-from histoscout.detection.job import Job, area_of, file_bytes, point_of, row_of, settings_of
+from histoscout.detection.job import Job, area_of, file_hash, point_of, row_of, settings_of
 from histoscout.detection.ledger import LedgerRow as LedgerRow
 from histoscout.detection.ledger import read_ledger, write_ledger
 from histoscout.detection.lesions import write_lesions
@@ -62,6 +62,7 @@ def _cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
         )
     first: dict[str, Case] = {}
     for case in cases:
+        _refuse_unwritable(case)
         before = first.setdefault(case.name.casefold(), case)
         if before is not case:
             fault = f"has the same name as {before.slide}: their results would overwrite one another"
@@ -69,68 +70,94 @@ def _cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
     return [replace(case, mpp=options.mpp) if case.mpp is None else case for case in cases]
 
 
+def _refuse_unwritable(case: Case) -> None:
+    """CohortError if no file can be written that has the slide's name: a name from an old archive, of another encoding."""
+    try:
+        case.name.encode()
+    except UnicodeEncodeError as error:
+        shown = case.slide.name.encode(errors="backslashreplace").decode()
+        raise CohortError(shown, "its name is not in UTF-8", "Rename the file") from error
+
+
 # ---------------------------------------------------------------- doing
 
 
 def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
-    rows = _earlier(job)
-    _refuse_strangers(job, cases, rows)
-    todo = [case for case in cases if not _is_done(case, rows.get(case.name), job)]
+    job.output.make()
+    earlier = _earlier(job)
+    _refuse_mixing(job, cases, earlier)
+    _refuse_strangers(job, cases, earlier)
+    todo = [case for case in cases if not _is_done(case, earlier.get(case.name), job)]
     if len(todo) < len(cases):
         job.progress.note(f"{len(cases) - len(todo)} of {len(cases)} slides are done already")
+    rows: dict[str, LedgerRow] = {}
     try:
         if todo:
-            job.engine()  # a device that is not there is told before the first slide, not once for each
+            job.engine()  # a device that is not there is told before anything is replaced
         for case in todo:
-            rows.pop(case.name, None)  # what was done before is taken away first
             rows[case.name] = _attempt(job, case)
             _note_down(job, rows)
     finally:
         job.close()
-        if rows:
-            write_lesions(rows.values(), job.output)
-            write_ledger(rows.values(), job.output.ledger)
-    return [rows[case.name] for case in cases]
+        _sum_up(job, rows)
+    return [rows.get(case.name) or earlier[case.name] for case in cases]
 
 
 def _note_down(job: Job, rows: Mapping[str, LedgerRow]) -> None:
     """Write the ledger; one that is open in another program, which locks it on Windows, does not end a night's work."""
     try:
-        write_ledger(rows.values(), job.output.ledger)
+        write_ledger(_with_others(job, rows), job.output.ledger)
     except OutputError as error:
         job.progress.note(f"{error} (tried again after the next slide)")
 
 
 def _earlier(job: Job) -> dict[str, LedgerRow]:
-    """The ledger of earlier runs into the same folder, if they are of the same model and settings."""
-    job.output.make()
-    rows = {
-        slide: row
-        for slide, row in read_ledger(job.output.ledger).items()
-        if row.state == "failed" or job.output.is_complete(slide) or row.settings != job.settings
-    }
-    others = sorted(row.slide for row in rows.values() if row.settings != job.settings)
+    """The rows in the folder, but for those whose results somebody has taken away."""
+    rows = read_ledger(job.output.ledger)
+    return {name: row for name, row in rows.items() if row.state == "failed" or job.output.is_complete(name)}
+
+
+def _with_others(job: Job, rows: Mapping[str, LedgerRow]) -> list[LedgerRow]:
+    """This run's rows and those in the folder: of earlier runs, and of others that look at other slides meanwhile."""
+    return list({**_earlier(job), **rows}.values())
+
+
+def _sum_up(job: Job, rows: Mapping[str, LedgerRow]) -> None:
+    """Write the ledger and the table of all regions, which is that of the files that are there."""
+    if every := _with_others(job, rows):
+        write_ledger(every, job.output.ledger)
+        for said in write_lesions(every, job.output):
+            job.progress.note(said)
+
+
+def _refuse_mixing(job: Job, cases: Sequence[Case], rows: Mapping[str, LedgerRow]) -> None:
+    """OutputError if results in the folder are of another model or settings, and are not to be replaced by this run."""
+    others = sorted(
+        row.slide for row in rows.values() if row.state == "done" and row.settings != job.settings
+    )
     if not others:
-        return rows
+        return
+    same_model = all(rows[slide].model == job.model.hash for slide in others)
+    what = "other settings of the same model" if same_model else "another model"
     if not job.options.overwrite:
-        same_model = all(rows[slide].model == job.model.hash for slide in others)
-        what = "other settings of the same model" if same_model else "another model"
         fault = f"holds results of {what} ({len(others)} slides, such as {others[0]})"
         raise OutputError(
             job.output.folder, fault, "Give another folder with -o, or --overwrite to replace them"
         )
-    job.progress.note(f"results of another model or settings are replaced: {', '.join(others)}")
-    for slide in others:
-        job.output.forget(slide)
-    return {slide: row for slide, row in rows.items() if slide not in others}
+    if kept := sorted(set(others) - {case.name for case in cases}):
+        fault = f"holds results of {what} of slides that are not given ({len(kept)}, such as {kept[0]})"
+        raise OutputError(job.output.folder, fault, "Give these slides, too, or another folder with -o")
+    job.progress.note(f"results of {what} are replaced: {', '.join(others)}")
 
 
 def _refuse_strangers(job: Job, cases: Sequence[Case], rows: Mapping[str, LedgerRow]) -> None:
     """OutputError if the folder holds the results of another slide that has the name of one of these."""
+    if job.options.overwrite:
+        return
     for case in cases:
-        before = rows[case.name].bytes if case.name in rows else 0
-        if before and not job.options.overwrite and (now := file_bytes(case)) and now != before:
-            fault = f"holds the results of another slide called {case.name} ({before:,} bytes; {case.slide} has {now:,})"
+        before = rows[case.name].file_hash if case.name in rows else ""
+        if before and (now := file_hash(case)) and now != before:
+            fault = f"holds the results of another slide called {case.name}: {case.slide} is not the file that was looked at"
             raise OutputError(
                 job.output.folder, fault, "Give another folder with -o, or --overwrite to replace them"
             )

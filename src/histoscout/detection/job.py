@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
 from histoscout.slides.slide import Slide
+
+SAMPLED_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -123,16 +126,29 @@ def settings_of(model: ModelFolder, options: DetectOptions, point: OperatingPoin
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def file_bytes(case: Case) -> int:
-    """How large the slide's file is; 0 where it is no single file."""
-    return case.slide.stat().st_size if case.slide.is_file() else 0
+def file_hash(case: Case) -> str:
+    """Twelve digits that stand for the slide's file: its size, and what lies at its beginning, middle and end.
+
+    Empty where it cannot be read. Slides of several GB are not read as a whole for it.
+    """
+    try:
+        with case.slide.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            digest = hashlib.sha256(str(size).encode())
+            for place in (0, size // 2, max(0, size - SAMPLED_BYTES)):
+                file.seek(place)
+                digest.update(file.read(SAMPLED_BYTES))
+    except OSError:
+        return ""  # what keeps it from being opened is told when the slide's turn comes
+    return digest.hexdigest()[:12]
 
 
 def area_of(case: Case, options: DetectOptions) -> str:
-    """Twelve digits that stand for the outlines within which is looked; empty if it is everywhere."""
+    """Twelve digits that stand for the outlines within which is looked, and how a mask is read; empty if it is everywhere."""
     if options.within is None or case.annotations is None or not case.annotations.is_file():
         return ""
-    return sha256(case.annotations)[:12]
+    read_as = json.dumps([sha256(case.annotations), case.mask_labels, case.mask_threshold])
+    return hashlib.sha256(read_as.encode()).hexdigest()[:12]
 
 
 def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
@@ -147,7 +163,7 @@ def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
         blur_mm2=round(sight.tissue.artefacts["out of focus"], 4),
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
-        bytes=file_bytes(case),
+        file_hash=file_hash(case),
         area=area_of(case, job.options),
         model=job.model.hash,
         settings=job.settings,

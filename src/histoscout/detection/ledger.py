@@ -20,7 +20,7 @@ class LedgerRow:
     `reason` says why it failed, or what else a user should know. `seconds` are an estimate if only planned.
     Areas in mm2: tissue looked at, and left out for pen marks and bad focus. `mpp` in um/px and who said so.
     `settings` stands for all choices that change the result. `at` is what was wished for, and the score from
-    which regions were kept for it. `bytes` is the size of the slide's file, by which another slide of the same name is known;
+    which regions were kept for it. `file_hash` stands for the slide's file, so that another slide of the same name is known;
     `area` stands for the outlines within which was looked, if any.
     """
 
@@ -38,7 +38,7 @@ class LedgerRow:
     model: str = ""
     settings: str = ""
     at: str = ""
-    bytes: int = 0
+    file_hash: str = ""
     area: str = ""
 
 
@@ -83,6 +83,6 @@ def _row(cells: Mapping[str, str]) -> LedgerRow:
         model=cells["model"],
         settings=cells["settings"],
         at=cells.get("at", ""),  # ledgers of earlier versions have no such columns
-        bytes=int(cells.get("bytes") or 0),
+        file_hash=cells.get("file_hash", ""),
         area=cells.get("area", ""),
     )

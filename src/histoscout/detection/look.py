@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from histoscout.cohort.case import Case
-from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.labelled import UNLISTED, labelled_regions
 from histoscout.detection.appearance import Learnt, appearance, looks_known
 from histoscout.detection.candidates import candidates
 from histoscout.detection.heatmap import Heatmap, compute_heatmap
@@ -106,11 +106,11 @@ def _areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, .
         raise CohortError(
             case.slide, fault, "Name its annotations in the cohort table, or leave out --within"
         )
-    classes = Classes(positive=within, ignore=())
+    classes = Classes(positive=within, ignore=(), reviewed=())
     annotations = labelled_regions(case, classes, slide)
     areas = annotations.regions.labelled(within)
     if not len(areas):
         there = ", ".join(annotations.regions.labels) or "none"
         fault = f"holds no outline of the class {within!r} (classes: {there})"
         raise CohortError(case.annotations, fault, "Check the spelling of the class given to --within")
-    return areas, ()
+    return areas, tuple(note for note in annotations.notes if not note.startswith(UNLISTED))

@@ -18,7 +18,7 @@ from histoscout.recipe import Recipe
 from histoscout.slides.slide import Slide
 
 LEAST_TISSUE = 0.01
-"""Share of a window that must be tissue for it to be worth a look."""
+"""Share of a window, as far as it lies on the slide, that must be tissue for it to be worth a look."""
 
 MOST_READERS = 8
 
@@ -66,10 +66,18 @@ def detection_windows(
     plan = WindowPlan.of(recipe)
     scale = plan.mpp / slide.mpp
     grid = TileGrid(slide.box, plan.side_px * scale, plan.stride_px * scale)
-    worth = tissue.shares(grid) >= LEAST_TISSUE
+    worth = tissue.shares(grid) >= LEAST_TISSUE * _on_slide(grid, slide.box)
     if within is not None:
         worth &= _touching(within, grid)
     return [grid[int(index)] for index in np.flatnonzero(worth)]
+
+
+def _on_slide(boxes: Sequence[Box], slide: Box) -> NDArray[np.float64]:
+    """Which share of each box lies on the slide: float64 (N,)."""
+    left, top, right, bottom = np.array([box.bounds for box in boxes], np.float64).reshape(-1, 4).T
+    width = np.minimum(right, slide.right) - np.maximum(left, slide.x)
+    height = np.minimum(bottom, slide.bottom) - np.maximum(top, slide.y)
+    return np.asarray(width.clip(0) * height.clip(0) / ((right - left) * (bottom - top)))
 
 
 def _touching(regions: Regions, boxes: Sequence[Box]) -> NDArray[np.bool_]:

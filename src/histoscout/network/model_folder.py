@@ -130,7 +130,12 @@ def _verify(path: Path, index: Index) -> None:
             raise ModelError(
                 file, "is missing from the model folder", "Copy the model folder again from its source"
             )
-        if sha256(file) != checksum:
+        try:
+            found = sha256(file)
+        except OSError as error:
+            fault = f"cannot be read ({error.strerror})"
+            raise ModelError(file, fault, "Check its permissions") from error
+        if found != checksum:
             raise ModelError(
                 file,
                 "has changed since the model was written (its checksum differs)",

@@ -81,10 +81,14 @@ def _about(path: Path, found: Opened, mpp: float | None, said_by: MppSource) -> 
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    try:
+        folder, there = path.is_dir(), path.exists()
+    except OSError as error:  # a folder above it that one may not enter
+        raise SlideError(path, f"cannot be opened ({error.strerror})", "Check its permissions") from error
+    if folder:
         remedy = "Give one file: any .dcm file of a DICOM slide, the .mrxs file beside a MIRAX folder"
         raise SlideError(path, "is a folder, not a slide file", remedy)
-    if not path.exists():
+    if not there:
         raise SlideError(
             path, "there is no such file", "Check the path; paths in a cohort table start at the table"
         )

@@ -1,0 +1,154 @@
+"""A folder of results that is there already: nothing in it is lost, mixed up or taken for something else."""
+
+import csv
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from histoscout.annotations.geojson import write_geojson
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import read_cohort
+from histoscout.detection.detect import DetectOptions, LedgerRow, detect
+from histoscout.detection.job import area_of
+from histoscout.detection.ledger import read_ledger
+from histoscout.errors import CohortError, ModelError, OutputError
+from histoscout.geometry.regions import Regions
+from histoscout.network.model_folder import ModelFolder
+from histoscout.progress import Silent
+from tests import toy
+
+ON_TORCH = DetectOptions(device="torch")
+
+
+def slide(table: Path, number: int) -> Path:
+    return table.parent / f"slide_{number}.tif"
+
+
+@pytest.fixture
+def found(model: ModelFolder, table: Path, tmp_path: Path) -> Path:
+    """Results of two slides."""
+    detect(model, [slide(table, 2), slide(table, 3)], tmp_path / "found", ON_TORCH)
+    return tmp_path / "found"
+
+
+def files(found: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in found.rglob("*") if path.is_file()}
+
+
+def test_results_of_slides_that_are_not_given_are_not_replaced(
+    found: Path, model: ModelFolder, table: Path
+) -> None:
+    before = files(found)
+    anew = replace(ON_TORCH, threshold=0.9, overwrite=True)
+    with pytest.raises(OutputError, match=r"slides that are not given \(1, such as slide_2\)"):
+        detect(model, [slide(table, 3)], found, anew)
+    assert files(found) == before
+
+
+def test_a_device_that_is_not_there_costs_no_result(found: Path, model: ModelFolder, table: Path) -> None:
+    before = files(found)
+    anew = replace(ON_TORCH, device="cuda:99", threshold=0.9, overwrite=True)
+    with pytest.raises(ModelError):
+        detect(model, [slide(table, 2), slide(table, 3)], found, anew)
+    assert files(found) == before
+
+
+def test_what_somebody_drew_or_spoilt_ends_no_run(found: Path, model: ModelFolder, table: Path) -> None:
+    drawn = json.loads((found / "regions" / "slide_3.geojson").read_text("utf-8"))
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [50, 0], [50, 50], [0, 50], [0, 0]]]}
+    drawn["features"].append({"type": "Feature", "geometry": square, "properties": {}})
+    (found / "regions" / "slide_3.geojson").write_text(json.dumps(drawn), "utf-8")
+    (found / "regions" / "slide_2.geojson").write_text("{", "utf-8")
+    told: list[str] = []
+
+    class Told(Silent):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    given = [slide(table, number) for number in (1, 2, 3)]
+    assert {row.state for row in detect(model, given, found, replace(ON_TORCH, progress=Told()))} == {"done"}
+    with (found / "lesions.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert {line["slide"] for line in lines} == {"slide_1", "slide_3"}
+    assert [line["area_mm2"] for line in lines if line["score"] == ""] == ["0.0025"]
+    assert any("slide_2.geojson" in one and "lesions.csv" in one for one in told)
+
+
+def test_another_file_of_the_same_name_and_size_is_another_slide(model: ModelFolder, tmp_path: Path) -> None:
+    for number in (1, 3):
+        (tmp_path / str(number)).mkdir()
+        Image.fromarray(toy.draw(number)[0]).save(tmp_path / str(number) / "A.bmp")
+    here = replace(ON_TORCH, mpp=toy.MPP)
+    detect(model, [tmp_path / "1" / "A.bmp"], tmp_path / "found", here)
+    with pytest.raises(OutputError, match="another slide called A"):
+        detect(model, [tmp_path / "3" / "A.bmp"], tmp_path / "found", here)
+
+
+def test_a_mask_that_is_read_otherwise_is_another_area(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / "mask.png")
+    case = Case(tmp_path / "A.tif", tmp_path / "mask.png", mask_labels=((1, "tumour"), (2, "stroma")))
+    within = DetectOptions(within="tumour")
+    corrected = replace(case, mask_labels=((1, "stroma"), (2, "tumour")))
+    areas = {area_of(one, within) for one in (case, corrected, replace(case, mask_threshold=9))}
+    assert len(areas) == 3
+
+
+def test_a_name_that_cannot_be_written_is_told_before_anything_begins(
+    model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    old = Path(os.fsdecode(b"L\xe4sion.tif"))
+    with pytest.raises(CohortError, match=r"L\\udce4sion.tif: its name is not in UTF-8"):
+        detect(model, [slide(table, 3), old], tmp_path / "found", ON_TORCH)
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_misspelt_class_does_not_stand_in_the_way_of_the_right_one(
+    model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    case = read_cohort(table).cases[3]
+    states = [
+        detect(model, [case], tmp_path / "found", replace(ON_TORCH, within=name))[0].state
+        for name in ("UHD", "UDH")
+    ]
+    assert states == ["failed", "done"]
+
+
+def test_two_runs_at_a_time_keep_each_others_rows(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    class Meanwhile(Silent):
+        def start(self, name: str, total: int) -> None:
+            detect(model, [slide(table, 2)], tmp_path / "found", ON_TORCH)
+
+    rows = detect(model, [slide(table, 3)], tmp_path / "found", replace(ON_TORCH, progress=Meanwhile()))
+    assert [row.slide for row in rows] == ["slide_3"]
+    assert set(read_ledger(tmp_path / "found" / "ledger.csv")) == {"slide_2", "slide_3"}
+    with (tmp_path / "found" / "lesions.csv").open(encoding="utf-8") as file:
+        assert {line["slide"] for line in csv.DictReader(file)} == {"slide_2", "slide_3"}
+
+
+def test_an_image_far_smaller_than_a_window_is_looked_at(model: ModelFolder, tmp_path: Path) -> None:
+    Image.fromarray(toy.draw(3)[0][100:120, 100:120]).save(tmp_path / "core.png")
+    (row,) = detect(model, [tmp_path / "core.png"], tmp_path / "found", replace(ON_TORCH, mpp=8.0))
+    assert row.windows == 1
+
+
+def within(model: ModelFolder, table: Path, tmp_path: Path, regions: Regions, name: str) -> LedgerRow:
+    write_geojson(regions, tmp_path / "areas.geojson")
+    case = Case(slide(table, 3), tmp_path / "areas.geojson")
+    return detect(model, [case], tmp_path / "found", replace(ON_TORCH, within=name))[0]
+
+
+def test_any_class_can_be_looked_within(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    drawn = toy.draw(3)[1].labelled("UDH")
+    row = within(model, table, tmp_path, drawn.relabelled(lambda label: "Reviewed area"), "Reviewed area")
+    assert row.state == "done"
+
+
+def test_areas_beside_the_slide_are_told(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    drawn = toy.draw(3)[1].labelled("UDH")
+    apart = Regions.of([*drawn[:1], *drawn[1:].moved(5000, 5000)])
+    assert "outlines lie outside the slide" in within(model, table, tmp_path, apart, "UDH").reason
