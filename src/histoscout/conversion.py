@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from histoscout.annotations.frame import in_file
+from histoscout.annotations.kinds import ANNOTATION, kind_of
 from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.label_pixels import label_facts
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
@@ -166,9 +167,7 @@ def _converted(job: _Job, options: ConvertOptions) -> Converted:
     notes = list(found.notes)
     regions = found.regions
     if not options.everything:
-        regions = regions.where(
-            lambda region: region.properties.get("objectType", "annotation") == "annotation"
-        )
+        regions = regions.where(lambda region: kind_of(region) == ANNOTATION)
         if left := len(found.regions) - len(regions):
             notes.append(f"{left} detections, cells or tiles left out; --all keeps them")
     canvas = None

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from histoscout.annotations.geojson import write_geojson
+from histoscout.annotations.geojson import MANY, write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import read_cohort
 from histoscout.cohort.labelled import labelled_regions
@@ -67,6 +68,27 @@ def test_a_slide_that_was_reviewed_as_a_whole_has_nothing_to_ignore(tmp_path: Pa
     case = drawn(tmp_path, ("reviewed", (0, 0, 100, 80)), ("UDH", (10, 10, 20, 20)))
     assert labelled_regions(case, CLASSES, SLIDE).regions.labels == ["UDH"]
     assert labelled_regions(case, CLASSES).regions.labels == ["UDH"]  # nor without its size
+
+
+def test_cells_and_detections_are_no_lesions(tmp_path: Path) -> None:
+    kinds = ("annotation", "cell", "cell", "tmaCore")
+    regions = [Region(shapely.box(1, 1, 9, 9), "UDH", properties={"objectType": kind}) for kind in kinds]
+    write_geojson(Regions.of(regions), tmp_path / "a.geojson")
+    found = labelled_regions(Case(tmp_path / "a.svs", tmp_path / "a.geojson"), CLASSES, SLIDE)
+    assert [region.id for region in found.regions] == [regions[0].id]
+    assert found.notes == ("left out, as only annotations are read: cells (2), TMA cores (1)",)
+
+
+def test_detections_that_histoscout_wrote_are_outlines(tmp_path: Path) -> None:
+    path = tmp_path / "a.geojson"
+    write_geojson(Regions.of(Region(shapely.box(1, 1, 9, 9), "UDH", 0.5) for _ in range(MANY)), path)
+    case = Case(tmp_path / "a.svs", path)
+    assert len(labelled_regions(case, CLASSES).regions) == MANY
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["features"] = content["features"][:3]
+    del content["histoscout"]  # as QuPath exports them anew
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert len(labelled_regions(case, CLASSES).regions) == 3
 
 
 def test_a_slide_without_annotations_says_so(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from shapely.affinity import affine_transform
 
+from histoscout.annotations import kinds
 from histoscout.annotations.contents import read_content
 from histoscout.annotations.described import described, notes_of, outline_of
 from histoscout.annotations.findings import Findings
@@ -27,7 +28,6 @@ NEWEST = 4  # version of the data, not of QuPath: 2 until QuPath 0.2, 3 from 0.3
 _HIERARCHY = "qupath.lib.objects.hierarchy.PathObjectHierarchy"
 _AGAIN = "Open it in QuPath and use File > Export objects as GeoJSON"
 _SPARE_NUMBERS = 1_000_000  # what a small file may stand for beyond its own size
-_PLURALS = {"detection": "detections", "tile": "tiles", "cell": "cells", "tmaCore": "TMA cores"}
 
 
 def read_qpdata(path: Path) -> Annotations:
@@ -130,7 +130,7 @@ def _read(path: Path, everything: bool) -> Annotations:
     left_out: Counter[str] = Counter()
     regions: list[Region] = []
     for found in objects:
-        if not everything and found.kind != "annotation":
+        if not everything and found.kind != kinds.ANNOTATION:
             left_out[found.kind] += 1
         elif (region := _region(found, objects.reading, contents.shown, findings)) is not None:
             regions.append(region)
@@ -143,8 +143,7 @@ def _read(path: Path, everything: bool) -> Annotations:
 def _told(left_out: Counter[str], contents: _Contents, any_region: bool) -> list[str]:
     notes = list(contents.notes)
     if left_out:
-        listed = ", ".join(f"{_PLURALS.get(kind, kind)} ({number})" for kind, number in left_out.items())
-        notes.append(f"left out, as only annotations are read: {listed}")
+        notes.append(kinds.left_out(left_out))
     if contents.shown is not None and contents.shown.said and any_region:
         notes.append(
             f"QuPath showed the image {contents.shown.said}; outlines are moved to where they lie in it"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import shapely
 
+from histoscout.annotations.kinds import outlined
 from histoscout.annotations.label_image import read_label_image
 from histoscout.annotations.label_pixels import size_of
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
@@ -52,10 +53,15 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
 
 
 def drawn_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
-    """A case's outlines as they were drawn, in level-0 px of the slide: not clipped to it, classes as typed."""
+    """A case's outlines as they were drawn, in level-0 px of the slide: not clipped to it, classes as typed.
+
+    Annotations only: cells and other detections in the file are no lesions, and are counted in the notes.
+    """
     slide_box = slide.box if isinstance(slide, Slide) else slide
     if not is_mask(path):
         drawn = read_annotations(path)
+        regions, said = outlined(drawn.regions)
+        drawn = replace(drawn, regions=regions, notes=(*drawn.notes, *said))
     else:
         scale = None if slide_box is None else mask_scale(path, slide_box)
         drawn = read_label_image(path, dict(case.mask_labels), case.mask_threshold, scale)
