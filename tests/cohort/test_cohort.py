@@ -51,6 +51,30 @@ def test_a_full_row(table: Write) -> None:
     assert cohort.cases[0].name == "a"
 
 
+def test_slides_of_one_name_in_several_folders_are_patients_of_their_own(table: Write) -> None:
+    path = table("slide,split\nslides/a.svs,train\nmore/slides/a.svs,test\nmore/slides/b.svs,test\n")
+    more = path.parent / "more" / "slides"
+    more.mkdir(parents=True)
+    for name in ("a.svs", "b.svs"):
+        (more / name).touch()
+    cohort = read_cohort(path)
+    folder = path.parent.name
+    assert [case.patient for case in cohort.cases] == [f"{folder}/slides/a", "more/slides/a", "b"]
+    assert cohort.notes == (
+        "3 slides name no patient: each counts as a patient of its own, those of one file name told apart by their "
+        f"folders: 2 (more/slides/a, {folder}/slides/a)",
+    )
+    write_cohort(cohort, path)
+    assert read_cohort(path).patients == cohort.patients
+
+
+def test_slides_of_one_name_share_the_patient_that_they_name(table: Write) -> None:
+    path = table("slide,patient\nslides/a.svs,a\nmore/a.svs,a\n")
+    (path.parent / "more").mkdir()
+    (path.parent / "more" / "a.svs").touch()
+    assert read_cohort(path).patients == ("a",)
+
+
 def test_only_the_slide_is_needed(table: Write) -> None:
     cohort = read_cohort(table("slide\nslides/a.svs\nslides/b.svs\n"))
     assert [case.patient for case in cohort.cases] == ["a", "b"]

@@ -69,6 +69,11 @@ def test_a_project_is_a_cohort(tmp_path: Path) -> None:
     assert read_cohort(path.parent) == cohort
 
 
+def test_slides_of_one_name_in_several_folders_are_patients_of_their_own(tmp_path: Path) -> None:
+    images = [image(slide(tmp_path / f"p{n}/HE.svs"), n) for n in (1, 2)]
+    assert read_cohort(project(tmp_path / "qupath", images)).patients == ("p1/HE", "p2/HE")
+
+
 @pytest.mark.parametrize("key", ["patient", "Patient ID", "case-id"])
 def test_patients_are_taken_from_the_projects_table(tmp_path: Path, key: str) -> None:
     images = [image(slide(tmp_path / f"{n}.svs"), n, metadata={key: " P7 ", "other": "x"}) for n in (1, 2)]

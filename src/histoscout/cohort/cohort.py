@@ -10,6 +10,7 @@ from histoscout.cohort.case import Case as Case
 from histoscout.cohort.case import SplitName as SplitName
 from histoscout.cohort.folder import SLIDE_SUFFIXES, annotations_of, slides_in
 from histoscout.cohort.moved import Moved
+from histoscout.cohort.nameless import with_own_patients
 from histoscout.cohort.qupath_project import PROJECT, cases_of_project, project_in, read_project
 from histoscout.cohort.rows import cases_of_table
 from histoscout.cohort.table import read_table
@@ -87,31 +88,32 @@ def _of_slides(slides: list[Path], where: Path) -> Cohort:
             where, f"holds no slides ({kinds})", "Give the folder that the slide files lie in themselves"
         )
     found = {slide: annotations_of(slide) for slide in slides}
-    cases = [Case(slide, next(iter(files), None)) for slide, files in found.items()]
+    cases, nameless = with_own_patients(
+        [Case(slide, next(iter(files), None)) for slide, files in found.items()], [""] * len(found)
+    )
     several = [
         f"{slide.name} has several annotation files, of which {files[0].name} is read"
         for slide, files in found.items()
         if len(files) > 1
     ]
-    return Cohort(tuple(cases), str(where), (_own_patients(len(cases)), *several))
+    return Cohort(tuple(cases), str(where), (*nameless, *several))
 
 
 def _of_project(path: Path, moved: Moved | None) -> Cohort:
     cases, notes = cases_of_project(read_project(path), moved)
-    nameless = sum(case.patient == case.name for case in cases)
-    return Cohort(tuple(cases), str(path), (*([_own_patients(nameless)] if nameless else []), *notes))
+    return Cohort(tuple(cases), str(path), tuple(notes))
 
 
 def _of_table(path: Path, moved: Moved | None) -> Cohort:
     table = read_table(path)
-    cases = _with_patients_split(cases_of_table(table, path, moved))
+    listed, nameless = cases_of_table(table, path, moved)
+    cases = _with_patients_split(listed)
     notes = []
     if moved is not None and moved.found:
         notes.append(moved.told)
     if table.unknown:
         notes.append(f"columns that are not used: {', '.join(table.unknown)}")
-    if nameless := sum(not row.cell("patient") for row in table.rows):
-        notes.append(_own_patients(nameless))
+    notes += nameless
     if "annotations" not in table.columns and (found := sum(case.annotations is not None for case in cases)):
         notes.append(f"annotations of {found} slides were found by their names")
     if late := sum(
@@ -119,10 +121,6 @@ def _of_table(path: Path, moved: Moved | None) -> Cohort:
     ):
         notes.append(f"{late} rows without a split are in that of their patient's other slides")
     return Cohort(tuple(cases), str(path), tuple(notes))
-
-
-def _own_patients(count: int) -> str:
-    return f"{count} slides name no patient: each counts as a patient of its own"
 
 
 def _with_patients_split(cases: list[Case]) -> list[Case]:

@@ -12,6 +12,7 @@ from histoscout.annotations.qupath_server import mpp_of, name_of, uri_of
 from histoscout.cohort.case import Case
 from histoscout.cohort.folder import slides_in
 from histoscout.cohort.moved import Moved
+from histoscout.cohort.nameless import with_own_patients
 from histoscout.cohort.table import COLUMNS
 from histoscout.errors import AnnotationError, CohortError
 
@@ -161,6 +162,7 @@ def cases_of_project(project: QuPathProject, moved: Moved | None = None) -> tupl
         )
         raise CohortError(project.path, fault, "Give the folder that they lie in now with --slides")
     cases: dict[Path, Case] = {}
+    named: dict[Path, str] = {}
     for number, entry in enumerate(project.entries):
         slide = slides[number]
         if slide is None:
@@ -171,8 +173,10 @@ def cases_of_project(project: QuPathProject, moved: Moved | None = None) -> tupl
             raise CohortError(project.path, fault, "Merge them in QuPath, or remove one of the entries")
         if before is None or entry.annotations is not None:
             cases[slide.resolve()] = Case(slide, entry.annotations, entry.patient, mpp=entry.mpp)
+            named[slide.resolve()] = entry.patient
+    own, nameless = with_own_patients(list(cases.values()), list(named.values()))
     found = [moved.told] if moved is not None and moved.found else []
-    return list(cases.values()), [*_told(project, slides), *found]
+    return own, [*nameless, *_told(project, slides), *found]
 
 
 def _told(project: QuPathProject, slides: Mapping[int, Path | None]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.folder import SLIDE_SUFFIXES, annotations_of
 from histoscout.cohort.moved import Moved
+from histoscout.cohort.nameless import with_own_patients
 from histoscout.cohort.table import Row, Table
 from histoscout.errors import CohortError
 
@@ -46,20 +47,21 @@ class _Problems:
             return None
 
 
-def cases_of_table(table: Table, path: Path, moved: Moved | None = None) -> list[Case]:
-    """The case of each row, paths against the table's folder; CohortError lists all that is wrong.
+def cases_of_table(table: Table, path: Path, moved: Moved | None = None) -> tuple[list[Case], list[str]]:
+    """The case of each row, paths against the table's folder, and a note on those that name no patient.
 
-    Slides that are not there are looked for by their names where they were `moved` to.
+    CohortError lists all that is wrong. Slides that are not there are looked for by their names where they were `moved` to.
     """
     problems = _Problems()
-    cases = [_case(row, table, _Places(path.parent, moved), problems) for row in table.rows]
+    read = [_case(row, table, _Places(path.parent, moved), problems) for row in table.rows]
+    cases, nameless = with_own_patients(read, [row.cell("patient") for row in table.rows])
     for which in (_missing, _repeated, _leaks):
         problems.lines += which(table.rows, cases)
     if problems.lines:
         listed = "\n".join(f"  {line}" for line in problems.lines)
         fault = f"{len(problems.lines)} problem{'s' * (len(problems.lines) > 1)}\n{listed}\n "
         raise CohortError(path, fault, "Correct these rows; paths are relative to the table's folder")
-    return cases
+    return cases, nameless
 
 
 class _Places(NamedTuple):
