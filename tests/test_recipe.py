@@ -1,5 +1,6 @@
 """The recipe as a law: to TOML and back is identity; wrong ones list every problem."""
 
+import math
 import tomllib
 
 import pytest
@@ -55,6 +56,24 @@ def test_all_problems_are_told_at_once() -> None:
         "did you mean dice+bce",
     ):
         assert words in told
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [{"side_um": 0.256}, {"side_um": 0.5}, {"mpp": 1e-9}, {"mpp": 1e-300, "side_um": 1e300}],
+)
+def test_a_window_of_no_size_is_refused(windows: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="side_um is in um, such as 256"):
+        Recipe.from_dict({"windows": windows})
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+@pytest.mark.parametrize(
+    "name", ["windows.mpp", "windows.side_um", "training.minutes", "detection.simplify_um"]
+)
+def test_numbers_without_end_are_refused(name: str, value: float) -> None:
+    with pytest.raises(RecipeError, match=rf"{name}: Input should be a finite number"):
+        Recipe().with_choices({name: value})
 
 
 def test_a_window_that_does_not_fit_names_one_that_does() -> None:

@@ -26,14 +26,16 @@ BACKGROUND, IGNORE = (
 )  # values in a window's mask; classes are 1, 2, ... in the order of `Classes.labels`
 
 
+LARGEST_PX = 16_384  # side of a window; a single one would fill the memory
+
 SET_ASIDE = ("ignore", "reviewed")
 """Words of a recipe that are no class."""
 
 
 class Section(BaseModel):
-    """A part of the recipe: unknown names are refused, values never change."""
+    """A part of the recipe: unknown names and numbers without end are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def plain(name: str) -> str:
@@ -234,6 +236,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
+        if not 1 <= self.windows.side_um / self.windows.mpp <= LARGEST_PX:
+            raise ValueError(
+                f"windows: {self.windows.side_um:g} um at {self.windows.mpp:g} um/px are no window of 32 to "
+                f"{LARGEST_PX} px; side_um is in um, such as 256, and mpp in um per px, such as 1"
+            )
         if self.window_px % 32:
             good = max(32, round(self.window_px / 32) * 32)
             raise ValueError(
