@@ -21,6 +21,7 @@ from histoscout.check.alignment import (
     subject_of,
 )
 from histoscout.check.mistakes import mirrored_by_tile
+from histoscout.cohort.labelled import REVIEWED, without_unseen
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.tissue import find_tissue
 from histoscout.geometry.regions import Region, Regions
@@ -130,6 +131,26 @@ def test_an_area_that_was_reviewed_is_no_lesion(subjects: Subjects) -> None:
     assert found.fits[AS_GIVEN] == aligned(subject).fits[AS_GIVEN]
 
 
+def test_areas_reviewed_move_with_the_outlines_but_are_no_lesions(subjects: Subjects) -> None:
+    subject = subjects(0)
+    part = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), "Reviewed area")
+    reviewed = Regions((part, *subject.regions))
+    found = aligned(replace(subject, regions=reviewed))
+    assert found.fits[AS_GIVEN] == aligned(subject).fits[AS_GIVEN]
+    wrong = faulty(subject, "mirrored top to bottom", reviewed)
+    mistake = aligned(wrong).mistake
+    assert mistake is not None
+    assert mistake.name == "mirrored top to bottom"
+    assert mistake.correct(wrong.regions)[0].outline.equals(part.outline)
+
+
+def test_an_area_reviewed_alone_says_nothing(subjects: Subjects) -> None:
+    corner = Region(shapely.box(0, 0, 10, 10), "Reviewed")
+    found = aligned(replace(subjects(0), regions=Regions((corner,))))
+    assert found.verdict.state == "cannot tell"
+    assert found.verdict.says.startswith("0 outlines")
+
+
 @given(order=st.permutations(range(9)))
 def test_the_order_of_outlines_does_not_matter(order: list[int]) -> None:
     subject = SUBJECT
@@ -193,3 +214,14 @@ def test_slides_that_training_opened_are_asked() -> None:
     assert labelled_fit(slides).state == "good"
     mirrored = [replace(one, regions=laid(one.regions, (1, 0, 0, -1, 0, toy.SIDE))) for one in slides]
     assert labelled_fit(mirrored).state == "failed"
+
+
+def test_what_nobody_looked_at_is_no_outline() -> None:
+    pixels, regions = toy.draw(0)
+    slide = in_memory(pixels, toy.MPP, "toy")
+    tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows)
+    one = LabelledSlide(slide, "p", regions, tissue, toy.RECIPE)
+    area = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), REVIEWED)
+    seen, _ = without_unseen(Regions((area, *regions)), slide.box)
+    assert len(seen) == len(regions) + 1
+    assert labelled_fit([replace(one, regions=seen)]) == labelled_fit([one])

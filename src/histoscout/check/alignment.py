@@ -15,9 +15,11 @@ from histoscout.check.cells import Cells, cells_of
 from histoscout.check.fit import Fit, FitTest
 from histoscout.check.mistakes import Frame, Mistake, known_mistakes, moved
 from histoscout.check.zones import zones_of
+from histoscout.cohort.labelled import REVIEWED, outlines_drawn
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.tissue import Tissue
 from histoscout.geometry.regions import Region, Regions, polygonal
+from histoscout.recipe import Classes
 from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
@@ -59,12 +61,16 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Subject:
-    """A slide ready to be asked: its cells, its outlines as they are in the file, and what mistakes refer to."""
+    """A slide ready to be asked: its cells, its outlines as they are in the file, and what mistakes refer to.
+
+    `classes` says which of the outlines are areas that were merely reviewed: they move with the others, but are no lesions.
+    """
 
     name: str
     regions: Regions
     frame: Frame
     test: FitTest
+    classes: Classes = field(default_factory=Classes)
 
     @property
     def cells(self) -> Cells:
@@ -72,15 +78,18 @@ class Subject:
 
     def fit(self, regions: Regions) -> Fit:
         """How well any outlines fit this slide."""
-        outlines = [region.outline for region in self._lesions(regions)]
+        lesions = self.lesions(regions)
+        outlines = [region.outline for region in lesions]
         areas = np.array([outline.area for outline in outlines]) / self.cells.side**2
         if not len(areas):
             return Fit(math.nan, math.nan, 0)
         zones = zones_of(outlines, self.cells.shape, self.cells.side, self.cells.side_um)
-        return self.test(zones, float(areas.sum()), max(LEAST_CLEAR, 0.5 * self.width(regions)))
+        return self.test(zones, float(areas.sum()), max(LEAST_CLEAR, 0.5 * self.width(lesions)))
 
-    def _lesions(self, regions: Regions) -> Regions:
-        """The outlines without areas that were merely reviewed: more than half the slide, with other outlines inside."""
+    def lesions(self, regions: Regions) -> Regions:
+        """The outlines without areas that were merely reviewed: by their class, or as they hold others and most of the slide."""
+        reviewed = [label for label in regions.labels if self.classes.canonical(label) == REVIEWED]
+        regions = regions.where(lambda region: region.label not in reviewed)
         most = LARGEST_SHARE * self.frame.box.area
         points = [region.outline.representative_point() for region in regions]
 
@@ -156,7 +165,9 @@ def _z(fit: Fit) -> float:
 def _displaced(subject: Subject, given: Fit) -> Mistake | None:
     """The displacement at which the outlines would fit best, unless that is where they are."""
     dx, dy = given.best
-    if not given.best_z >= FITS or math.hypot(dx, dy) <= max(LEAST_CLEAR, subject.width(subject.regions)):
+    if not given.best_z >= FITS or math.hypot(dx, dy) <= max(
+        LEAST_CLEAR, subject.width(subject.lesions(subject.regions))
+    ):
         return None
     side, side_um = subject.cells.side, subject.cells.side_um
     told = f"every outline is displaced: x by {-dx * side_um:.0f} um, y by {-dy * side_um:.0f} um"
@@ -173,7 +184,7 @@ def _swapped(other: tuple[str, Regions]) -> Mistake:
 
 
 def _verdict(subject: Subject, fits: Mapping[str, Fit], mistake: Mistake | None) -> Verdict:
-    given = fits[AS_GIVEN]
+    given, count = fits[AS_GIVEN], len(subject.lesions(subject.regions))
     shown = f"fit {given.z:.1f}" if not math.isnan(given.z) else "fit not to be judged"
     if mistake is not None:
         undone = fits[mistake.name].z
@@ -186,10 +197,10 @@ def _verdict(subject: Subject, fits: Mapping[str, Fit], mistake: Mistake | None)
         )
     if given.z >= FITS:
         return Verdict(NAME, "good", f"{shown}: standard deviations better than the same outlines elsewhere")
-    if given.on_tissue < OFF_TISSUE and len(subject.regions):
+    if given.on_tissue < OFF_TISSUE and count:
         says = f"only {given.on_tissue:.0%} of the outlined area is tissue of this slide, and no known mistake explains it"
         return Verdict(NAME, "failed", says, "Are these the outlines of this slide, in level-0 px of it?")
-    says = f"{len(subject.regions)} outlines tell too little here ({shown}; {FITS:g} would do)"
+    says = f"{count} outlines tell too little here ({shown}; {FITS:g} would do)"
     return Verdict(NAME, "cannot tell", says, "Look at the picture")
 
 
@@ -235,12 +246,15 @@ def labelled_fit(slides: Sequence[LabelledSlide]) -> Verdict:
     Of many slides `MOST_ASKED` are asked, from the first to the last: a mistake is seldom made on one slide alone, and
     `histoscout check` asks them all.
     """
-    drawn = [one for one in slides if len(one.regions)]
+    drawn = [(one, outlines) for one in slides if len(outlines := outlines_drawn(one.regions))]
     asked = (
         [drawn[place] for place in np.unique(np.linspace(0, len(drawn) - 1, MOST_ASKED).astype(int))]
         if drawn
         else []
     )
     return cohort_verdict(
-        [aligned(subject_of(one.slide, one.regions, one.tissue, one.recipe.windows.side_um)) for one in asked]
+        [
+            aligned(subject_of(one.slide, outlines, one.tissue, one.recipe.windows.side_um))
+            for one, outlines in asked
+        ]
     )

@@ -19,6 +19,7 @@ from histoscout.check.readable import (
 )
 from histoscout.check.training_windows import windows_fit
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.cohort.labelled import REVIEWED
 from histoscout.cohort.leaks import Fingerprint
 from histoscout.cohort.open_case import open_case
 from histoscout.cores import usable_cores
@@ -123,8 +124,9 @@ def _looked(
 ) -> Looked:
     tissue = find_tissue(slide, recipe.tissue, recipe.windows)
     alignment = _unasked(read, "no outlines")
-    if len(read.regions):
-        alignment = aligned(subject_of(slide, read.regions, tissue, recipe.windows.side_um), others)
+    if any(recipe.classes.canonical(label) != REVIEWED for label in read.regions.labels):
+        subject = subject_of(slide, read.regions, tissue, recipe.windows.side_um)
+        alignment = aligned(replace(subject, classes=recipe.classes), others)
     landmarks = landmarks_of(slide, tissue, read.case.patient, read.case.split or "")
     print_of = Fingerprint.of(slide, read.case.patient)
     return Looked(read, alignment, landmarks, print_of, tissue.area_mm2)

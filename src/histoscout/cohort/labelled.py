@@ -22,6 +22,7 @@ from histoscout.slides.slide import Slide
 SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
 UNLISTED = "classes that the recipe does not name"  # how the note on them begins
 REVIEWED = "reviewed"
+UNSEEN = "unseen"  # the property of the region that nobody looked at
 EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
 
 
@@ -120,7 +121,14 @@ def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, li
     rest = polygonal(shapely.box(*slide_box.bounds).difference(known))
     looked_at = shapely.union_all([region.outline for region in areas]).area / slide_box.area
     note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): what lies outside them and is not outlined is ignored"
-    return (kept if rest is None else Regions.of([*kept, Region(rest, "ignore")])), [note]
+    return (
+        kept if rest is None else Regions.of([*kept, Region(rest, "ignore", properties={UNSEEN: True})])
+    ), [note]
+
+
+def outlines_drawn(regions: Regions) -> Regions:
+    """Regions in the recipe's words that somebody outlined: without what of the slide nobody looked at."""
+    return regions.where(lambda region: UNSEEN not in region.properties)
 
 
 def _clipped(regions: Regions, slide_box: Box) -> Iterator[Region]:
