@@ -105,6 +105,40 @@ def test_classes_are_matched_as_people_type_them(typed: str, meant: str | None) 
     assert classes.canonical(typed) == meant
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("UDH [sure]", "UDH [sure]"),
+        ("udh-[sure]", "UDH [sure]"),
+        ("UDH s", None),
+        ("ADH?", "ADH?"),
+        ("ADHx", None),
+        ("Tumor*", "Tumor*"),
+        ("Stroma*", "ignore"),
+        ("usual [1]", "UDH [sure]"),
+        ("usual 1", "UDH [sure]"),
+    ],
+)
+def test_a_classs_own_name_is_no_pattern(typed: str, meant: str | None) -> None:
+    classes = Classes(positive="UDH [sure]", other=("ADH?", "Tumor*"), aliases={"UDH [sure]": ("usual [1]",)})
+    assert classes.canonical(typed) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("Reviewed", "reviewed"),
+        ("Area reviewed by X", "reviewed"),
+        ("Unreviewed", "ignore"),
+        ("not-reviewed", "ignore"),
+        ("Not yet reviewed", "ignore"),
+        ("to be reviewed", "ignore"),
+    ],
+)
+def test_what_was_not_reviewed_is_no_reviewed_area(typed: str, meant: str) -> None:
+    assert Classes().canonical(typed) == meant
+
+
 def test_unlisted_classes_can_be_ignored() -> None:
     assert Classes(unlisted="ignore").canonical("FEA") == "ignore"
 

@@ -6,6 +6,7 @@ can never disagree. Sizes are in um, resolution in um/px.
 
 import re
 import tomllib
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -43,6 +44,15 @@ def plain(name: str) -> str:
     return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
 
 
+def _any_is(typed: str, spellings: Iterable[str]) -> bool:
+    """Whether a plain name is one of these, letter for letter or as a pattern."""
+    plain_ones = [plain(spelling) for spelling in spellings]
+    return typed in plain_ones or any(fnmatchcase(typed, pattern) for pattern in plain_ones)
+
+
+_NOT_REVIEWED = re.compile(r"unreviewed|\b(un|not|non|never|to be)( yet| been)* reviewed")
+
+
 class Classes(Section):
     """Which outlines are looked for, which get an output of their own, and which are left out."""
 
@@ -62,15 +72,19 @@ class Classes(Section):
     def canonical(self, name: str) -> str | None:
         """The recipe's word for a class as somebody typed it; None if unlisted.
 
-        "ignore" for unsure ones, "reviewed" for areas in which everything was marked.
+        "ignore" for unsure ones, "reviewed" for areas in which everything was marked; "not reviewed" says the opposite
+        and is ignored. A class's own name is no pattern, and comes before all patterns.
         """
         typed = plain(name)
-        for word, patterns in (("ignore", self.ignore), ("reviewed", self.reviewed)):
-            if any(fnmatchcase(typed, plain(pattern)) for pattern in patterns):
-                return word
         for label in self.labels:
-            spellings = (label, *self.aliases.get(label, ()))
-            if any(fnmatchcase(typed, plain(spelling)) for spelling in spellings):
+            if plain(label) == typed:
+                return label
+        if _any_is(typed, self.ignore):
+            return "ignore"
+        if _any_is(typed, self.reviewed):
+            return "ignore" if _NOT_REVIEWED.search(typed) else "reviewed"
+        for label in self.labels:
+            if _any_is(typed, self.aliases.get(label, ())):
                 return label
         return "ignore" if self.unlisted == "ignore" else None
 
