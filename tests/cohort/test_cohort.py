@@ -51,6 +51,10 @@ def test_a_full_row(table: Write) -> None:
     assert cohort.cases[0].name == "a"
 
 
+def test_a_file_of_one_endless_line_is_no_table(table: Write) -> None:
+    assert problems(table("x" * 200_000)).startswith("is not a table")
+
+
 def test_slides_of_one_name_in_several_folders_are_patients_of_their_own(table: Write) -> None:
     path = table("slide,split\nslides/a.svs,train\nmore/slides/a.svs,test\nmore/slides/b.svs,test\n")
     more = path.parent / "more" / "slides"

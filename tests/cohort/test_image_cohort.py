@@ -80,6 +80,36 @@ def test_a_table_of_outlined_slides_is_not_one_of_images(tmp_path: Path) -> None
         assert holds_images_by_class(tmp_path / "table.csv") is images
 
 
+def test_headings_are_read_as_those_of_slides_are(tmp_path: Path) -> None:
+    _images(tmp_path, "a.png", "b.png")
+    table = tmp_path / "images.csv"
+    table.write_text(
+        "File,Class,Patient ID,um per px,dataset,grade\na.png,N,p1,0.5,train,2\nb.png,UDH,p1,,,\n"
+    )
+    assert holds_images_by_class(table)
+    cohort = read_image_cohort(table)
+    assert [(case.patient, case.mpp, case.split) for case in cohort.cases] == [
+        ("p1", 0.5, "train"),
+        ("p1", None, "train"),
+    ]
+    assert cohort.notes == ("columns that are not used: grade",)
+
+
+@pytest.mark.parametrize("mpp", ["-0.5", "0", "nan", "1e9"])
+def test_a_scale_that_is_not_possible_is_refused(tmp_path: Path, mpp: str) -> None:
+    _images(tmp_path, "a.png")
+    (tmp_path / "images.csv").write_text(f"image,class,mpp\na.png,N,{mpp}\n")
+    with pytest.raises(CohortError, match=r"row 2: .* um per pixel is not possible"):
+        read_image_cohort(tmp_path / "images.csv")
+
+
+def test_spellings_of_a_class_are_one_class(tmp_path: Path) -> None:
+    _images(tmp_path, "UDH sure/1.png", "udh-sure/2.png", "udh-sure/3.png", "N/4.png")
+    cohort = read_image_cohort(tmp_path)
+    assert {case.label for case in cohort.cases} == {"udh-sure", "N"}
+    assert cohort.notes[0] == "classes taken as one: udh-sure = UDH sure"
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 12), st.sampled_from("ABC")), min_size=4, max_size=60),
     st.floats(0.05, 0.5),

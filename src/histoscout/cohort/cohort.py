@@ -111,9 +111,7 @@ def _of_table(path: Path, moved: Moved | None) -> Cohort:
     notes = []
     if moved is not None and moved.found:
         notes.append(moved.told)
-    if table.unknown:
-        notes.append(f"columns that are not used: {', '.join(table.unknown)}")
-    notes += nameless
+    notes += [*table.notes, *nameless]
     if "annotations" not in table.columns and (found := sum(case.annotations is not None for case in cases)):
         notes.append(f"annotations of {found} slides were found by their names")
     if late := sum(

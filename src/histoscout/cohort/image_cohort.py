@@ -17,14 +17,15 @@ def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
     `mpp` is the um/px of images that do not say. An image that names no patient counts as a patient of its own.
     CohortError if there are no images, if one is listed twice, or if a patient is in two splits.
     """
-    images, scale = with_scale(all_images(path), mpp)
+    found = all_images(path)
+    images, scale = with_scale(found.images, mpp)
     _refuse_repeated(images, path)
     splits = _splits(images, path)
     cases = tuple(
         Case(image.path, None, image.owner, splits.get(image.owner), image.mpp, label=image.label)
         for image in images
     )
-    return Cohort(cases, str(path), (*scale, *notes_on_patients(images)))
+    return Cohort(cases, str(path), (*found.notes, *scale, *notes_on_patients(images)))
 
 
 def _refuse_repeated(images: Sequence[RoiImage], path: Path) -> None:

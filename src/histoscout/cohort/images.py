@@ -1,29 +1,32 @@
 """Images by class: a folder with a folder for each class, as BRACS gives its regions of interest, or a table."""
 
-import csv
-import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from histoscout.cohort.bracs_rois import MPP
 from histoscout.cohort.case import SplitName
 from histoscout.cohort.folder import SLIDE_SUFFIXES, slides_in
-from histoscout.cohort.rows import SPLITS
+from histoscout.cohort.rows import SPLITS, split_named, um_per_px
 from histoscout.cohort.table import COLUMNS as OF_SLIDES
+from histoscout.cohort.table import Kind, Row, headings_of, read_table
 from histoscout.errors import CohortError
+from histoscout.recipe import plain
 
 BRACS = re.compile(r"(?P<slide>BRACS_\w+?)_(?P<label>N|PB|UDH|FEA|ADH|DCIS|IC)_\d+", re.IGNORECASE)
 NUMBERED = re.compile(r"^\d+_(?=\D)")
 NOT_CLASSES = frozenset({"annotations", "slides"})
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "image": ("image", "path", "file", "filename"),
-    "class": ("class", "label"),
-    "patient": ("patient", "patient_id", "case"),
-    "mpp": ("mpp", "um_per_px"),
-    "split": ("split", "set"),
-}
+COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "image": ("image", "path", "file", "filename"),
+        "class": ("class", "label"),
+        **{column: OF_SLIDES[column] for column in ("patient", "mpp", "split")},
+    }
+)
+TABLE = Kind("images by class", COLUMNS, ("image", "class"), "Give a table with the columns image and class")
 
 
 @dataclass(frozen=True)
@@ -62,23 +65,24 @@ def holds_images_by_class(path: Path) -> bool:
         return not slides_in(path) and len({image.label for image in _in_folder(path)}) > 1
     if path.suffix.casefold() not in (".csv", ".tsv", ".txt") or not path.is_file():
         return False
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        head = {cell.strip(' "').casefold() for cell in re.split(r"[,;\t]", file.readline().strip())}
+    head = headings_of(path)
     of_images = all(head & set(COLUMNS[column]) for column in ("image", "class"))
     return of_images and not head & set(OF_SLIDES["annotations"])
 
 
-def all_images(path: Path) -> list[RoiImage]:
+def all_images(path: Path) -> RoiImages:
     """The images in a folder that has a folder for each class, or that a table names with their classes.
 
     Folders may be split/class or class/split, with split train, val or test; "0_N" is class N. Of BRACS names
     (BRACS_010_PB_32.png) the class is read, and the slide, which stands for the patient. A table has the columns
-    image and class, and perhaps patient, mpp (um/px) and split. CohortError if there are none.
+    image and class, and perhaps patient, mpp (um/px) and split. Classes that differ in case, blanks, hyphens or underscores only are one.
+    CohortError if there are none.
     """
-    found = _in_folder(path) if path.is_dir() else _in_table(path)
+    found, notes = (_in_folder(path), []) if path.is_dir() else _in_table(path)
     if not found:
         raise CohortError(path, "holds no images by class", "Give a folder for each class")
-    return found
+    images, told = _of_one_spelling(found)
+    return RoiImages(tuple(images), str(path), (*notes, *told))
 
 
 def read_images(path: Path) -> RoiImages:
@@ -87,12 +91,12 @@ def read_images(path: Path) -> RoiImages:
     CohortError if there are none.
     """
     found = all_images(path)
-    chosen = tuple(image for image in found if image.split in (None, "test"))
+    chosen = tuple(image for image in found.images if image.split in (None, "test"))
     if not chosen:
         raise CohortError(path, "holds no images by class to test on", "Give a folder for each class")
-    left = len(found) - len(chosen)
+    left = len(found.images) - len(chosen)
     notes = [f"{left} images of other splits than test are left out"] if left else []
-    return RoiImages(chosen, str(path), (*notes, *notes_on_patients(chosen)))
+    return replace(found, images=chosen, notes=(*found.notes, *notes, *notes_on_patients(chosen)))
 
 
 def notes_on_patients(images: Sequence[RoiImage]) -> tuple[str, ...]:
@@ -151,53 +155,42 @@ def _by_place(file: Path, folder: Path) -> RoiImage:
     return RoiImage(file, label, slide_of(file), None, split)
 
 
-def _in_table(path: Path) -> list[RoiImage]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CohortError(path, f"cannot be read ({error})", "Save it as CSV (UTF-8)") from error
-    rows = list(csv.reader(io.StringIO(text), delimiter=max(",;\t", key=text.partition("\n")[0].count)))
-    places = _places(rows[0] if rows else [], path)
+def _of_one_spelling(images: Sequence[RoiImage]) -> tuple[list[RoiImage], list[str]]:
+    """The images with the commonest spelling of each class, and a note on classes that were typed in several."""
+    counts = Counter(image.label for image in images)
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        spellings.setdefault(plain(label), []).append(label)
+    several = [" = ".join(group) for group in spellings.values() if len(group) > 1]
+    notes = [f"classes taken as one: {'; '.join(several)}"] if several else []
+    return [replace(image, label=spellings[plain(image.label)][0]) for image in images], notes
+
+
+def _in_table(path: Path) -> tuple[list[RoiImage], list[str]]:
+    table = read_table(path, TABLE)
     images, problems = [], []
-    for number, row in enumerate(rows[1:], start=2):
-        cells = {name: row[place].strip() for name, place in places.items() if place < len(row)}
-        if not any(cells.values()):
-            continue
+    for row in table.rows:
         try:
-            images.append(_of_row(cells, path.parent))
+            images.append(_of_row(row, path.parent))
         except ValueError as error:
-            problems.append(f"  row {number}: {error}")
+            problems.append(f"  row {row.number}: {error}")
     if problems:
         listed = "\n".join(problems)
         raise CohortError(path, f"{len(problems)} problems\n{listed}\n ", "Correct these rows")
-    return images
+    return images, table.notes
 
 
-def _places(head: list[str], path: Path) -> dict[str, int]:
-    plain = [cell.strip().casefold() for cell in head]
-    places = {
-        name: plain.index(found)
-        for name, names in COLUMNS.items()
-        if (found := next((one for one in names if one in plain), None)) is not None
-    }
-    if missing := [name for name in ("image", "class") if name not in places]:
-        raise CohortError(
-            path, f"has no column {missing[0]!r}", "Give a table with the columns image and class"
-        )
-    return places
-
-
-def _of_row(cells: Mapping[str, str], folder: Path) -> RoiImage:
-    file = folder / cells.get("image", "")
+def _of_row(row: Row, folder: Path) -> RoiImage:
+    name, label, mpp, split = (row.cell(column) for column in ("image", "class", "mpp", "split"))
+    file = folder / name
     if not file.is_file():
-        raise ValueError(f"there is no image {cells.get('image', '')!r}")
-    if not cells.get("class"):
+        raise ValueError(f"there is no image {name!r}")
+    if not label:
         raise ValueError("no class")
-    split = cells.get("split", "").casefold()
-    if split and split not in SPLITS:
-        raise ValueError(f"split {split!r} is not train, tune or test")
-    try:
-        mpp = float(cells["mpp"].replace(",", ".")) if cells.get("mpp") else None
-    except ValueError:
-        raise ValueError(f"mpp {cells['mpp']!r} is not a number") from None
-    return RoiImage(file, cells["class"], cells.get("patient", ""), mpp, SPLITS[split] if split else None)
+    return RoiImage(
+        file,
+        label,
+        row.cell("patient"),
+        um_per_px(mpp) if mpp else None,
+        split_named(split) if split else None,
+    )

@@ -83,8 +83,8 @@ def _case(row: Row, table: Table, places: _Places, problems: _Problems) -> Case:
         slide=slide,
         annotations=drawn,
         patient=row.cell("patient"),
-        split=problems.of(row, _split, "split"),
-        mpp=problems.of(row, _mpp, "mpp"),
+        split=problems.of(row, split_named, "split"),
+        mpp=problems.of(row, um_per_px, "mpp"),
         site=row.cell("site") or None,
         mask_labels=problems.of(row, mask_labels, "mask_labels") or (),
         mask_threshold=problems.of(row, _mask_threshold, "mask_threshold"),
@@ -110,13 +110,15 @@ def _slide(cell: str, places: _Places) -> Path:
     return found or path
 
 
-def _split(cell: str) -> SplitName:
+def split_named(cell: str) -> SplitName:
+    """The split that a cell means; ValueError if none."""
     if cell.casefold() not in SPLITS:
         raise ValueError(f"{cell!r} is not train, tune or test")
     return SPLITS[cell.casefold()]
 
 
-def _mpp(cell: str) -> float:
+def um_per_px(cell: str) -> float:
+    """The um per px that a cell says, also with a decimal comma; ValueError if that is not possible."""
     try:
         mpp = float(cell.replace(",", "."))
     except ValueError:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from histoscout.errors import CohortError
 
@@ -35,9 +36,24 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+_LONGEST = 100_000
+
+
+class Kind(NamedTuple):
+    """What a table lists, its columns by our names, which of them it must have, and what to say if one is missing."""
+
+    lists: str
+    columns: Mapping[str, tuple[str, ...]]
+    needed: tuple[str, ...]
+    remedy: str
+
+
+SLIDES = Kind("slides", COLUMNS, ("slide",), "Name the column of slide files 'slide'")
+
+
 @dataclass(frozen=True)
 class Row:
-    """One slide's line of the table: its number in the file, and its cells by our names of the columns."""
+    """One line of the table: its number in the file, and its cells by our names of the columns."""
 
     number: int
     cells: Mapping[str, str]
@@ -48,31 +64,35 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a table of slides, the columns it has by our names, and the headings we do not know."""
+    """The rows of a table, the columns it has by our names, and the headings we do not know."""
 
     rows: tuple[Row, ...]
     columns: frozenset[str]
     unknown: tuple[str, ...]
 
+    @property
+    def notes(self) -> list[str]:
+        """That some headings mean nothing here, lest a misspelt one be overlooked."""
+        return [f"columns that are not used: {', '.join(self.unknown)}"] if self.unknown else []
 
-def read_table(path: Path) -> Table:
-    """Read a table of slides; CohortError if it is no table, has no column of slides, or has no rows."""
+
+def read_table(path: Path, kind: Kind = SLIDES) -> Table:
+    """Read a table; CohortError if it is none, lacks a column that is needed, or has no rows."""
     text = _text(path)
-    lines = text.splitlines() or [""]
-    delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([lines[0]], delimiter=mark), [])))
+    delimiter = _delimiter(text)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         headings = [heading.strip() for heading in next(reader, [])]
         filled = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise CohortError(path, f"is not a table ({error})", "Save it as CSV (UTF-8)") from error
-    places = _places(headings, path)
+    places = _places(headings, path, kind)
     for number, row in filled:
         if any(cell.strip() for cell in row[len(headings) :]):
             fault = f"row {number} has more cells than there are headings"
             raise CohortError(path, fault, f"Put quotes round cells that hold a {delimiter!r}")
     if not filled:
-        raise CohortError(path, "lists no slides", "Add a row for each slide")
+        raise CohortError(path, f"lists no {kind.lists}", "Add a row for each")
     rows = tuple(
         Row(number, {c: row[i].strip() for c, i in places.items() if i < len(row)}) for number, row in filled
     )
@@ -80,19 +100,38 @@ def read_table(path: Path) -> Table:
     return Table(rows, frozenset(places), unknown)
 
 
-def _places(headings: list[str], path: Path) -> dict[str, int]:
+def headings_of(path: Path) -> frozenset[str]:
+    """The headings of a table, in small letters and with `_` for blanks and hyphens."""
+    text = _text(path)
+    return frozenset(map(_plain, next(csv.reader(_first_line(text), delimiter=_delimiter(text)), [])))
+
+
+def _delimiter(text: str) -> str:
+    """What parts the cells of the first line into most."""
+    first = _first_line(text)
+    return max(",;\t", key=lambda mark: len(next(csv.reader(first, delimiter=mark), [])))
+
+
+def _first_line(text: str) -> list[str]:
+    """The first line, no longer than a cell may be."""
+    return [line[:_LONGEST] for line in text.splitlines()[:1]]
+
+
+def _plain(heading: str) -> str:
+    return re.sub(r"[\s\-]+", "_", heading.strip()).casefold()
+
+
+def _places(headings: list[str], path: Path, kind: Kind) -> dict[str, int]:
     """Where each of our columns stands."""
-    plain = [re.sub(r"[\s\-]+", "_", heading).casefold() for heading in headings]
+    plain = [_plain(heading) for heading in headings]
     places = {
         column: plain.index(found)
-        for column, names in COLUMNS.items()
+        for column, names in kind.columns.items()
         if (found := next((name for name in names if name in plain), None)) is not None
     }
-    if "slide" not in places:
+    if missing := [column for column in kind.needed if column not in places]:
         seen = ", ".join(headings)[:200] or "nothing"
-        raise CohortError(
-            path, f"has no column 'slide' (its first line: {seen})", "Name the column of slide files 'slide'"
-        )
+        raise CohortError(path, f"has no column {missing[0]!r} (its first line: {seen})", kind.remedy)
     repeated = [h for i, h in enumerate(headings) if plain[i] in plain[:i] and i and h]
     if repeated:
         raise CohortError(path, f"has the column {repeated[0]!r} twice", "Leave out one of them")
