@@ -66,7 +66,7 @@ def test_an_image_by_size_alone(tmp_path: Path, drawn: Path) -> None:
         convert(drawn, path)
     with pytest.raises(OutputError, match="that of the slide is not known"):
         convert(drawn, path, ConvertOptions(size=(60, 40), mpp=2.0))
-    (row,) = convert(drawn, path, ConvertOptions(size=(60, 40), slide_mpp=1.0, mpp=2.0, values={"UDH": 9}))
+    (row,) = convert(drawn, path, ConvertOptions(size=(60, 40), slide_mpp=1.0, mpp=2.0, values=((9, "UDH"),)))
     assert row.notes == ("values: 0 = background, 9 = UDH",)
     assert np.asarray(Image.open(path)).shape == (20, 30)
 
@@ -76,12 +76,34 @@ def test_a_foreign_mask_is_as_fine_as_the_slide_unless_its_slide_is_given(
 ) -> None:
     path = tmp_path / "mask.png"
     Image.fromarray(np.pad(np.ones((4, 4), np.uint8), ((0, 16), (0, 26)))).save(path)
-    (row,) = convert(path, tmp_path / "a.geojson", ConvertOptions(values={"UDH": 1}))
+    (row,) = convert(path, tmp_path / "a.geojson", ConvertOptions(values=((1, "UDH"),)))
     assert "taken to be as fine as the slide" in row.notes[-1]
     assert read_annotations(row.target).regions[0].outline.area == 16
-    convert(path, tmp_path / "b.geojson", ConvertOptions(slide=slide, values={"UDH": 1}))
+    convert(path, tmp_path / "b.geojson", ConvertOptions(slide=slide, values=((1, "UDH"),)))
     (region,) = read_annotations(tmp_path / "b.geojson").regions
     assert (region.label, region.outline.area) == ("UDH", 64)
+
+
+def test_several_values_may_be_one_class_when_read_but_not_when_written(tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[:2], pixels[4:6] = 1, 2
+    Image.fromarray(pixels).save(path)
+    values = ConvertOptions(values=((1, "UDH"), (2, "udh"), (3, "UDH")), size=(8, 8))
+    (row,) = convert(path, tmp_path / "a.geojson", values)
+    assert [region.label for region in read_annotations(row.target).regions] == ["UDH", "udh"]
+    assert row.notes == ("values that do not occur: 3 (UDH)",)
+    with pytest.raises(OutputError, match="several values \\(1=UDH, 2=udh, 3=UDH\\)"):
+        convert(row.target, tmp_path / "again.png", values)
+
+
+def test_names_of_values_count_as_people_mean_them(tmp_path: Path, drawn: Path) -> None:
+    path = tmp_path / "mask.png"
+    convert(drawn, path, ConvertOptions(values=((7, "udh "),), size=(60, 40)))
+    assert int(np.asarray(Image.open(path)).max()) == 7
+    (row,) = convert(drawn, tmp_path / "none.png", ConvertOptions(values=((7, "ADH"),), size=(60, 40)))
+    assert row.notes[-1].startswith("nothing is drawn")
+    assert row.notes[-1].endswith("left out: UDH")
 
 
 def test_detections_and_cells_only_if_asked_for(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Outlines from any format that we read to any that we write, a file or a folder at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -19,6 +20,7 @@ from histoscout.cohort.same_image import in_place
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError
 from histoscout.geometry.box import Box
 from histoscout.progress import Progress, Silent
+from histoscout.recipe import plain
 from histoscout.slides.slide import Slide
 
 PROJECT = ".qpproj"
@@ -30,8 +32,9 @@ class ConvertOptions:
 
     With `everything`, detections and cells are kept as well. `slide` is the slide that the outlines belong to, or a
     folder of slides of the same names; instead of it, `size` (width and height in level-0 px) and `slide_mpp` do for
-    label images. `mpp` is how fine a label image is drawn (None: as the slide), `values` what its values mean, which
-    is also asked of a label image that is read; `threshold` is for one that is a JPEG. `to` is the suffix for files
+    label images. `mpp` is how fine a label image is drawn (None: as the slide), `values` what its values mean, as
+    pairs such as (1, "UDH"), which is also asked of a label image that is read, where several values may be one class;
+    `threshold` is for one that is a JPEG. `to` is the suffix for files
     of a folder.
     """
 
@@ -40,7 +43,7 @@ class ConvertOptions:
     size: tuple[int, int] | None = None
     slide_mpp: float | None = None
     mpp: float | None = None
-    values: Mapping[str, int] = field(default_factory=dict)
+    values: tuple[tuple[int, str], ...] = ()
     threshold: int | None = None
     to: str = ".geojson"
     overwrite: bool = False
@@ -189,9 +192,8 @@ def _scan(job: _Job, options: ConvertOptions) -> _Scan:
 def _read(path: Path, scan: _Scan, options: ConvertOptions) -> Annotations:
     if not is_mask(path):
         return read_annotations(path, options.everything)
-    labels = {value: label for label, value in options.values.items()}
     scale = None if scan.box is None else mask_scale(path, scan.box)
-    found = read_label_image(path, labels, options.threshold, scale)
+    found = read_label_image(path, dict(options.values), options.threshold, scale)
     if scale is None and label_facts(path).scale is None:
         note = "without a slide, an image of classes is taken to be as fine as the slide"
         return replace(found, notes=(*found.notes, note))
@@ -211,4 +213,13 @@ def _canvas(job: _Job, scan: _Scan, found: Annotations, options: ConvertOptions)
         raise OutputError(job.target, fault, "Give the slide's um/px with --slide-mpp, or leave out --mpp")
     drawn = options.mpp or mpp
     scale = drawn / mpp if drawn is not None and mpp is not None else 1.0
-    return Canvas(box.width, box.height, scale, drawn, options.values)
+    return Canvas(box.width, box.height, scale, drawn, _values_by_label(job, options))
+
+
+def _values_by_label(job: _Job, options: ConvertOptions) -> dict[str, int]:
+    """The value that each class is drawn with; OutputError if one is given several."""
+    counts = Counter(plain(label) for _, label in options.values)
+    if repeated := [f"{value}={label}" for value, label in options.values if counts[plain(label)] > 1]:
+        fault = f"cannot hold a class as several values ({', '.join(repeated)})"
+        raise OutputError(job.target, fault, "Give each class one value (--values)")
+    return {label: value for value, label in options.values}

@@ -56,7 +56,7 @@ def test_values_without_a_name_are_kept_and_reported(tmp_path: Path) -> None:
     found = read_label_image(save(tmp_path / "mask.png"), {1: "UDH", 7: "duct"})
     assert found.regions.labels == ["2", "UDH", "ignore"]
     assert found.notes == (
-        "values without a name are labels by their number: 2 (column mask_labels)",
+        "values without a name are labels by their number: 2 (column mask_labels, or --values)",
         "values that do not occur: 7 (duct)",
     )
 

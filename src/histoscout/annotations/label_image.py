@@ -41,7 +41,9 @@ def read_label_image(
     found = [int(value) for value in np.unique(values) if value != BACKGROUND]
     if len(found) > MOST_VALUES:
         raise AnnotationError(
-            path, f"has {len(found)} values, too many for classes", "Give a threshold (column mask_threshold)"
+            path,
+            f"has {len(found)} values, too many for classes",
+            "Give a threshold (column mask_threshold, or --threshold)",
         )
     regions = [
         region for value in found for region in _regions(values == value, _name(value, names), scale, value)
@@ -68,7 +70,7 @@ def _notes(found: list[int], labels: Mapping[int, str]) -> list[str]:
         notes.append("nothing but background in this image")
     if nameless := [str(value) for value in found if value not in labels and value != IGNORED]:
         notes.append(
-            f"values without a name are labels by their number: {', '.join(nameless)} (column mask_labels)"
+            f"values without a name are labels by their number: {', '.join(nameless)} (column mask_labels, or --values)"
         )
     if absent := [f"{value} ({name})" for value, name in labels.items() if value not in found]:
         notes.append(f"values that do not occur: {', '.join(absent)}")

@@ -23,7 +23,7 @@ FACTS = "histoscout"  # under this name in a PNG's text or a TIFF's description
 _STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
 _CODECS = JPEG | BY_LIBTIFF | LOSSLESS
 _WHITE_IS_ZERO = 0
-_THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table"
+_THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table, or --threshold"
 
 
 def read_pixels(path: Path, threshold: int | None) -> NDArray[np.integer[Any]]:

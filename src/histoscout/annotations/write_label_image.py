@@ -19,7 +19,7 @@ from histoscout.files import replacing
 from histoscout.geometry.box import Box
 from histoscout.geometry.raster import value_map
 from histoscout.geometry.regions import Region, Regions
-from histoscout.recipe import BACKGROUND, SET_ASIDE, Classes
+from histoscout.recipe import BACKGROUND, SET_ASIDE, Classes, plain
 
 TILE = 512
 UNSEEN = "outside the reviewed areas"
@@ -81,7 +81,9 @@ def values_of(regions: Regions, canvas: Canvas, path: Path) -> dict[str, int]:
         if wrong:
             fault = f"cannot hold the values {', '.join(wrong)}"
             raise OutputError(path, fault, "Give values from 1 to 255; 0 is background")
-        return {label: value for label, value in canvas.values.items() if label in regions.labels}
+        named = {**{plain(label): value for label, value in canvas.values.items()}, **canvas.values}
+        found = {label: named.get(label, named.get(plain(label))) for label in regions.labels}
+        return {label: value for label, value in found.items() if value is not None}
     words = {label: Classes().canonical(label) for label in regions.labels}
     others = [label for label, word in words.items() if word not in SET_ASIDE]
     if len(others) >= IGNORED:
@@ -144,7 +146,8 @@ def _notes(regions: Regions, values: Values) -> tuple[str, ...]:
     listed = ", ".join(f"{value} = {label or 'unclassified'}" for label, value in values.items() if value)
     notes = [f"values: 0 = background{', ' if listed else ''}{listed}"]
     if absent := [label or "unclassified" for label in regions.labels if label not in values]:
-        notes.append(f"classes without a value, left out: {', '.join(absent)}")
+        nothing = "" if values else "nothing is drawn, as no outline is of a class that was named; "
+        notes.append(f"{nothing}classes without a value, left out: {', '.join(absent)}")
     if BACKGROUND in values.values():
         notes.append(f"outside the reviewed areas what has no class is {IGNORED}, ignored")
     if any(region.score is not None for region in regions):

@@ -71,10 +71,10 @@ def _size(said: str) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _values(said: str) -> dict[str, int]:
+def _values(said: str) -> tuple[tuple[int, str], ...]:
     from histoscout.cohort.rows import mask_labels
 
     try:
-        return {label: value for value, label in mask_labels(said)} if said else {}
+        return mask_labels(said) if said else ()
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--values") from error
