@@ -51,6 +51,20 @@ def test_a_full_row(table: Write) -> None:
     assert cohort.cases[0].name == "a"
 
 
+def test_of_several_annotation_files_it_is_told_which_is_read(table: Write) -> None:
+    path = table("slide,patient\nslides/a.svs,P1\nslides/b.svs,P2\n")
+    for name in ("a.json", "a.geojson", "b.json"):
+        (path.parent / "slides" / name).touch()
+    cohort = read_cohort(path)
+    assert [case.annotations for case in cohort.cases] == [
+        path.parent / "slides" / name for name in ("a.geojson", "b.json")
+    ]
+    assert cohort.notes == (
+        "annotations of 2 slides were found by their names",
+        "a.svs has several annotation files, of which a.geojson is read",
+    )
+
+
 def test_a_file_of_one_endless_line_is_no_table(table: Write) -> None:
     assert problems(table("x" * 200_000)).startswith("is not a table")
 

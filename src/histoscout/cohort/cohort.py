@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,12 +92,16 @@ def _of_slides(slides: list[Path], where: Path) -> Cohort:
     cases, nameless = with_own_patients(
         [Case(slide, next(iter(files), None)) for slide, files in found.items()], [""] * len(found)
     )
-    several = [
+    return Cohort(tuple(cases), str(where), (*nameless, *_several(found)))
+
+
+def _several(found: Mapping[Path, Sequence[Path]]) -> list[str]:
+    """Which of the annotation files of a slide's name is read, where there are several."""
+    return [
         f"{slide.name} has several annotation files, of which {files[0].name} is read"
         for slide, files in found.items()
         if len(files) > 1
     ]
-    return Cohort(tuple(cases), str(where), (*nameless, *several))
 
 
 def _of_project(path: Path, moved: Moved | None) -> Cohort:
@@ -114,6 +119,7 @@ def _of_table(path: Path, moved: Moved | None) -> Cohort:
     notes += [*table.notes, *nameless]
     if "annotations" not in table.columns and (found := sum(case.annotations is not None for case in cases)):
         notes.append(f"annotations of {found} slides were found by their names")
+        notes += _several({case.slide: annotations_of(case.slide) for case in cases})
     if late := sum(
         new.split is not None for row, new in zip(table.rows, cases, strict=True) if not row.cell("split")
     ):
