@@ -9,13 +9,18 @@ from shapely.affinity import affine_transform
 from typer.testing import CliRunner
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
+from histoscout.check.alignment import Alignment
 from histoscout.check.apply import apply_corrections
-from histoscout.check.check import CheckOptions, Checks, check_cohort
+from histoscout.check.check import CheckOptions, Checks, Looked, check_cohort
+from histoscout.check.mistakes import moved
+from histoscout.check.readable import Read
 from histoscout.cli.main import app
+from histoscout.cohort.case import Case
 from histoscout.errors import OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.progress import Silent
 from histoscout.recipe import Recipe
+from histoscout.verdict import Verdict
 from tests import toy
 
 CHOICES = {**toy.CHOICES, "windows": {"mpp": 4.0, "side_um": 128.0}}
@@ -86,6 +91,40 @@ def test_corrections_never_go_over_anything(wrong: Path, tmp_path: Path) -> None
     apply_corrections(checks.slides, tmp_path / "mended")
     with pytest.raises(OutputError, match="already"):
         apply_corrections(checks.slides, tmp_path / "mended")
+
+
+def looked(slide: Path, regions: Regions) -> Looked:
+    """A slide whose outlines are found to be displaced."""
+    verdict = Verdict("fit", "failed", "")
+    mistake = moved(3, 0, "displaced", "")
+    return Looked(Read(Case(slide), 1.0, regions), Alignment(slide.stem, verdict, mistake=mistake))
+
+
+def test_corrections_of_slides_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    regions = toy.draw(0)[1]
+    slides = [tmp_path / name for name in ("p1/HE.tif", "p2/HE.tif", "p2/HE.svs", "p2/A.tif")]
+    written = apply_corrections([looked(slide, regions) for slide in slides], tmp_path / "mended")
+    assert [path.relative_to(tmp_path / "mended").as_posix() for path in written] == [
+        "p1/HE.geojson",
+        "p2/HE.tif.geojson",
+        "p2/HE.svs.geojson",
+        "A.geojson",
+    ]
+    assert all(read_geojson(path).regions[0].box.x == regions[0].box.x - 3 for path in written)
+
+
+def test_a_folder_that_is_not_empty_is_refused_before_anything_is_looked_at(
+    table: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mended").mkdir()
+    (tmp_path / "mended" / "slide_9.geojson").write_text("mine")
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(
+        app, ["check", str(table), "-o", str(page), "--apply", str(tmp_path / "mended")]
+    )
+    assert isinstance(done.exception, OutputError)
+    assert "holds files already (slide_9.geojson)" in str(done.exception)
+    assert not page.exists()
 
 
 def test_who_waits_is_told(table: Path) -> None:

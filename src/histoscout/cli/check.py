@@ -24,7 +24,7 @@ def check(
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Before training: can everything be read, do outlines fit the tissue, does anything leak? Exit code 1 if not."""
-    from histoscout.check.apply import apply_corrections
+    from histoscout.check.apply import apply_corrections, refuse_used
     from histoscout.check.check import CheckOptions, check_cohort
     from histoscout.cli.console import Console
     from histoscout.cohort.cohort import read_cohort
@@ -39,14 +39,16 @@ def check(
         choices = choices.with_choices({"classes.positive": positive})
     named = recipe is not None or positive is not None
     with Console(quiet) as console:
-        checks = check_cohort(read_cohort(cohort, slides), choices, CheckOptions(named, console))
-        written = [] if apply is None else apply_corrections(checks.slides, apply)
+        listed = read_cohort(cohort, slides)
+        if apply is not None:
+            refuse_used(apply, listed.cases)
+        checks = check_cohort(listed, choices, CheckOptions(named, console))
         write_check(checks, out)
     for verdict in checks.verdicts:
         typer.echo(f"{verdict.state:<12} {verdict.name}: {verdict.says}")
         if verdict.state != "good" and verdict.remedy:
             typer.echo(f"{'':<12} -> {verdict.remedy}")
-    for path in written:
+    for path in [] if apply is None else apply_corrections(checks.slides, apply):
         typer.echo(f"corrected:   {path}")
     typer.echo(f"page:        {out}")
     if checks.failed:

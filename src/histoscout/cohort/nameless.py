@@ -15,7 +15,7 @@ def with_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list
     `named` says of each case how its patient is named. Files of one name in one folder (A1.svs, A1.tif) are taken
     to show the same slide, so they share a patient.
     """
-    own = _patients([case.slide for case, name in zip(cases, named, strict=True) if not name])
+    own = told_apart([case.slide for case, name in zip(cases, named, strict=True) if not name])
     if not own:
         return list(cases), []
     told = f"{len(own)} slides name no patient: each counts as a patient of its own"
@@ -28,7 +28,7 @@ def with_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list
     return changed, [told]
 
 
-def _patients(slides: Sequence[Path]) -> dict[Path, str]:
+def told_apart(slides: Sequence[Path]) -> dict[Path, str]:
     """The name of each slide, with as many folders before it as tell it from others of that name."""
     folders = {slide: Path(os.path.abspath(slide)).parent for slide in slides}
     of_name: dict[str, set[Path]] = {}
