@@ -15,7 +15,7 @@ from histoscout.annotations.geojson import write_geojson
 from histoscout.annotations.read import Annotations, read_annotations
 from histoscout.annotations.write import WRITERS
 from histoscout.conversion import ConvertOptions, convert
-from histoscout.errors import AnnotationError, OutputError
+from histoscout.errors import AnnotationError, OutputError, SlideError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.slides.pyramid import write_pyramid
 
@@ -175,7 +175,24 @@ def test_masks_of_a_folder_find_their_slides(tmp_path: Path, drawn: Path, slide:
     write_geojson(SQUARE, drawn.parent / "other.geojson")
     rows = convert(drawn.parent, tmp_path / "out", ConvertOptions(to=".png", slide=slide.parent))
     assert [(row.target.name, row.regions) for row in rows] == [("other.png", None), ("slide.png", 1)]
-    assert "needs the slide's size" in rows[0].fault
+    assert "other.geojson: no slide of its name is given" in rows[0].fault
+    write_geojson(SQUARE, tmp_path / "slide.tif.geojson")
+    (row,) = convert(tmp_path / "slide.tif.geojson", tmp_path / "a.png", ConvertOptions(slide=slide.parent))
+    assert row.regions == 1
+
+
+def test_a_slide_that_is_given_and_not_there_is_refused(tmp_path: Path, drawn: Path) -> None:
+    absent = ConvertOptions(slide=tmp_path / "nowhere", to=".xml")
+    for source, target in ((drawn, tmp_path / "a.xml"), (drawn.parent, tmp_path / "out")):
+        with pytest.raises(SlideError, match="nowhere"):
+            convert(source, target, absent)
+
+
+def test_a_file_without_a_slide_among_those_given_is_refused(tmp_path: Path, slide: Path) -> None:
+    write_geojson(SQUARE, tmp_path / "other.geojson")
+    with pytest.raises(AnnotationError, match=r"other\.geojson: no slide of its name"):
+        convert(tmp_path / "other.geojson", tmp_path / "a.xml", ConvertOptions(slide=slide.parent))
+    convert(tmp_path / "other.geojson", tmp_path / "a.xml", ConvertOptions(slide=slide))
 
 
 def test_a_folder_without_outlines_is_told(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Outlines from any format that we read to any that we write, a file or a folder at a time."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -17,7 +17,7 @@ from histoscout.cohort.labelled import is_mask, mask_scale
 from histoscout.cohort.open_case import open_case
 from histoscout.cohort.qupath_project import read_project
 from histoscout.cohort.same_image import in_place
-from histoscout.errors import AnnotationError, HistoscoutError, OutputError
+from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import plain
@@ -97,8 +97,8 @@ def convert(source: Path, target: Path, options: ConvertOptions | None = None) -
     if target.exists() and not chosen.overwrite:
         raise OutputError(target, "exists already", "Give another name, or --overwrite")
     slide = chosen.slide
-    if slide is not None and slide.is_dir():
-        slide = _slides_of(slide).get(_stem(source))
+    if slide is None or slide.is_dir():
+        slide = _slide_for(source, _slides_of(chosen))
     return (_converted(_Job(source, target, slide), chosen),)
 
 
@@ -132,17 +132,15 @@ def _attempted(job: _Job, options: ConvertOptions) -> Converted:
 
 def _jobs(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]:
     """The files of outlines in a folder; pictures may be slides, so they are converted by name only."""
-    slides = {} if options.slide is None else _slides_of(options.slide)
+    slides = _slides_of(options)
     for path in sorted(source.iterdir()):
         suffix = format_of(path)
         if path.is_file() and suffix is not None and suffix not in PICTURES and not path.name.startswith("."):
-            stem = _stem(path)
-            slide = slides.get(stem, slides.get(Path(stem).stem))
-            yield _Job(path, target / f"{stem}{options.to}", slide)
+            yield _Job(path, target / f"{_stem(path)}{options.to}", _slide_for(path, slides))
 
 
 def _jobs_of_project(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]:
-    slides = {} if options.slide is None else _slides_of(options.slide)
+    slides = _slides_of(options)
     project = read_project(source)
     for entry in project.entries:
         if entry.annotations is not None:
@@ -151,8 +149,20 @@ def _jobs_of_project(source: Path, target: Path, options: ConvertOptions) -> Ite
             yield _Job(entry.annotations, target / f"{stem}{options.to}", slide)
 
 
-def _slides_of(place: Path) -> dict[str, Path]:
+def _slides_of(options: ConvertOptions) -> dict[str, Path]:
+    """The slides that outlines may belong to, by their names; SlideError if there is no such place."""
+    place = options.slide
+    if place is None:
+        return {}
+    if not place.exists():
+        raise SlideError(place, "does not exist", "Give the slide, or the folder that the slides lie in")
     return {slide.stem: slide for slide in (slides_in(place) if place.is_dir() else [place])}
+
+
+def _slide_for(source: Path, slides: Mapping[str, Path]) -> Path | None:
+    """The slide of a file's name: that of A1.geojson and of A1.svs.geojson is A1."""
+    stem = _stem(source)
+    return slides.get(stem) or slides.get(Path(stem).stem)
 
 
 def _stem(path: Path) -> str:
@@ -185,6 +195,9 @@ def _scan(job: _Job, options: ConvertOptions) -> _Scan:
     if job.slide is not None:
         with open_case(Case(job.slide, job.source, mpp=options.slide_mpp)) as opened:
             return _Scan(opened.box, opened.mpp, opened)
+    if options.slide is not None:
+        fault = f"no slide of its name is given ({options.slide})"
+        raise AnnotationError(job.source, fault, "Give the folder of its slide, or leave out --slide")
     box = None if options.size is None else Box(0, 0, *map(float, options.size))
     return _Scan(box, options.slide_mpp)
 
