@@ -121,7 +121,9 @@ APART = TABLE.model_copy(
 
 
 def test_a_promise_needs_patients_who_chose_nothing_and_enough_of_them() -> None:
-    with pytest.raises(ModelError, match="only patients who chose nothing can give; tuning patients chose"):
+    with pytest.raises(
+        ModelError, match="only patients who chose nothing can give; this is of tuning patients"
+    ):
         choose(TABLE, Wish.parse("miss 0.1"), "model")
     with pytest.raises(ModelError, match="needs 49 patients with lesions who chose nothing; there are 30"):
         choose(APART, Wish.parse("miss 0.02"), "scores")

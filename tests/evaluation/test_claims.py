@@ -36,6 +36,10 @@ def test_whether_patients_were_kept_apart_is_told() -> None:
     assert "kept apart" in said(9, 9)
     assert "another name would go unnoticed" in said(9, 9, apart=False)
     assert "optimistic" in said(9, 9, set_name="tune")
+    leaking = said(9, 9, leak="slide_0 = renamed")
+    assert "in part they were learnt from" in leaking
+    assert "slide_0 = renamed" in leaking
+    assert "kept apart" not in leaking
     assert "as given" in said(9, 9, set_name="given")
     assert "chosen on parts of the slides that were learnt from" in said(9, 9, tuned_on_blocks=True)
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.errors import CohortError
+from histoscout.detection.operating import Operating, choose
+from histoscout.detection.wish import Wish
+from histoscout.errors import CohortError, ModelError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.guards import guard_evaluation
+from histoscout.evaluation.guards import LEAKS, guard_evaluation, leak_in
 from histoscout.network.model_folder import ModelFolder
 from tests import toy
 
@@ -23,6 +25,8 @@ def test_patients_kept_apart_pass_every_guard(model: ModelFolder, table: Path, t
         "no slide or patient in two sets",
         "figures named after their set",
     }
+    assert {one["name"] for one in told} >= LEAKS
+    assert leak_in(scores.guards) == ""
 
 
 def test_a_copy_of_a_training_slide_under_another_name_stops(model: ModelFolder, tmp_path: Path) -> None:
@@ -37,6 +41,14 @@ def test_a_copy_of_a_training_slide_under_another_name_stops(model: ModelFolder,
     assert not (tmp_path / "out" / "found").exists()
     scores = evaluate(model, table, tmp_path / "told", EvaluateOptions(device="torch", guards="tell"))
     assert "failed" in {verdict.state for verdict in scores.guards}
+    assert scores.exam.optimistic
+    assert "learnt from" in scores.exam.on
+    assert not any("kept apart" in sentence for sentence in scores.claims)
+    assert any("slide_0 = renamed" in sentence for sentence in scores.claims)
+    table_of_cut_offs = Operating.read(tmp_path / "told")
+    assert "optimistic" in table_of_cut_offs.basis
+    with pytest.raises(ModelError, match="this is of patients in part learnt from"):
+        choose(table_of_cut_offs, Wish.parse("miss 0.1"), "told")
 
 
 def test_h_metrics_on_all_stops(model: ModelFolder, table: Path) -> None:

@@ -15,7 +15,9 @@ from histoscout.errors import ModelError
 FILE = "operating.json"
 FORMAT = 1
 
-Source = Literal["tuning patients", "blocks of the training slides", "patients kept apart"]
+Source = Literal[
+    "tuning patients", "blocks of the training slides", "patients kept apart", "patients in part learnt from"
+]
 
 
 class Point(BaseModel):
@@ -159,7 +161,9 @@ def _unmet(table: Operating, wish: Wish, where: object) -> ModelError:
 def _bounded(table: Operating, wish: Wish, where: object) -> OperatingPoint:
     patients, share = len(table.weakest), wish.amount
     if table.source != "patients kept apart":
-        fault = f'"{wish}" is a promise that only patients who chose nothing can give; {table.source} chose the threshold'
+        fault = (
+            f'"{wish}" is a promise that only patients who chose nothing can give; this is of {table.source}'
+        )
         remedy = (
             "Run histoscout evaluate on patients kept apart, then give its folder with --operating SCORES"
         )

@@ -51,6 +51,11 @@ def _number(basis: Basis) -> str:
 
 
 def _apart(exam: Exam) -> str:
+    if exam.leak:
+        return (
+            "A guard failed and these patients were judged all the same: in part they were learnt from, and the figures "
+            f"are too good ({exam.leak})."
+        )
     if exam.optimistic:
         return "The threshold and the weights were chosen by these patients: the figures are optimistic."
     if exam.set_name == "given":

@@ -15,7 +15,7 @@ from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.job import point_of
 from histoscout.detection.labelled import open_labelled
-from histoscout.detection.operating import FILE, OperatingPoint, Source
+from histoscout.detection.operating import FILE, OperatingPoint
 from histoscout.detection.output import Output
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError, ModelError
@@ -25,7 +25,7 @@ from histoscout.evaluation.each import judge_each
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.examinees import examinees
 from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.guards import Guarding, guard_evaluation
+from histoscout.evaluation.guards import Guarding, guard_evaluation, leak_in
 from histoscout.evaluation.judge import SlideScores, judge_heatmap
 from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.evaluation.scores import Scores as Scores
@@ -118,7 +118,7 @@ def evaluate(
         raise CohortError(
             cohort.where, f"no slide could be judged: {reasons}", "Mend the slides, or leave them out"
         )
-    exam = _exam(entrants, options, chosen.apart)
+    exam = replace(_exam(entrants, options, chosen.apart), leak=leak_in(guards))
     heard = _heard(judged, entrants[0].verdicts, options.verdicts)
     wished = _wished(entrants[0].point, judged)
     notes = (*cohort.notes, *chosen.notes, *wished, *broken, *told, *heard)
@@ -144,9 +144,8 @@ def _wished(point: OperatingPoint | None, judged: Sequence[SlideScores]) -> list
 
 def _write_operating(scores: Scores, entrant: Entrant, out: Path) -> None:
     """What each score is worth as a cut-off on these patients, for detections to come."""
-    source: Source = "tuning patients" if scores.exam.optimistic else "patients kept apart"
-    lesions, patients = scores.lesions, [slide.patient for slide in scores.slides]
-    table = measure_operating(lesions, patients, Owner(source, entrant.threshold, entrant.model.hash))
+    owner = Owner(scores.exam.source, entrant.threshold, entrant.model.hash)
+    table = measure_operating(scores.lesions, [slide.patient for slide in scores.slides], owner)
     write_text(out / FILE, json.dumps(table.to_dict(), indent=1, allow_nan=False) + "\n")
 
 

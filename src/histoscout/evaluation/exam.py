@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from histoscout.detection.operating import Source
+
 SetName = Literal["test", "tune", "given"]
 
 SETS: Mapping[SetName, str] = MappingProxyType(
@@ -24,7 +26,8 @@ class Exam:
     `apart` says whether the cohort itself keeps these patients apart (a column `split`), or the model merely does
     not know their names. `tuned_on_blocks`: the threshold was chosen on blocks of slides that were learnt from.
     `probabilities` is False where only outlines are judged. `at` is a wish, and the score from which regions are kept
-    for it. `previous` is a model to compare with, by its name.
+    for it. `previous` is a model to compare with, by its name. `leak` is what a guard said that found among them what
+    was learnt from.
     """
 
     finder: str
@@ -37,13 +40,21 @@ class Exam:
     at: str = ""
     previous: str | None = None
     previous_threshold: float = 1.0
+    leak: str = ""
 
     @property
     def on(self) -> str:
         """The set, as tables say it."""
-        return SETS[self.set_name]
+        return f"{SETS[self.set_name]}{', in part learnt from' if self.leak else ''}"
 
     @property
     def optimistic(self) -> bool:
-        """Whether the model was chosen by these very patients."""
-        return self.set_name == "tune"
+        """Whether the model has learnt from some of these patients, or was chosen by them."""
+        return self.set_name == "tune" or bool(self.leak)
+
+    @property
+    def source(self) -> Source:
+        """On whom a table of cut-offs stands that is made here."""
+        if self.leak:
+            return "patients in part learnt from"
+        return "tuning patients" if self.optimistic else "patients kept apart"

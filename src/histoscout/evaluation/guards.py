@@ -21,6 +21,9 @@ from histoscout.verdict import Verdict
 
 Guarding = Literal["all", "tell"]
 
+LEAKS = frozenset({"figures named after their set", "no slide or patient in two sets"})
+"""The guards whose failure means that what is judged was learnt from."""
+
 
 def guard_evaluation(
     model: ModelFolder, cases: Sequence[Case], set_name: str, guarding: Guarding = "all"
@@ -47,6 +50,11 @@ def guard_evaluation(
         remedy = f"{failed[0].remedy}. To judge all the same: --guards tell"
         raise CohortError(f"guard: {failed[0].name}", failed[0].says, remedy)
     return verdicts
+
+
+def leak_in(verdicts: Sequence[Verdict]) -> str:
+    """What a guard said that found what was learnt from among what is judged; empty if none did."""
+    return next((one.says for one in verdicts if one.state == "failed" and one.name in LEAKS), "")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a user may wish of a detection, and which score meets it on the patients of an evaluation."""
 
 from histoscout.detection.conformal import patients_needed
-from histoscout.detection.operating import Operating, Source, choose
+from histoscout.detection.operating import Operating, choose
 from histoscout.detection.wish import Wish
 from histoscout.errors import ModelError
 from histoscout.evaluation.operating import Owner, measure_operating
@@ -25,8 +25,7 @@ def operating_blocks(measured: Measured) -> tuple[Block, ...]:
     """A row for each usual wish: the score that a finding must reach, and what is found at that price."""
     scores = measured.scores
     names = [slide.patient for slide in scores.slides]
-    source: Source = "tuning patients" if scores.exam.optimistic else "patients kept apart"
-    table = measure_operating(scores.lesions, names, Owner(source, scores.threshold))
+    table = measure_operating(scores.lesions, names, Owner(scores.exam.source, scores.threshold))
     if measured.model is None or not table.points:
         return ()
     rows = tuple(_row(table, Wish.parse(text)) for text in WISHES)
@@ -37,7 +36,7 @@ def operating_blocks(measured: Measured) -> tuple[Block, ...]:
     return (
         Heading("Which score for which wish"),
         Table(("wish", "score from", "sensitivity", "false alarms per cm\u00b2", "precision"), rows, caption),
-        Text(_promise(len(table.weakest))),
+        Text(_promise(table)),
     )
 
 
@@ -59,8 +58,13 @@ def _row(table: Operating, wish: Wish) -> tuple[Cell, ...]:
     )
 
 
-def _promise(patients: int) -> str:
-    needed = patients_needed(PROMISED)
+def _promise(table: Operating) -> str:
+    patients, needed = len(table.weakest), patients_needed(PROMISED)
+    if table.source != "patients kept apart":
+        return (
+            f"A bound on missed lesions (miss {PROMISED:g}) cannot be given: only patients kept apart can give it, and these are "
+            f"{table.source}."
+        )
     if patients < needed:
         return (
             f"A bound on missed lesions (miss {PROMISED:g}: at most one new patient in ten has a lesion that is missed) cannot be "
