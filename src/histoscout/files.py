@@ -60,6 +60,16 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def decoded(content: bytes) -> str | None:
+    """The text of a table in UTF-8, in UTF-16 (Excel's "Unicode text"), or else in Windows' western page; None if it is none."""
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            text = content.decode(encoding)
+            return None if "\0" in text else text
+    return None
+
+
 def sha256(path: Path) -> str:
     """The checksum of a file, as 64 hexadecimal digits."""
     with path.open("rb") as file:

@@ -18,12 +18,17 @@ from histoscout.evaluation.audit import (
     AuditPlan,
     lay_out_audit,
     questions,
-    refuse_lost_verdicts,
 )
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.counts import count_lesions_of
 from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.verdicts import audited_lesions, judgement_of, read_verdicts, verdict_notes
+from histoscout.evaluation.verdicts import (
+    audited_lesions,
+    judgement_of,
+    read_verdicts,
+    refuse_lost_verdicts,
+    verdict_notes,
+)
 from histoscout.geometry.regions import Regions
 from histoscout.recipe import Classes
 from histoscout.slides.pyramid import write_pyramid
@@ -114,12 +119,44 @@ def test_an_audit_is_never_written_over_without_leave_nor_verdicts_at_all(audit:
     with pytest.raises(OutputError, match="holds an audit already"):
         refuse_lost_verdicts(audit, overwrite=False)
     refuse_lost_verdicts(audit, overwrite=True)
-    _fill(audit, ["", "yes", ""])
+    _fill(audit, ["", "?", ""])
+    refuse_lost_verdicts(audit, overwrite=True)
+
+
+SAVED = [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-8"), ("\t", "utf-16"), (";", "cp1252")]
+
+
+@pytest.mark.parametrize(("delimiter", "encoding"), SAVED)
+def test_verdicts_are_not_written_over_however_the_table_was_saved(
+    audit: Path, delimiter: str, encoding: str
+) -> None:
+    _fill(audit, ["", "yes", ""], delimiter, encoding)
     with pytest.raises(OutputError, match="would be lost"):
         refuse_lost_verdicts(audit, overwrite=True)
 
 
-@pytest.mark.parametrize(("delimiter", "encoding"), [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-8")])
+def test_verdicts_given_in_qupath_are_not_written_over(audit: Path) -> None:
+    _reclassify(audit / "one.geojson", {2: "ADH"})
+    with pytest.raises(OutputError, match="with verdicts, which would be lost"):
+        refuse_lost_verdicts(audit, overwrite=True)
+    (audit / "audit.csv").unlink()
+    with pytest.raises(OutputError, match="holds an audit already"):
+        refuse_lost_verdicts(audit, overwrite=False)
+    with pytest.raises(OutputError, match="with verdicts, which would be lost"):
+        refuse_lost_verdicts(audit, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("audit.csv", b"a,b\n1,yes\n"), ("audit.csv", b"\x00\x81"), ("one.geojson", b"{")],
+)
+def test_an_audit_that_cannot_be_read_is_not_written_over(audit: Path, name: str, content: bytes) -> None:
+    (audit / name).write_bytes(content)
+    with pytest.raises(OutputError, match=rf"cannot be read and would be lost .*{name}"):
+        refuse_lost_verdicts(audit, overwrite=True)
+
+
+@pytest.mark.parametrize(("delimiter", "encoding"), SAVED)
 def test_verdicts_come_back_from_the_table_however_it_was_saved(
     audit: Path, delimiter: str, encoding: str
 ) -> None:

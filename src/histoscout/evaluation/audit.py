@@ -10,7 +10,7 @@ from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.labelled import labelled_regions
 from histoscout.cohort.open_case import open_case
-from histoscout.errors import OutputError
+from histoscout.evaluation.audit_table import TABLE
 from histoscout.evaluation.compare import Finding, SlideLesions
 from histoscout.evaluation.cutout import Outlined, cut_out
 from histoscout.evaluation.false_alarms import PLACES, Place
@@ -22,7 +22,6 @@ from histoscout.slides.slide import Slide
 QUESTION = "audit: ?"
 """The class of a finding that is to be judged, as the reader sees it in QuPath."""
 
-TABLE = "audit.csv"
 COLUMNS = (
     "number",
     "slide",
@@ -134,30 +133,12 @@ class AuditPlan:
     places: Container[Place] = tuple(PLACES)
 
 
-def refuse_lost_verdicts(folder: Path, overwrite: bool) -> None:
-    """OutputError if writing an audit here would replace one: at all, or, if `overwrite`, one with verdicts."""
-    table = folder / TABLE
-    if not table.exists():
-        return
-    if not overwrite:
-        raise OutputError(
-            folder,
-            "holds an audit already",
-            "Give its verdicts with --verdicts, move it away, or --overwrite it",
-        )
-    with table.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-        if any((row.get("verdict") or "").strip() for row in csv.DictReader(file)):
-            raise OutputError(
-                folder, "holds an audit with verdicts, which would be lost", "Move it to another place first"
-            )
-
-
 def lay_out_audit(
     lesions: Mapping[str, SlideLesions], cases: Sequence[Case], classes: Classes, plan: AuditPlan
 ) -> list[Question]:
     """Write the audit of some slides (by name): its table, a file for QuPath for each slide, and pictures.
 
-    What is there is replaced: ask `refuse_lost_verdicts` first. Raises SlideError, AnnotationError, OutputError.
+    What is there is replaced: ask `verdicts.refuse_lost_verdicts` first. Raises SlideError, AnnotationError, OutputError.
     """
     asked = questions(lesions, plan.most, plan.asked_before, plan.places)
     mpp: dict[str, float] = {}

@@ -19,7 +19,7 @@ from histoscout.detection.operating import FILE, OperatingPoint
 from histoscout.detection.output import Output
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError, ModelError
-from histoscout.evaluation.audit import AuditPlan, lay_out_audit, refuse_lost_verdicts
+from histoscout.evaluation.audit import AuditPlan, lay_out_audit
 from histoscout.evaluation.baselines import PREVIOUS
 from histoscout.evaluation.each import judge_each
 from histoscout.evaluation.exam import Exam
@@ -31,7 +31,13 @@ from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.evaluation.scores import Scores as Scores
 from histoscout.evaluation.scores_file import write_scores
 from histoscout.evaluation.told import Told
-from histoscout.evaluation.verdicts import Verdicts, audited_lesions, read_verdicts, verdict_notes
+from histoscout.evaluation.verdicts import (
+    Verdicts,
+    audited_lesions,
+    read_verdicts,
+    refuse_lost_verdicts,
+    verdict_notes,
+)
 from histoscout.files import write_text
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Progress, Silent

@@ -1,7 +1,5 @@
 """What a reader said of findings, read back from the audit's table or from QuPath, and applied."""
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
@@ -12,8 +10,9 @@ from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
 from histoscout.annotations.read import format_of
-from histoscout.errors import AnnotationError
-from histoscout.evaluation.audit import QUESTION, TABLE
+from histoscout.errors import AnnotationError, OutputError
+from histoscout.evaluation.audit import QUESTION
+from histoscout.evaluation.audit_table import TABLE, read_audit_table
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.ground import Ground
 from histoscout.geometry.regions import Region, Regions
@@ -131,26 +130,38 @@ def _objects(path: Path) -> list[Said]:
 
 def _table(path: Path) -> list[Said]:
     """The verdicts in a table, as a spreadsheet may have saved it."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise AnnotationError(
-            path, f"cannot be read ({error.strerror})", f"Give {TABLE}, its folder, or GeoJSON from QuPath"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(path, "is not a text table", "Save it as CSV (UTF-8)") from error
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter)
-    if missing := [name for name in ("id", "slide", "verdict") if name not in (rows.fieldnames or ())]:
-        raise AnnotationError(
-            path, f"has no column {missing[0]!r}", f"Fill in the {TABLE} that evaluate wrote"
-        )
+    rows = read_audit_table(path, ("id", "slide", "verdict"))
     return [
-        Said(row["id"], row["slide"] or "", row["verdict"] or "", f"row {number}")
+        Said(row["id"], row["slide"], row["verdict"], f"row {number}")
         for number, row in enumerate(rows, start=2)
         if row["id"]
     ]
+
+
+def refuse_lost_verdicts(folder: Path, overwrite: bool) -> None:
+    """OutputError if writing an audit here would replace one: at all, or, if `overwrite`, one with verdicts.
+
+    One that cannot be read may hold verdicts, and is not replaced either.
+    """
+    table = folder / TABLE
+    outlines = _beside(folder) if folder.is_dir() else []
+    if not table.exists() and not outlines:
+        return
+    if not overwrite:
+        remedy = "Give its verdicts with --verdicts, move it away, or --overwrite it"
+        raise OutputError(folder, "holds an audit already", remedy)
+    remedy = "Move it to another place first"
+    try:
+        rows = read_audit_table(table, ("verdict",)) if table.exists() else []
+        words = [
+            *(row["verdict"] for row in rows),
+            *(one.word for file in outlines for one in _objects(file)),
+        ]
+    except AnnotationError as error:
+        fault = f"holds an audit whose verdicts cannot be read and would be lost ({error})"
+        raise OutputError(folder, fault, remedy) from error
+    if any(plain(word) not in UNJUDGED for word in words):
+        raise OutputError(folder, "holds an audit with verdicts, which would be lost", remedy)
 
 
 def audited_lesions(ground: Ground, lesions: SlideLesions, verdicts: Verdicts) -> SlideLesions:

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from histoscout.evaluation.audit import TABLE
+from histoscout.evaluation.audit_table import TABLE
 from histoscout.report.blocks import Block, Card, Gallery, Heading, Picture, Pictures
 from histoscout.report.measured import Measured
 from histoscout.report.numbers import amount, share
