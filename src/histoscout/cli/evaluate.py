@@ -12,7 +12,6 @@ from histoscout.cli.options import MovedSlides
 if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort
     from histoscout.evaluation.scores import Scores
-    from histoscout.progress import Progress
 
 
 class Guards(StrEnum):
@@ -64,7 +63,11 @@ def evaluate(
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
     guards: Guards = typer.Option(Guards.all, help="tell: a failed guard is told and does not stop."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Detect again on slides that are done."),
+    overwrite: bool = typer.Option(
+        False,
+        "--overwrite",
+        help="Detect again on slides that are done, and replace scores of another set or model.",
+    ),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Measure a model on patients it has not seen, or found outlines, beside trivial baselines."""
@@ -75,8 +78,10 @@ def evaluate(
     from histoscout.cohort.images import holds_images_by_class
     from histoscout.evaluation.evaluate import EvaluateOptions
     from histoscout.evaluation.evaluate import evaluate as run
+    from histoscout.evaluation.outlines import CompareOptions, evaluate_regions
     from histoscout.evaluation.roi_images import ImageOptions
     from histoscout.network.model_folder import INDEX
+    from histoscout.recipe import Recipe
 
     chosen_on, asked = on if on is On.tune else None, audit or None
     judging = {"--on": chosen_on, "--audit": asked, "--verdicts": verdicts, "--at": at}
@@ -98,7 +103,9 @@ def evaluate(
             scores = run(model, cases, out, options)
         else:
             _refuse(of_slides, "needs a model folder")
-            scores = _outlines(model, cases, out, (positive, recipe), console)
+            looked_for = None if recipe is None else Recipe.read(recipe)
+            comparing = CompareOptions(positive, looked_for, console, overwrite)
+            scores = evaluate_regions(model, cases, out, comparing)
         report = _report(scores, out, cases, model)
     typer.echo(score_table(scores))
     for note in scores.notes:
@@ -121,17 +128,6 @@ def _report(scores: "Scores", out: Path, cohort: "Cohort", model: Path) -> Path:
     from histoscout.report.evaluation_page import write_report
 
     return write_report(scores, out, cohort, read_model(model) if (model / INDEX).is_file() else None)
-
-
-def _outlines(
-    found: Path, cohort: "Cohort", out: Path, looked_for: tuple[str | None, Path | None], progress: "Progress"
-) -> "Scores":
-    from histoscout.evaluation.outlines import CompareOptions, evaluate_regions
-    from histoscout.recipe import Recipe
-
-    positive, recipe = looked_for
-    chosen = None if recipe is None else Recipe.read(recipe)
-    return evaluate_regions(found, cohort, out, CompareOptions(positive, chosen, progress))
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:

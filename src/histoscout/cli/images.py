@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from histoscout.errors import CohortError, OutputError
+from histoscout.errors import CohortError
 
 if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort
@@ -32,6 +32,8 @@ def cohort_from(path: Path, slides: Path | None, mpp: float | None) -> "Cohort":
 
 def ready_to_judge(cohort: "Cohort", scores: Path, *, overwrite: bool) -> None:
     """Before time is spent: are there test images, and is there room for their scores?"""
+    from histoscout.evaluation.earlier import refuse_scores
+
     if not cohort.by_class:
         raise typer.BadParameter("--scores is for images by class; judge slides with `histoscout evaluate`")
     if not cohort.in_split("test").cases:
@@ -39,8 +41,7 @@ def ready_to_judge(cohort: "Cohort", scores: Path, *, overwrite: bool) -> None:
         raise CohortError(
             cohort.where, fault, "Put those of some patients into a folder test, or leave it out"
         )
-    if (scores / "images.csv").exists() and not overwrite:
-        raise OutputError(scores, "holds the scores of images", "Give another folder, or --overwrite")
+    refuse_scores(scores, overwrite)
 
 
 def judge_images(model: Path, images: Path, out: Path, options: "ImageOptions") -> None:

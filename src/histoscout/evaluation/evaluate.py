@@ -22,6 +22,7 @@ from histoscout.errors import CohortError, ModelError
 from histoscout.evaluation.audit import AuditPlan, lay_out_audit
 from histoscout.evaluation.baselines import PREVIOUS
 from histoscout.evaluation.each import judge_each
+from histoscout.evaluation.earlier import refuse_other_scores
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.examinees import examinees
 from histoscout.evaluation.ground import Ground
@@ -108,12 +109,14 @@ def evaluate(
     patient the model was trained or tuned on is refused. Pixels count where there is tissue and nothing is to be
     ignored. Writes scores.json, slides.csv, overlays with both outlines, and the detection under `out`/found;
     what is detected there already is not detected again. A slide that fails is told in the notes, and the others
-    go on.
+    go on. Raises OutputError if `out` holds scores of another set or model (unless `options.overwrite`).
     """
     options = options or EvaluateOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     entrants = _entrants(model, out, options)
     chosen = examinees(cohort, [entrant.model for entrant in entrants], options.on)
+    exam = _exam(entrants, options, chosen.apart)
+    refuse_other_scores(out, exam, options.overwrite)
     guards = guard_evaluation(entrants[0].model, chosen.cases, options.on, options.guards)
     entrants = _with_verdicts(entrants, chosen.cases, options, out)
     cases, broken = _detected(entrants, chosen.cases)
@@ -124,11 +127,10 @@ def evaluate(
         raise CohortError(
             cohort.where, f"no slide could be judged: {reasons}", "Mend the slides, or leave them out"
         )
-    exam = replace(_exam(entrants, options, chosen.apart), leak=leak_in(guards))
     heard = _heard(judged, entrants[0].verdicts, options.verdicts)
     wished = _wished(entrants[0].point, judged)
     notes = (*cohort.notes, *chosen.notes, *wished, *broken, *told, *heard)
-    scores = Scores(exam, judged, notes, guards=guards)
+    scores = Scores(replace(exam, leak=leak_in(guards)), judged, notes, guards=guards)
     write_scores(scores, out)
     _write_operating(scores, entrants[0], out)
     _ask(scores, cases, entrants[0], AuditPlan(out / "audit", options.audit))
@@ -252,6 +254,7 @@ def _exam(entrants: Sequence[Entrant], options: EvaluateOptions, apart: bool) ->
         threshold=ours.threshold,
         apart=apart,
         tuned_on_blocks=bool(tune.get("optimistic")),
+        model=ours.model.hash,
         at="" if ours.point is None else ours.point.words,
         previous=str(options.against) if options.against else None,
         previous_threshold=theirs[0].threshold if theirs else 1.0,

@@ -26,7 +26,7 @@ class Exam:
     `apart` says whether the cohort itself keeps these patients apart (a column `split`), or the model merely does
     not know their names. `tuned_on_blocks`: the threshold was chosen on blocks of slides that were learnt from.
     `probabilities` is False where only outlines are judged. `at` is a wish, and the score from which regions are kept
-    for it. `previous` is a model to compare with, by its name. `leak` is what a guard said that found among them what
+    for it. `model` is the hash of the model that was judged, "" for outlines. `previous` is a model to compare with, by its name. `leak` is what a guard said that found among them what
     was learnt from.
     """
 
@@ -41,6 +41,7 @@ class Exam:
     previous: str | None = None
     previous_threshold: float = 1.0
     leak: str = ""
+    model: str = ""
 
     @property
     def on(self) -> str:

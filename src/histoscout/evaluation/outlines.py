@@ -13,6 +13,7 @@ from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.tissue import Tissue, all_of
 from histoscout.errors import CohortError
 from histoscout.evaluation.each import judge_each
+from histoscout.evaluation.earlier import refuse_other_scores
 from histoscout.evaluation.exam import Exam
 from histoscout.evaluation.examinees import given
 from histoscout.evaluation.ground import Ground
@@ -85,11 +86,15 @@ def _in_words(regions: Regions, classes: Classes) -> Regions:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What is looked for, and who is told: a class, or a recipe that says what each class is called."""
+    """What is looked for, and who is told: a class, or a recipe that says what each class is called.
+
+    `overwrite` replaces scores of something else.
+    """
 
     positive: str | None = None
     recipe: Recipe | None = None
     progress: Progress = field(default_factory=Silent)
+    overwrite: bool = False
 
 
 def evaluate_regions(
@@ -105,6 +110,7 @@ def evaluate_regions(
     options = options or CompareOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     recipe = _looking_for(options.positive, options.recipe)
+    refuse_other_scores(out, _exam(recipe), options.overwrite)
     chosen = given(cohort)
     files = _files(found, chosen.cases)
     judge = partial(_judge_files, files, recipe, out / "overlays")

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoscout.cohort.images import RoiImage, RoiImages, read_images, slide_of, with_scale
-from histoscout.errors import CohortError, OutputError
+from histoscout.errors import CohortError
+from histoscout.evaluation.earlier import refuse_scores
 from histoscout.evaluation.intervals import DRAWS
 from histoscout.evaluation.roi_scores import ImageScores, NamedImage, score_images, write_image_scores
 from histoscout.evaluation.roi_windows import answers_for_images
@@ -41,13 +42,12 @@ def evaluate_images(
     pixels, or over its windows if the network answers for whole tiles. The image is taken for the most probable
     class; by a model of one class, for that class from the model's threshold on. Writes scores.json, images.csv
     and confusion.csv under `out`. Raises CohortError if the model has learnt from these patients or no image can be
-    read, OutputError if `out` holds such results and they are not to be overwritten, ModelError.
+    read, OutputError if `out` holds scores and they are not to be overwritten, ModelError.
     """
     options = options or ImageOptions()
     model = read_model(model) if isinstance(model, Path) else model
     images = read_images(images) if isinstance(images, Path) else images
-    if (out / "images.csv").exists() and not options.overwrite:
-        raise OutputError(out, "holds the scores of images", "Give another folder with -o, or --overwrite")
+    refuse_scores(out, options.overwrite)
     _refuse_known(images, model)
     kept, ignored = _not_ignored(images, model)
     kept, scale = with_scale(kept, options.mpp)

@@ -47,6 +47,7 @@ def as_dict(scores: Scores) -> dict[str, Any]:
         "format": FORMAT,
         "set": exam.set_name,
         "set_words": exam.on,
+        "model": exam.model,
         "optimistic": exam.optimistic,
         "positive": exam.positive,
         "threshold": exam.threshold,
