@@ -196,6 +196,22 @@ def test_bracs_folds_to_three_classes(tmp_path: Path) -> None:
     assert written["in_groups"]["confusion"]["counts"] == three.confusion().tolist()
 
 
+def test_a_class_that_is_neither_shown_nor_chosen_counts_in_its_group(tmp_path: Path) -> None:
+    names = ("UDH", "FEA", "ADH")
+    images = [_named("ADH", "UDH", (0.45, 0.44, 0.11)), _named("UDH", "UDH", (0.8, 0.0, 0.2))]
+    scores = score_images(images, names)
+    assert scores.classes == ("UDH", "ADH")
+    assert scores.by_class["ADH"]["auroc"].value == 0  # .11 for its own image, .2 for the other
+    two = folded(scores, BRACS_GROUPS)
+    assert two is not None
+    assert [image.probabilities[1] for image in two.images] == pytest.approx([0.55, 0.2])
+    assert two.by_class["atypical"]["auroc"].value == 1
+    write_image_scores(scores, tmp_path)
+    head, *rows = (tmp_path / "images.csv").read_text().splitlines()
+    assert head.endswith("p UDH,p ADH")
+    assert rows[0].endswith("0.4500,0.1100")
+
+
 @pytest.mark.parametrize("row", [*SEVEN, *THREE], ids=lambda row: row.what)
 def test_published_figures_are_ones_that_are_measured_here_and_name_their_source(row: Published) -> None:
     assert row.source

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -39,7 +39,7 @@ BRACS_GROUPS: Mapping[str, str] = MappingProxyType(
 class NamedImage:
     """An image, the class it is of in the model's words, what the model took it for, and how probable each class is.
 
-    `probabilities` go by the classes of `ImageScores`.
+    `probabilities` go by the classes `asked` of `ImageScores`.
     """
 
     image: RoiImage
@@ -52,10 +52,11 @@ class NamedImage:
 class ImageScores:
     """The images with their classes, and every figure that follows, with intervals over patients.
 
-    `classes` are the model's, and "none of these" where images or answers are of that. `overall` and
-    `by_class` (class, then figure) hold the figures.
+    `asked` are all classes to choose from, `classes` those of them that an image is of or was taken for. `overall`
+    and `by_class` (class, then figure) hold the figures.
     """
 
+    asked: tuple[str, ...]
     classes: tuple[str, ...]
     images: tuple[NamedImage, ...]
     overall: Mapping[str, Interval]
@@ -81,7 +82,7 @@ class ImageScores:
     @property
     def choices(self) -> Choices:
         """The images as numbers."""
-        return _choices(self.classes, self.images)
+        return _choices(self.asked, self.classes, self.images)
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -122,19 +123,14 @@ class ImageScores:
 def score_images(
     images: Sequence[NamedImage], classes: Sequence[str], notes: Sequence[str] = (), draws: int = DRAWS
 ) -> ImageScores:
-    """All figures of named images; classes that no image is of and none was taken for are left out.
+    """All figures of named images; there are none of `classes` that no image is of and none was taken for.
 
     Intervals are over patients; without patients there are none.
     """
-    used = [image.truth for image in images] + [image.chosen for image in images]
-    kept = [number for number, label in enumerate(classes) if label in used]
-    classes = tuple(classes[number] for number in kept)
-    images = tuple(
-        replace(image, probabilities=tuple(image.probabilities[number] for number in kept))
-        for image in images
-    )
+    used = {image.truth for image in images} | {image.chosen for image in images}
+    asked, classes = tuple(classes), tuple(label for label in classes if label in used)
     known = all(image.image.patient for image in images)
-    choices = _choices(classes, images)
+    choices = _choices(asked, classes, images)
     patients = int(choices.patient.max()) + 1
     statistic = choice_statistic(choices, patients)
     if known:
@@ -142,8 +138,9 @@ def score_images(
     else:
         figures = {name: Interval(value) for name, value in statistic(np.ones(patients)).items()}
     return ImageScores(
+        asked,
         classes,
-        images,
+        tuple(images),
         {name: figures[name] for name in OF_ALL},
         {label: {name: figures[of_class(name, label)] for name in OF_EACH} for label in classes},
         tuple(notes),
@@ -151,14 +148,14 @@ def score_images(
 
 
 def folded(scores: ImageScores, groups: Mapping[str, str], draws: int = DRAWS) -> ImageScores | None:
-    """The same images with classes folded into groups; None if some class is in no group.
+    """The same images with classes folded into groups; None if some class of an image or an answer is in no group.
 
-    An image is taken for the group of the class it was taken for; probabilities are added up.
+    An image is taken for the group of the class it was taken for; probabilities of all classes of a group are added up.
     """
     if not all(label in groups for label in scores.classes):
         return None
     names = tuple(dict.fromkeys(groups.values()))
-    member = np.array([[groups[label] == name for name in names] for label in scores.classes], np.float64)
+    member = np.array([[groups.get(label) == name for name in names] for label in scores.asked], np.float64)
     images = [
         NamedImage(
             one.image,
@@ -171,14 +168,19 @@ def folded(scores: ImageScores, groups: Mapping[str, str], draws: int = DRAWS) -
     return score_images(images, names, scores.notes, draws)
 
 
-def _choices(classes: tuple[str, ...], images: Sequence[NamedImage]) -> Choices:
+def _choices(asked: tuple[str, ...], classes: tuple[str, ...], images: Sequence[NamedImage]) -> Choices:
     return Choices(
         classes,
         np.array([classes.index(image.truth) for image in images], np.int64),
         np.array([classes.index(image.chosen) for image in images], np.int64),
-        np.array([image.probabilities for image in images], np.float64),
+        np.array([image.probabilities for image in images], np.float64)[:, _places(classes, asked)],
         numbered([image.image.patient for image in images])[0],
     )
+
+
+def _places(classes: Sequence[str], asked: Sequence[str]) -> list[int]:
+    """Which columns of the probabilities are those of the classes."""
+    return [asked.index(label) for label in classes]
 
 
 def write_image_scores(scores: ImageScores, out: Path) -> None:
@@ -192,20 +194,21 @@ def write_image_scores(scores: ImageScores, out: Path) -> None:
     }
     write_text(out / "scores.json", json.dumps(values, indent=1, allow_nan=False) + "\n")
     head = ("image", "patient", "class", "as", "taken for", *(f"p {label}" for label in scores.classes))
-    rows = [_row(image) for image in scores.images]
+    columns = _places(scores.classes, scores.asked)
+    rows = [_row(image, columns) for image in scores.images]
     write_text(out / "images.csv", _table([head, *rows]))
     shares = scores.confusion_shares()
     counted = [
         (label, *counts, *(f"{share:.4f}" for share in row))
         for label, counts, row in zip(scores.classes, scores.confusion().tolist(), shares, strict=True)
     ]
-    columns = ("class", *scores.classes, *(f"share {label}" for label in scores.classes))
-    write_text(out / "confusion.csv", _table([columns, *counted]))
+    heading = ("class", *scores.classes, *(f"share {label}" for label in scores.classes))
+    write_text(out / "confusion.csv", _table([heading, *counted]))
 
 
-def _row(named: NamedImage) -> tuple[str, ...]:
+def _row(named: NamedImage, columns: Sequence[int]) -> tuple[str, ...]:
     image = named.image
-    probable = (f"{value:.4f}" for value in named.probabilities)
+    probable = (f"{value:.4f}" for value in (named.probabilities[column] for column in columns))
     return (image.path.name, image.patient, image.label, named.truth, named.chosen, *probable)
 
 
