@@ -56,7 +56,7 @@ def audit(tmp_path: Path) -> Path:
     write_pyramid(tmp_path / "one.tif", pixels, 1.0)
     write_geojson(DRAWN, tmp_path / "one.geojson")
     case = Case(tmp_path / "one.tif", tmp_path / "one.geojson")
-    lay_out_audit({"one": _lesions()}, [case], CLASSES, AuditPlan(tmp_path / "audit", 10))
+    lay_out_audit({"one": _lesions()}, {"one": case}, CLASSES, AuditPlan(tmp_path / "audit", 10))
     return tmp_path / "audit"
 
 

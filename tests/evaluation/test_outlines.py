@@ -1,6 +1,7 @@
 """Outlines compared without a model, from memory and from files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_slide_without_a_file_is_told_and_not_taken_as_empty(table: Path, tmp_
     told = [note for note in scores.notes if "not evaluated" in note]
     assert len(told) == 2
     assert "slide_0" in told[0]
+
+
+def test_two_slides_of_one_name_are_not_judged_by_the_same_file(table: Path, tmp_path: Path) -> None:
+    rows = ["slide,annotations,patient"]
+    for number, name in ((1, "slide"), (3, "Slide")):
+        folder = tmp_path / f"patient {number}"
+        folder.mkdir()
+        for suffix in (".tif", ".geojson"):
+            shutil.copy(table.parent / f"slide_{number}{suffix}", folder / f"{name}{suffix}")
+        rows.append(f"{folder.name}/{name}.tif,{folder.name}/{name}.geojson,{number}")
+    (tmp_path / "cohort.csv").write_text("\n".join(rows) + "\n")
+    with pytest.raises(CohortError, match=r"same name as .*slide\.tif"):
+        evaluate_regions(tmp_path / "patient 1", tmp_path / "cohort.csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_is_refused(table: Path, tmp_path: Path) -> None:

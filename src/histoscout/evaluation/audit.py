@@ -114,13 +114,12 @@ def _row(question: Question, mpp: float) -> tuple[object, ...]:
 
 
 def write_pictures(asked: Sequence[Question], slide: Slide, drawn: Regions, folder: Path) -> None:
-    """Cut a picture for each question on a slide, with what was drawn there (level-0 px) in black."""
+    """Cut a picture for each question, all on this slide, with what was drawn there (level-0 px) in black."""
     for question in asked:
-        if question.slide == slide.name:
-            with replacing(folder / "pictures" / question.picture) as temporary:
-                region = question.finding.region
-                shown = Outlined(drawn, Regions.of([region]))
-                cut_out(slide, region.outline, shown).save(temporary, format="PNG")
+        with replacing(folder / "pictures" / question.picture) as temporary:
+            region = question.finding.region
+            shown = Outlined(drawn, Regions.of([region]))
+            cut_out(slide, region.outline, shown).save(temporary, format="PNG")
 
 
 @dataclass(frozen=True)
@@ -134,19 +133,19 @@ class AuditPlan:
 
 
 def lay_out_audit(
-    lesions: Mapping[str, SlideLesions], cases: Sequence[Case], classes: Classes, plan: AuditPlan
+    lesions: Mapping[str, SlideLesions], cases: Mapping[str, Case], classes: Classes, plan: AuditPlan
 ) -> list[Question]:
-    """Write the audit of some slides (by name): its table, a file for QuPath for each slide, and pictures.
+    """Write the audit of some slides (by the names they have in it): its table, a file for QuPath for each slide, and pictures.
 
     What is there is replaced: ask `verdicts.refuse_lost_verdicts` first. Raises SlideError, AnnotationError, OutputError.
     """
     asked = questions(lesions, plan.most, plan.asked_before, plan.places)
     mpp: dict[str, float] = {}
-    for case in cases:
-        if any(question.slide == case.name for question in asked):
+    for name, case in cases.items():
+        if here := [question for question in asked if question.slide == name]:
             with open_case(case) as slide:
-                mpp[case.name] = slide.mpp
+                mpp[name] = slide.mpp
                 drawn = labelled_regions(case, classes, slide).regions
-                write_pictures(asked, slide, drawn, plan.folder)
+                write_pictures(here, slide, drawn, plan.folder)
     write_audit(asked, plan.folder, mpp)
     return asked

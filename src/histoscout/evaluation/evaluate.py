@@ -182,7 +182,8 @@ def _ask(scores: Scores, cases: Sequence[Case], entrant: Entrant, plan: AuditPla
     if plan.most:
         spoken = entrant.verdicts.judged if entrant.verdicts else frozenset[str]()
         lesions = {slide.name: slide.audited or slide.lesions for slide in scores.slides}
-        lay_out_audit(lesions, cases, entrant.model.recipe.classes, replace(plan, asked_before=spoken))
+        named = {case.name: case for case in cases}
+        lay_out_audit(lesions, named, entrant.model.recipe.classes, replace(plan, asked_before=spoken))
 
 
 def _entrants(model: ModelFolder | Path, out: Path, options: EvaluateOptions) -> tuple[Entrant, ...]:

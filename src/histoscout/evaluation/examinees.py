@@ -38,8 +38,17 @@ def examinees(cohort: Cohort, models: Sequence[ModelFolder], set_name: SetName) 
 
 
 def given(cohort: Cohort) -> Examinees:
-    """The annotated cases to judge outlines by: the test split, or all of a cohort that names none."""
-    return _annotated(cohort, cohort.in_split("test").cases or cohort.cases, False)
+    """The annotated cases to judge outlines by: the test split, or all of a cohort that names none.
+
+    CohortError for two slides of one name: they would be judged by the same file of outlines.
+    """
+    chosen = _annotated(cohort, cohort.in_split("test").cases or cohort.cases, False)
+    first: dict[str, Case] = {}
+    for case in chosen.cases:
+        if (before := first.setdefault(case.name.casefold(), case)) is not case:
+            fault = f"has the same name as {before.slide}: both would be judged by the same outlines"
+            raise CohortError(case.slide, fault, "Rename one of them, or judge them in two cohorts")
+    return chosen
 
 
 def _annotated(cohort: Cohort, cases: Sequence[Case], apart: bool) -> Examinees:

@@ -50,10 +50,10 @@ def finish(members: Sequence[Member], recipe: Recipe, out: Path) -> ModelFolder:
 def ask_about_unmarked(trained: Trained, lesions: Sequence[SlideLesions], classes: Classes) -> None:
     """Lay findings where nothing is drawn before the pathologist: lesions among them counted as background."""
     job = trained.members[0].job
-    names = [tuned.labelled.slide.name for tuned in trained.tuned]
     cases = list(dict.fromkeys(case for one in trained.members for case in one.sets.split.tune))
     folder = job.folder / FOLDER
-    found = lay_out_unmarked(dict(zip(names, lesions, strict=True)), cases, classes, folder)
+    of_slides = [(tuned.labelled.slide.path, one) for tuned, one in zip(trained.tuned, lesions, strict=True)]
+    found = lay_out_unmarked({path: one for path, one in of_slides if path}, cases, classes, folder)
     tell_unmarked(found, folder, job.progress)
 
 
