@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.cli.main import app
 from histoscout.cohort.image_cohort import read_image_cohort
-from histoscout.errors import OutputError, RecipeError, TrainingError
+from histoscout.errors import CohortError, OutputError, RecipeError, TrainingError
+from histoscout.evaluation.roi_images import ImageOptions, evaluate_images
 from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import read_model
 from histoscout.progress import Silent
@@ -75,6 +76,21 @@ def made(rois: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
         standalone_mode=False,
     )
     return model, scores
+
+
+def test_images_that_were_learnt_from_are_refused_under_any_name(
+    made: tuple[Path, Path], rois: Path, tmp_path: Path
+) -> None:
+    for number, file in enumerate(sorted((rois / "train").glob("*/*.png"))):
+        copy = tmp_path / "again" / file.parent.name[2:] / f"{number}.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copy)
+    options = ImageOptions("torch", 1.0)
+    with pytest.raises(CohortError, match=r"BRACS_1_N_0 = 0.*--guards tell"):
+        evaluate_images(made[0], tmp_path / "again", tmp_path / "scores", options)
+    told = replace(options, guards="tell")
+    scores = evaluate_images(made[0], tmp_path / "again", tmp_path / "scores", told)
+    assert any("the figures are too good" in note for note in scores.notes)
 
 
 def test_one_command_gives_a_classifier_and_its_figures(made: tuple[Path, Path]) -> None:

@@ -89,7 +89,9 @@ def evaluate(
     if holds_images_by_class(cohort):
         _refuse({**of_slides, "--positive": positive, "--recipe": recipe}, "is for slides, not for images")
         with Console(quiet) as console:
-            return judge_images(model, cohort, out, ImageOptions(device, mpp, overwrite, console))
+            return judge_images(
+                model, cohort, out, ImageOptions(device, mpp, overwrite, console, guards=guards.value)
+            )
     _refuse({"--mpp": mpp}, "is for images by class; give slides their scale in the table's column mpp")
     cases = read_cohort(cohort, slides)
     with Console(quiet) as console:

@@ -74,10 +74,12 @@ def train(
         typer.echo(f"recipe, with a reason for each choice: {kept_in(out)}")
     typer.echo(f"model: {model.path}")
     if scores is not None:
+        from histoscout.evaluation.guards import Guarding
         from histoscout.evaluation.roi_images import ImageOptions
 
         with Console(quiet) as console:
-            judge_images(out, cohort, scores, ImageOptions("torch", mpp, overwrite, console))
+            told: Guarding = "tell" if guards is Guards.tell else "all"
+            judge_images(out, cohort, scores, ImageOptions("torch", mpp, overwrite, console, guards=told))
 
 
 def _changes(

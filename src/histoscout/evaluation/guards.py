@@ -35,9 +35,8 @@ def guard_evaluation(
     detection will say why.
     """
     parts = ("train",) if set_name == "tune" else ("train", "tune")
-    data = model.metrics.get("data", {})
-    known = {patient for part in parts for patient in data.get(f"{part}_patients", ())}
-    learnt = [Fingerprint.from_dict(one) for one in data.get("fingerprints", ()) if one["patient"] in known]
+    known = _patients(model, parts)
+    learnt = learnt_by(model, parts)
     looks = list(_looks(cases, model.recipe))
     verdicts = (
         named_after_its_set(set_name, [case.patient for case in cases], known),
@@ -50,6 +49,18 @@ def guard_evaluation(
         remedy = f"{failed[0].remedy}. To judge all the same: --guards tell"
         raise CohortError(f"guard: {failed[0].name}", failed[0].says, remedy)
     return verdicts
+
+
+def learnt_by(model: ModelFolder, parts: Sequence[str]) -> list[Fingerprint]:
+    """What the slides or images look like of the patients that a model has learnt from ("train") or was tuned on ("tune")."""
+    known = _patients(model, parts)
+    told = model.metrics.get("data", {}).get("fingerprints", ())
+    return [Fingerprint.from_dict(one) for one in told if one["patient"] in known]
+
+
+def _patients(model: ModelFolder, parts: Sequence[str]) -> set[str]:
+    data = model.metrics.get("data", {})
+    return {patient for part in parts for patient in data.get(f"{part}_patients", ())}
 
 
 def leak_in(verdicts: Sequence[Verdict]) -> str:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from histoscout.cohort.images import RoiImage, RoiImages, read_images, slide_of, with_scale
 from histoscout.errors import CohortError
 from histoscout.evaluation.earlier import refuse_scores
+from histoscout.evaluation.guards import Guarding
 from histoscout.evaluation.intervals import DRAWS
+from histoscout.evaluation.roi_copies import guard_images
 from histoscout.evaluation.roi_scores import ImageScores, NamedImage, score_images, write_image_scores
 from histoscout.evaluation.roi_windows import answers_for_images
 from histoscout.network.engines import open_engine
@@ -24,13 +26,17 @@ NONE_OF_THESE = "none of these"
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """Where to compute, the um/px of images that do not say, whether to replace results, and who is told."""
+    """Where to compute, the um/px of images that do not say, whether to replace results, and who is told.
+
+    `guards`: "all" stops at images that were learnt from, "tell" goes on and says so.
+    """
 
     device: str = "auto"
     mpp: float | None = None
     overwrite: bool = False
     progress: Progress = field(default_factory=Silent)
     draws: int = DRAWS
+    guards: Guarding = "all"
 
 
 def evaluate_images(
@@ -41,7 +47,7 @@ def evaluate_images(
     The probability of a class is the mean of the network's answers over windows that cover the image: over its
     pixels, or over its windows if the network answers for whole tiles. The image is taken for the most probable
     class; by a model of one class, for that class from the model's threshold on. Writes scores.json, images.csv
-    and confusion.csv under `out`. Raises CohortError if the model has learnt from these patients or no image can be
+    and confusion.csv under `out`. Raises CohortError if the model has learnt from these patients or images, or no image can be
     read, OutputError if `out` holds scores and they are not to be overwritten, ModelError.
     """
     options = options or ImageOptions()
@@ -51,6 +57,7 @@ def evaluate_images(
     _refuse_known(images, model)
     kept, ignored = _not_ignored(images, model)
     kept, scale = with_scale(kept, options.mpp)
+    copies = guard_images(model, kept, options.guards)
     asked = [(image.path, image.mpp) for image in kept]
     options.progress.start("naming images", len(asked))
     engine = open_engine(model, options.device, batch=model.recipe.detection.batch)
@@ -66,7 +73,7 @@ def evaluate_images(
     named, classes, how = name_images(
         [kept[number] for number in read], answers.means[read], model.recipe.classes, model.threshold
     )
-    notes = (*images.notes, *ignored, *scale, *how, *failed)
+    notes = (*images.notes, *ignored, *scale, *copies, *how, *failed)
     scores = score_images(named, classes, notes, options.draws)
     write_image_scores(scores, out)
     return scores
