@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 from histoscout.cohort.cohort import read_cohort
+from histoscout.cohort.folds import draw_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.out_of_fold import Arm, Crossval, by_area, judged
 from histoscout.evaluation.out_of_fold_file import crossval_dict
 from histoscout.evaluation.pixels import PixelCounts
 from histoscout.recipe import Recipe
 from histoscout.training.crossval import CrossvalOptions, crossval, plan_fold
+from histoscout.training.crossval_choices import refuse_other_choices, write_choices
 from histoscout.training.plan import kept_in
 from tests import toy
 
@@ -179,6 +181,26 @@ def test_other_folds_do_not_go_into_the_same_folder(
     options = CrossvalOptions(**{"folds": 2, "choices": SMALL, **changes})
     with pytest.raises(OutputError, match="other folds"):
         crossval(cohort, out, {"drawn": toy.RECIPE}, options)
+
+
+def test_planned_folds_go_on_with_the_choices_they_were_begun_with_only(cohort: Path, tmp_path: Path) -> None:
+    six = {"training.minutes": 6.0, "training.epochs": None}
+    arm = tmp_path / "plan"
+    write_choices(arm / "fold-1", six)
+    refuse_other_choices(arm, {})  # never took a step: begun anew
+    (arm / "fold-1" / "model" / "training").mkdir(parents=True)
+    (arm / "fold-1" / "model" / "training" / "budget.json").write_text("{}")
+    write_choices(arm / "fold-1", {})
+    refuse_other_choices(arm, {"training.minutes": 6})
+    folds = draw_folds({f"patient {number}": True for number in range(5)}, 2, 0, "cohort")
+    write_folds(folds, tmp_path / "folds.csv")
+    for choices, told in (({}, "no such choice"), ({"training.epochs": 2}, "training.epochs = 2")):
+        options = CrossvalOptions(folds=2, fold=2, positive="UDH", choices=choices)
+        with pytest.raises(
+            OutputError, match=rf"begun with training\.minutes = 6\.0, and now there is {told}"
+        ):
+            crossval(cohort, tmp_path, None, options)
+    assert not (arm / "fold-2").exists()
 
 
 def test_what_is_refused_before_anything_is_trained(cohort: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from histoscout.evaluation.out_of_fold import Arm, Crossval, FoldResult
 from histoscout.evaluation.out_of_fold_file import write_crossval
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Classes, Recipe
+from histoscout.training.crossval_choices import refuse_other_choices, write_choices
 from histoscout.training.fingerprint import class_facts, read_drawn
 from histoscout.training.plan import Plan, PlanOptions, plan_for
 from histoscout.training.plan_classes import choose_positive
@@ -62,7 +63,8 @@ def crossval(
 
     None instead of a recipe, or no recipes at all: each fold plans its own from the patients it learns from. Slides
     whose split is "test" are left alone. Writes folds.csv, a folder for each recipe and fold, and crossval.json under
-    `out`; what is finished there is not done again, and further recipes may be added later. For one fold alone
+    `out`; what is finished there is not done again, and further recipes may be added later; folds of a plan go on with the
+    choices they were begun with only. For one fold alone
     (`options.fold`) there is no crossval.json, and figures are of its patients. Raises CohortError, RecipeError or
     OutputError, and what `train` and `evaluate` raise.
     """
@@ -75,6 +77,8 @@ def crossval(
     folds = _folds(used, classes, options)
     numbers = _asked(folds, options.fold)
     _keep(folds, out, used.patients)
+    for name in [name for name, recipe in arms.items() if recipe is None]:
+        refuse_other_choices(out / name, options.choices)
     for note in notes:
         options.progress.note(note)
     results: dict[str, list[FoldResult]] = {name: [] for name in arms}
@@ -172,6 +176,8 @@ def _run_fold(
     cohort: Cohort, folder: Path, recipe: Recipe | None, number: int, options: CrossvalOptions
 ) -> FoldResult:
     """Train and evaluate one fold; what is finished in its folder is read, not done again."""
+    if recipe is None:
+        write_choices(folder, options.choices)
     chosen = (recipe or plan_fold(cohort, folder / "model", options)).with_choices(dict(options.choices))
     told = options.progress
     device = "cpu" if options.device in ENGINES_OF_CPU else options.device
