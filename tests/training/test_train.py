@@ -22,7 +22,7 @@ from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training import loop
 from histoscout.training.members import Trained, members_of
-from histoscout.training.run_folder import open_run
+from histoscout.training.run_folder import open_run, settle
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import CHOICES, RECIPE
@@ -66,6 +66,41 @@ def test_a_second_run_returns_what_is_finished(table: Path, model: ModelFolder) 
 def test_another_recipe_does_not_overwrite(table: Path, model: ModelFolder) -> None:
     with pytest.raises(OutputError, match="another recipe"):
         train(table, model.path, RECIPE.with_choices({"seed": 5}))
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{"classes.positive": "UHD"}, {"network.weights": "gone.safetensors"}],
+    ids=["class", "weights"],
+)
+def test_a_model_is_not_overwritten_by_a_training_that_is_refused(
+    table: Path, model: ModelFolder, tmp_path: Path, choices: dict[str, str]
+) -> None:
+    out = tmp_path / "model"
+    shutil.copytree(model.path, out)
+    with pytest.raises((TrainingError, ModelError)):
+        train(table, out, RECIPE.with_choices(choices), TrainOptions(overwrite=True))
+    kept = {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert kept == {
+        path.relative_to(model.path): path.read_bytes() for path in model.path.rglob("*") if path.is_file()
+    }
+    assert train(table, out, RECIPE).hash == model.hash
+
+
+def test_what_is_overwritten_comes_back_after_a_kill_before_the_first_step_only(
+    table: Path, model: ModelFolder, tmp_path: Path
+) -> None:
+    out, cohort, other = tmp_path / "model", read_cohort(table), RECIPE.with_choices({"seed": 5})
+    shutil.copytree(model.path, out)
+    for step in (False, True):
+        run = open_run(out, cohort, other, None, overwrite=True)
+        assert run.finished is None
+        assert not (out / "model.json").exists()
+        if step:
+            run.budget.write_text("{}")
+        settle(out)  # as the next training begins
+        assert (out / "model.json").exists() is not step
+        assert not (out / ".replaced").exists()
 
 
 def test_what_never_took_a_step_is_begun_anew_with_another_recipe(table: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def train(
     ),
     start: Path | None = typer.Option(None, "--from", help="A model folder whose weights are the start."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Delete a training that is already there."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a training that is already there."),
     guards: Guards = typer.Option(
         Guards.all,
         help="quick: without learning a batch by heart; tell: a failed guard is told and does not stop.",

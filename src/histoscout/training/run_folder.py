@@ -8,11 +8,12 @@ from pathlib import Path
 
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import OutputError
-from histoscout.files import sha256, write_text
+from histoscout.files import output_error, sha256, write_text
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.recipe import Recipe
 
 BUDGET = "budget.json"
+ASIDE = ".replaced"
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,15 @@ def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, o
     """Begin a training in `out`/training, or go on with the one that was begun there.
 
     Raises OutputError if `out` holds anything else: another recipe, other slides or outlines, other files. One that never
-    took a step (its slides could not be read, its weights were missing) is begun anew with whatever is given now.
+    took a step (its slides could not be read, its weights were missing) is begun anew with whatever is given now. What
+    `overwrite` replaces is set aside until `settle`.
     """
     folder, model = out / "training", out / "model.json"
     mark = folder / "run.json"
-    if overwrite and (mark.exists() or model.exists()):
-        model.unlink(
-            missing_ok=True
-        )  # without it the rest is no model; other files in the folder are not ours
-        shutil.rmtree(folder, ignore_errors=True)
     wanted = _fingerprint(cohort, recipe, start)
+    settle(out)
+    if overwrite and (mark.exists() or model.exists()):
+        _set_aside(out)
     run = RunFolder(folder, read_model(out) if model.exists() else None)
     if mark.exists():
         if json.loads(mark.read_text(encoding="utf-8")) == wanted:
@@ -69,6 +69,32 @@ def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, o
         raise OutputError(out, "is not empty and not a training of histoscout", "Give a new folder with -o")
     write_text(mark, json.dumps(wanted, indent=1) + "\n")
     return run
+
+
+def _set_aside(out: Path) -> None:
+    """Move what makes a folder a model, and its training, to a folder within; other files in it are not ours."""
+    try:
+        for name in ("model.json", "training"):
+            if (out / name).exists():
+                (out / ASIDE).mkdir(exist_ok=True)
+                (out / name).rename(out / ASIDE / name)
+    except OSError as error:
+        raise output_error(out, error) from error
+
+
+def settle(out: Path) -> None:
+    """Put back what was set aside if the training in its place has not come to its first step, else delete it."""
+    aside = out / ASIDE
+    if not aside.is_dir():
+        return
+    try:
+        if not has_begun(out):
+            shutil.rmtree(out / "training", ignore_errors=True)
+            for kept in aside.iterdir():
+                kept.rename(out / kept.name)
+    except OSError as error:
+        raise output_error(out, error) from error
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def has_begun(out: Path) -> bool:

@@ -45,7 +45,7 @@ from histoscout.training.loop import Batches, Job, Validation, fit
 from histoscout.training.members import Course, Member, members_of
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
-from histoscout.training.run_folder import RunFolder, open_run
+from histoscout.training.run_folder import RunFolder, open_run, settle
 from histoscout.training.sets import Sets, count_tuning_windows, open_sets, turned
 from histoscout.training.start import first_network, known_to, patients_met
 from histoscout.training.validate import answers, validate
@@ -87,6 +87,16 @@ def train(
     if recipe is None:
         planning = PlanOptions(progress=options.progress, notes=False)
         recipe = plan_for(cohort, out, planning, overwrite=options.overwrite)
+    try:
+        return _train(cohort, out, recipe, options, begun)
+    finally:
+        settle(out)  # a model that was to be overwritten is there again if the new training was refused
+
+
+def _train(
+    cohort: Cohort, out: Path, recipe: Recipe | Plan, options: TrainOptions, begun: float
+) -> ModelFolder:
+    """Train by a recipe, or by a plan, which is kept; `begun` is when, by the monotonic clock."""
     planned, recipe = (recipe, recipe.recipe) if isinstance(recipe, Plan) else (None, recipe)
     run = open_run(out, cohort, recipe, options.start, overwrite=options.overwrite)
     if planned is not None and not kept_in(out).exists():
