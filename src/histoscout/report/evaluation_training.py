@@ -1,10 +1,11 @@
 """How a model was trained: its curves, and what it found on tuning slides where nothing is drawn."""
 
-import csv
+from collections.abc import Mapping
 from pathlib import Path
 
-from histoscout.evaluation.audit_table import TABLE
-from histoscout.report.blocks import Block, Card, Gallery, Heading, Picture, Pictures
+from histoscout.errors import AnnotationError
+from histoscout.evaluation.audit_table import TABLE, read_audit_table
+from histoscout.report.blocks import Block, Card, Gallery, Heading, Note, Picture, Pictures
 from histoscout.report.measured import Measured
 from histoscout.report.numbers import amount, share
 from histoscout.report.page import Section
@@ -52,23 +53,28 @@ def _curves(rows: list[dict[str, float]]) -> tuple[Picture, ...]:
     )
 
 
+def _card(row: Mapping[str, str], folder: Path) -> Card:
+    """A finding's picture; ValueError if a spreadsheet has made something else of its numbers."""
+    score, area = (float(row[name].replace(",", ".")) for name in ("score", "area_mm2"))
+    said = f"Finding {row['number']} on unmarked tissue of {row['slide']}."
+    facts = (f"score {share(score)}", f"{amount(area)} mm\u00b2")
+    return Card((folder / row["picture"]).read_bytes(), row["slide"], said, facts)
+
+
 def _unmarked(folder: Path) -> list[Block]:
     """The surest findings on unmarked tissue of tuning slides, as the training laid them out."""
     table = folder / TABLE
     if not table.exists():
         return []
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    cards = tuple(
-        Card(
-            (folder / row["picture"]).read_bytes(),
-            row["slide"],
-            f"Finding {row['number']} on unmarked tissue of {row['slide']}.",
-            (f"score {share(float(row['score']))}", f"{amount(float(row['area_mm2']))} mm\u00b2"),
-        )
-        for row in rows[:MOST_SHOWN]
-        if (folder / row["picture"]).exists()
-    )
+    try:
+        rows = read_audit_table(table, ("number", "slide", "score", "area_mm2", "picture"))
+        cards = tuple(_card(row, folder) for row in rows[:MOST_SHOWN] if (folder / row["picture"]).is_file())
+    except (AnnotationError, ValueError) as error:
+        fault = error.fault if isinstance(error, AnnotationError) else f"is not as it was written ({error})"
+        where = f"training/{FOLDER}/{TABLE} of the model folder"
+        return [
+            Note(f"What was found on tuning slides where nothing is drawn is not shown: {where} {fault}.")
+        ]
     caption = (
         f"{min(len(rows), MOST_SHOWN)} of {len(rows)} in training/{FOLDER} of the model folder, the surest first, as networks see them "
         "that have not learnt from the slide. What is a lesion here counted as background when the threshold was chosen, and was "
