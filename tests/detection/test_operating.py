@@ -1,13 +1,15 @@
 """A wish becomes the score that meets it, or is refused with what is reachable."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from histoscout.detection.conformal import patients_needed
 from histoscout.detection.operating import Operating, Point, choose
 from histoscout.detection.wish import Wish
 from histoscout.errors import ModelError
@@ -109,10 +111,42 @@ def test_what_cannot_be_had_is_told_with_what_can() -> None:
     poor = TABLE.model_copy(update={"points": POINTS[2:]})
     with pytest.raises(ModelError, match=r'"1 FP/cm2" is not reached.*0\.5.*2 false alarms per cm2'):
         choose(poor, Wish.parse("1 FP/cm2"), "model")
-    with pytest.raises(ModelError, match=r"precision 0\.667"):
+    with pytest.raises(ModelError, match=r"precision 0\.666"):
         choose(poor, Wish.parse("precision 0.9"), "model")
     with pytest.raises(ModelError, match="no lesion was found at any score"):
         choose(TABLE.model_copy(update={"points": ()}), Wish.parse("precision 0.9"), "model")
+
+
+@given(st.integers(1, 50), st.integers(0, 2000), st.floats(0.1, 50), st.integers(0, 20))
+def test_what_is_told_to_be_reachable_is(found: int, false: int, cm2: float, missed: int) -> None:
+    points = (Point(score=0.5, found=found, false=false + 1),)
+    table = TABLE.model_copy(update={"points": points, "lesions": found + missed + 1, "cm2": cm2})
+    for wish, told in (
+        ("sensitivity 1", r"sensitivity ([\d.]+),"),
+        ("0.000001 FP/cm2", r", ([\d.]+) false alarms"),
+        ("precision 1", r"precision ([\d.]+)\."),
+    ):
+        with pytest.raises(ModelError) as raised:
+            choose(table, Wish.parse(wish), "model")
+        reachable = re.search(told, str(raised.value))
+        assert reachable is not None
+        again = f"{reachable[1]} FP/cm2" if "FP" in wish else f"{wish.split()[0]} {reachable[1]}"
+        assert choose(table, Wish.parse(again), "model").cut_off == 0.5
+
+
+@given(st.integers(0, 40), st.integers(20, 300))
+def test_the_least_share_missed_that_is_told_can_be_promised(never: int, patients: int) -> None:
+    assume(never + 1 < patients // 2)
+    weakest = (0.0,) * never + (0.5,) * (patients - never)
+    table = APART.model_copy(update={"weakest": weakest})
+    share = never / (patients + 1) if never else 0.0
+    if not share or patients < patients_needed(share):
+        return
+    with pytest.raises(ModelError) as raised:
+        choose(table, Wish("miss", share), "scores")
+    reachable = re.search(r"at best miss ([\d.]+)\.", str(raised.value))
+    assert reachable is not None
+    assert choose(table, Wish.parse(f"miss {reachable[1]}"), "scores").cut_off == 0.5
 
 
 APART = TABLE.model_copy(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -141,9 +142,26 @@ def _expected(table: Operating, point: Point) -> str:
     figures = table.figures(point)
     return (
         f"regions of a score of at least {point.score:.4g}; on {table.basis}: sensitivity "
-        f"{figures['sensitivity']:.3g}, {figures['false_per_cm2']:.3g} false alarms per cm2, precision "
-        f"{figures['precision']:.3g}"
+        f"{_at_least(figures['sensitivity'])}, {_at_most(figures['false_per_cm2'])} false alarms per cm2, precision "
+        f"{_at_least(figures['precision'])}"
     )
+
+
+def _at_least(value: float) -> str:
+    """Three digits that a value reaches: what is told can be wished for."""
+    return _three_digits(value, ROUND_FLOOR)
+
+
+def _at_most(value: float) -> str:
+    """Three digits that a value does not go beyond."""
+    return _three_digits(value, ROUND_CEILING)
+
+
+def _three_digits(value: float, rounding: str) -> str:
+    exact = Decimal(
+        f"{value:.12g}"
+    )  # without the last digits, in which a computer's 0.3 may differ from 3 / 10
+    return f"{Context(prec=3, rounding=rounding).create_decimal(exact).normalize():f}"
 
 
 def _unmet(table: Operating, wish: Wish, where: object) -> ModelError:
@@ -177,7 +195,7 @@ def _bounded(table: Operating, wish: Wish, where: object) -> OperatingPoint:
         never = sum(score <= 0 for score in table.weakest)
         fault = (
             f'"{wish}" cannot be promised: {never} of {patients} patients have a lesion that no score finds; '
-            f"at best miss {(never + 1) / (patients + 1):.3g}"
+            f"at best miss {_at_most((never + 1) / (patients + 1))}"
         )
         raise ModelError(where, fault, "Wish for what is reachable, or train a better model")
     expected = (
