@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,24 @@ def test_a_patient_who_was_learnt_from_is_refused(model: ModelFolder, table: Pat
     cohort = read_cohort(write_table(tmp_path / "bad.csv", table, rows))
     with pytest.raises(CohortError, match="patient 0"):
         examinees(cohort, [model], "test")
+
+
+@pytest.mark.parametrize(
+    ("members", "blocks", "why"),
+    [(3, False, "tuned in turn"), (1, True, "tuned on blocks"), (1, False, "it began with had learnt")],
+)
+def test_tuning_patients_who_were_learnt_from_too_are_refused_with_the_reason(
+    model: ModelFolder, table: Path, tmp_path: Path, members: int, blocks: bool, why: str
+) -> None:
+    told = model.metrics
+    told["data"]["train_patients"] = ["patient 0", "patient 2"]
+    told["tune"]["optimistic"] = blocks
+    (tmp_path / "metrics.json").write_text(json.dumps(told))
+    recipe = model.recipe.with_choices({"network.members": members})
+    both = replace(model, path=tmp_path, recipe=recipe)
+    with pytest.raises(CohortError, match=rf"patient 2 \(.*{why}.*metrics\.json \(tune\)") as raised:
+        examinees(read_cohort(table), [both], "tune")
+    assert "test split" not in str(raised.value)
 
 
 def test_tuning_patients_in_the_test_split_are_refused(

@@ -41,7 +41,7 @@ def evaluate(
     slides: MovedSlides = None,
     against: Path | None = typer.Option(None, help="A previous model to compare with, patient by patient."),
     on: On = typer.Option(
-        On.test, help="Judge by the test patients, or by the tuning patients (optimistic)."
+        On.test, help="Judge by the test patients, or by the tuning patients (optimistic; one network only)."
     ),
     positive: str | None = typer.Option(None, help="For found outlines: the class that is looked for."),
     recipe: Path | None = typer.Option(

@@ -66,12 +66,25 @@ def _annotated(cohort: Cohort, cases: Sequence[Case], apart: bool) -> Examinees:
 
 
 def _refuse_known(cohort: Cohort, cases: Sequence[Case], model: ModelFolder, set_name: SetName) -> None:
-    if both := sorted({case.patient for case in cases} & _known(model, set_name)):
-        raise CohortError(
-            cohort.where,
-            f"the model {model.path.name} was trained on these patients: {', '.join(both)}",
-            "Judge it by other patients: take them out of the test split",
-        )
+    both = sorted({case.patient for case in cases} & _known(model, set_name))
+    if not both:
+        return
+    fault = f"the model {model.path.name} was trained on these patients: {', '.join(both)}"
+    remedy = "Judge it by other patients: take them out of the test split"
+    if set_name == "tune":
+        own = _patients(model, "tune_patients").issuperset(both)
+        fault += f" ({_why_tuned_on(model)})" if own else ""
+        remedy = f"Judge by the test patients; how {model.path.name} did on its tuning patients is in its metrics.json (tune)"
+    raise CohortError(cohort.where, fault, remedy)
+
+
+def _why_tuned_on(model: ModelFolder) -> str:
+    """Why somebody who was learnt from was tuned on, too."""
+    if model.metrics.get("tune", {}).get("optimistic"):
+        return "it was tuned on blocks of the slides that it learnt from"
+    if model.recipe.network.members > 1:
+        return "its networks were tuned in turn: each learnt from patients on whom another was tuned"
+    return "the model that it began with had learnt from them"
 
 
 def _known(model: ModelFolder, set_name: SetName) -> set[str]:
