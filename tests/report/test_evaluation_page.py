@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
-from histoscout.cohort.cohort import read_cohort
+from histoscout.cohort.cohort import Case, Cohort, read_cohort
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.outlines import ComparedSlide, CompareOptions, evaluate_regions, score_regions
 from histoscout.evaluation.scores import Scores
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.evaluation_page import write_report
+from histoscout.report.evaluation_pictures import opened
+from histoscout.report.measured import Measured
 from histoscout.training.train import train
 from histoscout.verdict import Verdict
 from tests import toy
@@ -188,6 +190,19 @@ def test_nothing_that_could_be_judged_is_a_short_report(tmp_path: Path) -> None:
     assert not reading.faults
     assert "No slide could be judged." in reading.text
     assert "it is broken" in reading.text
+
+
+def test_what_a_recipe_calls_the_lesion_is_drawn(table: Path, tmp_path: Path) -> None:
+    drawn = read_geojson(table.parent / "slide_3.geojson").regions.labelled("UDH")
+    write_geojson(drawn, tmp_path / "found" / "slide_3.geojson")
+    write_geojson(drawn.relabelled(lambda label: "usual hyperplasia"), tmp_path / "slide_3.geojson")
+    case = Case(table.parent / "slide_3.tif", tmp_path / "slide_3.geojson")
+    names = {"classes.aliases": {"UDH": ["UDH", "usual hyperplasia"]}}
+    options = CompareOptions(recipe=toy.RECIPE.with_choices(names))
+    scores = evaluate_regions(tmp_path / "found", Cohort((case,), "one"), tmp_path / "out", options)
+    assert len(scores.slides[0].lesions.lesions) == len(drawn)
+    with opened(Measured(scores, (case,)), scores.slides[0]) as (_, outlined):
+        assert outlined.drawn.labels == ["UDH"]
 
 
 def test_hits_misses_and_false_alarms_are_cut_from_the_slides(table: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from histoscout.detection.operating import Source
+from histoscout.recipe import Classes
 
 SetName = Literal["test", "tune", "given"]
 
@@ -26,7 +27,8 @@ class Exam:
     `apart` says whether the cohort itself keeps these patients apart (a column `split`), or the model merely does
     not know their names. `tuned_on_blocks`: the threshold was chosen on blocks of slides that were learnt from.
     `probabilities` is False where only outlines are judged. `at` is a wish, and the score from which regions are kept
-    for it. `model` is the hash of the model that was judged, "" for outlines. `previous` is a model to compare with, by its name. `leak` is what a guard said that found among them what
+    for it. `model` is the hash of the model that was judged, "" for outlines, whose `classes` say how classes are
+    called. `previous` is a model to compare with, by its name. `leak` is what a guard said that found among them what
     was learnt from.
     """
 
@@ -42,6 +44,7 @@ class Exam:
     previous_threshold: float = 1.0
     leak: str = ""
     model: str = ""
+    classes: Classes | None = None
 
     @property
     def on(self) -> str:

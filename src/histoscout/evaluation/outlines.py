@@ -66,7 +66,15 @@ def _looking_for(positive: str | None, recipe: Recipe | None) -> Recipe:
 
 
 def _exam(recipe: Recipe) -> Exam:
-    return Exam(FINDER, "given", recipe.classes.positive, threshold=1.0, apart=False, probabilities=False)
+    return Exam(
+        FINDER,
+        "given",
+        recipe.classes.positive,
+        threshold=1.0,
+        apart=False,
+        probabilities=False,
+        classes=recipe.classes,
+    )
 
 
 def _judge(slide: ComparedSlide, recipe: Recipe) -> SlideScores:

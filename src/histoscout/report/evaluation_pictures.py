@@ -12,7 +12,7 @@ from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.cutout import Outlined
 from histoscout.evaluation.judge import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
-from histoscout.recipe import Recipe
+from histoscout.recipe import Classes
 from histoscout.report.blocks import (
     Block,
     Card,
@@ -158,10 +158,11 @@ def opened(measured: Measured, scores: SlideScores) -> Iterator[tuple[Slide, Out
 
 
 def _drawn(measured: Measured, case: Case, slide: Slide) -> Regions:
+    exam = measured.scores.exam
     if measured.model is not None:
         classes = measured.model.recipe.classes
     else:
-        classes = Recipe().with_choices({"classes.positive": measured.scores.exam.positive}).classes
+        classes = exam.classes or Classes(positive=exam.positive)
     drawn = labelled_regions(case, classes, slide).regions
     return drawn.where(lambda region: region.label != "ignore")
 
