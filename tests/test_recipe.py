@@ -76,6 +76,15 @@ def test_numbers_without_end_are_refused(name: str, value: float) -> None:
         Recipe().with_choices({name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("classes.positive", ""), ("network.widths", [-3]), ("nosuch.thing", 1), ("classes.positive.x", 1)],
+)
+def test_choices_that_cannot_be_are_refused_by_their_names(name: str, value: object) -> None:
+    with pytest.raises(RecipeError, match=name.replace(".", r"\.")):
+        Recipe().with_choices({name: value})
+
+
 def test_a_window_that_does_not_fit_names_one_that_does() -> None:
     with pytest.raises(RecipeError, match="side_um = 256 would be 128 px"):
         Recipe.from_dict({"windows": {"mpp": 2.0, "side_um": 250.0}})

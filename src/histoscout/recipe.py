@@ -56,7 +56,7 @@ _NOT_REVIEWED = re.compile(r"unreviewed|\b(un|not|non|never|to be)( yet| been)* 
 class Classes(Section):
     """Which outlines are looked for, which get an output of their own, and which are left out."""
 
-    positive: str = "UDH"
+    positive: Annotated[str, Field(min_length=1)] = "UDH"
     other: tuple[str, ...] = ()  # told apart from the positive class by outputs of their own
     ignore: tuple[str, ...] = ("*unsure*", "*ignore*", "*[*]")  # patterns; neither positive nor negative
     aliases: dict[str, tuple[str, ...]] = {}  # other spellings (patterns) of a class name
@@ -145,7 +145,9 @@ class Network(Section):
     )
     weights: str = "none"  # "built-in", "imagenet", "none" or the path of a .safetensors file
     channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
-    widths: tuple[int, ...] = ()  # channels of the decoder, deepest first; empty: the architecture's own
+    widths: tuple[
+        Annotated[int, Field(ge=1)], ...
+    ] = ()  # channels of the decoder, deepest first; empty: the architecture's own
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     members: Annotated[int, Field(ge=1, le=8)] = (
         1  # networks learnt one after another from seeds of their own; their probabilities are averaged
@@ -298,13 +300,15 @@ class Recipe(Section):
         write_text(path, self.to_toml())
 
     def with_choices(self, choices: dict[str, Any]) -> Self:
-        """The recipe with some choices replaced, given by dotted names: {"training.minutes": 5}."""
+        """The recipe with some choices replaced, given by dotted names: {"training.minutes": 5}; RecipeError if one cannot be."""
         values = self.model_dump()
         for name, value in choices.items():
             *sections, last = name.split(".")
-            place = values
+            place: Any = values
             for section in sections:
-                place = place[section]
+                place = place.get(section) if isinstance(place, dict) else None
+            if not isinstance(place, dict):
+                raise RecipeError("recipe", f"has no choice {name!r}", "docs/guides/recipe.md explains each")
             place[last] = value
         return self.from_dict(values)
 

@@ -1,5 +1,6 @@
 """One slide of a cohort."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,3 +39,13 @@ class Case:
     def name(self) -> str:
         """The slide file's name without its suffix."""
         return self.slide.stem
+
+
+def of_one_name(cases: Iterable[Case]) -> tuple[Case, Case] | None:
+    """The first two slides whose names differ in capitals at most, so that files named after them would be the same."""
+    first: dict[str, Case] = {}
+    for case in cases:
+        before = first.setdefault(case.name.casefold(), case)
+        if before is not case:
+            return before, case
+    return None

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from histoscout.errors import CohortError
+from histoscout.files import decoded
 
 # our name of a column, and what other tools call it (Slideflow, TRIDENT, hs2p); the earlier name wins
 COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -139,19 +140,13 @@ def _places(headings: list[str], path: Path, kind: Kind) -> dict[str, int]:
 
 
 def _text(path: Path) -> str:
-    """The text of a table in UTF-8, in UTF-16 (Excel's "Unicode text"), or else in Windows' western page."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CohortError(
             path, f"cannot be read ({error.strerror})", "Check the path and its permissions"
         ) from error
-    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if wide else ("utf-8-sig", "cp1252"):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise CohortError(path, "is not a text table", "Save it as CSV (UTF-8)")
+    text = decoded(content)
+    if text is None:
+        raise CohortError(path, "is not a text table", "Save it as CSV (UTF-8)")
+    return text

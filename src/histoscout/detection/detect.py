@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.cohort.case import Case
+from histoscout.cohort.case import Case, of_one_name
 from histoscout.cohort.open_case import open_case
 from histoscout.detection.appearance import Learnt, looks_known
 from histoscout.detection.heatmap import write_heatmap
@@ -60,13 +60,11 @@ def _cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
         raise CohortError(
             "detect", "no slides were given", "Give slide files, a folder of slides or a cohort.csv"
         )
-    first: dict[str, Case] = {}
     for case in cases:
         _refuse_unwritable(case)
-        before = first.setdefault(case.name.casefold(), case)
-        if before is not case:
-            fault = f"has the same name as {before.slide}: their results would overwrite one another"
-            raise CohortError(case.slide, fault, "Rename one of them, or detect into two folders")
+    if two := of_one_name(cases):
+        fault = f"has the same name as {two[0].slide}: their results would overwrite one another"
+        raise CohortError(two[1].slide, fault, "Rename one of them, or detect into two folders")
     return [replace(case, mpp=options.mpp) if case.mpp is None else case for case in cases]
 
 

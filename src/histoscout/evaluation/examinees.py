@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from histoscout.cohort.case import of_one_name
 from histoscout.cohort.cohort import Case, Cohort
 from histoscout.errors import CohortError
 from histoscout.evaluation.exam import SetName
@@ -43,11 +44,9 @@ def given(cohort: Cohort) -> Examinees:
     CohortError for two slides of one name: they would be judged by the same file of outlines.
     """
     chosen = _annotated(cohort, cohort.in_split("test").cases or cohort.cases, False)
-    first: dict[str, Case] = {}
-    for case in chosen.cases:
-        if (before := first.setdefault(case.name.casefold(), case)) is not case:
-            fault = f"has the same name as {before.slide}: both would be judged by the same outlines"
-            raise CohortError(case.slide, fault, "Rename one of them, or judge them in two cohorts")
+    if two := of_one_name(chosen.cases):
+        fault = f"has the same name as {two[0].slide}: both would be judged by the same outlines"
+        raise CohortError(two[1].slide, fault, "Rename one of them, or judge them in two cohorts")
     return chosen
 
 
