@@ -22,7 +22,12 @@ def _images(folder: Path, *names: str) -> Path:
     ("names", "more", "error", "words"),
     [
         (("train/N/a.png", "train/UDH/b.png"), ("--mpp", "1"), CohortError, "no images of the split test"),
-        (("N/a.png", "test/UDH/b.png"), ("--mpp", "1", "--scores", "full"), OutputError, "holds the scores"),
+        (
+            ("N/a.png", "test/UDH/b.png"),
+            ("--mpp", "1", "--scores", "full"),
+            OutputError,
+            "the scores of images",
+        ),
         (("N/a.png", "UDH/b.png", "test/UDH/c.png"), (), MppMissingError, "--mpp"),
         (
             ("train/N/a.png", "train/UDH/b.png", "test/UDH/c.png"),
@@ -45,7 +50,7 @@ def test_faults_are_told_at_once(
     monkeypatch.chdir(tmp_path)
     _images(tmp_path / "images", *names)
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "images.csv").touch()
+    (tmp_path / "full" / "scores.json").write_text('{"images": 3}', encoding="utf-8")
     with pytest.raises(error, match=words):
         app(["train", "images", "-o", "model", "--scores", "scores", *more], standalone_mode=False)
     assert not (tmp_path / "model").exists()
