@@ -102,9 +102,12 @@ def _work(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
 
 
 def _note_down(job: Job, rows: Mapping[str, LedgerRow]) -> None:
-    """Write the ledger; one that is open in another program, which locks it on Windows, does not end a night's work."""
+    """Write the ledger; one that is open in another program, which locks it on Windows, does not end a night's work.
+
+    Rows that lie there are kept: of earlier runs, and of others that look at other slides meanwhile.
+    """
     try:
-        write_ledger(_with_others(job, rows), job.output.ledger)
+        write_ledger({**read_ledger(job.output.ledger), **rows}.values(), job.output.ledger)
     except OutputError as error:
         job.progress.note(f"{error} (tried again after the next slide)")
 
@@ -115,16 +118,11 @@ def _earlier(job: Job) -> dict[str, LedgerRow]:
     return {name: row for name, row in rows.items() if row.state == "failed" or job.output.is_complete(name)}
 
 
-def _with_others(job: Job, rows: Mapping[str, LedgerRow]) -> list[LedgerRow]:
-    """This run's rows and those in the folder: of earlier runs, and of others that look at other slides meanwhile."""
-    return list({**_earlier(job), **rows}.values())
-
-
 def _sum_up(job: Job, rows: Mapping[str, LedgerRow]) -> None:
     """Write the ledger and the table of all regions, which is that of the files that are there."""
-    if every := _with_others(job, rows):
-        write_ledger(every, job.output.ledger)
-        for said in write_lesions(every, job.output):
+    if every := {**_earlier(job), **rows}:
+        write_ledger(every.values(), job.output.ledger)
+        for said in write_lesions(every.values(), job.output):
             job.progress.note(said)
 
 
