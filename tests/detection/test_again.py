@@ -16,10 +16,13 @@ from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.detect import DetectOptions, LedgerRow, detect
 from histoscout.detection.job import area_of
 from histoscout.detection.ledger import read_ledger
+from histoscout.detection.tissue import find_tissue
+from histoscout.detection.windows import LEAST_TISSUE, detection_windows
 from histoscout.errors import CohortError, ModelError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Silent
+from histoscout.slides.in_memory import in_memory
 from tests import toy
 
 ON_TORCH = DetectOptions(device="torch")
@@ -130,10 +133,12 @@ def test_two_runs_at_a_time_keep_each_others_rows(model: ModelFolder, table: Pat
         assert {line["slide"] for line in csv.DictReader(file)} == {"slide_2", "slide_3"}
 
 
-def test_an_image_far_smaller_than_a_window_is_looked_at(model: ModelFolder, tmp_path: Path) -> None:
-    Image.fromarray(toy.draw(3)[0][100:120, 100:120]).save(tmp_path / "core.png")
-    (row,) = detect(model, [tmp_path / "core.png"], tmp_path / "found", replace(ON_TORCH, mpp=8.0))
-    assert row.windows == 1
+def test_an_image_of_less_than_a_hundredth_of_a_window_is_looked_at() -> None:
+    recipe = toy.RECIPE.with_choices({"windows.side_um": 2048.0})
+    core = in_memory(toy.draw(3)[0][100:300, 100:300], toy.MPP, "core")
+    tissue = find_tissue(core, recipe.tissue, recipe.windows)
+    assert 0 < tissue.area_mm2 < LEAST_TISSUE * 2.048**2
+    assert len(detection_windows(core, tissue, recipe)) == 1
 
 
 def within(model: ModelFolder, table: Path, tmp_path: Path, regions: Regions, name: str) -> LedgerRow:

@@ -134,14 +134,13 @@ def test_what_is_told_to_be_reachable_is(found: int, false: int, cm2: float, mis
         assert choose(table, Wish.parse(again), "model").cut_off == 0.5
 
 
-@given(st.integers(0, 40), st.integers(20, 300))
+@given(st.integers(1, 40), st.integers(20, 300))
 def test_the_least_share_missed_that_is_told_can_be_promised(never: int, patients: int) -> None:
     assume(never + 1 < patients // 2)
     weakest = (0.0,) * never + (0.5,) * (patients - never)
     table = APART.model_copy(update={"weakest": weakest})
-    share = never / (patients + 1) if never else 0.0
-    if not share or patients < patients_needed(share):
-        return
+    share = never / (patients + 1)
+    assert patients >= patients_needed(share)
     with pytest.raises(ModelError) as raised:
         choose(table, Wish("miss", share), "scores")
     reachable = re.search(r"at best miss ([\d.]+)\.", str(raised.value))
