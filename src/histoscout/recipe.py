@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from histoscout import names
 from histoscout.errors import RecipeError
@@ -145,9 +145,7 @@ class Network(Section):
     )
     weights: str = "none"  # "built-in", "imagenet", "none" or the path of a .safetensors file
     channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
-    widths: tuple[
-        Annotated[int, Field(ge=1)], ...
-    ] = ()  # channels of the decoder, deepest first; empty: the architecture's own
+    widths: tuple[PositiveInt, ...] = ()  # decoder's channels, deepest first; empty: the architecture's own
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     members: Annotated[int, Field(ge=1, le=8)] = (
         1  # networks learnt one after another from seeds of their own; their probabilities are averaged

@@ -121,9 +121,8 @@ def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, li
     rest = polygonal(shapely.box(*slide_box.bounds).difference(known))
     looked_at = shapely.union_all([region.outline for region in areas]).area / slide_box.area
     note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): what lies outside them and is not outlined is ignored"
-    return (
-        kept if rest is None else Regions.of([*kept, Region(rest, "ignore", properties={UNSEEN: True})])
-    ), [note]
+    unseen = [] if rest is None else [Region(rest, "ignore", properties={UNSEEN: True})]
+    return Regions.of([*kept, *unseen]), [note]
 
 
 def outlines_drawn(regions: Regions) -> Regions:

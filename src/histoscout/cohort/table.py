@@ -37,7 +37,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
-_LONGEST = 100_000
+_LONGEST = (
+    100_000  # characters of a first line that are looked at: a cell of more is an error to the csv module
+)
 
 
 class Kind(NamedTuple):
@@ -80,7 +82,7 @@ class Table:
 def read_table(path: Path, kind: Kind = SLIDES) -> Table:
     """Read a table; CohortError if it is none, lacks a column that is needed, or has no rows."""
     text = _text(path)
-    delimiter = _delimiter(text)
+    delimiter = delimiter_of(text)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         headings = [heading.strip() for heading in next(reader, [])]
@@ -104,17 +106,17 @@ def read_table(path: Path, kind: Kind = SLIDES) -> Table:
 def headings_of(path: Path) -> frozenset[str]:
     """The headings of a table, in small letters and with `_` for blanks and hyphens."""
     text = _text(path)
-    return frozenset(map(_plain, next(csv.reader(_first_line(text), delimiter=_delimiter(text)), [])))
+    return frozenset(map(_plain, next(csv.reader(_first_line(text), delimiter=delimiter_of(text)), [])))
 
 
-def _delimiter(text: str) -> str:
-    """What parts the cells of the first line into most."""
+def delimiter_of(text: str) -> str:
+    """A comma, semicolon or tab: what parts the first line of a table into most cells."""
     first = _first_line(text)
     return max(",;\t", key=lambda mark: len(next(csv.reader(first, delimiter=mark), [])))
 
 
 def _first_line(text: str) -> list[str]:
-    """The first line, no longer than a cell may be."""
+    """The first line, if there is one, as rows for the csv module."""
     return [line[:_LONGEST] for line in text.splitlines()[:1]]
 
 

@@ -158,9 +158,7 @@ def _at_most(value: float) -> str:
 
 
 def _three_digits(value: float, rounding: str) -> str:
-    exact = Decimal(
-        f"{value:.12g}"
-    )  # without the last digits, in which a computer's 0.3 may differ from 3 / 10
+    exact = Decimal(f"{value:.12g}")  # the last digits of a float are chance
     return f"{Context(prec=3, rounding=rounding).create_decimal(exact).normalize():f}"
 
 

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from histoscout.cohort.table import delimiter_of
 from histoscout.errors import AnnotationError
 from histoscout.files import decoded
 
@@ -23,8 +24,7 @@ def read_audit_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
         raise AnnotationError(path, f"cannot be read ({error.strerror})", remedy) from error
     if text is None:
         raise AnnotationError(path, "is not a text table", "Save it as CSV (UTF-8)")
-    first = next(iter(text.splitlines()), "")
-    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
     try:
         if missing := [name for name in needed if name not in (lines.fieldnames or ())]:
             raise AnnotationError(path, f"has no column {missing[0]!r}", remedy)

@@ -1,4 +1,4 @@
-"""Scores that lie in a folder already: those of other patients or of another model are not replaced unasked."""
+"""Scores that lie in a folder already: those of another set, of another model or of images are not replaced unasked."""
 
 import json
 from pathlib import Path
