@@ -176,7 +176,8 @@ def _in_table(path: Path) -> tuple[list[RoiImage], list[str]]:
             problems.append(f"  row {row.number}: {error}")
     if problems:
         listed = "\n".join(problems)
-        raise CohortError(path, f"{len(problems)} problems\n{listed}\n ", "Correct these rows")
+        fault = f"{len(problems)} problem{'s' * (len(problems) > 1)}\n{listed}\n "
+        raise CohortError(path, fault, "Correct these rows")
     return images, table.notes
 
 
