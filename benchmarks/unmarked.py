@@ -1,6 +1,6 @@
 """What it costs if half of the lesions of the training patients were never outlined, and what saying so brings back.
 
-    python benchmarks/unmarked.py OUT [--patients 60] [--seed 7] [--epochs 9] [--views 8]     # OUT: a folder to work in, kept
+    python benchmarks/unmarked.py OUT [--patients 60] [--seed 7] [--epochs 9] [--views 8] [--only NAME ...]     # OUT: a folder to work in, kept
 
 The demonstration's patients and recipe. Three models: learnt from all outlines; from a random half of the lesions' outlines;
 from the same half with `classes.complete = false`. Tuning patients are fully outlined in each. All are judged by new built-in
@@ -12,19 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from ablation import judge
+
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cli.tables import interval_cell
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.demonstration import PATIENTS, demo_recipe
-from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
+from histoscout.evaluation.intervals import bootstrap_difference
+from histoscout.evaluation.out_of_fold import Arm, pooled_statistic
 from histoscout.geometry.regions import Regions
 from histoscout.phantom.cohort import write
-from histoscout.recipe import Recipe
 from histoscout.training.train import TrainOptions, train
 
 DRAW = 11  # of the outlines left out
 LEFT_OUT = 0.5
+ARMS = ("all", "half", "half, and said so")  # the first is what the others are compared with
 SENSITIVITIES = ("1", "5", "10")  # false regions for each cm2 of tissue
 
 
@@ -48,14 +51,23 @@ def half_marked(cohort: Cohort, folder: Path) -> Cohort:
     return replace(cohort, cases=tuple(cases))
 
 
-def judge(name: str, cohort: Cohort, exam: Cohort, out: Path, recipe: Recipe) -> None:
-    """Train on a cohort, judge by the exam's patients, print a line of figures."""
-    model = train(cohort, out / "model", recipe, TrainOptions(guards="tell"))
-    scores = evaluate(model, exam, out / "scores", EvaluateOptions())
-    at = [scores.lesion[f"sensitivity_at_{rate}_per_cm2"] for rate in SENSITIVITIES]
-    shown = [scores.pixel["ap"], scores.pixel["dice"], scores.lesion["sensitivity"], *at]
-    cells = " | ".join(map(interval_cell, (*shown, scores.lesion["false_per_cm2"])))
-    print(f"| {name} | {cells} |", flush=True)
+def print_row(arm: Arm, base: Arm) -> None:
+    """The arm's figures, and how far they are from those of the base, paired over patients."""
+    scores = arm.folds[0].scores
+    at = [f"sensitivity_at_{rate}_per_cm2" for rate in SENSITIVITIES]
+    shown = [
+        scores.pixel["ap"],
+        scores.pixel["dice"],
+        scores.lesion["sensitivity"],
+        *map(scores.lesion.get, at),
+    ]
+    cells = [*map(interval_cell, (*shown, scores.lesion["false_per_cm2"]))]
+    if arm is not base:
+        slides = tuple(slide.name for slide in scores.slides)
+        ours, theirs = (pooled_statistic(one, slides, scores.patients) for one in (arm, base))
+        lost = bootstrap_difference(ours, theirs, len(scores.patients))
+        cells += [interval_cell(lost[name]) for name in ("ap", "sensitivity_at_5_per_cm2")]
+    print(f"| {arm.name} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
@@ -69,6 +81,7 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--views", type=int, default=8, choices=(1, 2, 4, 8))
+    parser.add_argument("--only", nargs="*", default=ARMS, choices=ARMS)
     given = parser.parse_args()
     recipe = demo_recipe().with_choices({"training.epochs": given.epochs, "detection.flips": given.views})
     learnt = read_cohort(write(given.out / "cohort", patients=PATIENTS))
@@ -78,12 +91,19 @@ def main() -> None:
     (given.out / "half").mkdir(parents=True, exist_ok=True)
     half = half_marked(learnt, given.out / "half")
     rates = " | ".join(f"at {rate} per cm2" for rate in SENSITIVITIES)
-    print(f"| outlines of lesions | AP | Dice | lesions found | {rates} | false per cm2 |")
-    print("|" + "---|" * (5 + len(SENSITIVITIES)))
-    judge("all", learnt, exam, given.out / "all", recipe)
-    judge("half", half, exam, given.out / "half-silent", recipe)
+    print(
+        f"| outlines of lesions | AP | Dice | lesions found | {rates} | false per cm2 | AP, difference | at 5, difference |"
+    )
+    print("|" + "---|" * (7 + len(SENSITIVITIES)))
     said = recipe.with_choices({"classes.complete": False})
-    judge("half, and said so", half, exam, given.out / "half-said", said)
+    todo = dict(zip(ARMS, ((learnt, recipe), (half, recipe), (half, said)), strict=True))
+    base: Arm | None = None
+    for name in [one for one in ARMS if one in given.only or one == ARMS[0]]:
+        folder = given.out / name.replace(", and ", "-").replace(" ", "-")
+        model = train(todo[name][0], folder / "model", todo[name][1], TrainOptions(guards="tell"))
+        arm = judge(name, model, exam, folder)
+        base = base or arm
+        print_row(arm, base)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Classes(Section):
     aliases: dict[str, tuple[str, ...]] = {}  # other spellings (patterns) of a class name
     reviewed: tuple[str, ...] = ("*reviewed*",)  # patterns of areas that were looked through; none: all was
     unlisted: Literal["background", "ignore"] = "background"  # annotated classes named nowhere above
-    complete: bool = True  # every lesion is outlined; false: what looks like one is not taught as background
+    complete: bool = True  # every lesion is outlined; false: others are looked for
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -66,6 +66,16 @@ def test_a_slow_look_through_the_slides_does_not_eat_the_training() -> None:
     assert slow.steps == pytest.approx(quick.steps * share, rel=0.01)
 
 
+def test_second_looks_cost_steps_and_never_more_than_their_share() -> None:
+    none, some, all_ = (budget_for(20, 0, Timed(0.5, 1.0, 0.0, *again), RECIPE).steps for again in LOOKS)
+    each = 0.5 + 1.0 / RECIPE.training.steps_per_epoch
+    assert none - some == pytest.approx(60 / each, abs=1)
+    assert all_ == pytest.approx(none * each / (each + 0.1), abs=1)
+
+
+LOOKS = ((0.0, 0.1), (60.0, 0.1), (1e6, 0.1))  # seconds of all looks, and at most for each step
+
+
 def test_windows_that_come_in_bursts_are_not_taken_for_fast_ones(parts: Parts) -> None:
     job, state, _ = parts
 

@@ -9,7 +9,7 @@ Incomplete = Annotated[
     bool,
     typer.Option(
         "--incomplete",
-        help="Not every lesion is outlined: what looks like one is not taught as background.",
+        help="Not every lesion is outlined: others are looked for and not taught as background.",
     ),
 ]
 MovedSlides = Annotated[

@@ -116,11 +116,14 @@ def _read(examples: PlainExamples) -> float:
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds that a step takes, a validation, and one view of all tuning slides."""
+    """Seconds that a step takes, a validation, one view of all tuning slides, and all second looks at the slides learnt from:
+    `again`, and for each step at most `most_again`."""
 
     step: float
     validation: float
     tuning: float
+    again: float = 0.0
+    most_again: float = 0.0
 
 
 def budget_for(minutes: float, spent: float, timed: Timed, recipe: Recipe) -> Budget:
@@ -133,7 +136,9 @@ def budget_for(minutes: float, spent: float, timed: Timed, recipe: Recipe) -> Bu
     views = _views(whole * MOST_TUNING, timed.tuning, recipe.detection.flips)
     kept = whole * min(MOST_TUNING, max(FINISHING, views * timed.tuning / whole))
     each = timed.step + timed.validation / recipe.training.steps_per_epoch
-    return Budget(max(LEAST_STEPS, int((whole - kept - spent) / each)), timed.step, timed.validation, views)
+    left = whole - kept - spent
+    steps = max((left - timed.again) / each, left / (each + timed.most_again))
+    return Budget(max(LEAST_STEPS, int(steps)), timed.step, timed.validation, views)
 
 
 def overtime(minutes: float, budget: Budget, timed: Timed) -> float:

@@ -117,7 +117,7 @@ def _reviewed(plan: ClassPlan) -> list[Choice]:
 
 
 def _incomplete(wish: Wish) -> list[Choice]:
-    says = "Not every lesion is outlined: what looks like one is not taught as background."
+    says = "Not every lesion is outlined: others are looked for and not taught as background."
     return [] if wish.complete else [Choice("classes.complete", False, says, "given")]
 
 

@@ -46,6 +46,7 @@ from histoscout.training.members import Course, Member, members_of
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
 from histoscout.training.run_folder import RunFolder, open_run, settle
+from histoscout.training.second_look import AFTER, SHARE, SecondLook, count_looked_at, looks_again
 from histoscout.training.sets import Sets, count_tuning_windows, open_sets, turned
 from histoscout.training.start import first_network, known_to, patients_met
 from histoscout.training.validate import answers, validate
@@ -144,6 +145,8 @@ def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, clo
         clock.share()
     shadow = copy.deepcopy(state.network)
     budget, batches = plan_steps(job, state, run, clock)
+    if looks_again(sets, recipe):
+        batches = SecondLook(job, sets, budget.steps).batches(state, batches)
     fit(job, state, shadow, budget.steps, batches)
     title = f"{recipe.network.architecture} {recipe.network.encoder}"
     draw_curves(read_rows(job.curves), job.folder / "curves.png", title)
@@ -174,8 +177,11 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
     state = State(network, average, make_optimiser(network, recipe.training))
     told = (run.folder, options.progress)
     asked = count_tuning_windows(sets, recipe)
+    again = count_looked_at(sets, recipe)
     known = known_to(options.start)
-    return Job(recipe, fabric, loss, prior, examples, tuning, batches, judge, *told, asked, known), state
+    return Job(
+        recipe, fabric, loss, prior, examples, tuning, batches, judge, *told, asked, again, known
+    ), state
 
 
 def sampler_of(sets: Sets, recipe: Recipe) -> Sampler:
@@ -203,8 +209,15 @@ def plan_steps(job: Job, state: State, run: RunFolder, clock: Clock) -> tuple[Bu
     ahead = job.batches(0, MOST_STEPS)
     step_seconds, used = rehearse(job, state.network, ahead)
     validation_seconds, reading = time_validation(job, state.network)
-    through = job.tuning_windows * (reading + validation_seconds / max(1, len(job.tuning)))
-    timed = Timed(step_seconds, validation_seconds, through)
+    window = reading + validation_seconds / max(1, len(job.tuning))
+    looks, most = len(AFTER) * window, SHARE * choices.batch
+    timed = Timed(
+        step_seconds,
+        validation_seconds,
+        tuning=job.tuning_windows * window,
+        again=looks * job.again_windows,
+        most_again=looks * most,
+    )
     budget = budget_for(choices.minutes, clock.spent(), timed, job.recipe)
     if late := overtime(choices.minutes, budget, timed):
         says = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"

@@ -1,0 +1,190 @@
+"""Lesions that nobody outlined on the slides learnt from: halfway, the network looks for them itself."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from shapely.geometry.base import BaseGeometry
+
+from histoscout.annotations.geojson import read_geojson, write_geojson
+from histoscout.detection.heatmap import LEVELS, Heatmap, compute_heatmap
+from histoscout.detection.labelled import LabelledSlide
+from histoscout.detection.neighbours import decide_together
+from histoscout.detection.outline import outline
+from histoscout.detection.windows import WindowPlan, detection_windows
+from histoscout.evaluation.pixels import PixelCounts, count_pixels
+from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Outline, Region, Regions, polygonal
+from histoscout.network.graph import Detector
+from histoscout.recipe import Recipe
+from histoscout.training.checkpoint import State
+from histoscout.training.doubt import LEAST, SURER_THAN
+from histoscout.training.loader import sampled_batches
+from histoscout.training.loop import Batches, Job
+from histoscout.training.members import InTraining
+from histoscout.training.sets import Sets
+from histoscout.training.unmarked import names_apart
+from histoscout.windows.examples import SampledExamples
+from histoscout.windows.sampler import WindowSampler
+
+AFTER = (1 / 2, 3 / 4)
+"""Shares of the steps after which the slides are looked through: the network knows the lesion by then, and can still learn."""
+
+RIM_UM = 24.0
+"""How far around a finding nothing is taught either."""
+
+SHARE = 0.2
+"""Windows looked at each time, at most, for each window that the whole training learns from."""
+
+FOLDER = "second-look"
+IGNORED = "ignore"  # the recipe's word
+
+
+def looks_again(sets: Sets, recipe: Recipe) -> bool:
+    """Whether lesions may lie where nobody drew."""
+    return not (recipe.classes.complete or sets.by_class)
+
+
+def count_looked_at(sets: Sets, recipe: Recipe) -> int:
+    """The windows of the slides learnt from, as detection looks at them; 0 if they are not looked through again."""
+    slides = sets.train if looks_again(sets, recipe) else ()
+    return sum(len(detection_windows(one.slide, one.tissue, recipe)) for one in slides)
+
+
+@dataclass(frozen=True)
+class SecondLook:
+    """A training in which the slides learnt from are looked through for lesions that nobody outlined, and how long it is.
+
+    The averaged weights are the teacher (Tarvainen 2017, "mean teacher"); whole findings that touch no outline are not learnt
+    from. To teach the surest as lesions was no better: docs/log.md.
+    """
+
+    job: Job
+    sets: Sets
+    steps: int
+
+    @property
+    def marks(self) -> list[int]:
+        """The steps after which there is a look."""
+        return sorted({mark for share in AFTER if (mark := round(share * self.steps)) > 0})
+
+    def batches(self, state: State, batches: Batches) -> Batches:
+        """The batches of a training from the state's step on, of which `batches` are those of the outlines as drawn.
+
+        From each look on, what was found is ignored in the windows. To be asked for one after the other while the state
+        takes its steps: each look is that of the averaged weights of its step.
+        """
+        done = state.step
+        for mark in (*self.marks, self.steps):
+            yield from islice(batches, max(0, mark - done))
+            done = max(done, mark)
+            if mark < self.steps:
+                slides = self.look(state, mark)
+                sampler = WindowSampler(slides, self.job.recipe, self.sets.kept_out)
+                examples = SampledExamples(slides, sampler, self.job.recipe)
+                batches = sampled_batches(examples, self.job.recipe, done, self.steps)
+
+    def look(self, state: State, mark: int) -> tuple[LabelledSlide, ...]:
+        """The slides with what is found on them, which is kept in files; what is there already is read."""
+        files = self._files(mark)
+        if not all(file.exists() for file in files):
+            found = self._find(state, mark)
+            for file, regions in zip(files, found, strict=True):
+                write_geojson(regions, file)
+            self._tell(found, files[0].parent, mark)
+        return tuple(
+            replace(slide, regions=Regions.of([*slide.regions, *read_geojson(file).regions]))
+            for slide, file in zip(self.sets.train, files, strict=True)
+        )
+
+    def _files(self, mark: int) -> list[Path]:
+        folder = self.job.folder / FOLDER / f"step-{mark}"
+        return [folder / f"{name}.geojson" for name in names_apart(self.sets.split.train)]
+
+    def _find(self, state: State, mark: int) -> list[Regions]:
+        """What the averaged weights find on each slide where nothing is drawn; where they do not look, what was found before."""
+        earlier = [one for one in self.marks if one < mark]
+        before = self._files(earlier[-1]) if earlier else []
+        found = [read_geojson(file).regions if file.exists() else Regions() for file in before]
+        found = found or [Regions()] * len(self.sets.train)
+        chosen = self._chosen(mark)
+        heatmaps = self._heatmaps(state, chosen)
+        slides = [self.sets.train[number] for number in chosen]
+        doubtful = doubtful_from(slides, heatmaps.values(), self.job.recipe.classes.positive)
+        if doubtful is not None:
+            for number, heatmap in heatmaps.items():
+                found[number] = unmarked_regions(self.sets.train[number], heatmap, doubtful)
+        return found
+
+    def _chosen(self, mark: int) -> dict[int, list[Box]]:
+        """Slides and their windows: all, or as many as there is time for, drawn by the seed, those with lesions first."""
+        random = np.random.default_rng([self.job.recipe.seed, mark])
+        drawn = random.permutation(len(self.sets.train)).tolist()
+        left = SHARE * self.steps * self.job.recipe.training.batch
+        chosen: dict[int, list[Box]] = {}
+        for number in sorted(drawn, key=lambda number: not self.sets.train[number].has_positive):
+            slide = self.sets.train[number]
+            windows = detection_windows(slide.slide, slide.tissue, self.job.recipe)
+            if windows and (not chosen or len(windows) <= left):
+                chosen[number] = windows
+                left -= len(windows)
+        return dict(sorted(chosen.items()))
+
+    def _heatmaps(self, state: State, chosen: dict[int, list[Box]]) -> dict[int, Heatmap]:
+        recipe = self.job.recipe
+        network = copy.deepcopy(state.network)
+        network.load_state_dict(state.average)
+        engine = InTraining(Detector(network.eval(), recipe).eval(), self.job)
+        plan = replace(WindowPlan.of(recipe), flips=1)
+        heatmaps = {}
+        for number, windows in chosen.items():
+            slide = self.sets.train[number]
+            heatmaps[number] = compute_heatmap(
+                slide.slide, engine, windows, plan, on_window=lambda *_: None, tissue=slide.tissue
+            )
+            decide_together(heatmaps[number], recipe.detection.neighbourhood_um)
+        return heatmaps
+
+    def _tell(self, found: Sequence[Regions], folder: Path, mark: int) -> None:
+        self.job.progress.note(
+            f"second look at the slides learnt from, after step {mark}: {sum(map(len, found))} findings where nothing is drawn "
+            f"are no longer taught as background. They lie in {folder}: outline those that are lesions and train again"
+        )
+
+
+def doubtful_from(slides: Iterable[LabelledSlide], heatmaps: Iterable[Heatmap], label: str) -> float | None:
+    """The probability from which a place may be lesion: one that few places inside of outlines do not reach; None without outlines."""
+    counts = (count_pixels(slide, heatmap, label) for slide, heatmap in zip(slides, heatmaps, strict=True))
+    below = np.cumsum(PixelCounts.total(counts).positive)
+    if not below[-1]:
+        return None
+    return max(LEAST, float(np.searchsorted(below, SURER_THAN * below[-1])) / (LEVELS - 1))
+
+
+def unmarked_regions(slide: LabelledSlide, heatmap: Heatmap, doubtful: float) -> Regions:
+    """What may be lesion on a slide and touches no outline, to be ignored, with a rim, since its edge is less sure.
+
+    An outline of any class stands, whatever lies beside it: what is there was seen by whoever drew it.
+    """
+    label, choices = slide.recipe.classes.positive, slide.recipe.detection
+    found = outline(heatmap, label, doubtful, choices)
+    return Regions.of(
+        replace(region, label=IGNORED, outline=rim)
+        for region in found
+        if not _meets(region, slide.regions) and (rim := _with_rim(region, slide)) is not None
+    )
+
+
+def _meets(region: Region, drawn: Regions) -> bool:
+    return any(region.outline.intersects(other.outline) for other in drawn.touching(region.box))
+
+
+def _with_rim(region: Region, slide: LabelledSlide) -> Outline | None:
+    """The region, wider by a rim as far as no outline lies there."""
+    wide: BaseGeometry = region.outline.buffer(slide.px(RIM_UM))
+    for other in slide.regions.touching(region.box.grown(slide.px(RIM_UM))):
+        wide = wide.difference(other.outline)
+    return polygonal(wide)
