@@ -55,8 +55,19 @@ def test_bracs_is_understood_in_both_orders(tmp_path: Path, order: str) -> None:
         ("N", "BRACS_265"),
         ("UDH", "BRACS_264"),
     ]
-    assert "2 images of other splits" in found.notes[0]
+    assert "2 images that are not of the split test are left out" in found.notes[0]
     assert "slides are taken as patients" in found.notes[1]
+
+
+@pytest.mark.parametrize(("of_b", "judged"), [("test", ["b"]), ("", ["a", "b"]), ("train", ["a"])])
+def test_where_a_table_names_the_test_images_only_these_are_judged(
+    tmp_path: Path, of_b: str, judged: list[str]
+) -> None:
+    """Images without a split are learnt from, as slides are, unless no image is of the split test."""
+    _touch(tmp_path, "a.png", "b.png")
+    rows = ["image,class,patient,split", "a.png,UDH,one,", f"b.png,ADH,two,{of_b}"]
+    (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
+    assert [image.path.stem for image in read_images(tmp_path / "images.csv").images] == judged
 
 
 def test_a_folder_for_each_class_is_enough(tmp_path: Path) -> None:

@@ -86,16 +86,17 @@ def all_images(path: Path) -> RoiImages:
 
 
 def read_images(path: Path) -> RoiImages:
-    """The images to be judged among `all_images`: those of the split test if there are splits, else all.
+    """The images to be judged among `all_images`: those of the split test; where there are none, those of no split.
 
     CohortError if there are none.
     """
     found = all_images(path)
-    chosen = tuple(image for image in found.images if image.split in (None, "test"))
+    tested = tuple(image for image in found.images if image.split == "test")
+    chosen = tested or tuple(image for image in found.images if image.split is None)
     if not chosen:
         raise CohortError(path, "holds no images by class to test on", "Give a folder for each class")
     left = len(found.images) - len(chosen)
-    notes = [f"{left} images of other splits than test are left out"] if left else []
+    notes = [f"{left} images that are not of the split test are left out"] if left else []
     return replace(found, images=chosen, notes=(*found.notes, *notes, *notes_on_patients(chosen)))
 
 

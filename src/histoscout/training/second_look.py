@@ -137,7 +137,7 @@ class SecondLook:
         recipe = self.job.recipe
         network = copy.deepcopy(state.network)
         network.load_state_dict(state.average)
-        engine = InTraining(Detector(network.eval(), recipe).eval(), self.job)
+        engine = InTraining(Detector(network, recipe).eval().to(self.job.fabric.device), self.job)
         plan = replace(WindowPlan.of(recipe), flips=1)
         heatmaps = {}
         for number, windows in chosen.items():
