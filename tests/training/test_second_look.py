@@ -102,7 +102,7 @@ def test_lesions_that_nobody_outlined_are_found_and_no_longer_taught_as_backgrou
         open_ += len(found)
     notes = [note for note in told.notes if note.startswith("second look")]
     assert len(notes) == 2
-    assert f"{open_} findings where nothing is drawn" in notes[1]
+    assert f"after step 36: {open_} found where nothing is drawn, no longer taught as background" in notes[1]
 
 
 def test_a_training_stopped_at_its_second_look_ends_with_the_same_weights(

@@ -149,10 +149,13 @@ class SecondLook:
         return heatmaps
 
     def _tell(self, found: Sequence[Regions], folder: Path, mark: int) -> None:
-        self.job.progress.note(
-            f"second look at the slides learnt from, after step {mark}: {sum(map(len, found))} findings where nothing is drawn "
-            f"are no longer taught as background. They lie in {folder}: outline those that are lesions and train again"
+        count = sum(map(len, found))
+        says = (
+            f"second look at the slides learnt from, after step {mark}: {count} found where nothing is drawn"
         )
+        if count:
+            says += f", no longer taught as background and kept in {folder}. Outline what is lesion there and train again"
+        self.job.progress.note(says)
 
 
 def doubtful_from(slides: Iterable[LabelledSlide], heatmaps: Iterable[Heatmap], label: str) -> float | None:
