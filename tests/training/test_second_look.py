@@ -12,10 +12,11 @@ from safetensors.numpy import load_file
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.detection.heatmap import Heatmap
 from histoscout.detection.labelled import LabelledSlide
+from histoscout.evaluation.pixels import PixelCounts, count_pixels
 from histoscout.geometry.regions import Region, Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Silent
-from histoscout.recipe import Recipe
+from histoscout.recipe import IGNORE, Recipe
 from histoscout.training import checkpoint
 from histoscout.training.budget import Budget
 from histoscout.training.curves import read_rows
@@ -158,7 +159,7 @@ def test_what_an_earlier_look_found_stays_where_the_next_does_not_look(
     prepare: Callable[[Recipe], Parts],
 ) -> None:
     job, state, sets = prepare(INCOMPLETE)
-    look = SecondLook(job, sets, 2)  # marks 1 and 2, one slide each
+    look = SecondLook(job, sets, 4)  # marks 2 and 3, one slide each
     found = Regions.of([Region(shapely.box(0, 0, 9, 9), "UDH")])
     for file in look._files(look.marks[0]):
         write_geojson(found, file)
@@ -168,6 +169,18 @@ def test_what_an_earlier_look_found_stays_where_the_next_does_not_look(
     for number, slide in enumerate(slides):
         kept = found[0].id in {region.id for region in slide.regions}
         assert kept == (number not in seen)
+
+
+def test_what_a_look_found_is_ignored_from_its_step_on(prepare: Callable[[Recipe], Parts]) -> None:
+    job, state, sets = prepare(INCOMPLETE)
+    look = SecondLook(job, sets, 4)
+    everywhere = Regions.of([Region(shapely.box(-SIDE, -SIDE, 2 * SIDE, 2 * SIDE), IGNORED)])
+    for file in [file for mark in look.marks for file in look._files(mark)]:
+        write_geojson(everywhere, file)
+    taught = []
+    for _, targets in look.batches(replace(state), job.batches(0, 4)):
+        taught.append(bool((targets != IGNORE).any()))
+    assert taught == [True, True, False, False]
 
 
 def scene(
@@ -215,7 +228,8 @@ def test_a_place_is_doubtful_from_what_few_outlined_places_do_not_reach(
 ) -> None:
     drawn = [square("left", "UDH"), square("right", "UDH"), square("below", "UDH", 30)]
     slide, heatmap = scene(prepare, {"left": 0.9, "right": 0.8, "beside": 1.0}, drawn)
-    assert doubtful_from([slide], [heatmap], "UDH") == pytest.approx(0.8, abs=0.01)
-    assert doubtful_from([replace(slide, regions=Regions())], [heatmap], "UDH") is None
+    assert doubtful_from(count_pixels(slide, heatmap, "UDH")) == pytest.approx(0.8, abs=0.01)
+    assert doubtful_from(PixelCounts.none()) == 1.0
     unseen = replace(heatmap, values=heatmap.values // 4)
-    assert doubtful_from([slide], [unseen], "UDH") == LEAST, "a network that knows nothing yet doubts nothing"
+    unsure = count_pixels(slide, unseen, "UDH")
+    assert doubtful_from(unsure) == LEAST, "a network that knows nothing yet doubts nothing"

@@ -1,21 +1,18 @@
 """What follows the last step: best weights, temperature, threshold, and the model folder with its card."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from histoscout.detection.appearance import Learnt, appearance
-from histoscout.detection.heatmap import Heatmap, compute_heatmap, write_heatmap
+from histoscout.detection.heatmap import write_heatmap
 from histoscout.detection.labelled import LabelledSlide
 from histoscout.detection.look import Sight, hide
-from histoscout.detection.neighbours import decide_together
-from histoscout.detection.windows import WindowPlan
 from histoscout.evaluation.compare import SlideLesions
 from histoscout.evaluation.operating import Owner, measure_operating
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
-from histoscout.geometry.box import Box
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
 from histoscout.recipe import Classes, Recipe
@@ -23,7 +20,7 @@ from histoscout.training.guards import fingerprints
 from histoscout.training.loop import Job
 from histoscout.training.members import Member, Trained, Tuned
 from histoscout.training.sets import tuning_area, tuning_windows
-from histoscout.training.tuning import kept_heatmap, tune_lesions
+from histoscout.training.tuning import kept_heatmap, look_through, tune_lesions
 from histoscout.training.unmarked import FOLDER, lay_out_unmarked, tell_unmarked
 from histoscout.verdict import Verdict
 
@@ -88,26 +85,13 @@ def tune_counts(job: Job, slides: Sequence[Tuned], folder: Path, views: int | No
     job.progress.start("choosing the threshold", sum(map(len, windows)))
     for index, (tuned, boxes) in enumerate(zip(slides, windows, strict=True)):
         if boxes:
-            heatmap = _look_through(job, tuned, boxes, views)
-            decide_together(heatmap, job.recipe.detection.neighbourhood_um)
+            seen = (tuned.labelled, tuned.engine, boxes, views or job.recipe.detection.flips)
+            heatmap = look_through(*seen, lambda done, total: job.progress.advance())
             counts = counts + count_pixels(tuned.labelled, heatmap, job.recipe.classes.positive)
             hide(heatmap, Sight(tuned.labelled.tissue, boxes, tuning_area(tuned.blocks), ()))
             write_heatmap(heatmap, kept_heatmap(folder, index))
     job.progress.done()
     return counts
-
-
-def _look_through(job: Job, tuned: Tuned, boxes: Sequence[Box], views: int | None) -> Heatmap:
-    """What those who have not learnt from a slide say of it, in so many views (None: the recipe's)."""
-    plan = WindowPlan.of(job.recipe)
-    return compute_heatmap(
-        tuned.labelled.slide,
-        tuned.engine,
-        boxes,
-        replace(plan, flips=views or plan.flips),
-        on_window=lambda done, total: job.progress.advance(),
-        tissue=tuned.labelled.tissue,
-    )
 
 
 def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:

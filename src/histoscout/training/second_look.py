@@ -1,20 +1,20 @@
 """Lesions that nobody outlined on the slides learnt from: halfway, the network looks for them itself."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
-from histoscout.detection.heatmap import LEVELS, Heatmap, compute_heatmap
+from histoscout.detection.heatmap import LEVELS, Heatmap, read_heatmap, write_heatmap
 from histoscout.detection.labelled import LabelledSlide
-from histoscout.detection.neighbours import decide_together
 from histoscout.detection.outline import outline
-from histoscout.detection.windows import WindowPlan, detection_windows
+from histoscout.detection.windows import detection_windows
 from histoscout.evaluation.pixels import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions, polygonal
@@ -26,6 +26,7 @@ from histoscout.training.loader import sampled_batches
 from histoscout.training.loop import Batches, Job
 from histoscout.training.members import InTraining
 from histoscout.training.sets import Sets
+from histoscout.training.tuning import kept_heatmap, look_through
 from histoscout.training.unmarked import names_apart
 from histoscout.windows.examples import SampledExamples
 from histoscout.windows.sampler import WindowSampler
@@ -69,7 +70,7 @@ class SecondLook:
     @property
     def marks(self) -> list[int]:
         """The steps after which there is a look."""
-        return sorted({mark for share in AFTER if (mark := round(share * self.steps)) > 0})
+        return sorted({mark for share in AFTER if 0 < (mark := round(share * self.steps)) < self.steps})
 
     def batches(self, state: State, batches: Batches) -> Batches:
         """The batches of a training from the state's step on, of which `batches` are those of the outlines as drawn.
@@ -110,12 +111,17 @@ class SecondLook:
         before = self._files(earlier[-1]) if earlier else []
         found = [read_geojson(file).regions if file.exists() else Regions() for file in before]
         found = found or [Regions()] * len(self.sets.train)
-        chosen = self._chosen(mark)
-        heatmaps = self._heatmaps(state, chosen)
-        slides = [self.sets.train[number] for number in chosen]
-        doubtful = doubtful_from(slides, heatmaps.values(), self.job.recipe.classes.positive)
-        if doubtful is not None:
-            for number, heatmap in heatmaps.items():
+        positive, chosen = self.job.recipe.classes.positive, self._chosen(mark)
+        engine, counts = self._engine(state), PixelCounts.none()
+        with TemporaryDirectory(dir=self.job.folder, prefix=".part.look.") as scratch:
+            for number, windows in chosen.items():
+                slide = self.sets.train[number]
+                heatmap = look_through(slide, engine, windows, 1, lambda *_: None)
+                counts = counts + count_pixels(slide, heatmap, positive)
+                write_heatmap(heatmap, kept_heatmap(Path(scratch), number))
+            doubtful = doubtful_from(counts)
+            for number in chosen if counts.positive.any() else ():
+                heatmap = read_heatmap(kept_heatmap(Path(scratch), number))
                 found[number] = unmarked_regions(self.sets.train[number], heatmap, doubtful)
         return found
 
@@ -133,20 +139,11 @@ class SecondLook:
                 left -= len(windows)
         return dict(sorted(chosen.items()))
 
-    def _heatmaps(self, state: State, chosen: dict[int, list[Box]]) -> dict[int, Heatmap]:
-        recipe = self.job.recipe
+    def _engine(self, state: State) -> InTraining:
         network = copy.deepcopy(state.network)
         network.load_state_dict(state.average)
-        engine = InTraining(Detector(network, recipe).eval().to(self.job.fabric.device), self.job)
-        plan = replace(WindowPlan.of(recipe), flips=1)
-        heatmaps = {}
-        for number, windows in chosen.items():
-            slide = self.sets.train[number]
-            heatmaps[number] = compute_heatmap(
-                slide.slide, engine, windows, plan, on_window=lambda *_: None, tissue=slide.tissue
-            )
-            decide_together(heatmaps[number], recipe.detection.neighbourhood_um)
-        return heatmaps
+        detector = Detector(network, self.job.recipe).eval().to(self.job.fabric.device)
+        return InTraining(detector, self.job)
 
     def _tell(self, found: Sequence[Regions], folder: Path, mark: int) -> None:
         count = sum(map(len, found))
@@ -158,12 +155,11 @@ class SecondLook:
         self.job.progress.note(says)
 
 
-def doubtful_from(slides: Iterable[LabelledSlide], heatmaps: Iterable[Heatmap], label: str) -> float | None:
-    """The probability from which a place may be lesion: one that few places inside of outlines do not reach; None without outlines."""
-    counts = (count_pixels(slide, heatmap, label) for slide, heatmap in zip(slides, heatmaps, strict=True))
-    below = np.cumsum(PixelCounts.total(counts).positive)
+def doubtful_from(counts: PixelCounts) -> float:
+    """The probability from which a place may be lesion: one that few places inside of outlines do not reach; 1 without outlines."""
+    below = np.cumsum(counts.positive)
     if not below[-1]:
-        return None
+        return 1.0
     return max(LEAST, float(np.searchsorted(below, SURER_THAN * below[-1])) / (LEVELS - 1))
 
 

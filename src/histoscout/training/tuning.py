@@ -1,6 +1,6 @@
 """What is found on the tuning slides once the threshold is chosen, against what was drawn there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,16 +8,35 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from histoscout.detection.candidates import candidates
-from histoscout.detection.heatmap import read_heatmap
+from histoscout.detection.heatmap import Heatmap, compute_heatmap, read_heatmap
+from histoscout.detection.labelled import LabelledSlide
+from histoscout.detection.neighbours import decide_together
+from histoscout.detection.windows import WindowPlan
 from histoscout.evaluation.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.ground import Ground
+from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
+from histoscout.network.engines import Engine
 from histoscout.training.members import Tuned
 
 
 def kept_heatmap(folder: Path, index: int) -> Path:
     """Where the heatmap of a tuning slide lies until the threshold is known."""
     return folder / f"{index}.ome.tiff"
+
+
+def look_through(
+    labelled: LabelledSlide,
+    engine: Engine,
+    boxes: Sequence[Box],
+    views: int,
+    tell: Callable[[int, int], None],
+) -> Heatmap:
+    """What an engine says of a slide's windows in so many views, neighbours agreed; `tell(done, total)` as windows are finished."""
+    plan = replace(WindowPlan.of(labelled.recipe), flips=views)
+    heatmap = compute_heatmap(labelled.slide, engine, boxes, plan, on_window=tell, tissue=labelled.tissue)
+    decide_together(heatmap, labelled.recipe.detection.neighbourhood_um)
+    return heatmap
 
 
 def tune_lesions(slides: Sequence[Tuned], threshold: float, folder: Path) -> list[SlideLesions]:
