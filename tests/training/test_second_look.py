@@ -22,7 +22,6 @@ from histoscout.training.budget import Budget
 from histoscout.training.curves import read_rows
 from histoscout.training.doubt import LEAST
 from histoscout.training.second_look import (
-    IGNORED,
     RIM_UM,
     SecondLook,
     doubtful_from,
@@ -174,7 +173,7 @@ def test_what_an_earlier_look_found_stays_where_the_next_does_not_look(
 def test_what_a_look_found_is_ignored_from_its_step_on(prepare: Callable[[Recipe], Parts]) -> None:
     job, state, sets = prepare(INCOMPLETE)
     look = SecondLook(job, sets, 4)
-    everywhere = Regions.of([Region(shapely.box(-SIDE, -SIDE, 2 * SIDE, 2 * SIDE), IGNORED)])
+    everywhere = Regions.of([Region(shapely.box(-SIDE, -SIDE, 2 * SIDE, 2 * SIDE), "ignore")])
     for file in [file for mark in look.marks for file in look._files(mark)]:
         write_geojson(everywhere, file)
     taught = []
@@ -214,7 +213,7 @@ def test_findings_are_ignored_with_a_rim_and_outlines_stand(prepare: Callable[[R
     shown = {"left": 0.9, "right": 0.9, "below": 0.9, "beside": 0.6}
     slide, heatmap = scene(prepare, shown, drawn)
     (found,) = unmarked_regions(slide, heatmap, 0.7)
-    assert found.label == IGNORED
+    assert found.label == "ignore"
     outside = square("right", "").outline.buffer(RIM_UM / MPP)
     assert found.outline.difference(outside).area < 0.05 * outside.area
     assert outside.difference(found.outline).difference(drawn[2].outline).area < 0.05 * outside.area

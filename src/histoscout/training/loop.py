@@ -58,9 +58,7 @@ class Job:
     folder: Path  # of checkpoints and curves
     progress: Progress
     tuning_windows: int = 0  # of the tuning slides, as detection looks at them: what follows the last step
-    again_windows: int = (
-        0  # of the slides learnt from, if they are looked through for lesions that nobody outlined
-    )
+    again_windows: int = 0  # of the slides learnt from, if there are second looks at them
     known: Mapping[str, Any] = field(default_factory=dict)  # to the model that this begins with: whose slides
 
     @property

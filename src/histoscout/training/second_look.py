@@ -33,6 +33,7 @@ from histoscout.windows.sampler import WindowSampler
 
 AFTER = (1 / 2, 3 / 4)
 """Shares of the steps after which the slides are looked through: the network knows the lesion by then, and can still learn."""
+LOOKS = len(AFTER)
 
 RIM_UM = 24.0
 """How far around a finding nothing is taught either."""
@@ -41,7 +42,6 @@ SHARE = 0.2
 """Windows looked at each time, at most, for each window that the whole training learns from."""
 
 FOLDER = "second-look"
-IGNORED = "ignore"  # the recipe's word
 
 
 def looks_again(sets: Sets, recipe: Recipe) -> bool:
@@ -171,7 +171,7 @@ def unmarked_regions(slide: LabelledSlide, heatmap: Heatmap, doubtful: float) ->
     label, choices = slide.recipe.classes.positive, slide.recipe.detection
     found = outline(heatmap, label, doubtful, choices)
     return Regions.of(
-        replace(region, label=IGNORED, outline=rim)
+        replace(region, label="ignore", outline=rim)
         for region in found
         if not _meets(region, slide.regions) and (rim := _with_rim(region, slide)) is not None
     )

@@ -46,7 +46,7 @@ from histoscout.training.members import Course, Member, members_of
 from histoscout.training.optimise import make_optimiser
 from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
 from histoscout.training.run_folder import RunFolder, open_run, settle
-from histoscout.training.second_look import AFTER, SHARE, SecondLook, count_looked_at, looks_again
+from histoscout.training.second_look import LOOKS, SHARE, SecondLook, count_looked_at, looks_again
 from histoscout.training.sets import Sets, count_tuning_windows, open_sets, turned
 from histoscout.training.start import first_network, known_to, patients_met
 from histoscout.training.validate import answers, validate
@@ -210,13 +210,12 @@ def plan_steps(job: Job, state: State, run: RunFolder, clock: Clock) -> tuple[Bu
     step_seconds, used = rehearse(job, state.network, ahead)
     validation_seconds, reading = time_validation(job, state.network)
     window = reading + validation_seconds / max(1, len(job.tuning))
-    looks, most = len(AFTER) * window, SHARE * choices.batch
     timed = Timed(
         step_seconds,
         validation_seconds,
         tuning=job.tuning_windows * window,
-        again=looks * job.again_windows,
-        most_again=looks * most,
+        again=LOOKS * job.again_windows * window,
+        most_again=LOOKS * SHARE * choices.batch * window,
     )
     budget = budget_for(choices.minutes, clock.spent(), timed, job.recipe)
     if late := overtime(choices.minutes, budget, timed):
