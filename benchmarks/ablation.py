@@ -15,12 +15,12 @@ from typing import Any
 
 from histoscout.cli.tables import interval_cell
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.demonstration import PATIENTS, demo_recipe
+from histoscout.demo import PATIENTS, demo_recipe
+from histoscout.evaluation.bootstrap import bootstrap, bootstrap_difference
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.intervals import bootstrap, bootstrap_difference
 from histoscout.evaluation.out_of_fold import Arm, FoldResult, pooled_statistic
 from histoscout.network.model_folder import ModelFolder
-from histoscout.phantom.cohort import write
+from histoscout.synthetic.cohort import write
 from histoscout.training.train import TrainOptions, train
 
 SEED = 9  # of the new patients; those of the demonstration are of seed 0

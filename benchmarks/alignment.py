@@ -23,22 +23,29 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.affinity import affine_transform, scale
 
-from histoscout.annotations.label_image import read_label_image
+from histoscout.annotations.masks import read_label_image
 from histoscout.annotations.read import read_annotations
-from histoscout.check.alignment import Alignment, Subject, aligned, cohort_verdict, simplified, subject_of
-from histoscout.check.door import PAIRS, fits_at_the_door, fits_in_training
-from histoscout.check.mistakes import mirrored_by_tile
-from histoscout.detection.labelled import LabelledSlide
-from histoscout.detection.tissue import find_tissue
+from histoscout.checks.alignment.corrections import mirrored_by_tile
+from histoscout.checks.alignment.slides import (
+    Alignment,
+    Subject,
+    aligned,
+    cohort_verdict,
+    simplified,
+    subject_of,
+)
+from histoscout.checks.alignment.windows import PAIRS, fits_at_the_door, fits_in_training
+from histoscout.cohort.annotated_slide import LabelledSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions, polygonal
-from histoscout.phantom.slide import draw
 from histoscout.recipe import Recipe, Tissue, Windows
-from histoscout.slides.in_memory import in_memory
+from histoscout.sampling.datasets import SampledExamples
+from histoscout.sampling.sampler import WindowSampler
+from histoscout.slides.image_reader import in_memory
 from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
-from histoscout.windows.examples import SampledExamples
-from histoscout.windows.sampler import WindowSampler
+from histoscout.synthetic.slide import draw
+from histoscout.tissue.mask import find_tissue
 
 JUDGED = ("01", "05", "08", "12", "13", "16")
 PHANTOMS = 40
@@ -193,7 +200,7 @@ def displaced_on_tissue(one: Subject) -> float:
 
 
 def _share(one: Subject, regions: Regions) -> float:
-    from histoscout.check.zones import zones_of
+    from histoscout.checks.alignment.scoring import zones_of
 
     cells = one.cells
     zones = zones_of([region.outline for region in regions], cells.shape, cells.side, cells.side_um)

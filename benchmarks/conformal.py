@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.detection.conformal import bounded_cut_off
-from histoscout.detection.operating import Operating
+from histoscout.detection.operating_point import Operating, bounded_cut_off
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.network.model_folder import read_model
-from histoscout.phantom.cohort import write
+from histoscout.synthetic.cohort import write
 
 SEED = 7  # other patients than those of the demonstration
 DRAWS = 200

@@ -19,18 +19,18 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.detection.heatmap import Heatmap, read_heatmap, write_heatmap
-from histoscout.detection.outline import outline
-from histoscout.detection.tissue import Tissue
-from histoscout.evaluation.compare import compare_lesions
-from histoscout.evaluation.exam import Exam
-from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.judge import judge_heatmap, judge_regions
+from histoscout.detection.postprocess import outline
+from histoscout.evaluation.lesions.compare import compare_lesions
+from histoscout.evaluation.protocol import Exam
+from histoscout.evaluation.reference import Ground
 from histoscout.evaluation.scores import Scores
-from histoscout.evaluation.scores_file import write_scores
+from histoscout.evaluation.scores_io import write_scores
+from histoscout.evaluation.slide_metrics import judge_heatmap, judge_regions
 from histoscout.geometry.box import Box
-from histoscout.geometry.raster import label_map
+from histoscout.geometry.rasterize import label_map
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
+from histoscout.tissue.mask import Tissue
 
 SIDE_UM, MPP, HEAT_MPP = 10_000, 0.25, 2.0
 SIDE = SIDE_UM / MPP

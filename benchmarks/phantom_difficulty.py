@@ -17,9 +17,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
 
 from histoscout.geometry.box import Box
-from histoscout.geometry.raster import mask_of
-from histoscout.phantom.patient import DIFFICULTY
-from histoscout.phantom.slide import PhantomSlide, draw
+from histoscout.geometry.rasterize import mask_of
+from histoscout.synthetic.patient import DIFFICULTY
+from histoscout.synthetic.slide import PhantomSlide, draw
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

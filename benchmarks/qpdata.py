@@ -21,11 +21,11 @@ from tests.annotations import qpdata_writer as write
 from tests.annotations.qpdata_writer import Drawn, Saved
 
 from histoscout.annotations.geojson import read_geojson
-from histoscout.annotations.qpdata import read_qpdata, read_whole_qpdata
+from histoscout.annotations.qpdata.reader import read_qpdata, read_whole_qpdata
 from histoscout.annotations.read import Annotations
 from histoscout.cohort.qupath_project import read_project
 from histoscout.geometry.box import Box
-from histoscout.geometry.raster import mask_of
+from histoscout.geometry.rasterize import mask_of
 
 VERSIONS = ("0.2.3", "0.4.4", "0.6.0")
 

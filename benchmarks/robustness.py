@@ -23,13 +23,13 @@ from shapely.affinity import scale
 from histoscout.annotations.geojson import write_geojson
 from histoscout.annotations.read import read_annotations
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.detection.appearance import UNLIKE
+from histoscout.detection.domain_shift import UNLIKE
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import read_model
+from histoscout.sampling.augment import DENSITY, HED, RGB_TO_HED
 from histoscout.slides.open import open_slide
 from histoscout.slides.pyramid import write_pyramid
-from histoscout.windows.augment import DENSITY, HED, RGB_TO_HED
 
 Pixels = NDArray[np.uint8]
 BLUR_UM = 1.0

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.cores import usable_cores
-from histoscout.demonstration import PATIENTS, demo_recipe
-from histoscout.phantom.cohort import write
+from histoscout.demo import PATIENTS, demo_recipe
+from histoscout.hardware import usable_cores
 from histoscout.progress import Silent
+from histoscout.synthetic.cohort import write
 from histoscout.training.budget import MOST_TIMED, rehearse, time_validation
+from histoscout.training.data import open_sets
 from histoscout.training.run_folder import open_run
-from histoscout.training.sets import open_sets
 from histoscout.training.train import TrainOptions, prepare_job
 
 

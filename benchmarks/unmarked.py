@@ -18,11 +18,11 @@ from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cli.tables import interval_cell
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.demonstration import PATIENTS, demo_recipe
-from histoscout.evaluation.intervals import bootstrap_difference
+from histoscout.demo import PATIENTS, demo_recipe
+from histoscout.evaluation.bootstrap import bootstrap_difference
 from histoscout.evaluation.out_of_fold import Arm, pooled_statistic
 from histoscout.geometry.regions import Regions
-from histoscout.phantom.cohort import write
+from histoscout.synthetic.cohort import write
 from histoscout.training.train import TrainOptions, train
 
 DRAW = 11  # of the outlines left out

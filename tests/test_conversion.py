@@ -10,9 +10,8 @@ import tifffile
 from PIL import Image
 
 import histoscout as hs
-from histoscout.annotations.frame import in_file, on_slide
 from histoscout.annotations.geojson import write_geojson
-from histoscout.annotations.read import Annotations, read_annotations
+from histoscout.annotations.read import Annotations, in_file, on_slide, read_annotations
 from histoscout.annotations.write import WRITERS
 from histoscout.conversion import ConvertOptions, convert
 from histoscout.errors import AnnotationError, OutputError, SlideError

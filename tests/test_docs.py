@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from histoscout.cli.main import app
-from histoscout.demonstration import demo_recipe
+from histoscout.demo import demo_recipe
 from histoscout.recipe import Recipe
 from histoscout.slides.pyramid import write_pyramid
 from tests.annotations.qpdata_writer import Drawn, Saved, path_class, points_roi

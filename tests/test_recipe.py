@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histoscout import names
+from histoscout import registry
 from histoscout.errors import RecipeError
 from histoscout.recipe import Classes, Recipe, plain
 
@@ -21,9 +21,9 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), mi
             "classes": st.fixed_dictionaries({"positive": TEXT}),
             "windows": st.sampled_from([{"mpp": 2.0, "side_um": 256.0}, {"mpp": 0.25, "side_um": 128.0}]),
             "network": st.fixed_dictionaries(
-                {"architecture": st.sampled_from(sorted(names.ARCHITECTURES)), "weights": TEXT}
+                {"architecture": st.sampled_from(sorted(registry.ARCHITECTURES)), "weights": TEXT}
             ),
-            "loss": st.fixed_dictionaries({"name": st.sampled_from(sorted(names.LOSSES))}),
+            "loss": st.fixed_dictionaries({"name": st.sampled_from(sorted(registry.LOSSES))}),
             "training": st.sampled_from([{"epochs": 3}, {"minutes": 1.5}, {"clip": 0, "ema": 0}]),
             "detection": st.fixed_dictionaries({"overlap": st.floats(0, 0.75)}),
         }

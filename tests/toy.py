@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.annotations.geojson import write_geojson
 from histoscout.geometry.box import Box
-from histoscout.geometry.raster import mask_of
+from histoscout.geometry.rasterize import mask_of
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
 from histoscout.slides.pyramid import write_pyramid

@@ -10,37 +10,35 @@ if TYPE_CHECKING:
     from histoscout.annotations.geojson import read_geojson, write_geojson
     from histoscout.annotations.read import read_annotations
     from histoscout.annotations.write import Canvas, write_annotations
-    from histoscout.check.check import CheckOptions, Checks, check_cohort
-    from histoscout.check.door import fits_at_the_door
+    from histoscout.checks.alignment.windows import fits_at_the_door
+    from histoscout.checks.run import CheckOptions, Checks, check_cohort
     from histoscout.cohort.bracs import Bracs, read_bracs, write_bracs
     from histoscout.cohort.case import Case
     from histoscout.cohort.cohort import Cohort, read_cohort
-    from histoscout.cohort.image_cohort import read_image_cohort
+    from histoscout.cohort.image_folders import read_image_cohort
     from histoscout.conversion import Converted, ConvertOptions, convert
-    from histoscout.demonstration import demo
+    from histoscout.demo import demo
     from histoscout.detection.detect import DetectOptions, detect
     from histoscout.detection.heatmap import Heatmap, read_heatmap
+    from histoscout.doctor import doctor
     from histoscout.errors import HistoscoutError
     from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
+    from histoscout.evaluation.images.evaluate import ImageOptions, evaluate_images
     from histoscout.evaluation.out_of_fold import Crossval
-    from histoscout.evaluation.outlines import ComparedSlide, CompareOptions, evaluate_regions, score_regions
-    from histoscout.evaluation.roi_images import ImageOptions, evaluate_images
+    from histoscout.evaluation.regions import ComparedSlide, CompareOptions, evaluate_regions, score_regions
     from histoscout.evaluation.scores import Scores
-    from histoscout.geometry.box import Box
-    from histoscout.geometry.grid import TileGrid
+    from histoscout.geometry.box import Box, TileGrid
     from histoscout.geometry.regions import Region, Regions
-    from histoscout.machine import doctor
     from histoscout.network.engines import open_engine
     from histoscout.network.model_folder import ModelFolder, read_model
-    from histoscout.pretraining import Pretrained, PretrainOptions, pretrain
     from histoscout.recipe import Recipe
-    from histoscout.report.crossval_page import write_crossval_report
-    from histoscout.report.evaluation_page import write_report
-    from histoscout.slides.info import info
-    from histoscout.slides.open import open_slide
+    from histoscout.report.crossval import write_crossval_report
+    from histoscout.report.evaluation.page import write_report
+    from histoscout.slides.open import info, open_slide
     from histoscout.slides.slide import Slide
     from histoscout.training.crossval import CrossvalOptions, crossval
-    from histoscout.training.plan import Plan, PlanOptions, plan
+    from histoscout.training.planning.plan import Plan, PlanOptions, plan
+    from histoscout.training.pretrain import Pretrained, PretrainOptions, pretrain
     from histoscout.training.train import TrainOptions, train
 
 _PUBLIC = {
@@ -48,11 +46,11 @@ _PUBLIC = {
     "Bracs": "cohort.bracs",
     "Canvas": "annotations.write",
     "Case": "cohort.case",
-    "CheckOptions": "check.check",
-    "Checks": "check.check",
+    "CheckOptions": "checks.run",
+    "Checks": "checks.run",
     "Cohort": "cohort.cohort",
-    "CompareOptions": "evaluation.outlines",
-    "ComparedSlide": "evaluation.outlines",
+    "CompareOptions": "evaluation.regions",
+    "ComparedSlide": "evaluation.regions",
     "ConvertOptions": "conversion",
     "Converted": "conversion",
     "Crossval": "evaluation.out_of_fold",
@@ -61,48 +59,48 @@ _PUBLIC = {
     "EvaluateOptions": "evaluation.evaluate",
     "Heatmap": "detection.heatmap",
     "HistoscoutError": "errors",
-    "ImageOptions": "evaluation.roi_images",
+    "ImageOptions": "evaluation.images.evaluate",
     "ModelFolder": "network.model_folder",
-    "Plan": "training.plan",
-    "PlanOptions": "training.plan",
-    "PretrainOptions": "pretraining",
-    "Pretrained": "pretraining",
+    "Plan": "training.planning.plan",
+    "PlanOptions": "training.planning.plan",
+    "PretrainOptions": "training.pretrain",
+    "Pretrained": "training.pretrain",
     "Recipe": "recipe",
     "Region": "geometry.regions",
     "Regions": "geometry.regions",
     "Scores": "evaluation.scores",
     "Slide": "slides.slide",
-    "TileGrid": "geometry.grid",
+    "TileGrid": "geometry.box",
     "TrainOptions": "training.train",
-    "check_cohort": "check.check",
+    "check_cohort": "checks.run",
     "convert": "conversion",
     "crossval": "training.crossval",
-    "demo": "demonstration",
+    "demo": "demo",
     "detect": "detection.detect",
-    "doctor": "machine",
+    "doctor": "doctor",
     "evaluate": "evaluation.evaluate",
-    "evaluate_images": "evaluation.roi_images",
-    "evaluate_regions": "evaluation.outlines",
-    "fits_at_the_door": "check.door",
-    "info": "slides.info",
+    "evaluate_images": "evaluation.images.evaluate",
+    "evaluate_regions": "evaluation.regions",
+    "fits_at_the_door": "checks.alignment.windows",
+    "info": "slides.open",
     "open_engine": "network.engines",
     "open_slide": "slides.open",
-    "plan": "training.plan",
-    "pretrain": "pretraining",
+    "plan": "training.planning.plan",
+    "pretrain": "training.pretrain",
     "read_annotations": "annotations.read",
     "read_bracs": "cohort.bracs",
     "read_cohort": "cohort.cohort",
     "read_geojson": "annotations.geojson",
     "read_heatmap": "detection.heatmap",
-    "read_image_cohort": "cohort.image_cohort",
+    "read_image_cohort": "cohort.image_folders",
     "read_model": "network.model_folder",
-    "score_regions": "evaluation.outlines",
+    "score_regions": "evaluation.regions",
     "train": "training.train",
     "write_annotations": "annotations.write",
     "write_bracs": "cohort.bracs",
-    "write_crossval_report": "report.crossval_page",
+    "write_crossval_report": "report.crossval",
     "write_geojson": "annotations.geojson",
-    "write_report": "report.evaluation_page",
+    "write_report": "report.evaluation.page",
 }
 
 __all__ = [

@@ -5,18 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from histoscout.annotations.frame import in_file
-from histoscout.annotations.kinds import ANNOTATION, kind_of
-from histoscout.annotations.label_image import read_label_image
-from histoscout.annotations.label_pixels import label_facts
-from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
+from histoscout.annotations.geojson import ANNOTATION, kind_of
+from histoscout.annotations.masks import label_facts, read_label_image
+from histoscout.annotations.read import FORMATS, Annotations, format_of, in_file, read_annotations
 from histoscout.annotations.write import Canvas, write_annotations, writer_of
-from histoscout.cohort.case import Case
-from histoscout.cohort.folder import PICTURES, slides_in
-from histoscout.cohort.labelled import is_mask, mask_scale
-from histoscout.cohort.open_case import open_case
+from histoscout.cohort.annotated_slide import is_mask, mask_scale
+from histoscout.cohort.case import Case, in_place, open_case
+from histoscout.cohort.discovery import PICTURES, slides_in
 from histoscout.cohort.qupath_project import read_project
-from histoscout.cohort.same_image import in_place
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.progress import Progress, Silent

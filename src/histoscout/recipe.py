@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, Self
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from histoscout import names
+from histoscout import registry
 from histoscout.errors import RecipeError
-from histoscout.files import write_text
+from histoscout.io.files import write_text
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -153,7 +153,7 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _name_is_known(self) -> Self:
-        names.check("architecture", self.architecture, names.ARCHITECTURES)
+        registry.check("architecture", self.architecture, registry.ARCHITECTURES)
         return self
 
 
@@ -166,7 +166,7 @@ class Loss(Section):
 
     @model_validator(mode="after")
     def _name_is_known(self) -> Self:
-        names.check("loss", self.name, names.LOSSES)
+        registry.check("loss", self.name, registry.LOSSES)
         return self
 
 
@@ -261,7 +261,7 @@ class Recipe(Section):
                 f"windows: {self.windows.side_um} um at {self.windows.mpp} um/px are {self.window_px} px, which is "
                 f"not a multiple of 32; side_um = {good * self.windows.mpp:g} would be {good} px"
             )
-        if self.classes.other and names.LOSSES[self.loss.name].binary:
+        if self.classes.other and registry.LOSSES[self.loss.name].binary:
             raise ValueError(
                 f"loss: {self.loss.name} knows one class only; with classes.other take cross-entropy"
             )

@@ -11,8 +11,8 @@ import shapely
 from hypothesis import given, settings
 from shapely.geometry import MultiPolygon, Polygon
 
-from histoscout.annotations.colours import colour_of
 from histoscout.annotations.geojson import MANY, read_geojson, write_geojson
+from histoscout.annotations.qupath_properties import colour_of
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError, OutputError
 from histoscout.geometry.regions import Region, Regions

@@ -7,8 +7,7 @@ import shapely
 from hypothesis import given
 from shapely.geometry import Polygon
 
-from histoscout.annotations.image_facts import ImageFacts
-from histoscout.annotations.read import Annotations, read_annotations, read_image_facts
+from histoscout.annotations.read import Annotations, ImageFacts, read_annotations, read_image_facts
 from tests.fuzz.seeds import HALO, IMAGESCOPE
 from tests.strategies import stars
 

@@ -11,7 +11,7 @@ import pytest
 import shapely
 from shapely.geometry import Polygon
 
-from histoscout.annotations.qpdata import read_qpdata
+from histoscout.annotations.qpdata.reader import read_qpdata
 from histoscout.errors import AnnotationError
 from tests.annotations import qpdata_writer as write
 from tests.annotations.java_writer import Array, Java

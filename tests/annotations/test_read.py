@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from histoscout.annotations.asap import write_asap
 from histoscout.annotations.geojson import write_geojson
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
-from histoscout.annotations.write_asap import write_asap
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
-from histoscout.geometry.trace import trace
+from histoscout.geometry.vectorize import trace
 from tests.annotations import qpdata_writer
 
 MASK = np.zeros((40, 60), bool)

@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from shapely.geometry import MultiPolygon, Polygon
 
-from histoscout.annotations.label_image import read_label_image
-from histoscout.annotations.label_pixels import read_pixels
+from histoscout.annotations.masks import read_label_image, read_pixels
 from histoscout.annotations.read import format_of, read_annotations
 from histoscout.annotations.write import WRITERS, Canvas, write_annotations
 from histoscout.errors import OutputError
 from histoscout.geometry.box import Box
-from histoscout.geometry.raster import label_map
+from histoscout.geometry.rasterize import label_map
 from histoscout.geometry.regions import Region, Regions
-from histoscout.geometry.trace import trace
+from histoscout.geometry.vectorize import trace
 from tests.strategies import DYADIC, masks, outlines, region_lists
 
 CANVAS = Canvas(60, 40)

@@ -8,8 +8,8 @@ import pytest
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cli.tables import interval_cell, score_table
-from histoscout.evaluation.intervals import Interval
-from histoscout.evaluation.outlines import ComparedSlide, score_regions
+from histoscout.evaluation.bootstrap import Interval
+from histoscout.evaluation.regions import ComparedSlide, score_regions
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from tests.evaluation.slides import BOX, MPP, discs

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from histoscout.cohort.bracs import bracs_recipe, read_bracs, settled, write_bracs
-from histoscout.cohort.bracs_table import BracsRow, read_bracs_table, slide_name
+from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.bracs import (
+    BracsRow,
+    bracs_recipe,
+    read_bracs,
+    read_bracs_table,
+    settled,
+    slide_name,
+    write_bracs,
+)
 from histoscout.cohort.case import SplitName
 from histoscout.cohort.cohort import read_cohort
-from histoscout.cohort.images import read_images
-from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.image_folders import read_images
 from histoscout.errors import CohortError, OutputError
 from tests.cohort.bracs_tree import ROWS, make_tree, write_roi, write_table
 

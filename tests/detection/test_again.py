@@ -13,16 +13,16 @@ from PIL import Image
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import read_cohort
-from histoscout.detection.detect import DetectOptions, LedgerRow, detect
-from histoscout.detection.job import area_of
-from histoscout.detection.ledger import read_ledger
-from histoscout.detection.tissue import find_tissue
-from histoscout.detection.windows import LEAST_TISSUE, detection_windows
+from histoscout.detection.detect import DetectOptions, detect
+from histoscout.detection.grid import LEAST_TISSUE, detection_windows
+from histoscout.detection.results import LedgerRow, read_ledger
+from histoscout.detection.settings import area_of
 from histoscout.errors import CohortError, ModelError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Silent
-from histoscout.slides.in_memory import in_memory
+from histoscout.slides.image_reader import in_memory
+from histoscout.tissue.mask import find_tissue
 from tests import toy
 
 ON_TORCH = DetectOptions(device="torch")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cli.main import app
 from histoscout.detection.detect import DetectOptions, detect
-from histoscout.detection.ledger import read_ledger
+from histoscout.detection.results import read_ledger
 from histoscout.errors import ModelError, OutputError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.geometry.regions import Regions

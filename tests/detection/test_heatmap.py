@@ -8,15 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from histoscout.detection import room as room_module
+from histoscout.detection import inference as room_module
+from histoscout.detection.grid import WindowPlan
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, level_of, read_heatmap, write_heatmap
-from histoscout.detection.tissue import Tissue
-from histoscout.detection.windows import WindowPlan
 from histoscout.errors import ModelError, OutputError, SlideError
-from histoscout.geometry.box import Box
-from histoscout.geometry.grid import TileGrid
-from histoscout.slides.in_memory import in_memory
+from histoscout.geometry.box import Box, TileGrid
+from histoscout.slides.image_reader import in_memory
 from histoscout.slides.slide import About, Slide
+from histoscout.tissue.mask import Tissue
 from tests.detection.redness import Redness, redness
 
 

@@ -8,13 +8,13 @@ import shapely
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from histoscout.annotations.qupath import stable_id
-from histoscout.detection.tissue import Tissue
-from histoscout.evaluation.compare import SlideLesions, compare_lesions
-from histoscout.evaluation.ground import Ground
+from histoscout.annotations.qupath_properties import stable_id
+from histoscout.evaluation.lesions.compare import SlideLesions, compare_lesions
+from histoscout.evaluation.reference import Ground
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
+from histoscout.tissue.mask import Tissue
 
 RECIPE = Recipe.from_dict({"classes": {"positive": "UDH", "other": ["ADH"]}})
 SIDE = 1000  # level-0 px of the slides, of 1 um each: 1 mm2

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import Heatmap
-from histoscout.detection.tissue import all_of
-from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.outlines import ComparedSlide
+from histoscout.evaluation.reference import Ground
+from histoscout.evaluation.regions import ComparedSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
+from histoscout.tissue.mask import all_of
 
 SIDE, MPP = 256, 2.0
 BOX = Box(0, 0, SIDE, SIDE)

@@ -11,7 +11,7 @@ from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import OutputError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.readings import AUDITED
+from histoscout.evaluation.lesions.froc import AUDITED
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 

@@ -10,7 +10,7 @@ import pytest
 from histoscout.cohort.cohort import read_cohort
 from histoscout.errors import CohortError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.examinees import examinees
+from histoscout.evaluation.protocol import examinees
 from histoscout.network.model_folder import ModelFolder
 
 HEAD = "slide,annotations,patient"

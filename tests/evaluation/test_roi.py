@@ -11,19 +11,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoscout.cohort.images import RoiImage, holds_images_by_class, read_images
+from histoscout.cohort.image_folders import RoiImage, holds_images_by_class, read_images
 from histoscout.errors import CohortError, OutputError
-from histoscout.evaluation.classification import OF_ALL, OF_EACH
-from histoscout.evaluation.roi_images import NONE_OF_THESE, ImageOptions, evaluate_images
-from histoscout.evaluation.roi_published import SEVEN, THREE, Published, columns_of, published_for
-from histoscout.evaluation.roi_scores import (
+from histoscout.evaluation.images.evaluate import NONE_OF_THESE, ImageOptions, evaluate_images
+from histoscout.evaluation.images.inference import answers_for_images, windows_on
+from histoscout.evaluation.images.published import SEVEN, THREE, Published, columns_of, published_for
+from histoscout.evaluation.images.scores import (
     BRACS_GROUPS,
+    OF_ALL,
+    OF_EACH,
     NamedImage,
     folded,
     score_images,
     write_image_scores,
 )
-from histoscout.evaluation.roi_windows import answers_for_images, windows_on
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Silent
 from histoscout.recipe import Recipe

@@ -9,12 +9,19 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histoscout.evaluation.baselines import ALL_TISSUE, BASELINES, EVERYTHING, NOTHING, OUTLINED, PREVALENCE
-from histoscout.evaluation.exam import Exam
-from histoscout.evaluation.intervals import Interval
-from histoscout.evaluation.judge import judge_heatmap
-from histoscout.evaluation.outlines import ComparedSlide, score_regions
+from histoscout.evaluation.bootstrap import Interval
+from histoscout.evaluation.protocol import Exam
+from histoscout.evaluation.regions import ComparedSlide, score_regions
 from histoscout.evaluation.scores import Intervals, Scores
+from histoscout.evaluation.slide_metrics import (
+    ALL_TISSUE,
+    BASELINES,
+    EVERYTHING,
+    NOTHING,
+    OUTLINED,
+    PREVALENCE,
+    judge_heatmap,
+)
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from tests.evaluation.slides import BOX, COHORTS, MPP, RECIPE, SIDE, discs, ground, heatmap

@@ -11,10 +11,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from histoscout.annotations.label_image import read_label_image
-from histoscout.annotations.qpdata import read_whole_qpdata
+from histoscout.annotations.masks import read_label_image
+from histoscout.annotations.qpdata.reader import read_whole_qpdata
 from histoscout.annotations.read import read_annotations
-from histoscout.cohort.bracs_table import read_bracs_table
+from histoscout.cohort.bracs import read_bracs_table
 from histoscout.cohort.qupath_project import read_project
 from histoscout.errors import AnnotationError, CohortError, HistoscoutError, SlideError
 from histoscout.geometry.box import Box

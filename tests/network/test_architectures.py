@@ -5,22 +5,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from histoscout import names
-from histoscout.network.graph import count_outputs
+from histoscout import registry
+from histoscout.network.detector import count_outputs
+from histoscout.network.encoders import check_logits
 from histoscout.network.losses import make_loss, set_prior
-from histoscout.network.probe import check_logits
 from histoscout.network.save import load_network
 from histoscout.recipe import IGNORE
 from tests.network import tiny
 
-ALL = sorted(names.ARCHITECTURES)
+ALL = sorted(registry.ARCHITECTURES)
 
 
 @pytest.mark.parametrize("architecture", ALL)
 def test_answers_have_the_shape_of_the_window(architecture: str) -> None:
     recipe = tiny.recipe(architecture, choices={"classes.other": ("ADH",)})
     answer = tiny.network(recipe).eval()(torch.randn(2, 3, tiny.SIDE, tiny.SIDE))
-    tile = names.ARCHITECTURES[architecture].answers == "tile"
+    tile = registry.ARCHITECTURES[architecture].answers == "tile"
     assert answer.shape == ((2, 3) if tile else (2, 3, tiny.SIDE, tiny.SIDE))
 
 
@@ -34,7 +34,7 @@ def test_answers_are_logits_and_grey_windows_are_possible(architecture: str) -> 
 def test_one_step_moves_every_part_of_it(architecture: str) -> None:
     recipe = tiny.recipe(architecture)
     network = tiny.network(recipe)
-    tile = names.ARCHITECTURES[architecture].answers == "tile"
+    tile = registry.ARCHITECTURES[architecture].answers == "tile"
     target = torch.randint(0, 2, (2,) if tile else (2, tiny.SIDE, tiny.SIDE), dtype=torch.uint8)
     target.view(-1)[-1:] = target.view(-1)[-1:] if tile else IGNORE
     before = {key: value.clone() for key, value in network.named_parameters()}

@@ -12,8 +12,7 @@ from torch import nn
 
 from histoscout.errors import HistoscoutError, ModelError, RecipeError
 from histoscout.network.build import build_network
-from histoscout.network.probe import check_logits
-from histoscout.network.starting import built_in_weights, save_encoder
+from histoscout.network.encoders import built_in_weights, check_logits, save_encoder
 from histoscout.network.unet import UNet
 from histoscout.recipe import Recipe
 from tests.network import tiny

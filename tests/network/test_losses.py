@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histoscout import names
+from histoscout import registry
 from histoscout.network.losses import make_loss, set_prior
 from histoscout.recipe import IGNORE
 from tests.network import tiny
 
-ALL = sorted(names.LOSSES)
+ALL = sorted(registry.LOSSES)
 Pixels = list[tuple[NDArray[np.float64], int]]  # probabilities with the background first, and the true class
 
 
@@ -77,12 +77,12 @@ SLOW: dict[str, Callable[[Pixels, float], float]] = {
 
 
 def outputs(name: str, classes: int) -> int:
-    return 1 if names.LOSSES[name].binary else classes
+    return 1 if registry.LOSSES[name].binary else classes
 
 
 def perfect(name: str, target: Tensor, classes: int) -> Tensor:
     known = torch.where(target == IGNORE, 0, target).long()
-    if names.LOSSES[name].binary:
+    if registry.LOSSES[name].binary:
         return (known[:, None] * 2.0 - 1) * 30
     return nn.functional.one_hot(known, classes).movedim(-1, 1) * 60.0 - 30
 
@@ -91,7 +91,7 @@ def perfect(name: str, target: Tensor, classes: int) -> Tensor:
 @given(seed=st.integers(0, 10_000), weight=st.sampled_from([1.0, 3.0]), tiles=st.booleans())
 def test_equals_its_slow_twin(name: str, seed: int, weight: float, tiles: bool) -> None:
     random = torch.Generator().manual_seed(seed)
-    classes = 2 if names.LOSSES[name].binary else 3
+    classes = 2 if registry.LOSSES[name].binary else 3
     space = () if tiles else (4, 5)
     logits = 3 * torch.randn(6, outputs(name, classes), *space, generator=random)
     target = torch.randint(0, classes, (6, *space), generator=random, dtype=torch.uint8)

@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from histoscout.errors import ModelError, OutputError
-from histoscout.files import sha256
-from histoscout.network.model_folder import INDEX, read_model
+from histoscout.io.files import sha256
+from histoscout.network.model_folder import INDEX, read_model, read_vector
 from histoscout.network.save import load_network
-from histoscout.network.vector import read_vector
 from tests.network import tiny
 
 FILES = ["card.md", "detector.safetensors", "detector.vector.safetensors", "metrics.json", "recipe.toml"]

@@ -5,8 +5,18 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from histoscout.report.bars import Bar, bars, confusion
-from histoscout.report.plots import FROC_MARKS, Line, by_step, froc, precision_recall, reliability, roc
+from histoscout.report.plots import (
+    FROC_MARKS,
+    Bar,
+    Line,
+    bars,
+    by_step,
+    confusion,
+    froc,
+    precision_recall,
+    reliability,
+    roc,
+)
 
 HOSTILE = 'a <script>&"$x_1$ \u2603 \u817a\x07\udcff'
 

@@ -15,9 +15,8 @@ from PIL import Image
 
 from histoscout.errors import MppMissingError, SlideError
 from histoscout.geometry.box import Box
-from histoscout.slides.in_memory import in_memory
-from histoscout.slides.info import info
-from histoscout.slides.open import FORMATS, open_slide
+from histoscout.slides.image_reader import in_memory
+from histoscout.slides.open import FORMATS, info, open_slide
 from histoscout.slides.pyramid import write_pyramid
 from histoscout.slides.slide import About, Slide
 
@@ -150,7 +149,7 @@ def test_a_truncated_slide_never_gives_wrong_pixels(tmp_path: Path) -> None:
 
 
 def test_every_format_is_registered_by_a_name_that_exists() -> None:
-    from histoscout.names import find
+    from histoscout.registry import find
 
     for maker in FORMATS.values():
         assert callable(find(maker))

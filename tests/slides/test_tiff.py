@@ -15,12 +15,10 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.errors import SlideError
 from histoscout.geometry.box import Box
-from histoscout.slides.ome import check_planes
-from histoscout.slides.open import open_slide
-from histoscout.slides.opened import one_mpp
+from histoscout.slides.open import one_mpp, open_slide
 from histoscout.slides.slide import About, Slide
-from histoscout.slides.tiff_claims import check_claims
-from histoscout.slides.with_tifffile import open_ome_tiff, open_tiff
+from histoscout.slides.tiff_levels import check_claims
+from histoscout.slides.tiff_reader import check_planes, open_ome_tiff, open_tiff
 
 NOISE = np.random.default_rng(0).normal(0, 300, (90, 110, 4))
 PIXELS = np.clip(180 + gaussian_filter(NOISE, (3, 3, 0)), 0, 255).astype(np.uint8)

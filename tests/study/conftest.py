@@ -6,7 +6,7 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.progress import Silent
 from histoscout.study.bench import Bench, side_for, study_cases
 from histoscout.study.slides import built_in
-from histoscout.training.device import choose_fabric
+from histoscout.training.setup import choose_fabric
 from tests.study.miniature import MOSAIC, SCALE
 
 

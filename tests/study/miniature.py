@@ -1,7 +1,6 @@
 """The study's slides and scale, as small as they can be and still hold all that the faults need."""
 
-from histoscout.study.scale import Scale
-from histoscout.study.slides import Mosaic
+from histoscout.study.slides import Mosaic, Scale
 
 MOSAIC = Mosaic(rows=1, columns=1, fragment=1792, lesions=(2, 2, 1, 1))
 OURS = {

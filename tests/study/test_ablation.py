@@ -5,8 +5,8 @@ from typing import Any
 from histoscout.report.blocks import Table
 from histoscout.report.page import Page, Section, render
 from histoscout.study.ablation import tabulated
-from histoscout.study.page_faults import ablation_blocks
-from histoscout.study.runs import Run, ablation_runs
+from histoscout.study.protocol import Run, ablation_runs
+from histoscout.study.report.faults import ablation_blocks
 
 
 def result_of(run: Run) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from histoscout.detection.labelled import LabelledSlide
+from histoscout.cohort.annotated_slide import LabelledSlide
 from histoscout.geometry.box import Box
 from histoscout.network.unet import UNet
 from histoscout.study import faults
 from histoscout.study.faults import FAULTS, LastBatch, flips, masks
-from histoscout.study.runs import MODELS
-from histoscout.training.optimise import make_optimiser
+from histoscout.study.protocol import MODELS
+from histoscout.training.loop import make_optimiser
 from tests.study.toy_slides import SIDE, labelled, recipe
 
 NOTHING = frozenset[str]()

@@ -10,19 +10,20 @@ import shapely
 import torch
 from torch import Tensor, nn
 
+from histoscout.cohort.annotated_slide import LabelledSlide, open_labelled
 from histoscout.cohort.cohort import read_cohort
-from histoscout.cohort.leaks import enough_patients, named_after_its_set
-from histoscout.detection.field_of_view import field_of_view
-from histoscout.detection.labelled import LabelledSlide, open_labelled
+from histoscout.cohort.leakage import enough_patients, named_after_its_set
+from histoscout.detection.self_check import field_of_view
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.network.build import build_network
-from histoscout.network.graph import prepare
+from histoscout.network.detector import prepare
 from histoscout.network.losses import make_loss
 from histoscout.recipe import Augment, Recipe
 from histoscout.study import faults
-from histoscout.study.examples import flipped
-from histoscout.training.guards_data import (
+from histoscout.study.tiles import flipped
+from histoscout.training.loop import make_optimiser
+from histoscout.training.sanity.data import (
     Picture,
     Place,
     Recorder,
@@ -31,15 +32,14 @@ from histoscout.training.guards_data import (
     validation_sees,
     windows_apart,
 )
-from histoscout.training.guards_network import (
+from histoscout.training.sanity.network import (
     base_loss,
     gives_logits,
     learns_by_heart,
     one_sigmoid,
     optimiser_owns,
 )
-from histoscout.training.optimise import make_optimiser
-from histoscout.training.validate import positive_probability
+from histoscout.training.validation import positive_probability
 from histoscout.verdict import Verdict
 from tests.toy import RECIPE
 

@@ -7,20 +7,20 @@ import shapely
 import torch
 from torch import Tensor, nn
 
-from histoscout.check.door import fits_at_the_door
-from histoscout.cohort.leaks import Fingerprint, enough_patients, named_after_its_set, sets_apart
-from histoscout.detection.field_of_view import field_of_view
-from histoscout.detection.labelled import open_labelled
-from histoscout.network.graph import prepare
+from histoscout.checks.alignment.windows import fits_at_the_door
+from histoscout.cohort.annotated_slide import open_labelled
+from histoscout.cohort.leakage import Fingerprint, enough_patients, named_after_its_set, sets_apart
+from histoscout.detection.self_check import field_of_view
+from histoscout.network.detector import prepare
 from histoscout.network.losses import make_loss
 from histoscout.network.unet import UNet
 from histoscout.recipe import Augment
 from histoscout.study import faults
 from histoscout.study.bench import Bench
-from histoscout.study.examples import flipped, plain
 from histoscout.study.faults import LastBatch, flips, masks
-from histoscout.study.tiles import TilePixels, draw_tiles, kept_tiles, read_tiles, with_mask
-from histoscout.training.guards_data import (
+from histoscout.study.tiles import TilePixels, draw_tiles, flipped, kept_tiles, plain, read_tiles, with_mask
+from histoscout.training.loop import make_optimiser
+from histoscout.training.sanity.data import (
     Place,
     Recorder,
     augmentation_rests,
@@ -29,8 +29,7 @@ from histoscout.training.guards_data import (
     validation_sees,
     windows_apart,
 )
-from histoscout.training.guards_network import base_loss, gives_logits, learns_by_heart, optimiser_owns
-from histoscout.training.optimise import make_optimiser
+from histoscout.training.sanity.network import base_loss, gives_logits, learns_by_heart, optimiser_owns
 from histoscout.verdict import Verdict
 from tests.study.toy_slides import SIDE, labelled, recipe
 

@@ -7,13 +7,13 @@ import pytest
 import shapely
 
 from histoscout.annotations.geojson import read_geojson
-from histoscout.cohort.cohort import Case, Cohort
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError, OutputError
 from histoscout.geometry.regions import Region, Regions
-from histoscout.study import paper
+from histoscout.study import protocol
 from histoscout.study.bench import study_cases
-from histoscout.study.scale import SCALES
-from histoscout.study.slides import Mosaic, as_in_bracs, bracs, built_in
+from histoscout.study.slides import SCALES, Mosaic, as_in_bracs, bracs, built_in
 from tests.study.miniature import MOSAIC
 
 
@@ -55,15 +55,15 @@ def test_outlines_are_drawn_as_in_bracs() -> None:
 def test_quick_slides_have_about_as_many_tiles_with_lesions_as_the_papers() -> None:
     """By area: lesions 0.29 mm wide touch about 10.5 tiles of 128 um, as 36 regions touch 379 in the paper."""
     mosaic = SCALES["quick"].mosaic
-    tiles = 3 * mosaic.rows * mosaic.columns * mosaic.mm2 * 1e6 / paper.SIDE_UM**2
-    share = sum(mosaic.lesions[:3]) * paper.TILES_ONE_WITH_MASK / paper.REGIONS_ONE / tiles
-    assert share == pytest.approx(paper.TILES_WITH_MASK / paper.TILES, rel=0.5)
+    tiles = 3 * mosaic.rows * mosaic.columns * mosaic.mm2 * 1e6 / protocol.SIDE_UM**2
+    share = sum(mosaic.lesions[:3]) * protocol.TILES_ONE_WITH_MASK / protocol.REGIONS_ONE / tiles
+    assert share == pytest.approx(protocol.TILES_WITH_MASK / protocol.TILES, rel=0.5)
 
 
 def test_bracs_is_found_wherever_it_lies_and_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"BRACS_1494\.svs"):
         bracs(tmp_path)
-    for number, name in enumerate(paper.SLIDES):
+    for number, name in enumerate(protocol.SLIDES):
         folder = tmp_path / "train" / f"Group_{number}" / "Type_UDH"
         folder.mkdir(parents=True)
         (folder / f"{name}.svs").touch()

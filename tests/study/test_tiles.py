@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histoscout.recipe import IGNORE
-from histoscout.study import paper
+from histoscout.study import protocol
 from histoscout.study.faults import masks
 from histoscout.study.tiles import balanced, draw_tiles, kept_tiles, read_tiles, tile_grid, with_mask
 from tests.study.toy_slides import SIDE, labelled, recipe
@@ -79,7 +79,7 @@ def test_the_filter_keeps_tiles_whose_deviation_is_at_least_the_threshold() -> N
     kept = {tile.box for tile in kept_tiles([slide], choices)}
     for box in tile_grid(slide, choices):
         spread = slide.slide.read(box, 1.0).std()
-        assert (spread >= paper.STD) == (box in kept)
+        assert (spread >= protocol.STD) == (box in kept)
 
 
 def test_without_faults_pictures_and_masks_are_the_ordinary_ones_bit_for_bit() -> None:
@@ -103,9 +103,9 @@ def test_the_classifier_sees_both_kinds_equally_often(targets: list[int]) -> Non
 
 
 def test_the_papers_own_numbers_agree_with_one_another() -> None:
-    assert pytest.approx(0.44, abs=0.01) == paper.VIEW
-    assert pytest.approx(743 * 4 * 1.5 * 0.8, abs=paper.BATCH) == paper.STEPS_PER_EPOCH * paper.BATCH
-    for row in (*paper.TABLE_2.values(), paper.TABLE_3_UDH):
+    assert pytest.approx(0.44, abs=0.01) == protocol.VIEW
+    assert pytest.approx(743 * 4 * 1.5 * 0.8, abs=protocol.BATCH) == protocol.STEPS_PER_EPOCH * protocol.BATCH
+    for row in (*protocol.TABLE_2.values(), protocol.TABLE_3_UDH):
         assert row.f1 == pytest.approx(
             2 * row.precision * row.recall / (row.precision + row.recall), abs=0.003
         )

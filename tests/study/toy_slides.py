@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
-from histoscout.detection.labelled import LabelledSlide
-from histoscout.detection.tissue import find_tissue
+from histoscout.cohort.annotated_slide import LabelledSlide
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
-from histoscout.slides.in_memory import in_memory
+from histoscout.slides.image_reader import in_memory
 from histoscout.study.bench import own_recipe
+from histoscout.tissue.mask import find_tissue
 from tests import toy
 
 SIDE = 64  # of a tile, in um, in px of the toy slides and as networks see it

@@ -9,9 +9,9 @@ from histoscout.cohort.cohort import read_cohort
 from histoscout.progress import Silent
 from histoscout.recipe import Recipe
 from histoscout.training.checkpoint import State
+from histoscout.training.data import Sets, open_sets
 from histoscout.training.loop import Job
 from histoscout.training.run_folder import open_run
-from histoscout.training.sets import Sets, open_sets
 from histoscout.training.train import TrainOptions, prepare_job
 from tests.toy import RECIPE
 

@@ -5,7 +5,14 @@ from typing import Any
 from hypothesis import strategies as st
 
 from histoscout.recipe import plain
-from histoscout.training.fingerprint import ClassFacts, CohortFingerprint, Machine, SlideScale, Spread, Stain
+from histoscout.training.planning.fingerprint import (
+    ClassFacts,
+    CohortFingerprint,
+    Machine,
+    SlideScale,
+    Spread,
+    Stain,
+)
 
 NAMES = st.one_of(
     st.sampled_from(

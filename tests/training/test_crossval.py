@@ -14,15 +14,14 @@ import numpy as np
 import pytest
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.cohort.folds import draw_folds, write_folds
+from histoscout.cohort.splits import draw_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
-from histoscout.evaluation.out_of_fold import Arm, Crossval, by_area, judged
-from histoscout.evaluation.out_of_fold_file import crossval_dict
-from histoscout.evaluation.pixels import PixelCounts
+from histoscout.evaluation.out_of_fold import Arm, Crossval, by_area, crossval_dict, judged
+from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.recipe import Recipe
 from histoscout.training.crossval import CrossvalOptions, crossval, plan_fold
-from histoscout.training.crossval_choices import refuse_other_choices, write_choices
-from histoscout.training.plan import kept_in
+from histoscout.training.planning.plan import kept_in
+from histoscout.training.run_folder import refuse_other_choices, write_choices
 from tests import toy
 
 SMALL = {

@@ -13,18 +13,18 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from histoscout.cli.main import app
-from histoscout.cohort.image_cohort import read_image_cohort
+from histoscout.cohort.image_folders import read_image_cohort
 from histoscout.errors import CohortError, OutputError, RecipeError, TrainingError
-from histoscout.evaluation.roi_images import ImageOptions, evaluate_images
+from histoscout.evaluation.images.evaluate import ImageOptions, evaluate_images
 from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import read_model
 from histoscout.progress import Silent
 from histoscout.recipe import Recipe
-from histoscout.training.image_sets import open_image_sets
-from histoscout.training.plan import PlanOptions, plan, read_plan
+from histoscout.sampling.datasets import SampledExamples
+from histoscout.training.data import open_image_sets
+from histoscout.training.planning.plan import PlanOptions, plan, read_plan
 from histoscout.training.train import TrainOptions, sampler_of, train
-from histoscout.training.validate import validate
-from histoscout.windows.examples import SampledExamples
+from histoscout.training.validation import validate
 
 COLOURS = {"0_N": (230, 170, 200), "2_UDH": (120, 60, 150), "5_DCIS": (170, 120, 190)}
 SPLITS = ("train", "train", "train", "val", "val", "test", "test", "test", "test", "test")

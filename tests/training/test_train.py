@@ -21,7 +21,7 @@ from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training import loop
-from histoscout.training.members import Trained, members_of
+from histoscout.training.ensemble import Trained, members_of
 from histoscout.training.run_folder import open_run, settle
 from histoscout.training.train import TrainOptions, train
 from tests import toy

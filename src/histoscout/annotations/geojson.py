@@ -1,20 +1,24 @@
-"""GeoJSON as QuPath writes and reads it (RFC 7946 with QuPath's own properties)."""
+"""GeoJSON as QuPath writes and reads it (RFC 7946 with QuPath's own properties).
+
+What was outlined as an annotation, and what else QuPath keeps in the same file: cells, detections, tiles.
+"""
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from histoscout.annotations import qupath
-from histoscout.annotations.described import described, notes_of, outline_of
-from histoscout.annotations.findings import Findings
-from histoscout.annotations.json_file import read_json
-from histoscout.annotations.json_geometry import geometry_of, is_geometry, read_outline
+from histoscout.annotations import qupath_properties
+from histoscout.annotations.files import read_json
+from histoscout.annotations.polygons import geometry_of, is_geometry, read_outline
+from histoscout.annotations.qupath_properties import described, notes_of, outline_of
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError, OutputError
-from histoscout.files import replacing
 from histoscout.geometry.regions import Region, Regions, polygonal
+from histoscout.io.files import replacing
+from histoscout.io.notes import Findings
 
 MANY = 2000  # from so many regions on, QuPath gets them as detections: quick to show, but not to be edited
 
@@ -49,7 +53,7 @@ def read_geojson(path: Path) -> Annotations:
 
 
 def _usual_type(content: object) -> str:
-    ours = content.get(qupath.PRIVATE) if isinstance(content, dict) else None
+    ours = content.get(qupath_properties.PRIVATE) if isinstance(content, dict) else None
     return "detection" if ours == {"objectType": "detection"} else "annotation"
 
 
@@ -90,7 +94,7 @@ def _top_level(content: object, path: Path) -> list[Any]:
 def _region(feature: _Feature, usual_type: str, path: Path, findings: Findings) -> Region | None:
     content = feature.content
     place = f"{path}, {feature.name}"
-    identity = qupath.read_id(content, content["properties"])
+    identity = qupath_properties.read_id(content, content["properties"])
     name = feature.name if identity is None else f"{feature.name}, id {identity}"
     outline = outline_of(read_outline(content.get("geometry"), place), name, findings)
     if outline is None:
@@ -112,7 +116,7 @@ def write_geojson(regions: Regions, path: Path) -> None:
     """
     usual_type = "detection" if len(regions) >= MANY else "annotation"
     features = (json.dumps(_feature(region, usual_type, path), default=_plain) for region in regions)
-    ours = f'"{qupath.PRIVATE}": {{"objectType": "{usual_type}"}}'
+    ours = f'"{qupath_properties.PRIVATE}": {{"objectType": "{usual_type}"}}'
     text = f'{{"type": "FeatureCollection", {ours}, "features": [\n' + ",\n".join(features) + "\n]}\n"
     with replacing(path) as temporary:
         if path.name.casefold().endswith(".gz"):
@@ -128,10 +132,10 @@ def _feature(region: Region, usual_type: str, path: Path) -> dict[str, Any]:
             path, f"region {region.id} has no area", "Leave out regions without area before writing"
         )
     geometry = geometry_of(outline)
-    properties = qupath.properties_of(region, usual_type)
-    if qupath.is_plane(region.properties.get("plane")):
+    properties = qupath_properties.properties_of(region, usual_type)
+    if qupath_properties.is_plane(region.properties.get("plane")):
         geometry["plane"] = region.properties["plane"]
-    identity = region.id if qupath.is_uuid(region.id) else qupath.stable_id(region.id)
+    identity = region.id if qupath_properties.is_uuid(region.id) else qupath_properties.stable_id(region.id)
     return {"type": "Feature", "id": identity, "geometry": geometry, "properties": _finite(properties)}
 
 
@@ -149,3 +153,28 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return str(value) if isinstance(value, float) and value - value != 0 else value
+
+
+ANNOTATION = "annotation"
+_PLURALS = {"detection": "detections", "tile": "tiles", "cell": "cells", "tmaCore": "TMA cores"}
+
+
+def kind_of(region: Region) -> str:
+    """What QuPath calls the object that a region comes from; an annotation if nothing is said."""
+    return str(region.properties.get("objectType", ANNOTATION))
+
+
+def outlined(regions: Regions) -> tuple[Regions, list[str]]:
+    """The annotations among regions, and a note on what else there was.
+
+    Detections with a score of ours stay: QuPath is given many regions as detections, and exports them as such.
+    """
+    kept = regions.where(lambda region: kind_of(region) == ANNOTATION or region.score is not None)
+    others = Counter(kind_of(region) for region in regions) - Counter(kind_of(region) for region in kept)
+    return kept, [left_out(others)] if others else []
+
+
+def left_out(kinds: Mapping[str, int]) -> str:
+    """The note on objects that are no annotations, by their kind."""
+    listed = ", ".join(f"{_PLURALS.get(kind, kind)} ({number})" for kind, number in kinds.items())
+    return f"left out, as only annotations are read: {listed}"

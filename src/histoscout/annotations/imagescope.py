@@ -12,16 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from histoscout.annotations.colours import colour_of
-from histoscout.annotations.described import notes_of, outline_of
-from histoscout.annotations.findings import Findings
-from histoscout.annotations.holes import without_holes
-from histoscout.annotations.image_facts import ImageFacts
-from histoscout.annotations.qupath import stable_id
-from histoscout.annotations.read import Annotations
-from histoscout.annotations.shapes import Shape, drawn_shape
-from histoscout.annotations.xml_tags import Tag
+from histoscout.annotations.polygons import Shape, drawn_shape, without_holes
+from histoscout.annotations.qupath_properties import colour_of, notes_of, outline_of, stable_id
+from histoscout.annotations.read import Annotations, ImageFacts
+from histoscout.annotations.xml import Tag
 from histoscout.geometry.regions import Outline, Region, Regions
+from histoscout.io.notes import Findings
 
 # the number (ImageScope) or word (HALO) of a kind of region; those without a shape have no area
 KINDS: Mapping[str, Shape | None] = MappingProxyType(

@@ -38,7 +38,7 @@ class Writer:
 
 
 _GEOJSON = Writer("histoscout.annotations.geojson:write_geojson")
-_LABEL_TIFF = Writer("histoscout.annotations.write_label_image:write_label_tiff", on_canvas=True)
+_LABEL_TIFF = Writer("histoscout.annotations.write_mask:write_label_tiff", on_canvas=True)
 
 # suffix of a file's name, and what writes such files
 WRITERS: Mapping[str, Writer] = MappingProxyType(
@@ -47,8 +47,8 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
         ".geojson.gz": _GEOJSON,
         ".json": _GEOJSON,
         ".json.gz": _GEOJSON,
-        ".xml": Writer("histoscout.annotations.write_asap:write_asap"),
-        ".png": Writer("histoscout.annotations.write_label_image:write_label_png", on_canvas=True),
+        ".xml": Writer("histoscout.annotations.asap:write_asap"),
+        ".png": Writer("histoscout.annotations.write_mask:write_label_png", on_canvas=True),
         ".tif": _LABEL_TIFF,
         ".tiff": _LABEL_TIFF,
     }

@@ -24,13 +24,12 @@ def check(
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Before training: can everything be read, do outlines fit the tissue, does anything leak? Exit code 1 if not."""
-    from histoscout.check.apply import apply_corrections, refuse_used
-    from histoscout.check.check import CheckOptions, check_cohort
+    from histoscout.checks.run import CheckOptions, apply_corrections, check_cohort, refuse_used
     from histoscout.cli.console import Console
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import OutputError
     from histoscout.recipe import Recipe
-    from histoscout.report.check_page import write_check
+    from histoscout.report.check import write_check
 
     if out.exists() and not overwrite:
         raise OutputError(out, "exists already", "Give another name with -o, or --overwrite")

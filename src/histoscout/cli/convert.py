@@ -72,7 +72,7 @@ def _size(said: str) -> tuple[int, int] | None:
 
 
 def _values(said: str) -> tuple[tuple[int, str], ...]:
-    from histoscout.cohort.rows import mask_labels
+    from histoscout.cohort.table import mask_labels
 
     try:
         return mask_labels(said) if said else ()

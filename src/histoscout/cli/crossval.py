@@ -50,7 +50,7 @@ def crossval(
         choices = {"training.minutes": minutes, "training.epochs": epochs}
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
-    from histoscout.report.crossval_page import write_crossval_report
+    from histoscout.report.crossval import write_crossval_report
     from histoscout.training.crossval import CrossvalOptions
     from histoscout.training.crossval import crossval as run
 
@@ -63,7 +63,7 @@ def crossval(
         result = run(cases, out, recipes, options)
         report = write_crossval_report(result, out) if fold is None else None
 
-    from histoscout.cli.crossval_tables import crossval_table
+    from histoscout.cli.tables import crossval_table
 
     typer.echo(crossval_table(result))
     for note in result.told:

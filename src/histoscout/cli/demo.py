@@ -13,7 +13,7 @@ def demo(
     """Walk the whole road on the built-in slides: draw, train, detect on unseen patients, measure, report."""
     from histoscout.cli.console import Console
     from histoscout.cli.tables import score_table
-    from histoscout.demonstration import demo as run
+    from histoscout.demo import demo as run
 
     with Console(quiet) as console:
         made = run(out, device=device, progress=console)

@@ -5,7 +5,7 @@ import typer
 
 def doctor() -> None:
     """Say what this machine has, what is missing, and what to do about it."""
-    from histoscout.machine import doctor as look
+    from histoscout.doctor import doctor as look
 
     findings = look()
     for finding in findings:

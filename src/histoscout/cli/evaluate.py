@@ -75,11 +75,11 @@ def evaluate(
     from histoscout.cli.images import judge_images
     from histoscout.cli.tables import score_table
     from histoscout.cohort.cohort import read_cohort
-    from histoscout.cohort.images import holds_images_by_class
+    from histoscout.cohort.image_folders import holds_images_by_class
     from histoscout.evaluation.evaluate import EvaluateOptions
     from histoscout.evaluation.evaluate import evaluate as run
-    from histoscout.evaluation.outlines import CompareOptions, evaluate_regions
-    from histoscout.evaluation.roi_images import ImageOptions
+    from histoscout.evaluation.images.evaluate import ImageOptions
+    from histoscout.evaluation.regions import CompareOptions, evaluate_regions
     from histoscout.network.model_folder import INDEX
     from histoscout.recipe import Recipe
 
@@ -127,7 +127,7 @@ def evaluate(
 def _report(scores: "Scores", out: Path, cohort: "Cohort", model: Path) -> Path:
     """The page to read, also where outlines alone were judged; its path."""
     from histoscout.network.model_folder import INDEX, read_model
-    from histoscout.report.evaluation_page import write_report
+    from histoscout.report.evaluation.page import write_report
 
     return write_report(scores, out, cohort, read_model(model) if (model / INDEX).is_file() else None)
 

@@ -9,15 +9,14 @@ from histoscout.errors import CohortError
 
 if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort
-    from histoscout.evaluation.roi_images import ImageOptions
-    from histoscout.evaluation.roi_scores import ImageScores
+    from histoscout.evaluation.images.evaluate import ImageOptions
+    from histoscout.evaluation.images.scores import ImageScores
 
 
 def cohort_from(path: Path, slides: Path | None, mpp: float | None) -> "Cohort":
     """What a verb is to learn from: slides with outlines, or images by class."""
     from histoscout.cohort.cohort import read_cohort
-    from histoscout.cohort.image_cohort import read_image_cohort
-    from histoscout.cohort.images import holds_images_by_class
+    from histoscout.cohort.image_folders import holds_images_by_class, read_image_cohort
 
     if not holds_images_by_class(path):
         if mpp is not None:
@@ -32,7 +31,7 @@ def cohort_from(path: Path, slides: Path | None, mpp: float | None) -> "Cohort":
 
 def ready_to_judge(cohort: "Cohort", scores: Path, *, overwrite: bool) -> None:
     """Before time is spent: are there test images, and is there room for their scores?"""
-    from histoscout.evaluation.earlier import refuse_scores
+    from histoscout.evaluation.protocol import refuse_scores
 
     if not cohort.by_class:
         raise typer.BadParameter("--scores is for images by class; judge slides with `histoscout evaluate`")
@@ -46,9 +45,9 @@ def ready_to_judge(cohort: "Cohort", scores: Path, *, overwrite: bool) -> None:
 
 def judge_images(model: Path, images: Path, out: Path, options: "ImageOptions") -> None:
     """Judge a model by images of which each shows one class, and tell; exit code 1 if one could not be read."""
-    from histoscout.evaluation.roi_images import evaluate_images
+    from histoscout.evaluation.images.evaluate import evaluate_images
     from histoscout.network.model_folder import read_model
-    from histoscout.report.images_page import write_images_report
+    from histoscout.report.images import write_images_report
 
     scores = evaluate_images(model, images, out, options)
     _tell(scores, out, write_images_report(scores, out, read_model(model)))
@@ -57,7 +56,7 @@ def judge_images(model: Path, images: Path, out: Path, options: "ImageOptions") 
 
 
 def _tell(scores: "ImageScores", out: Path, report: Path) -> None:
-    from histoscout.cli.image_tables import image_table
+    from histoscout.cli.tables import image_table
 
     typer.echo(image_table(scores))
     for note in scores.notes:

@@ -14,7 +14,7 @@ def info(
 ) -> None:
     """Say what a slide is: size, um/px and where it came from, levels, vendor."""
     from histoscout.errors import SlideError
-    from histoscout.slides.info import info as look
+    from histoscout.slides.open import info as look
 
     failed = []
     for slide in slides:
@@ -37,7 +37,7 @@ def _write_thumbnail(slide: Path, path: Path, mpp: float | None) -> None:
     from PIL import Image
 
     from histoscout.errors import OutputError
-    from histoscout.files import replacing
+    from histoscout.io.files import replacing
     from histoscout.slides.open import open_slide
 
     if path.exists():

@@ -26,7 +26,7 @@ from histoscout.cli import (
     train,
 )
 from histoscout.errors import HistoscoutError
-from histoscout.files import output_error
+from histoscout.io.files import output_error
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 

@@ -36,8 +36,8 @@ def plan(
     cases = cohort_from(cohort, slides, mpp)
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
-    from histoscout.training.plan import PlanOptions
-    from histoscout.training.plan import plan as make
+    from histoscout.training.planning.plan import PlanOptions
+    from histoscout.training.planning.plan import plan as make
 
     with Console(quiet) as console:
         for note in cases.notes:

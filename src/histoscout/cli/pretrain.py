@@ -17,8 +17,8 @@ def pretrain(
     """Make weights to begin with from built-in slides, for encoders that none come with. Started again, it goes on."""
     from histoscout.cli.console import Console
     from histoscout.cli.tables import training_table
-    from histoscout.pretraining import PretrainOptions
-    from histoscout.pretraining import pretrain as run
+    from histoscout.training.pretrain import PretrainOptions
+    from histoscout.training.pretrain import pretrain as run
 
     with Console(quiet) as console:
         made = run(out, PretrainOptions(encoder, minutes, patients, seed, device, console))

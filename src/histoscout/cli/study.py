@@ -28,7 +28,7 @@ def study(
     """Repeat the study this project starts from: as it was run, as it is stated, and beside a recipe that works."""
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import CohortError
-    from histoscout.study.scale import scale_named
+    from histoscout.study.slides import scale_named
 
     if data is not None and cohort is not None:
         raise CohortError("--data and --cohort", "both name slides", "Give one of them")
@@ -37,7 +37,7 @@ def study(
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
     from histoscout.cli.study_tables import plan_table, study_table
-    from histoscout.study.repeat import StudyOptions, plan_study, repeat_study
+    from histoscout.study.study import StudyOptions, plan_study, repeat_study
 
     with Console(quiet) as console:
         options = StudyOptions(data, cases, size, faults, seeds, weights, device, console)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from histoscout.cli.tables import table
-from histoscout.study.plan import PlannedRun
+from histoscout.study.study import PlannedRun
 
 
 def study_table(found: dict[str, Any]) -> str:

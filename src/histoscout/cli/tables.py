@@ -1,13 +1,30 @@
-"""Figures as plain tables."""
+"""Figures as plain tables.
+
+Figures of a cross-validation as plain tables.
+
+Figures of images by class as plain tables.
+"""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from histoscout.detection.detect import LedgerRow
-from histoscout.evaluation.counts import count_lesions_of
-from histoscout.evaluation.intervals import Interval
-from histoscout.evaluation.matching import PRIMARY
-from histoscout.evaluation.matching import words as rule_in_words
+from histoscout.detection.results import LedgerRow
+from histoscout.evaluation.bootstrap import Interval
+from histoscout.evaluation.images.published import (
+    CAVEAT,
+    THREE,
+    Published,
+    columns_of,
+    published_for,
+    sources_of,
+)
+from histoscout.evaluation.images.scores import BRACS_GROUPS, OF_ALL, OF_EACH, ImageScores, folded
+from histoscout.evaluation.lesions.froc import sensitivity_at
+from histoscout.evaluation.lesions.matching import PRIMARY
+from histoscout.evaluation.lesions.matching import words as rule_in_words
+from histoscout.evaluation.lesions.summary import count_lesions_of
+from histoscout.evaluation.out_of_fold import Crossval
 from histoscout.evaluation.scores import Scores
 from histoscout.network.model_folder import ModelFolder
 
@@ -131,3 +148,86 @@ def ledger_table(rows: Sequence[LedgerRow]) -> str:
             for row in ordered
         ],
     )
+
+
+PIXEL: Mapping[str, str] = MappingProxyType(
+    {"AP": "ap", "Dice": "dice", "by patient": "dice_per_patient", "ECE": "ece"}
+)
+LESION: Mapping[str, str] = MappingProxyType(
+    {
+        "sensitivity": "sensitivity",
+        "false per cm2": "false_per_cm2",
+        "FROC per cm2": "froc_per_cm2",
+        "at 5 per cm2": sensitivity_at(5.0, "cm2"),
+        "at 10 per cm2": sensitivity_at(10.0, "cm2"),
+    }
+)
+
+
+def crossval_table(result: Crossval) -> str:
+    """Out-of-fold figures of each recipe, differences of each pair, and each fold by itself."""
+    parts = [
+        _figures("tissue, out of fold", PIXEL, result.figures),
+        _figures("lesions, out of fold", LESION, result.figures),
+    ]
+    pairs = {f"{other} over {one}": figures for (one, other), figures in result.differences.items()}
+    if pairs:
+        parts += [_figures("difference, paired", PIXEL, pairs), _figures("", LESION, pairs)]
+    folds = []
+    for arm in result.arms:
+        for fold in arm.folds:
+            row = fold.scores.pixels.row(fold.scores.threshold)
+            patients = ", ".join(fold.scores.patients)
+            folds.append(
+                (arm.name, fold.number, patients, fold.steps, fold.scores.threshold, row["ap"], row["dice"])
+            )
+    parts.append(table(("recipe", "fold", "judged on", "steps", "threshold", "AP", "Dice"), folds))
+    stand = f"{len(result.slides)} slides of {len(result.patients)} patients; in brackets 95 % intervals over patients"
+    return "\n\n".join([*parts, stand])
+
+
+def _figures(head: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Interval]]) -> str:
+    cells = [
+        (name, *(interval_cell(figures[key]) for key in columns.values())) for name, figures in rows.items()
+    ]
+    return table((head, *columns), cells)
+
+
+def image_table(scores: ImageScores) -> str:
+    """Figures of each class and of all together, and what images of each class were taken for."""
+    parts = [_image_figures(scores), _confusion(scores)]
+    groups = folded(scores, BRACS_GROUPS) if len(scores.classes) > 3 else None
+    if groups is not None:
+        parts.append(_image_figures(groups))
+    if rows := published_for(scores.classes):
+        parts.append(_published("seven classes, as published", scores, rows))
+        if groups is not None:
+            parts.append(_published("three groups, as published", groups, THREE))
+        parts.append("\n".join([f"{CAVEAT}:", *sources_of((*rows, *THREE))]))
+    stand = f"{len(scores.images)} images of {len(scores.patients)} patients; in brackets 95 % intervals over patients"
+    return "\n\n".join([*parts, stand])
+
+
+def _image_figures(scores: ImageScores) -> str:
+    counts = scores.confusion().sum(1).tolist()
+    each = [
+        (label, count, *(interval_cell(scores.by_class[label][figure]) for figure in OF_EACH))
+        for label, count in zip(scores.classes, counts, strict=True)
+    ]
+    together = [(name.replace("_", " "), interval_cell(scores.overall[name])) for name in OF_ALL]
+    return "\n\n".join([table(("class", "images", *OF_EACH), each), table(("all classes", ""), together)])
+
+
+def _published(title: str, scores: ImageScores, rows: Sequence[Published]) -> str:
+    """This model's figures above those of others."""
+    names = columns_of(rows)
+    own = tuple(interval_cell(scores.figure(name)) for name in names)
+    others = [(row.what, *(row.figures.get(name) for name in names)) for row in rows]
+    head = (title, *(name.replace("_", " ") for name in names))
+    return table(head, [("this model", *own), *others])
+
+
+def _confusion(scores: ImageScores) -> str:
+    """Counts, by the class as the folder calls it."""
+    rows = [(label, *taken.values()) for label, taken in scores.taken_for().items()]
+    return table(("images of, taken for", *scores.classes), rows)

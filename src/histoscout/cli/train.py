@@ -57,7 +57,7 @@ def train(
 
     from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
     from histoscout.cli.tables import training_table
-    from histoscout.training.plan import PlanOptions, kept_in, plan_for
+    from histoscout.training.planning.plan import PlanOptions, kept_in, plan_for
     from histoscout.training.train import TrainOptions
     from histoscout.training.train import train as run
 
@@ -74,8 +74,8 @@ def train(
         typer.echo(f"recipe, with a reason for each choice: {kept_in(out)}")
     typer.echo(f"model: {model.path}")
     if scores is not None:
-        from histoscout.evaluation.guards import Guarding
-        from histoscout.evaluation.roi_images import ImageOptions
+        from histoscout.evaluation.images.evaluate import ImageOptions
+        from histoscout.evaluation.leakage import Guarding
 
         with Console(quiet) as console:
             told: Guarding = "tell" if guards is Guards.tell else "all"

@@ -1,9 +1,20 @@
-"""One slide of a cohort."""
+"""One slide of a cohort.
+
+Opening the slide of a case with what is known of its scale.
+
+Whether outlines were drawn on the very image that they are to be used with, where their file tells.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Literal
+
+from histoscout.annotations.read import Annotations, ImageFacts, on_slide, read_image_facts
+from histoscout.errors import AnnotationError, MppMissingError
+from histoscout.geometry.box import Box
+from histoscout.slides.open import AGREE_WITHIN, open_slide
+from histoscout.slides.slide import Slide
 
 SplitName = Literal["train", "tune", "test"]
 
@@ -49,3 +60,79 @@ def of_one_name(cases: Iterable[Case]) -> tuple[Case, Case] | None:
         if before is not case:
             return before, case
     return None
+
+
+def open_case(case: Case) -> Slide:
+    """Open a case's slide; um/px is what the slide says, else what the cohort says, else its annotations' file.
+
+    Raises SlideError, MppMissingError where nobody says, or AnnotationError where only the annotations could.
+    """
+    try:
+        return open_slide(case.slide, case.mpp)
+    except MppMissingError:
+        image = None if case.annotations is None else read_image_facts(case.annotations)
+        if image is None or image.mpp is None:
+            raise
+    return open_slide(case.slide, image.mpp, "annotations")
+
+
+SIZE_PX = 2.0  # programs round the size of an image differently
+
+
+def in_place(drawn: Annotations, path: Path, slide: Slide | Box) -> Annotations:
+    """What was read from a file, in level-0 px of the slide as we show it; notes where image and slide differ.
+
+    AnnotationError if the image that was drawn on is of another size than the slide and its whole scan. A slide of
+    which nothing but the box is known is compared by its size alone.
+    """
+    image = drawn.image
+    if isinstance(slide, Slide):
+        drawn = on_slide(drawn, path, slide.scan_corner)
+    if image is None:
+        return drawn
+    box = slide.box if isinstance(slide, Slide) else slide
+    notes = list(drawn.notes)
+    if isinstance(slide, Slide):
+        notes += _differences(image, slide)
+    if image.width is None or image.height is None or _are(image, box.width, box.height):
+        return replace(drawn, notes=tuple(notes))
+    if isinstance(slide, Slide) and _are(image, *slide.scan_size):
+        x, y = slide.scan_corner
+        notes.append(
+            f"drawn on the whole scan, of which the slide is the part from {x:g}, {y:g}: taken into account"
+        )
+        return replace(drawn, regions=drawn.regions.moved(-x, -y), notes=tuple(notes))
+    raise _other_size(image, path, box)
+
+
+def _are(image: ImageFacts, width: float, height: float) -> bool:
+    across, down = (image.width or 0) - width, (image.height or 0) - height
+    return abs(across) <= SIZE_PX and abs(down) <= SIZE_PX
+
+
+def _differences(image: ImageFacts, slide: Slide) -> list[str]:
+    notes = []
+    if image.name is not None and slide.path is not None and not _same_name(image.name, slide.path.name):
+        notes.append(f"drawn on an image called {image.name}, not {slide.path.name}; is it the right slide?")
+    if image.mpp is not None and abs(image.mpp / slide.mpp - 1) > AGREE_WITHIN:
+        notes.append(f"drawn at {image.mpp:.4g} um/px, but the slide has {slide.mpp:.4g}, which is used")
+    return notes
+
+
+def _same_name(one: str, other: str) -> bool:
+    """Whether two files have one name, with or without their suffixes."""
+    names = [{name.casefold(), PurePath(name).stem.casefold()} for name in (one, other)]
+    return bool(names[0] & names[1])
+
+
+def _other_size(image: ImageFacts, path: Path, box: Box) -> AnnotationError:
+    across, down = (image.width or 0) / box.width, (image.height or 0) / box.height
+    fault = (
+        f"was drawn on an image of {image.width} x {image.height} px, but its slide has "
+        f"{box.width:g} x {box.height:g} px"
+    )
+    remedy = "Give the slide that was drawn on"
+    if abs(across / down - 1) < 0.01:
+        remedy += f"; this one may be a copy of it {max(across, 1 / across):.3g} times as "
+        remedy += "small" if across > 1 else "large"
+    return AnnotationError(path, fault, remedy)

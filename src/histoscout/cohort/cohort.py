@@ -9,14 +9,12 @@ from pathlib import Path
 from histoscout.cohort.case import BUILT_IN
 from histoscout.cohort.case import Case as Case
 from histoscout.cohort.case import SplitName as SplitName
-from histoscout.cohort.folder import SLIDE_SUFFIXES, annotations_of, slides_in
-from histoscout.cohort.moved import Moved
-from histoscout.cohort.nameless import with_own_patients
+from histoscout.cohort.discovery import SLIDE_SUFFIXES, Moved, annotations_of, slides_in, with_own_patients
 from histoscout.cohort.qupath_project import PROJECT, cases_of_project, project_in, read_project
-from histoscout.cohort.rows import cases_of_table
-from histoscout.cohort.table import read_table
+from histoscout.cohort.table import cases_of_table
 from histoscout.errors import CohortError
-from histoscout.files import write_text
+from histoscout.io.files import write_text
+from histoscout.io.tables import read_table
 
 TABLES = frozenset({".csv", ".tsv", ".txt"})
 

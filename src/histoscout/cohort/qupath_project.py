@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from histoscout.annotations.json_file import read_json
-from histoscout.annotations.qupath_server import mpp_of, name_of, uri_of
+from histoscout.annotations.files import read_json
+from histoscout.annotations.qpdata.image import mpp_of, name_of, uri_of
 from histoscout.cohort.case import Case
-from histoscout.cohort.folder import slides_in
-from histoscout.cohort.moved import Moved
-from histoscout.cohort.nameless import with_own_patients
-from histoscout.cohort.table import COLUMNS
+from histoscout.cohort.discovery import Moved, slides_in, with_own_patients
 from histoscout.errors import AnnotationError, CohortError
+from histoscout.io.tables import COLUMNS
 
 PROJECT = ".qpproj"
 _BASE = "{$PROJECT_DIR}"  # how version 0.1 wrote the project's own folder

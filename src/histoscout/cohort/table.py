@@ -1,154 +1,183 @@
-"""Tables as spreadsheets save them: commas, semicolons or tabs, a byte-order mark, any order of columns."""
+"""From the rows of a table to cases, every problem reported at once."""
 
-import csv
-import io
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from histoscout.cohort.case import Case, SplitName
+from histoscout.cohort.discovery import SLIDE_SUFFIXES, Moved, annotations_of, with_own_patients
 from histoscout.errors import CohortError
-from histoscout.files import decoded
+from histoscout.io.tables import Row, Table
 
-# our name of a column, and what other tools call it (Slideflow, TRIDENT, hs2p); the earlier name wins
-COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+T = TypeVar("T")
+
+SPLITS: Mapping[str, SplitName] = MappingProxyType(
     {
-        "slide": (
-            "slide",
-            "wsi",
-            "slide_path",
-            "wsi_path",
-            "image_path",
-            "path",
-            "image",
-            "filename",
-            "file",
-        ),
-        "annotations": ("annotations", "annotation", "annotation_path", "outlines", "mask_path", "mask"),
-        "patient": ("patient", "patient_id", "case", "case_id"),
-        "split": ("split", "set", "dataset"),
-        "mpp": ("mpp", "um_per_px"),
-        "site": ("site", "centre", "center", "hospital"),
-        "mask_labels": ("mask_labels", "mask_label"),
-        "mask_threshold": ("mask_threshold",),
+        "train": "train",
+        "training": "train",
+        "tune": "tune",
+        "val": "tune",
+        "valid": "tune",
+        "validation": "tune",
+        "dev": "tune",
+        "test": "test",
+        "testing": "test",
     }
 )
+LARGEST_MPP = 100.0  # um/px; a whole slide would be a few hundred px wide
 
 
-_LONGEST = (
-    100_000  # characters of a first line that are looked at: a cell of more is an error to the csv module
-)
+class _Problems:
+    """What is wrong with a table, row by row, to be told all at once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def of(self, row: Row, read: Callable[[str], T], column: str) -> T | None:
+        """What a cell says, None if it is empty or wrong."""
+        cell = row.cell(column)
+        try:
+            return read(cell) if cell else None
+        except ValueError as error:
+            self.lines.append(f"row {row.number}: {column}: {error}")
+            return None
 
 
-class Kind(NamedTuple):
-    """What a table lists, its columns by our names, which of them it must have, and what to say if one is missing."""
+def cases_of_table(table: Table, path: Path, moved: Moved | None = None) -> tuple[list[Case], list[str]]:
+    """The case of each row, paths against the table's folder, and a note on those that name no patient.
 
-    lists: str
-    columns: Mapping[str, tuple[str, ...]]
-    needed: tuple[str, ...]
-    remedy: str
-
-
-SLIDES = Kind("slides", COLUMNS, ("slide",), "Name the column of slide files 'slide'")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: its number in the file, and its cells by our names of the columns."""
-
-    number: int
-    cells: Mapping[str, str]
-
-    def cell(self, column: str) -> str:
-        return self.cells.get(column, "")
+    CohortError lists all that is wrong. Slides that are not there are looked for by their names where they were `moved` to.
+    """
+    problems = _Problems()
+    read = [_case(row, table, _Places(path.parent, moved), problems) for row in table.rows]
+    cases, nameless = with_own_patients(read, [row.cell("patient") for row in table.rows])
+    for which in (_missing, _repeated, _leaks):
+        problems.lines += which(table.rows, cases)
+    if problems.lines:
+        listed = "\n".join(f"  {line}" for line in problems.lines)
+        fault = f"{len(problems.lines)} problem{'s' * (len(problems.lines) > 1)}\n{listed}\n "
+        raise CohortError(path, fault, "Correct these rows; paths are relative to the table's folder")
+    return cases, nameless
 
 
-@dataclass(frozen=True)
-class Table:
-    """The rows of a table, the columns it has by our names, and the headings we do not know."""
+class _Places(NamedTuple):
+    """The table's folder, and where slides are that are not found from there."""
 
-    rows: tuple[Row, ...]
-    columns: frozenset[str]
-    unknown: tuple[str, ...]
-
-    @property
-    def notes(self) -> list[str]:
-        """That some headings mean nothing here, lest a misspelt one be overlooked."""
-        return [f"columns that are not used: {', '.join(self.unknown)}"] if self.unknown else []
+    folder: Path
+    moved: Moved | None
 
 
-def read_table(path: Path, kind: Kind = SLIDES) -> Table:
-    """Read a table; CohortError if it is none, lacks a column that is needed, or has no rows."""
-    text = _text(path)
-    delimiter = delimiter_of(text)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        headings = [heading.strip() for heading in next(reader, [])]
-        filled = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise CohortError(path, f"is not a table ({error})", "Save it as CSV (UTF-8)") from error
-    places = _places(headings, path, kind)
-    for number, row in filled:
-        if any(cell.strip() for cell in row[len(headings) :]):
-            fault = f"row {number} has more cells than there are headings"
-            raise CohortError(path, fault, f"Put quotes round cells that hold a {delimiter!r}")
-    if not filled:
-        raise CohortError(path, f"lists no {kind.lists}", "Add a row for each")
-    rows = tuple(
-        Row(number, {c: row[i].strip() for c, i in places.items() if i < len(row)}) for number, row in filled
+def _case(row: Row, table: Table, places: _Places, problems: _Problems) -> Case:
+    folder = places.folder
+    slide = _slide(row.cell("slide"), places)
+    annotations = row.cell("annotations")
+    if "annotations" in table.columns:
+        drawn = _path(annotations, folder) if annotations else None
+    else:
+        drawn = next(iter(annotations_of(slide)), None)
+    return Case(
+        slide=slide,
+        annotations=drawn,
+        patient=row.cell("patient"),
+        split=problems.of(row, split_named, "split"),
+        mpp=problems.of(row, um_per_px, "mpp"),
+        site=row.cell("site") or None,
+        mask_labels=problems.of(row, mask_labels, "mask_labels") or (),
+        mask_threshold=problems.of(row, _mask_threshold, "mask_threshold"),
     )
-    unknown = tuple(h for i, h in enumerate(headings) if i not in places.values() and h)
-    return Table(rows, frozenset(places), unknown)
 
 
-def headings_of(path: Path) -> frozenset[str]:
-    """The headings of a table, in small letters and with `_` for blanks and hyphens."""
-    text = _text(path)
-    return frozenset(map(_plain, next(csv.reader(_first_line(text), delimiter=delimiter_of(text)), [])))
+def _path(cell: str, folder: Path) -> Path:
+    """A path of the table; one written on Windows is understood elsewhere."""
+    path = folder / cell
+    return path if path.exists() or "\\" not in cell else folder / cell.replace("\\", "/")
 
 
-def delimiter_of(text: str) -> str:
-    """A comma, semicolon or tab: what parts the first line of a table into most cells."""
-    first = _first_line(text)
-    return max(",;\t", key=lambda mark: len(next(csv.reader(first, delimiter=mark), [])))
+def _slide(cell: str, places: _Places) -> Path:
+    """The slide of a row; a name without suffix is completed if that is possible in one way only."""
+    path = _path(cell, places.folder)
+    if not cell or path.exists():
+        return path
+    completed = [path.with_name(path.name + suffix) for suffix in sorted(SLIDE_SUFFIXES)]
+    there = [candidate for candidate in completed if candidate.is_file()]
+    if len(there) == 1:
+        return there[0]
+    found = None if places.moved is None else places.moved.find(cell.replace("\\", "/").rsplit("/", 1)[-1])
+    return found or path
 
 
-def _first_line(text: str) -> list[str]:
-    """The first line, if there is one, as rows for the csv module."""
-    return [line[:_LONGEST] for line in text.splitlines()[:1]]
+def split_named(cell: str) -> SplitName:
+    """The split that a cell means; ValueError if none."""
+    if cell.casefold() not in SPLITS:
+        raise ValueError(f"{cell!r} is not train, tune or test")
+    return SPLITS[cell.casefold()]
 
 
-def _plain(heading: str) -> str:
-    return re.sub(r"[\s\-]+", "_", heading.strip()).casefold()
-
-
-def _places(headings: list[str], path: Path, kind: Kind) -> dict[str, int]:
-    """Where each of our columns stands."""
-    plain = [_plain(heading) for heading in headings]
-    places = {
-        column: plain.index(found)
-        for column, names in kind.columns.items()
-        if (found := next((name for name in names if name in plain), None)) is not None
-    }
-    if missing := [column for column in kind.needed if column not in places]:
-        seen = ", ".join(headings)[:200] or "nothing"
-        raise CohortError(path, f"has no column {missing[0]!r} (its first line: {seen})", kind.remedy)
-    repeated = [h for i, h in enumerate(headings) if plain[i] in plain[:i] and i and h]
-    if repeated:
-        raise CohortError(path, f"has the column {repeated[0]!r} twice", "Leave out one of them")
-    return places
-
-
-def _text(path: Path) -> str:
+def um_per_px(cell: str) -> float:
+    """The um per px that a cell says, also with a decimal comma; ValueError if that is not possible."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CohortError(
-            path, f"cannot be read ({error.strerror})", "Check the path and its permissions"
-        ) from error
-    text = decoded(content)
-    if text is None:
-        raise CohortError(path, "is not a text table", "Save it as CSV (UTF-8)")
-    return text
+        mpp = float(cell.replace(",", "."))
+    except ValueError:
+        raise ValueError(f"{cell!r} is not a number (um per pixel, such as 0.25, is wanted)") from None
+    if not (math.isfinite(mpp) and 0 < mpp <= LARGEST_MPP):
+        raise ValueError(f"{cell} um per pixel is not possible")
+    return mpp
+
+
+def mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
+    """ "1=tumour;2=stroma" as pairs; a name alone is that of value 1."""
+    pairs = [part.partition("=") for part in cell.replace(",", ";").split(";") if part.strip()]
+    if len(pairs) == 1 and not pairs[0][1]:
+        return ((1, pairs[0][0].strip()),)
+    named = {int(value): name.strip() for value, mark, name in pairs if mark and value.strip().isdecimal()}
+    if len(named) < len(pairs) or not all(named.values()):
+        raise ValueError(f"{cell!r} does not name the mask's values, as in 1=tumour;2=stroma")
+    return tuple(sorted(named.items()))
+
+
+def _mask_threshold(cell: str) -> int:
+    if not (cell.isdecimal() and 0 < int(cell) < 2**16):
+        raise ValueError(f"{cell!r} is not a grey value, such as 128")
+    return int(cell)
+
+
+# ---------------------------------------------------------------- the table as a whole
+
+
+def _missing(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
+    lines = [f"row {row.number}: no slide is named" for row in rows if not row.cell("slide")]
+    for row, case in zip(rows, cases, strict=True):
+        if row.cell("slide") and not case.slide.exists():
+            lines.append(f"row {row.number}: there is no slide {case.slide}")
+        if case.annotations is not None and not case.annotations.is_file():
+            lines.append(f"row {row.number}: there are no annotations {case.annotations}")
+    return lines
+
+
+def _repeated(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
+    first: dict[Path, int] = {}
+    lines = []
+    for row, case in zip(rows, cases, strict=True):
+        before = first.setdefault(case.slide.resolve(), row.number)
+        if before != row.number and row.cell("slide"):
+            lines.append(f"rows {before} and {row.number} name the same slide {case.slide.name}")
+    return lines
+
+
+def _leaks(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
+    """Patients in more than one split: what is learnt from one slide would be asked on another."""
+    where: dict[str, dict[str, list[int]]] = {}
+    for row, case in zip(rows, cases, strict=True):
+        if case.split is not None:
+            where.setdefault(case.patient, {}).setdefault(case.split, []).append(row.number)
+    return [
+        f"patient {patient} is in {' and '.join(_in_rows(*rows_of) for rows_of in splits.items())}"
+        for patient, splits in where.items()
+        if len(splits) > 1
+    ]
+
+
+def _in_rows(split: str, numbers: list[int]) -> str:
+    return f"{split} (row{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))})"

@@ -1,4 +1,7 @@
-"""Detection on many slides: every slide leaves its files and a row in the ledger, whatever happens to it."""
+"""Detection on many slides: every slide leaves its files and a row in the ledger, whatever happens to it.
+
+What detection would do and how long it would take, without doing it.
+"""
 
 import time
 import traceback
@@ -7,23 +10,55 @@ from dataclasses import replace
 from pathlib import Path
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.cohort.case import Case, of_one_name
-from histoscout.cohort.open_case import open_case
-from histoscout.detection.appearance import Learnt, looks_known
-from histoscout.detection.heatmap import write_heatmap
-from histoscout.detection.job import DetectOptions as DetectOptions
-from histoscout.detection.job import Job, area_of, file_hash, point_of, row_of, settings_of
-from histoscout.detection.ledger import LedgerRow as LedgerRow
-from histoscout.detection.ledger import read_ledger, write_ledger
-from histoscout.detection.lesions import write_lesions
-from histoscout.detection.look import Look, find_regions, survey
-from histoscout.detection.output import Output
+from histoscout.cohort.case import Case, of_one_name, open_case
+from histoscout.detection.domain_shift import Learnt, looks_known
+from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.overlay import draw_overlay
-from histoscout.detection.planning import planned
+from histoscout.detection.pipeline import Look, Sight, find_regions, survey
+from histoscout.detection.results import LedgerRow, Output, read_ledger, write_ledger, write_lesions
+from histoscout.detection.settings import DetectOptions as DetectOptions
+from histoscout.detection.settings import Job, area_of, file_hash, point_of, row_of, settings_of
 from histoscout.errors import CohortError, HistoscoutError, OutputError
-from histoscout.files import write_text
+from histoscout.io.files import write_text
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Silent
+from histoscout.slides.slide import Slide
+
+TIMED_WINDOWS = 12
+
+
+def planned(job: Job, cases: Sequence[Case]) -> list[LedgerRow]:
+    """What a run would do, and for how long, by the speed measured on a few windows of one slide."""
+    rate: float | None = None
+    rows = []
+    try:
+        for case in cases:
+            try:
+                with open_case(case) as slide:
+                    start = time.perf_counter()
+                    sight = survey(slide, case, job.model, job.options.within)
+                    surveyed = time.perf_counter() - start
+                    if rate is None and sight.boxes:
+                        rate = _seconds_per_window(job, slide, sight)
+                    row = row_of(job, case, slide, sight)
+                    rows.append(replace(row, seconds=round(surveyed + (rate or 0) * len(sight.boxes), 1)))
+            except HistoscoutError as error:
+                rows.append(
+                    LedgerRow(case.name, "failed", str(error), model=job.model.hash, settings=job.settings)
+                )
+    finally:
+        job.close()
+    return rows
+
+
+def _seconds_per_window(job: Job, slide: Slide, sight: Sight) -> float:
+    middle = len(sight.boxes) // 2
+    some = sight.boxes[max(0, middle - TIMED_WINDOWS) :][:TIMED_WINDOWS]
+    plan = job.plan
+    compute_heatmap(slide, job.engine(), some[: plan.batch], plan, on_window=lambda done, total: None)
+    start = time.perf_counter()
+    compute_heatmap(slide, job.engine(), some, plan, on_window=lambda done, total: None)
+    return (time.perf_counter() - start) / len(some)
 
 
 def detect(

@@ -11,16 +11,14 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from histoscout.detection.answers import Read, answers_for
-from histoscout.detection.blend import Blend
-from histoscout.detection.room import let_go, room
-from histoscout.detection.tissue import Tissue
-from histoscout.detection.windows import WindowPlan
+from histoscout.detection.grid import WindowPlan
+from histoscout.detection.inference import Blend, Read, answers_for, let_go, room
 from histoscout.errors import OutputError
-from histoscout.files import replacing
 from histoscout.geometry.box import Box
+from histoscout.io.files import replacing
 from histoscout.network.engines import Engine
 from histoscout.slides.slide import Slide
+from histoscout.tissue.mask import Tissue
 
 LEVELS = 256
 """Probabilities are kept as 0..255."""

@@ -1,47 +1,83 @@
-"""How good a model is on patients it has never seen."""
+"""How good a model is on patients it has never seen.
+
+Every slide judged, some at once, and one that cannot be judged ends no other.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
-from histoscout.cohort.cohort import Case, Cohort, read_cohort
-from histoscout.cohort.labelled import labelled_regions
-from histoscout.detection.appearance import UNLIKE
+from histoscout.cohort.annotated_slide import labelled_regions, open_labelled
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.detection.detect import DetectOptions, detect
+from histoscout.detection.domain_shift import UNLIKE
 from histoscout.detection.heatmap import read_heatmap
-from histoscout.detection.job import point_of
-from histoscout.detection.labelled import open_labelled
-from histoscout.detection.operating import FILE, OperatingPoint
-from histoscout.detection.output import Output
+from histoscout.detection.operating_point import FILE, OperatingPoint
 from histoscout.detection.overlay import draw_overlay
-from histoscout.errors import CohortError, ModelError
-from histoscout.evaluation.audit import AuditPlan, lay_out_audit
-from histoscout.evaluation.baselines import PREVIOUS
-from histoscout.evaluation.each import judge_each
-from histoscout.evaluation.earlier import refuse_other_scores
-from histoscout.evaluation.exam import Exam
-from histoscout.evaluation.examinees import examinees
-from histoscout.evaluation.ground import Ground
-from histoscout.evaluation.guards import Guarding, guard_evaluation, leak_in
-from histoscout.evaluation.judge import SlideScores, judge_heatmap
-from histoscout.evaluation.operating import Owner, measure_operating
-from histoscout.evaluation.scores import Scores as Scores
-from histoscout.evaluation.scores_file import write_scores
-from histoscout.evaluation.told import Told
-from histoscout.evaluation.verdicts import (
+from histoscout.detection.results import Output
+from histoscout.detection.settings import point_of
+from histoscout.errors import CohortError, HistoscoutError, ModelError
+from histoscout.evaluation.leakage import Guarding, guard_evaluation, leak_in
+from histoscout.evaluation.lesions.froc import Owner, measure_operating
+from histoscout.evaluation.protocol import Exam, examinees, refuse_other_scores
+from histoscout.evaluation.reference import Ground
+from histoscout.evaluation.review import (
+    AuditPlan,
     Verdicts,
     audited_lesions,
+    lay_out_audit,
     read_verdicts,
     refuse_lost_verdicts,
     verdict_notes,
 )
-from histoscout.files import write_text
+from histoscout.evaluation.scores import Scores as Scores
+from histoscout.evaluation.scores_io import write_scores
+from histoscout.evaluation.slide_metrics import PREVIOUS, SlideScores, judge_heatmap
+from histoscout.hardware import usable_cores
+from histoscout.io.files import write_text
+from histoscout.io.notes import Told
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Progress, Silent
+
+MOST_AT_ONCE = 4
+"""Each slide at work holds its heatmap and its outlines."""
+
+
+def judge_each(
+    cases: Sequence[Case], judge: Callable[[Case, Told], SlideScores], progress: Progress
+) -> tuple[tuple[SlideScores, ...], list[str]]:
+    """The scores of each slide in the order of the cases, and what is to be said of slides.
+
+    Slides are judged in threads: most of the work is done where Python lets others go on.
+    """
+
+    def attempt(case: Case) -> tuple[SlideScores | None, Told]:
+        told = Told()
+        try:
+            return judge(case, told), told
+        except HistoscoutError as error:
+            told.add(case.name, f"not evaluated, {error}")
+            return None, told
+
+    progress.start("comparing with the outlines", len(cases))
+    slides, told = [], Told()
+    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, usable_cores()), thread_name_prefix="histoscout-judge")
+    try:
+        for judged, said in pool.map(attempt, cases):
+            told.add_all(said)
+            slides += [] if judged is None else [judged]
+            progress.advance()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    progress.done()
+    return tuple(slides), told.notes
+
 
 FINDER = "model"
 

@@ -5,35 +5,29 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from histoscout.evaluation.baselines import BASELINES, PREVALENCE, PREVIOUS
-from histoscout.evaluation.calibration import ReliabilityBin, reliability
-from histoscout.evaluation.claims import Basis, claims
-from histoscout.evaluation.compare import SlideLesions
-from histoscout.evaluation.curves import Curve, pr_curve, roc_curve
-from histoscout.evaluation.exam import Exam
-from histoscout.evaluation.figures import (
+from histoscout.evaluation.bootstrap import DRAWS, Interval, Statistic, bootstrap, bootstrap_difference
+from histoscout.evaluation.lesions.class_auroc import outline_statistic
+from histoscout.evaluation.lesions.compare import SlideLesions
+from histoscout.evaluation.lesions.froc import STRICT, FrocCurve, froc_curve, lesion_statistic
+from histoscout.evaluation.lesions.matching import PRIMARY
+from histoscout.evaluation.pixels.counts import PixelCounts
+from histoscout.evaluation.pixels.metrics import (
     OF_PROBABILITIES,
     PIXEL_FIGURES,
     TILE_FIGURES,
+    Curve,
+    ReliabilityBin,
     joined,
     mean_dice_of,
     only,
+    pr_curve,
     prevalence_of,
+    reliability,
+    roc_curve,
     statistic_of,
 )
-from histoscout.evaluation.froc import FrocCurve, froc_curve, lesion_statistic
-from histoscout.evaluation.intervals import (
-    DRAWS,
-    Interval,
-    Statistic,
-    bootstrap,
-    bootstrap_difference,
-)
-from histoscout.evaluation.judge import Counted, SlideScores
-from histoscout.evaluation.matching import PRIMARY
-from histoscout.evaluation.outlined import outline_statistic
-from histoscout.evaluation.pixels import PixelCounts
-from histoscout.evaluation.readings import STRICT
+from histoscout.evaluation.protocol import Basis, Exam, claims
+from histoscout.evaluation.slide_metrics import BASELINES, PREVALENCE, PREVIOUS, Counted, SlideScores
 from histoscout.verdict import Verdict
 
 Intervals = Mapping[str, Interval]

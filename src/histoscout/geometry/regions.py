@@ -11,7 +11,7 @@ from shapely.affinity import translate
 from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.geometry.box import Box
-from histoscout.geometry.even_odd import even_odd
+from histoscout.geometry.validity import even_odd
 
 Outline = Polygon | MultiPolygon
 

@@ -11,13 +11,10 @@ import segmentation_models_pytorch as smp
 import timm
 from torch import nn
 
-from histoscout import names
+from histoscout import registry
 from histoscout.errors import ModelError, RecipeError
-from histoscout.network.downloads import with_downloads
-from histoscout.network.ensemble import Ensemble
-from histoscout.network.graph import count_outputs
-from histoscout.network.probe import PROBE_PX, check_logits
-from histoscout.network.starting import built_in_weights
+from histoscout.network.detector import Ensemble, count_outputs
+from histoscout.network.encoders import PROBE_PX, built_in_weights, check_logits, with_downloads
 from histoscout.network.weights import load_weights
 from histoscout.recipe import Network, Recipe
 
@@ -61,7 +58,7 @@ def _build_one(recipe: Recipe) -> nn.Module:
             f"{choices.architecture} cannot learn from one window at a time",
             "Set it to 2 or more",
         )
-    network: nn.Module = names.find(names.ARCHITECTURES[choices.architecture].made_by)(
+    network: nn.Module = registry.find(registry.ARCHITECTURES[choices.architecture].made_by)(
         choices, count_outputs(recipe)
     )
     if choices.weights == "built-in":
@@ -189,7 +186,7 @@ def _try(network: nn.Module, recipe: Recipe) -> None:
         _try_full_size(network, recipe)
         return
     wanted: tuple[int, ...] = (1, count_outputs(recipe), PROBE_PX, PROBE_PX)
-    if names.ARCHITECTURES[recipe.network.architecture].answers == "tile":
+    if registry.ARCHITECTURES[recipe.network.architecture].answers == "tile":
         wanted = wanted[:2]
     if tuple(answer.shape) != wanted:
         raise RecipeError(

@@ -1,11 +1,14 @@
 """What makes a trained network answer, as fast as the machine can: an engine hides how.
 
 This module imports neither torch nor OpenVINO: an engine's own module is loaded when it is opened.
+
+Batches of any size through an engine that takes pieces of a fixed size, in order.
 """
 
 import ctypes
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Literal, Protocol
@@ -13,7 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout import names
+from histoscout import registry
 from histoscout.errors import ModelError
 from histoscout.network.model_folder import ModelFolder
 
@@ -64,7 +67,7 @@ def open_engine(
     the device is not there or does not answer as it should.
     """
     name = choose(device)
-    engine: Engine = names.find(ENGINES[name])(model, batch, window_px or model.recipe.window_px)
+    engine: Engine = registry.find(ENGINES[name])(model, batch, window_px or model.recipe.window_px)
     return engine
 
 
@@ -90,3 +93,29 @@ def _has_cuda() -> bool:
         return False
     count = ctypes.c_int(0)
     return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+Windows = NDArray[np.uint8]  # (N, V, H, W, 3)
+Answers = NDArray[np.float32]  # (N, H, W, C) or (N, C)
+Pipeline = Callable[[Iterator[Windows]], Iterator[Answers]]
+
+
+def in_pieces(batches: Iterable[Windows], largest: int, pipeline: Pipeline) -> Iterator[Answers]:
+    """Cut batches into pieces of at most `largest` windows, and put the pipeline's answers together again.
+
+    The pipeline may read pieces ahead of its answers, but must answer in order, one answer a piece.
+    """
+    counts: deque[int] = deque()
+
+    def pieces() -> Iterator[Windows]:
+        for batch in batches:
+            if len(batch) == 0:
+                raise ValueError("a batch must hold at least one window")
+            counts.append(-(-len(batch) // largest))
+            for start in range(0, len(batch), largest):
+                yield batch[start : start + largest]
+
+    answers = pipeline(pieces())
+    for first in answers:
+        rest = [next(answers) for _ in range(counts.popleft() - 1)]
+        yield np.concatenate([first, *rest]) if rest else first

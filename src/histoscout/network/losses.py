@@ -13,8 +13,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError
-from histoscout.names import LOSSES, find
 from histoscout.recipe import IGNORE, Loss, Recipe
+from histoscout.registry import LOSSES, find
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 

@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from histoscout.errors import ModelError
-from histoscout.names import find
-from histoscout.network.graph import Detector
-from histoscout.network.model_folder import ModelFolder
+from histoscout.network.detector import Detector
+from histoscout.network.model_folder import ModelFolder, read_vector, verify
+from histoscout.network.openvino_engine import ov
 from histoscout.network.save import load_network, made_up_window
-from histoscout.network.untold_openvino import ov
-from histoscout.network.vector import read_vector, verify
+from histoscout.registry import find
 
 # by name: it must be imported after untold_openvino
 DECODER = "openvino.frontend.pytorch.fx_decoder:TorchFXPythonDecoder"

@@ -1,7 +1,11 @@
-"""The engine for processors: OpenVINO, in bfloat16 where the processor knows it, a window on each core."""
+"""The engine for processors: OpenVINO, in bfloat16 where the processor knows it, a window on each core.
+
+OpenVINO without its telemetry: a plain import of it reports to its makers. Import it from here only.
+"""
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -10,15 +14,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import openvino
 from numpy.typing import NDArray
 
 from histoscout.errors import ModelError, OutputError
-from histoscout.files import sha256
-from histoscout.names import ARCHITECTURES, find
-from histoscout.network.model_folder import ModelFolder
-from histoscout.network.pieces import in_pieces
-from histoscout.network.untold_openvino import ov
-from histoscout.network.vector import verify
+from histoscout.io.files import sha256
+from histoscout.network.engines import in_pieces
+from histoscout.network.model_folder import ModelFolder, verify
+from histoscout.registry import ARCHITECTURES, find
+
+# None makes the import of the reporting package fail, for which OpenVINO has a stand-in that sends nothing
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+ov: Any = openvino
+
+__all__ = ["ov"]
+
 
 GRAPH = 1  # to be raised when graph.py changes what a converted model computes
 CONVERTED, COMPILED = "detector.xml", "compiled"

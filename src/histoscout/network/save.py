@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError, OutputError
-from histoscout.files import replacing, sha256
+from histoscout.io.files import replacing, sha256
 from histoscout.network.build import build_network
-from histoscout.network.graph import Detector
+from histoscout.network.detector import Detector
 from histoscout.network.model_folder import (
     CARD,
     FORMAT,

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histoscout.errors import ModelError
-from histoscout.names import ARCHITECTURES
-from histoscout.network.graph import Detector
-from histoscout.network.model_folder import ModelFolder
-from histoscout.network.pieces import in_pieces
+from histoscout.network.detector import Detector
+from histoscout.network.engines import in_pieces
+from histoscout.network.model_folder import ModelFolder, read_vector, verify
 from histoscout.network.save import load_network
-from histoscout.network.vector import read_vector, verify
+from histoscout.registry import ARCHITECTURES
 
 IN_FLIGHT = 3  # batches on a GPU at a time: one going in, one at work, one coming out
 

@@ -14,10 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
-from histoscout.files import write_text
+from histoscout.io.files import write_text
 from histoscout.report.blocks import BLOCKS, SYMBOLS, Block, Figure, Link
-from histoscout.report.palette import PALETTE
-from histoscout.report.svg import inline
+from histoscout.report.svg import PALETTE, inline
 
 MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
 

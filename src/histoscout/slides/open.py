@@ -1,21 +1,83 @@
-"""Opening a slide of any format: each reader is asked in turn whether it knows the file."""
+"""Opening a slide of any format: each reader is asked in turn whether it knows the file.
 
+What a format's reader hands over when it knows a file, and how it judges the scale that a file states.
+
+What a slide is, told without showing anything that could name a patient.
+"""
+
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from histoscout.errors import MppMissingError, SlideError
-from histoscout.slides.opened import Opened
-from histoscout.slides.slide import About, MppSource, Slide
+from histoscout.geometry.box import Box
+from histoscout.slides.slide import About, MppSource, Slide, SlideSource
+
+# Resolution tags of ordinary images are often a program's default: 72 dpi would be 353 um/px, 300 dpi 85,
+# 1200 dpi 21, "1 pixel per centimetre" 10,000. No slide is scanned coarser than 20 um/px or finer than 0.05.
+PLAUSIBLE_MPP = (0.05, 20.0)
+
+# No slide is scanned so fine or so coarse, nor kept so small: a file that says so is mistaken.
+CONCEIVABLE_MPP = (0.01, 1000.0)
+
+# What must be decoded as a whole (a plain image, a strip) takes 3 GB of memory at this size.
+MOST_PIXELS = 1 << 30
+
+COPY_AGAIN = "The file is probably incomplete: copy or download it again, and check that it opens in QuPath"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file that a reader knows: its pixels, and the few facts about it that we keep.
+
+    `format` is the reader's or the scanner maker's name for it; `power` the objective's magnification, if
+    stated.
+    """
+
+    source: SlideSource
+    format: str
+    power: float | None = None
+    bounds: Box | None = None
+    notes: tuple[str, ...] = ()
+
+
+def plausible(mpp: float | None) -> float | None:
+    """The um/px of a resolution tag, or None where it can only be a default."""
+    low, high = PLAUSIBLE_MPP
+    return mpp if mpp is not None and low <= mpp <= high else None
+
+
+def one_mpp(mpp_x: float | None, mpp_y: float | None) -> tuple[float | None, tuple[str, ...]]:
+    """One um/px for both directions, and a note where they differ by more than 1 % or cannot be meant."""
+    stated = [mpp for mpp in (mpp_x, mpp_y) if mpp is not None and math.isfinite(mpp) and mpp > 0]
+    if not stated:
+        return None, ()
+    low, high = CONCEIVABLE_MPP
+    if min(stated) < low or max(stated) > high:
+        says = " x ".join(f"{mpp:.4g}" for mpp in stated)
+        return None, (f"the file says {says} um/px, which no slide has; it is not believed",)
+    mpp = sum(stated) / len(stated)
+    if max(stated) <= 1.01 * min(stated):
+        return mpp, ()
+    sides = f"{stated[0]:.4g} um wide and {stated[1]:.4g} um high"
+    return mpp, (f"pixels are not square ({sides}); they are taken as squares of {mpp:.4g} um",)
+
+
+def spoilt(path: Path, reason: object) -> SlideError:
+    """The error for a file of a known format that cannot be read to its end."""
+    return SlideError(path, f"cannot be read ({reason})", COPY_AGAIN)
+
 
 # In this order. OME-TIFF comes before OpenSlide, which would take it for a plain TIFF and not see its smaller
 # levels; other TIFF after it, for what it refuses. A reader answers None for a file that is not its own and
 # SlideError for one that is but is spoilt. To add a format: a function Path -> Opened | None, a line here.
 FORMATS: dict[str, str] = {
-    "OME-TIFF": "histoscout.slides.with_tifffile:open_ome_tiff",
-    "OpenSlide": "histoscout.slides.with_openslide:open_with_openslide",
-    "TIFF": "histoscout.slides.with_tifffile:open_tiff",
-    "image": "histoscout.slides.with_image:open_with_pillow",
+    "OME-TIFF": "histoscout.slides.tiff_reader:open_ome_tiff",
+    "OpenSlide": "histoscout.slides.openslide_reader:open_with_openslide",
+    "TIFF": "histoscout.slides.tiff_reader:open_tiff",
+    "image": "histoscout.slides.image_reader:open_with_pillow",
 }
 
 # Two statements of the scale that differ by more than this deserve a word.
@@ -105,3 +167,53 @@ def _reader(name: str) -> Callable[[Path], Opened | None]:
     module, _, function = name.partition(":")
     reader: Callable[[Path], Opened | None] = getattr(import_module(module), function)
     return reader
+
+
+@dataclass(frozen=True)
+class SlideInfo:
+    """A choice of facts about a slide; `mpp` is None where nobody says it. Label and macro are never read."""
+
+    path: Path
+    format: str
+    size: tuple[int, int]
+    levels: tuple[tuple[int, int], ...]
+    mpp: float | None
+    mpp_source: str
+    power: float | None
+    file_bytes: int
+    notes: tuple[str, ...]
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Names and values to print."""
+        width, height = self.size
+        scale = "unknown: give it with --mpp or in the cohort table"
+        extent = "unknown"
+        if self.mpp is not None:
+            scale = f"{self.mpp:.4f} ({self.mpp_source})"
+            extent = f"{width * self.mpp / 1000:.2f} x {height * self.mpp / 1000:.2f} mm"
+        rows = [
+            ("slide", str(self.path)),
+            ("format", self.format),
+            ("size", f"{width} x {height} px"),
+            ("extent", extent),
+            ("um/px", scale),
+            ("levels", ", ".join(f"{w} x {h}" for w, h in self.levels)),
+            ("objective", f"{self.power:g}x" if self.power else "not stated"),
+            ("file", f"{self.file_bytes / 1e6:.1f} MB"),
+        ]
+        return rows + [("note", note) for note in self.notes]
+
+
+def info(path: Path, mpp: float | None = None) -> SlideInfo:
+    """Say what a slide is: size, um/px and where it came from, levels, vendor. Raises SlideError."""
+    found = open_source(path)
+    try:
+        scale, source, notes = scale_of(found, mpp)
+        levels = tuple((int(w), int(h)) for w, h in found.source.level_sizes)
+        size = levels[0] if found.bounds is None else (round(found.bounds.width), round(found.bounds.height))
+        named = source if source == "metadata" else "given"
+        return SlideInfo(
+            path, found.format, size, levels, scale, named, found.power, path.stat().st_size, notes
+        )
+    finally:
+        found.source.close()

@@ -8,7 +8,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoscout.files import replacing
+from histoscout.io.files import replacing
 
 TILE = 256
 Compression = Literal["jpeg", "zlib"]

@@ -10,8 +10,8 @@ from scipy import stats
 
 from histoscout.study.bench import Bench
 from histoscout.study.faults import FAULTS
-from histoscout.study.runs import MODELS, Run, ablation_runs
-from histoscout.study.train_run import train_run
+from histoscout.study.protocol import MODELS, Run, ablation_runs
+from histoscout.study.run import train_run
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from histoscout.cohort.case import Case
+from histoscout.cohort.annotated_slide import LabelledSlide, labelled_regions, open_labelled
+from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort
-from histoscout.cohort.labelled import labelled_regions
-from histoscout.cohort.open_case import open_case
-from histoscout.detection.labelled import LabelledSlide, open_labelled
 from histoscout.errors import CohortError
-from histoscout.files import packaged
+from histoscout.io.files import packaged
 from histoscout.progress import Progress
 from histoscout.recipe import Recipe
-from histoscout.study import paper
-from histoscout.study.scale import Scale
+from histoscout.study import protocol
+from histoscout.study.slides import Scale
 
 
 @dataclass(frozen=True)
@@ -133,4 +131,4 @@ def lesion_um(cases: Sequence[Case]) -> float:
 
 def side_for(cases: Sequence[Case], scale: Scale) -> float:
     """The width of a tile: as in the paper at full scale, else the paper's share of a lesion, for these lesions."""
-    return paper.SIDE_UM if scale.steps is None else round(paper.VIEW * lesion_um(cases), 1)
+    return protocol.SIDE_UM if scale.steps is None else round(protocol.VIEW * lesion_um(cases), 1)

@@ -14,9 +14,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histoscout.detection.labelled import LabelledSlide
+from histoscout.cohort.annotated_slide import LabelledSlide
 from histoscout.geometry.box import Box
-from histoscout.geometry.raster import mask_of
+from histoscout.geometry.rasterize import mask_of
 from histoscout.recipe import Recipe
 
 Mask = NDArray[np.uint8]

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from histoscout.cohort.annotated_slide import LabelledSlide
 from histoscout.cohort.cohort import Cohort
 from histoscout.detection.heatmap import read_heatmap
-from histoscout.detection.labelled import LabelledSlide
-from histoscout.detection.output import Output
+from histoscout.detection.results import Output
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.pixels import PixelCounts, count_pixels
-from histoscout.files import write_text
+from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
+from histoscout.io.files import write_text
 from histoscout.study.bench import Bench, own_recipe
 from histoscout.training.train import TrainOptions, train
 

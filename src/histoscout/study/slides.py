@@ -3,16 +3,20 @@
 The built-in ones are mosaics of phantoms: several fragments of one patient's tissue on a slide, as biopsies are
 mounted; three slides of two patients, and one of a third patient who is the referee: never part of the study, only
 of its judgement. Lesions are as rare as in the paper and are outlined as in BRACS: many rectangles, loose outlines.
+
+How large the study is made, and what is held to the paper's values when it is made smaller.
 """
 
 import json
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import shapely
@@ -23,14 +27,14 @@ from shapely.affinity import scale as scaled
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import BUILT_IN, Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
-from histoscout.cores import usable_cores
-from histoscout.errors import CohortError, OutputError
-from histoscout.files import write_text
+from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.geometry.regions import Outline, Region, Regions, polygonal
-from histoscout.phantom.patient import DIFFICULTY, MPP, Counts, Patient, patient_of
-from histoscout.phantom.slide import draw_patient
+from histoscout.hardware import usable_cores
+from histoscout.io.files import write_text
 from histoscout.slides.pyramid import write_pyramid
-from histoscout.study import paper
+from histoscout.study import protocol
+from histoscout.synthetic.patient import DIFFICULTY, MPP, Counts, Patient, patient_of
+from histoscout.synthetic.slide import draw_patient
 
 FIRST_PATIENT = 4_000_000  # numbers that no cohort of the phantoms uses for its own patients
 RECTANGLES, HOLED, PARTED = (
@@ -176,7 +180,7 @@ def _outlines(outline: Outline, random: Generator) -> list[Outline]:
 def bracs(folder: Path) -> Cohort:
     """The paper's slides in a BRACS download, each with its outlines (.qpdata or .geojson); CohortError lists what is missing."""
     cases, faults = [], []
-    for name, patient in paper.SLIDES.items():
+    for name, patient in protocol.SLIDES.items():
         slide = next(iter(sorted(folder.rglob(f"{name}.svs"))), None)
         outlines = next(
             (path for kind in ("geojson", "qpdata") for path in sorted(folder.rglob(f"{name}.{kind}"))), None
@@ -191,3 +195,62 @@ def bracs(folder: Path) -> Cohort:
             "Give the folder of the BRACS download, or leave --data out for the built-in slides",
         )
     return Cohort(tuple(cases), str(folder))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Tile side in px, divisor of the networks' widths, steps that stand for 50 epochs (None: the epochs themselves).
+
+    `points` are the validations in 50 epochs; `most_seconds` the longest single step that is timed rather than worked
+    out; `ours` what our recipe does otherwise than it is written; `weights` where the ResNet50 starts.
+    """
+
+    name: str
+    tile_px: int
+    narrower: int
+    steps: int | None
+    points: int
+    most_seconds: float
+    ours: Mapping[str, Any]
+    weights: str
+    mosaic: Mosaic
+    resnet: str = "resnet50"
+
+    def widths(self, full: tuple[int, ...]) -> tuple[int, ...]:
+        """Channels of a network, a constant factor narrower than published."""
+        return tuple(max(4, width // self.narrower) for width in full)
+
+    def steps_for(self, epochs: int, training_tiles: int) -> int:
+        """Steps of a training that the paper ran for so many epochs."""
+        if self.steps is not None:
+            return max(1, round(self.steps * epochs / protocol.EPOCHS[0]))
+        return epochs * -(-training_tiles // protocol.BATCH)
+
+    def rate(self, rate: float, epochs: int, steps: int) -> float:
+        """The learning rate that keeps rate x steps as it was in the paper."""
+        return rate if self.steps is None else protocol.rate_times_steps(rate, epochs) / steps
+
+
+SCALES: Mapping[str, Scale] = MappingProxyType(
+    {
+        "quick": Scale("quick", 64, 4, 180, 9, 8.0, MappingProxyType({}), "none", Mosaic()),
+        "full": Scale(
+            "full",
+            protocol.TILE_PX,
+            1,
+            None,
+            50,
+            600.0,
+            MappingProxyType({"training.epochs": None, "training.minutes": 60.0}),
+            "imagenet",
+            Mosaic(),
+        ),
+    }
+)
+
+
+def scale_named(name: str) -> Scale:
+    """The scale of this name; RecipeError if there is none."""
+    if name not in SCALES:
+        raise RecipeError("--scale", f"there is no scale {name!r}", f"Take one of {', '.join(SCALES)}")
+    return SCALES[name]

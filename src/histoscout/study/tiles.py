@@ -1,21 +1,23 @@
 """The study's tiles: a regular grid, a filter, three tiles without lesion for each with one, and a split by tile.
 
 The split by tile leaks: neighbours of a training tile are tested on. It exists here only.
+
+Batches of the study's tiles: shuffled anew each epoch, flipped; a function of seed and number alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from histoscout.detection.labelled import LabelledSlide
-from histoscout.geometry.box import Box
-from histoscout.geometry.grid import TileGrid
+from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.geometry.box import Box, TileGrid
 from histoscout.recipe import IGNORE, Recipe
-from histoscout.study import paper
-from histoscout.study.faults import MaskFunction, grown, negatives_among
-from histoscout.windows.examples import target_of
+from histoscout.sampling.datasets import target_of
+from histoscout.study import protocol
+from histoscout.study.faults import Batch, MaskFunction, flips, grown, negatives_among
 
 Indices = NDArray[np.intp]
 
@@ -71,19 +73,19 @@ def draw_tiles(
     """
     random = np.random.default_rng([seed, 7])
     positive, others = np.flatnonzero(has_mask), negatives_among(has_mask, faults)
-    count = min(len(others), paper.NEGATIVES * len(positive))
+    count = min(len(others), protocol.NEGATIVES * len(positive))
     chosen = np.concatenate([positive, random.choice(others, count, replace=False)])
     if "G" in faults:
-        chosen = grown(chosen, paper.GROWTH, random)
+        chosen = grown(chosen, protocol.GROWTH, random)
     train, test = _split(random.permutation(chosen), patients, faults, random)
-    return Drawn(train if "G" in faults else grown(train, paper.GROWTH, random), test)
+    return Drawn(train if "G" in faults else grown(train, protocol.GROWTH, random), test)
 
 
 def _split(
     chosen: Indices, patients: Sequence[str], faults: frozenset[str], random: np.random.Generator
 ) -> tuple[Indices, Indices]:
     if "J" in faults:
-        tested = round(paper.TEST_SHARE * len(chosen))
+        tested = round(protocol.TEST_SHARE * len(chosen))
         return chosen[tested:], chosen[:tested]
     last = np.array([patients[index] == patients[-1] for index in chosen], bool)
     return chosen[~last], chosen[last]
@@ -124,3 +126,48 @@ def balanced(targets: NDArray[np.uint8]) -> Indices:
         return np.arange(len(targets))
     rarer, commoner = sorted((positive, negative), key=len)
     return np.concatenate([commoner, np.resize(rarer, len(commoner))])
+
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TileExamples:
+    """Training tiles by number, without end: one epoch after the other, each in an order of its own."""
+
+    pixels: TilePixels
+    order: Indices  # the rows of an epoch, some of them twice
+    faults: frozenset[str]
+    recipe: Recipe
+
+    def __getitem__(self, number: int) -> tuple[Picture, NDArray[np.uint8]]:
+        """Picture and mask, flipped alike."""
+        epoch, place = divmod(number, len(self.order))
+        shuffled = np.random.default_rng([self.recipe.seed, epoch, 3]).permutation(self.order)
+        row = shuffled[place]
+        down, across = flips(self.recipe.seed, number, self.faults)
+        return tuple(flipped(array[row], down, across) for array in (self.pixels.pictures, self.pixels.own))  # type: ignore[return-value]
+
+    def batches(self, start: int, stop: int) -> Iterator[Batch]:
+        """The batches of the steps from `start` up to `stop`."""
+        size = self.recipe.training.batch
+        for step in range(start, stop):
+            pairs = [self[number] for number in range(step * size, (step + 1) * size)]
+            pictures, masks = (np.stack(kind) for kind in zip(*pairs, strict=True))
+            yield torch.from_numpy(pictures), torch.from_numpy(targets_of(masks, self.recipe))
+
+
+def flipped(pixels: NDArray[np.uint8], down: bool, across: bool) -> NDArray[np.uint8]:
+    """The picture or mask turned over from top to bottom, from left to right."""
+    return pixels[:: -1 if down else 1, :: -1 if across else 1]
+
+
+def plain(pixels: TilePixels, faults: frozenset[str], recipe: Recipe, truth: bool = False) -> Iterator[Batch]:
+    """All tiles in order, in batches; F flips these too. With `truth`, beside the masks as they are."""
+    down, across = flips(recipe.seed, 0, faults) if "F" in faults else (False, False)
+    masks = pixels.truth if truth else pixels.own
+    size = recipe.training.batch
+    for start in range(0, len(masks), size):
+        pictures = [flipped(one, down, across) for one in pixels.pictures[start : start + size]]
+        targets = [flipped(one, down, across) for one in masks[start : start + size]]
+        yield torch.from_numpy(np.stack(pictures)), torch.from_numpy(targets_of(np.stack(targets), recipe))

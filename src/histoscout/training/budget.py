@@ -13,12 +13,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from histoscout.files import write_text
+from histoscout.io.files import write_text
 from histoscout.recipe import Recipe
+from histoscout.sampling.datasets import PlainExamples
 from histoscout.training.checkpoint import State
-from histoscout.training.loop import Batches, Job, take_step
-from histoscout.training.optimise import make_optimiser
-from histoscout.windows.examples import PlainExamples
+from histoscout.training.loop import Batches, Job, make_optimiser, take_step
 
 LEAST_TIMED, TIMED, MOST_TIMED = 8, 20, 100  # steps that are timed: slow ones, others, fast ones
 LEAST_SECONDS, MOST_SECONDS = 3.0, 10.0  # for as long are fast and slow ones timed

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from histoscout.errors import TrainingError
-from histoscout.files import replacing
+from histoscout.io.files import replacing
 from histoscout.network.weights import save_tensors
 
 Weights = dict[str, Tensor]

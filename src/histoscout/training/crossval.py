@@ -11,19 +11,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from histoscout.cohort.annotated_slide import labelled_regions
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.cohort.folds import Folds, draw_folds, fold_cohort, read_folds, write_folds
-from histoscout.cohort.labelled import labelled_regions
+from histoscout.cohort.splits import Folds, draw_folds, fold_cohort, read_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.out_of_fold import Arm, Crossval, FoldResult
-from histoscout.evaluation.out_of_fold_file import write_crossval
+from histoscout.evaluation.out_of_fold import Arm, Crossval, FoldResult, write_crossval
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Classes, Recipe
-from histoscout.training.crossval_choices import refuse_other_choices, write_choices
-from histoscout.training.fingerprint import class_facts, read_drawn
-from histoscout.training.plan import Plan, PlanOptions, plan_for
-from histoscout.training.plan_classes import choose_positive
+from histoscout.training.planning.classes import choose_positive
+from histoscout.training.planning.fingerprint import class_facts, read_drawn
+from histoscout.training.planning.plan import Plan, PlanOptions, plan_for
+from histoscout.training.run_folder import refuse_other_choices, write_choices
 from histoscout.training.train import TrainOptions, train
 
 ENGINES_OF_CPU = ("torch", "openvino")  # for evaluation; training on the processor has no choice

@@ -1,8 +1,15 @@
-"""The training loop: read it from top to bottom."""
+"""The training loop: read it from top to bottom.
+
+The optimiser, and how fast it goes at each step.
+
+Lesions that nobody outlined: what looks like one is not taught as background.
+
+Examples to batches, read by worker processes.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,18 +17,102 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from histoscout.errors import TrainingError
-from histoscout.network.graph import prepare
+from histoscout.hardware import usable_cores
+from histoscout.network.detector import prepare
 from histoscout.network.losses import LossFunction
 from histoscout.progress import Progress
-from histoscout.recipe import Recipe
+from histoscout.recipe import BACKGROUND, IGNORE, Recipe, Training
+from histoscout.sampling.datasets import PlainExamples, SampledExamples
 from histoscout.training.checkpoint import Checkpoints, State, average_into, save_weights
-from histoscout.training.curves import append_row
-from histoscout.training.doubt import FROM, without_doubtful
-from histoscout.training.optimise import set_rate
-from histoscout.windows.examples import PlainExamples, SampledExamples
+from histoscout.training.history import append_row
+
+
+def make_optimiser(network: nn.Module, choices: Training) -> Optimizer:
+    """AdamW or Adam over exactly the trainable parameters; the encoder at a rate of its own if the recipe says so.
+
+    Biases and normalisation scales are not decayed.
+    """
+    encoder_rate = choices.encoder_learning_rate or choices.learning_rate
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
+    settings = [
+        {
+            "params": parameters,
+            "lr": encoder_rate if encoder else choices.learning_rate,
+            "peak": encoder_rate if encoder else choices.learning_rate,
+            "weight_decay": choices.weight_decay if matrix else 0.0,
+        }
+        for (encoder, matrix), parameters in groups.items()
+    ]
+    kind = torch.optim.AdamW if choices.optimiser == "adamw" else torch.optim.Adam
+    return kind(settings)
+
+
+def set_rate(optimiser: Optimizer, choices: Training, step: int, steps: int) -> float:
+    """Set each group's learning rate for this step; the share of the peak that it is."""
+    share = rate_share(choices, step, steps)
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * share
+    return share
+
+
+def rate_share(choices: Training, step: int, steps: int) -> float:
+    """The learning rate of a step as a share of its peak.
+
+    "one_cycle" rises from 1/25 and falls to nothing along cosines (Smith 2018); "cosine" rises in a straight line
+    and falls to 1/100 along a cosine; "constant" stays.
+    """
+    if choices.schedule == "constant":
+        return 1.0
+    rising = max(1, round(choices.warm_up * steps))
+    if step < rising:
+        done = step / rising
+        return (
+            1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * done)) / 2
+            if choices.schedule == "one_cycle"
+            else (step + 1) / rising
+        )
+    done = (step - rising) / max(1, steps - rising)
+    least = 1e-4 if choices.schedule == "one_cycle" else 1e-2
+    return least + (1 - least) * (1 + math.cos(math.pi * done)) / 2
+
+
+FROM = 1 / 3
+"""Share of the steps after which a network is asked: before, it does not know yet what lesions look like."""
+
+SURER_THAN = 0.1
+"""Of the outlined lesion in the same batch: background of which the network is surer may be lesion."""
+
+LEAST = (
+    0.3  # probability below which nothing is taken for a lesion, however unsure the network is of all of them
+)
+
+
+def without_doubtful(logits: Tensor, target: Tensor) -> Tensor:
+    """The target with background ignored where the network sees as much lesion as in what is outlined.
+
+    `logits` (N, C, H, W) with `target` (N, H, W), or (N, C) with (N,); one output or one for background and each class.
+    Background counts as doubtful from the probability on that a tenth of the batch's outlined positive pixels do
+    not reach, and never below `LEAST`; a batch without any is left as it is. Other classes are never doubted: somebody
+    outlined them. As in label cleaning by a network's own answers (small-loss selection; positive-unlabelled learning);
+    measured in docs/log.md.
+    """
+    values = logits.detach().float()
+    sure = values[:, 0].sigmoid() if values.shape[1] == 1 else values.softmax(1)[:, 1]
+    outlined = sure[target == 1]
+    if not len(outlined):
+        return target
+    place = max(1, int(SURER_THAN * len(outlined)))
+    limit = outlined.kthvalue(place).values.clamp(min=LEAST)
+    return torch.where((target == BACKGROUND) & (sure > limit), IGNORE, target)
+
 
 Batches = Iterator[tuple[Tensor, Tensor]]  # pictures uint8 (N, H, W, 3), targets uint8 (N, H, W) or (N,)
 
@@ -165,3 +256,32 @@ def _row(
         "learning_rate": rate,
         "seconds": round(seconds, 1),
     }
+
+
+MOST_WORKERS = 8
+
+
+def sampled_batches(examples: SampledExamples, recipe: Recipe, start: int, stop: int) -> Batches:
+    """The batches of the steps from `start` up to `stop`; the same whatever the number of workers."""
+    size = recipe.training.batch
+    return iter(_loader(examples, range(start * size, stop * size), recipe))
+
+
+def plain_batches(examples: PlainExamples, recipe: Recipe) -> Iterable[tuple[Tensor, Tensor]]:
+    """The validation windows in order, the last batch perhaps smaller."""
+    return _loader(examples, range(len(examples)), recipe)
+
+
+def _loader(
+    examples: SampledExamples | PlainExamples, numbers: range, recipe: Recipe
+) -> Iterable[tuple[Tensor, Tensor]]:
+    wanted = MOST_WORKERS if recipe.training.workers is None else recipe.training.workers
+    workers = min(wanted, usable_cores())  # a recipe may come from a larger machine
+    return DataLoader(
+        examples,  # type: ignore[arg-type]  # numbered access is all that is needed
+        batch_size=recipe.training.batch,
+        sampler=numbers,
+        num_workers=workers if isinstance(examples, SampledExamples) else 0,
+        drop_last=False,
+        pin_memory=False,
+    )

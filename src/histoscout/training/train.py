@@ -23,6 +23,8 @@ from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress, Silent
 from histoscout.recipe import Recipe
+from histoscout.sampling.datasets import PlainExamples, SampledExamples, Sampler
+from histoscout.sampling.sampler import ImageSampler, WindowSampler, evenly, grid_windows
 from histoscout.training.budget import (
     LEAST_STEPS,
     Budget,
@@ -34,25 +36,25 @@ from histoscout.training.budget import (
     time_validation,
 )
 from histoscout.training.checkpoint import State, load_state
-from histoscout.training.curves import draw_curves, forget_after, read_rows
-from histoscout.training.device import choose_fabric
-from histoscout.training.finish import finish
-from histoscout.training.finish_images import finish_images
-from histoscout.training.guards import guard, guard_division
-from histoscout.training.image_sets import open_image_sets
-from histoscout.training.loader import plain_batches, sampled_batches
-from histoscout.training.loop import Batches, Job, Validation, fit
-from histoscout.training.members import Course, Member, members_of
-from histoscout.training.optimise import make_optimiser
-from histoscout.training.plan import Plan, PlanOptions, kept_in, plan_for
+from histoscout.training.data import Sets, count_tuning_windows, open_image_sets, open_sets, turned
+from histoscout.training.ensemble import Course, Member, members_of
+from histoscout.training.finalize import finish, finish_images
+from histoscout.training.history import draw_curves, forget_after, read_rows
+from histoscout.training.loop import (
+    Batches,
+    Job,
+    Validation,
+    fit,
+    make_optimiser,
+    plain_batches,
+    sampled_batches,
+)
+from histoscout.training.planning.plan import Plan, PlanOptions, kept_in, plan_for
+from histoscout.training.pseudo_labels import LOOKS, SHARE, SecondLook, count_looked_at, looks_again
 from histoscout.training.run_folder import RunFolder, open_run, settle
-from histoscout.training.second_look import LOOKS, SHARE, SecondLook, count_looked_at, looks_again
-from histoscout.training.sets import Sets, count_tuning_windows, open_sets, turned
-from histoscout.training.start import first_network, known_to, patients_met
-from histoscout.training.validate import answers, validate
-from histoscout.windows.examples import PlainExamples, SampledExamples, Sampler
-from histoscout.windows.image_sampler import ImageSampler
-from histoscout.windows.sampler import WindowSampler, evenly, grid_windows
+from histoscout.training.sanity.run import guard, guard_division
+from histoscout.training.setup import choose_fabric, first_network, known_to, patients_met
+from histoscout.training.validation import answers, validate
 
 MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from histoscout.detection.candidates import candidates
+from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.detection.class_smoothing import decide_together
+from histoscout.detection.grid import WindowPlan
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, read_heatmap
-from histoscout.detection.labelled import LabelledSlide
-from histoscout.detection.neighbours import decide_together
-from histoscout.detection.windows import WindowPlan
-from histoscout.evaluation.compare import SlideLesions, compare_lesions
-from histoscout.evaluation.ground import Ground
+from histoscout.detection.postprocess import candidates
+from histoscout.evaluation.lesions.compare import SlideLesions, compare_lesions
+from histoscout.evaluation.reference import Ground
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.network.engines import Engine
-from histoscout.training.members import Tuned
+from histoscout.training.ensemble import Tuned
 
 
 def kept_heatmap(folder: Path, index: int) -> Path:

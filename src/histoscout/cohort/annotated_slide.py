@@ -1,0 +1,236 @@
+"""A case's outlines in the recipe's words.
+
+A slide with its outlines and its tissue, as training and evaluation see them.
+
+An image of one class as a slide that is outlined as a whole: small enough to be held in memory.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from histoscout.annotations.geojson import outlined
+from histoscout.annotations.masks import read_label_image, size_of
+from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
+from histoscout.cohort.case import Case, in_place, open_case
+from histoscout.errors import AnnotationError
+from histoscout.geometry.box import Box
+from histoscout.geometry.rasterize import label_map
+from histoscout.geometry.regions import Region, Regions, polygonal
+from histoscout.recipe import IGNORE, Classes, Recipe
+from histoscout.slides.image_reader import Arrays
+from histoscout.slides.slide import About, Slide
+from histoscout.tissue.mask import Tissue, all_of, find_tissue
+
+SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
+UNLISTED = "classes that the recipe does not name"  # how the note on them begins
+REVIEWED = "reviewed"
+UNSEEN = "unseen"  # the property of the region that nobody looked at
+EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
+
+
+def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = None) -> Annotations:
+    """What was drawn on a case's slide, each region with the recipe's word for its class.
+
+    Labels are the positive class, one of the others, "ignore", or an unlisted class's own name ("" for none).
+    Where areas are marked as reviewed, what lies outside them and is not outlined is one more region to ignore.
+    With the slide, or its box in level-0 px, outlines are clipped to it, and a mask is scaled to fit it; without,
+    a mask is taken to have the slide's resolution. Only with the slide itself are outlines moved that count from
+    its whole scan (see `annotations.frame`), and is their image compared with it (`cohort.same_image`). The notes
+    say what is unlisted, outside, mended or missing.
+    """
+    if case.annotations is None:
+        return Annotations(Regions(), ("no annotations belong to this slide",))
+    drawn = drawn_regions(case, case.annotations, slide)
+    notes = list(drawn.notes)
+    regions = drawn.regions
+    if slide is not None:
+        regions, said = _on_slide(regions, slide.box if isinstance(slide, Slide) else slide)
+        notes += said
+    words = {label: classes.canonical(label) for label in regions.labels}
+    if unlisted := Counter(region.label for region in regions if words[region.label] is None):
+        listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
+        notes.append(f"{UNLISTED}, taken as background: {listed}")
+    renamed = regions.relabelled(lambda label: words[label] or label)
+    kept, said = without_unseen(renamed, slide.box if isinstance(slide, Slide) else slide)
+    return Annotations(kept, (*notes, *said), drawn.image)
+
+
+def drawn_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
+    """A case's outlines as they were drawn, in level-0 px of the slide: not clipped to it, classes as typed.
+
+    Annotations only: cells and other detections in the file are no lesions, and are counted in the notes.
+    """
+    slide_box = slide.box if isinstance(slide, Slide) else slide
+    if not is_mask(path):
+        drawn = read_annotations(path)
+        regions, said = outlined(drawn.regions)
+        drawn = replace(drawn, regions=regions, notes=(*drawn.notes, *said))
+    else:
+        scale = None if slide_box is None else mask_scale(path, slide_box)
+        drawn = read_label_image(path, dict(case.mask_labels), case.mask_threshold, scale)
+    return drawn if slide is None else in_place(drawn, path, slide)
+
+
+def is_mask(path: Path) -> bool:
+    """Whether annotations are an image of classes rather than outlines."""
+    suffix = format_of(path)
+    return suffix is not None and FORMATS[suffix].endswith(":read_label_image")
+
+
+def mask_scale(path: Path, slide_box: Box) -> float:
+    """Level-0 px per mask pixel: a whole number if that and rounding explain the mask's size."""
+    width, height = size_of(path)
+    across, down = slide_box.width / width, slide_box.height / height
+    whole = max(1, round(across))
+    if abs(slide_box.width / whole - width) < 1 and abs(slide_box.height / whole - height) < 1:
+        return float(whole)
+    if abs(across - down) > SHAPE_TOLERANCE * max(across, down):
+        slide = f"{slide_box.width:g} x {slide_box.height:g} px"
+        fault = f"is {width} x {height} px, of another shape than its slide ({slide})"
+        raise AnnotationError(path, fault, "Give the mask of this slide, of the whole of it")
+    return (across + down) / 2
+
+
+def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
+    """The regions clipped to the slide, and what that did to them."""
+    near = slide_box.grown(EDGE_PX)
+    beyond = sum(not near.contains(region.box) for region in regions)
+    kept = list(_clipped(regions, slide_box))
+    outside = len(regions) - len(kept)
+    notes = []
+    if outside:
+        which = "all" if outside == len(regions) else str(outside)
+        notes.append(
+            f"{which} of {len(regions)} outlines lie outside the slide: left out; is it the right slide?"
+        )
+    if beyond > outside:
+        notes.append(f"{beyond - outside} outlines reach beyond the slide's edge: clipped")
+    return Regions.of(kept), notes
+
+
+def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
+    """Regions in the recipe's words without reviewed areas; instead of them what of the slide nobody looked at, as "ignore".
+
+    And a note that says so. Without the slide's box, reviewed areas are merely left out.
+    """
+    areas = regions.labelled(REVIEWED)
+    if not len(areas):
+        return regions, []
+    kept = regions.where(lambda region: region.label != REVIEWED)
+    if slide_box is None:
+        return kept, []
+    known = shapely.union_all([region.outline for region in regions])
+    rest = polygonal(shapely.box(*slide_box.bounds).difference(known))
+    looked_at = shapely.union_all([region.outline for region in areas]).area / slide_box.area
+    note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): what lies outside them and is not outlined is ignored"
+    unseen = [] if rest is None else [Region(rest, "ignore", properties={UNSEEN: True})]
+    return Regions.of([*kept, *unseen]), [note]
+
+
+def outlines_drawn(regions: Regions) -> Regions:
+    """Regions in the recipe's words that somebody outlined: without what of the slide nobody looked at."""
+    return regions.where(lambda region: UNSEEN not in region.properties)
+
+
+def _clipped(regions: Regions, slide_box: Box) -> Iterator[Region]:
+    frame = shapely.box(*slide_box.bounds)
+    for region in regions:
+        if slide_box.contains(region.box):
+            yield region
+        elif (inside := polygonal(region.outline.intersection(frame))) is not None:
+            yield replace(region, outline=inside)
+
+
+Layers = tuple[tuple[Regions, int], ...]
+
+
+@dataclass(frozen=True)
+class LabelledSlide:
+    """One slide of a cohort, its regions with the recipe's labels, and where its tissue lies."""
+
+    slide: Slide
+    patient: str
+    regions: Regions
+    tissue: Tissue
+    recipe: Recipe
+
+    @cached_property
+    def layers(self) -> Layers:
+        """What to rasterise, in order (see `layers_of`)."""
+        return layers_of(self.regions, self.recipe.classes)
+
+    def picture(self, box: Box, mpp: float) -> NDArray[np.uint8]:
+        """The slide inside the box as a network is shown it, pen marks covered: uint8 (H, W, 3)."""
+        return self.tissue.covered(self.slide.read(box, mpp), box, mpp / self.slide.mpp)
+
+    def mask(self, box: Box, mpp: float) -> NDArray[np.uint8]:
+        """The class of each pixel of `picture(box, mpp)`: 0 background, 1 positive, 2.. other, 255 ignore."""
+        return label_map(self.layers, box, mpp / self.slide.mpp)
+
+    @property
+    def has_positive(self) -> bool:
+        return len(self.regions.labelled(self.recipe.classes.positive)) > 0
+
+    def px(self, um: float) -> float:
+        """A length in level-0 px of this slide."""
+        return um / self.slide.mpp
+
+
+def open_labelled(case: Case, recipe: Recipe) -> tuple[LabelledSlide, tuple[str, ...]]:
+    """Open a case's slide and outlines and find its tissue; and what a user should know about it."""
+    slide = open_case(case)
+    annotations = labelled_regions(case, recipe.classes, slide)
+    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
+    labelled = LabelledSlide(slide, case.patient, annotations.regions, tissue, recipe)
+    return labelled, (*slide.notes, *annotations.notes, *tissue.notes)
+
+
+def layers_of(regions: Regions, classes: Classes) -> Layers:
+    """What to rasterise, in order: other classes, the positive one, and last what is to be ignored."""
+    values = {label: value for value, label in enumerate(classes.labels, start=1)}
+    painted = [(regions.labelled(label), values[label]) for label in reversed(classes.labels)]
+    return (*painted, (regions.labelled("ignore"), IGNORE))
+
+
+def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
+    """The tissue's mask, bool (H, W), without the areas that are to be ignored."""
+    ignored = regions.labelled("ignore")
+    if not len(ignored):
+        return tissue.mask
+    rows, columns = (length * tissue.scale for length in tissue.mask.shape)
+    grid = Box(tissue.box.x, tissue.box.y, columns, rows)
+    counted: NDArray[np.bool_] = tissue.mask & (label_map([(ignored, 1)], grid, tissue.scale) == 0)
+    return counted
+
+
+def any_meets(boxes: Sequence[Box], box: Box) -> bool:
+    """Whether one of the boxes overlaps this box."""
+    return any(box.intersection(other) for other in boxes)
+
+
+FINER = (
+    2.0  # how many times finer than the windows an image is held: sampling it again then loses nothing to see
+)
+TISSUE_MPP = 8.0
+
+
+def open_labelled_image(case: Case, label: str, recipe: Recipe) -> LabelledSlide:
+    """Read an image once; all of it is of the class `label` (in the recipe's words), and all of it is looked at.
+
+    Glass and dirt included: somebody cut the image out because of what it shows.
+
+    It is held at half the windows' um/px, or its own where that is coarser. SlideError, MppMissingError.
+    """
+    with open_case(case) as image:
+        mpp = max(image.mpp, recipe.windows.mpp / FINER)
+        pixels = image.read(image.box, mpp)
+        slide = Slide(Arrays([pixels], mpp), About(image.name, mpp, image.mpp_source, image.path))
+    whole = Regions.of([Region(shapely.box(*slide.box.bounds), label)])
+    return LabelledSlide(slide, case.patient, whole, all_of(slide.box, slide.mpp, TISSUE_MPP), recipe)

@@ -1,0 +1,307 @@
+"""From a heatmap to outlines that a pathologist can open, judge and correct.
+
+Fainter findings, below the threshold in use: what a lower threshold would find besides.
+
+Dividing a large heatmap into parts that hold whole regions: memory is bounded and no outline is cut.
+"""
+
+import math
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy import ndimage
+from shapely.geometry import Polygon
+
+from histoscout.detection.heatmap import LEVELS, Heatmap, level_of
+from histoscout.detection.inference import let_go
+from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Outline, Region, Regions, polygonal
+from histoscout.geometry.vectorize import trace
+from histoscout.recipe import Detection
+from histoscout.tissue.mask import cleaned, without_corners
+
+BLOCK = 64
+LARGEST = 2**24
+"""Cells of a part; a larger one is made coarser by averaging."""
+
+_Levels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a heatmap with whole regions in it: uint8 (H, W), 0 where other parts' regions lie.
+
+    Its first cell is at `row`, `column` of the heatmap; each of its cells is `coarser` cells of it wide and
+    high.
+    """
+
+    levels: _Levels
+    row: int
+    column: int
+    coarser: int
+
+
+def parts(levels: _Levels, floor: int, reach: int) -> Iterator[Part]:
+    """The parts of a heatmap, uint8 (H, W), that reach the level `floor` somewhere, from the top down.
+
+    Regions nearer to one another than `reach` cells come in one part.
+    """
+    occupied = _block_peaks(levels) >= floor
+    if reach:
+        occupied = ndimage.maximum_filter(occupied.view(np.uint8), 2 * math.ceil(reach / BLOCK) + 1).view(
+            np.bool_
+        )
+    groups, _ = ndimage.label(occupied, np.ones((3, 3)))
+    for number, where in enumerate(ndimage.find_objects(groups), start=1):
+        if where is not None:
+            yield _part(levels, groups[where] == number, where[0].start, where[1].start)
+
+
+def _block_peaks(levels: _Levels) -> _Levels:
+    """The highest level in each block."""
+    rows, columns = (math.ceil(length / BLOCK) for length in levels.shape)
+    peaks = np.zeros((rows, columns), np.uint8)
+    for row in range(rows):
+        highest = levels[row * BLOCK : (row + 1) * BLOCK].max(axis=0)
+        peaks[row] = np.pad(highest, (0, columns * BLOCK - len(highest))).reshape(columns, BLOCK).max(axis=1)
+        if row % 16 == 0:
+            let_go(levels)
+    return peaks
+
+
+def _part(levels: _Levels, mine: NDArray[np.bool_], block_row: int, block_column: int) -> Part:
+    """Read a part strip by strip, coarser if it is too large."""
+    top, left = block_row * BLOCK, block_column * BLOCK
+    bottom, right = (
+        min(start + count * BLOCK, end)
+        for start, count, end in zip((top, left), mine.shape, levels.shape, strict=True)
+    )
+    coarser = 1
+    while (bottom - top) * (right - left) / coarser**2 > LARGEST and coarser < BLOCK:
+        coarser *= 2
+    strips = []
+    for row, belongs in enumerate(mine):
+        strip = levels[top + row * BLOCK : min(top + (row + 1) * BLOCK, bottom), left:right]
+        strip = strip * np.repeat(belongs, BLOCK)[: strip.shape[1]].astype(np.uint8)
+        strips.append(strip if coarser == 1 else _averaged(strip, coarser))
+        let_go(levels)
+    return Part(np.concatenate(strips), top, left, coarser)
+
+
+def _averaged(strip: _Levels, factor: int) -> _Levels:
+    rows, columns = (-(-length // factor) * factor for length in strip.shape)
+    whole = np.pad(strip, ((0, rows - strip.shape[0]), (0, columns - strip.shape[1])), mode="edge")
+    # rows first, then columns, a step at a time: far quicker than a mean over axes of a few cells
+    down = whole[::factor].astype(np.uint32)
+    for start in range(1, factor):
+        down += whole[start::factor]
+    sums = down[:, ::factor].copy()
+    for start in range(1, factor):
+        sums += down[:, start::factor]
+    return np.asarray(((sums + factor**2 // 2) // factor**2).astype(np.uint8))
+
+
+SCORE_AT = 0.9
+"""A region's score is this quantile of the probabilities inside: high, yet not that of a single cell."""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "histoscout/region")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An outline in level-0 px, and the levels inside it."""
+
+    outline: Outline
+    score: float
+    mean: float
+    peak: float
+
+
+def outline(
+    heatmap: Heatmap, label: str, threshold: float, choices: Detection, model_hash: str = ""
+) -> Regions:
+    """The regions where a label is at least as probable as `threshold`: with holes, not cut at windows.
+
+    Holes and specks are removed, outlines simplified by at most `choices.simplify_um`; they are valid and never touch
+    themselves (QuPath refuses the file otherwise).
+    The score is the 90th percentile of the probability inside. Ids are the same for the same model, slide
+    and outline. Cells touching at a corner belong together. Outlines in level-0 px, clipped to the slide;
+    from the top down.
+    """
+    floor = max(1, level_of(threshold))
+    hole_radius = math.sqrt(choices.largest_hole_um2 / math.pi)
+    reach = math.ceil(2 * hole_radius / heatmap.mpp)
+    found = [
+        one
+        for part in parts(heatmap.levels(label), floor, reach)
+        for one in _found_in(part, heatmap, floor, choices)
+    ]
+    return Regions.of(_region(one, label, heatmap, model_hash) for one in found)
+
+
+def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: Detection) -> Iterator[_Found]:
+    mpp, scale = heatmap.mpp * part.coarser, heatmap.scale * part.coarser
+    levels = part.levels
+    mask = without_corners(levels >= floor)
+    mask = cleaned(mask, choices.smallest_um2 / mpp**2, choices.largest_hole_um2 / mpp**2)
+    corner_x = heatmap.box.x + part.column * heatmap.scale
+    corner_y = heatmap.box.y + part.row * heatmap.scale
+    box = Box(corner_x, corner_y, mask.shape[1] * scale, mask.shape[0] * scale)
+    traced = trace(mask, box, scale)
+    simple = _simplified(traced, choices.simplify_um / heatmap.slide_mpp)
+    clipped = _clipped(simple, heatmap.box)
+    for shape, (score, mean, peak) in zip(clipped, _levels_inside(mask, levels), strict=True):
+        if shape is not None:
+            yield _Found(shape, score, mean, peak)
+
+
+def _levels_inside(mask: NDArray[np.bool_], levels: NDArray[np.uint8]) -> list[tuple[float, float, float]]:
+    """Score, mean and highest probability of each connected piece, in the order of `trace`."""
+    pieces, count = ndimage.label(mask)
+    # piece and level in one number: one sort gives every piece's quantiles, however many there are
+    keys = np.sort((pieces[mask].astype(np.uint32) - 1) * LEVELS + levels[mask])
+    ends = np.searchsorted(keys, np.arange(1, count + 1, dtype=np.uint32) * LEVELS)
+    starts = np.concatenate([[0], ends[:-1]]) if count else ends
+    values = keys % LEVELS
+    at = starts + np.ceil(SCORE_AT * (ends - starts)).astype(np.int64) - 1
+    sums = np.add.reduceat(values.astype(np.float64), starts) if count else np.zeros(0)
+    measured = np.stack([values[at], sums / np.maximum(ends - starts, 1), values[ends - 1]]) / (LEVELS - 1)
+    return [(float(score), float(mean), float(peak)) for score, mean, peak in measured.T]
+
+
+def _simplified(outlines: Sequence[Polygon], tolerance: float) -> list[Polygon]:
+    """Outlines with fewer corners; one that would touch itself keeps all of its corners."""
+    if not tolerance or not outlines:
+        return list(outlines)
+    simple = shapely.simplify(np.array(outlines, dtype=object), tolerance, preserve_topology=True)
+    return [new if _is_sound(new) else old for new, old in zip(simple.tolist(), outlines, strict=True)]
+
+
+def _is_sound(outline: Polygon) -> bool:
+    """Whether an outline is valid and its rings touch neither themselves nor one another."""
+    if not outline.is_valid or outline.is_empty:
+        return False
+    return not outline.interiors or bool(
+        shapely.is_simple(shapely.MultiLineString(shapely.get_rings(outline).tolist()))
+    )
+
+
+def _clipped(outlines: Sequence[Polygon], box: Box) -> list[Outline | None]:
+    """Outlines cut to the slide: its last row and column of cells may reach beyond it by a part of a cell."""
+    if not outlines:
+        return []
+    left, top, right, bottom = np.array([one.bounds for one in outlines]).T
+    beyond = (left < box.x) | (top < box.y) | (right > box.right) | (bottom > box.bottom)
+    whole = shapely.box(*box.bounds)
+    return [
+        polygonal(shapely.intersection(one, whole)) if over else one
+        for one, over in zip(outlines, beyond.tolist(), strict=True)
+    ]
+
+
+def _region(found: _Found, label: str, heatmap: Heatmap, model_hash: str) -> Region:
+    name = "\n".join((model_hash, heatmap.slide_name, label, shapely.to_wkb(found.outline, hex=True)))
+    measurements = {
+        "area mm2": float(found.outline.area) * heatmap.slide_mpp**2 * 1e-6,
+        "mean probability": round(found.mean, 4),
+        "max probability": round(found.peak, 4),
+    }
+    properties = {"measurements": measurements, "metadata": {"model": model_hash}}
+    return Region(found.outline, label, round(found.score, 4), str(uuid.uuid5(_NAMESPACE, name)), properties)
+
+
+FAINTER = (1 / 2, 1 / 4)
+"""Shares of the threshold at which more is outlined."""
+
+_EIGHT = np.ones((3, 3), int)  # cells that touch at a corner belong together, as in `outline`
+
+
+def candidates(
+    heatmap: Heatmap, label: str, threshold: float, choices: Detection, model_hash: str = ""
+) -> Regions:
+    """Everything that some cut-off may let through: what is found at the threshold, and what is fainter.
+
+    The lesions' curve over thresholds is that of these, by their scores; to keep those of at least a score is to
+    choose a point of it.
+    """
+    found = outline(heatmap, label, threshold, choices, model_hash)
+    return with_fainter(found, heatmap, label, threshold, choices, model_hash)
+
+
+def with_fainter(
+    found: Regions,
+    heatmap: Heatmap,
+    label: str,
+    threshold: float,
+    choices: Detection,
+    model_hash: str = "",
+) -> Regions:
+    """The regions found at the threshold in use, and those that only lower thresholds find, with lower scores.
+
+    What is found at the threshold stays as it is. A fainter region that touches none found before it joins them,
+    so that the curve over thresholds goes on below the one in use. Scores of the first are at least the threshold,
+    of the others below it.
+    """
+    kept = [replace(region, score=max(region.score or 0.0, threshold)) for region in found]
+    below = threshold - 0.5 / (LEVELS - 1)
+    for share in FAINTER:
+        new = [
+            region
+            for rest in _unfound(heatmap, label, share * threshold, kept)
+            for region in outline(rest, label, share * threshold, choices, model_hash)
+        ]
+        kept += [
+            replace(region, score=min(region.score or 0.0, below)) for region in _touching_none(new, kept)
+        ]
+    return Regions.of(kept)
+
+
+def _unfound(heatmap: Heatmap, label: str, threshold: float, kept: Sequence[Region]) -> Iterator[Heatmap]:
+    """Parts of a heatmap in which a threshold is reached, without the patches around what is found already."""
+    floor = max(1, level_of(threshold))
+    places = _cells_inside(kept, heatmap)
+    for part in parts(heatmap.levels(label), floor, 0):
+        patches, count = ndimage.label(part.levels >= floor, _EIGHT)
+        row, column = (places - (part.row, part.column)).T // part.coarser
+        here = (row >= 0) & (column >= 0) & (row < patches.shape[0]) & (column < patches.shape[1])
+        known = np.zeros(count + 1, bool)
+        known[patches[row[here], column[here]]] = True
+        known[0] = True
+        if not known.all():
+            yield _as_heatmap(part, np.where(known[patches], 0, part.levels).astype(np.uint8), heatmap, label)
+
+
+def _cells_inside(regions: Sequence[Region], heatmap: Heatmap) -> NDArray[np.int64]:
+    """A cell of the heatmap inside each region, row and column: int64 (N, 2)."""
+    points = [region.outline.representative_point() for region in regions]
+    scale, corner = heatmap.scale, (heatmap.box.y, heatmap.box.x)
+    places = np.array([(point.y, point.x) for point in points]).reshape(-1, 2)
+    return np.floor((places - corner) / scale).astype(np.int64)
+
+
+def _as_heatmap(part: Part, levels: NDArray[np.uint8], whole: Heatmap, label: str) -> Heatmap:
+    """A part as a heatmap of its own, where it lies on the slide."""
+    scale = whole.scale * part.coarser
+    x, y = whole.box.x + part.column * whole.scale, whole.box.y + part.row * whole.scale
+    box = Box(x, y, levels.shape[1] * scale, levels.shape[0] * scale)
+    return replace(
+        whole,
+        box=box.intersection(whole.box) or box,
+        mpp=whole.mpp * part.coarser,
+        labels=(label,),
+        values=levels[None],
+    )
+
+
+def _touching_none(regions: Sequence[Region], others: Sequence[Region]) -> list[Region]:
+    """The regions that meet none of the others."""
+    if not regions or not others:
+        return list(regions)
+    tree = shapely.STRtree([other.outline for other in others])
+    meeting = tree.query([region.outline for region in regions], predicate="intersects")[0]
+    met = set(meeting.tolist())
+    return [region for index, region in enumerate(regions) if index not in met]

@@ -1,0 +1,104 @@
+"""Varying training windows, so that a network learns tissue and not one laboratory's colours or one orientation.
+
+Turning, mirroring and scaling change picture and mask alike; colours change the picture only.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from histoscout.detection.inference import Read
+from histoscout.geometry.box import Box
+from histoscout.recipe import Augment
+
+# haematoxylin, eosin, residual in optical density: Ruifrok and Johnston 2001
+HED = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]], np.float32)
+RGB_TO_HED = np.linalg.inv(HED).astype(np.float32)
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a window is turned: degrees, size (1.1: structures look 10 % larger), mirrored or not."""
+
+    angle: float = 0.0
+    size: float = 1.0
+    mirrored: bool = False
+
+
+def draw_pose(choices: Augment, random: Generator) -> Pose:
+    """A pose by the recipe's choices."""
+    size = math.exp(random.uniform(-1, 1) * math.log1p(choices.scale))
+    angle = random.uniform(0, 360) if choices.rotate else 90.0 * random.integers(4) * choices.flip
+    return Pose(float(angle), size, choices.flip and bool(random.integers(2)))
+
+
+def read_posed(
+    reads: tuple[Read, Read], box: Box, mpp: float, pose: Pose
+) -> tuple[Picture, NDArray[np.uint8]]:
+    """Picture and mask of a square box as the pose shows them, both of the size the box has at `mpp`.
+
+    `reads` give the picture and the mask of any box at any um/px. More is read than shown where the window is
+    turned, so that no corner stays empty.
+    """
+    radians = math.radians(pose.angle)
+    reach = abs(math.sin(radians)) + abs(math.cos(radians))
+    wide = Box.around(*box.centre, box.width * reach / pose.size, box.height * reach / pose.size)
+    picture, mask = (read(wide, mpp / pose.size) for read in reads)
+    side = max(1, round(picture.shape[0] / reach))
+    return _turned(picture, side, pose, Image.Resampling.BILINEAR), _turned(
+        mask, side, pose, Image.Resampling.NEAREST
+    )
+
+
+def _turned(
+    pixels: NDArray[np.uint8], side: int, pose: Pose, resample: Image.Resampling
+) -> NDArray[np.uint8]:
+    """The middle `side` x `side` pixels, turned about the centre and mirrored."""
+    radians = math.radians(pose.angle)
+    cos, sin = math.cos(radians), math.sin(radians)
+    flip = -1.0 if pose.mirrored else 1.0
+    (height, width), half = pixels.shape[:2], side / 2
+    affine = (
+        *(flip * cos, -sin, width / 2 - half * (flip * cos - sin)),
+        *(flip * sin, cos, height / 2 - half * (flip * sin + cos)),
+    )
+    image = Image.fromarray(pixels).transform((side, side), Image.Transform.AFFINE, affine, resample)
+    return np.array(image)  # a copy: torch wants arrays it may write to
+
+
+def vary_colours(picture: Picture, choices: Augment, random: Generator) -> Picture:
+    """The picture as another laboratory, scanner or day would have made it: uint8 (H, W, 3) in and out.
+
+    Stain by HED jitter (Tellez 2018): each stain's density is multiplied by a normal number of mean 1 and sigma twice
+    `stain`, and shifted by one of sigma half of `stain`; then brightness and contrast, and for a share of the windows blur or sensor noise.
+    """
+    shown = _vary_stain(picture, choices.stain, random) if choices.stain else picture.astype(np.float32)
+    if choices.brightness:
+        contrast, brightness = 1 + random.uniform(-1, 1, 2) * choices.brightness
+        shown = (shown - 128) * contrast + 128 * brightness
+    if random.random() < choices.blur:
+        sigma = random.uniform(0.3, 1.5)
+        shown = gaussian_filter(shown, (sigma, sigma, 0))
+    if random.random() < choices.noise:
+        shown = shown + random.normal(0, random.uniform(1, 6), shown.shape).astype(np.float32)
+    varied: Picture = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
+    return varied
+
+
+DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)  # optical density of each grey value
+
+
+def _vary_stain(picture: Picture, sigma: float, random: Generator) -> NDArray[np.float32]:
+    """Change how much of each stain there is; white stays nearly white because its density is nearly nothing."""
+    gain = np.diag(1 + random.normal(0, 2 * sigma, 3)).astype(np.float32)
+    shift = random.normal(0, sigma / 2, 3).astype(np.float32)
+    density = DENSITY[picture] @ (RGB_TO_HED @ gain @ HED) + shift @ HED
+    varied: NDArray[np.float32] = np.exp(-density) * 256 - 1
+    return varied

@@ -1,0 +1,219 @@
+"""Where training looks: a seeded sampler, and the regular grid that validation uses.
+
+A window is a function of the seed and its number alone, so that any number of workers, and a run that was killed
+and started again, draw the same windows.
+
+Where training looks on images of one class each.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, TypeVar
+
+import numpy as np
+import shapely
+from numpy.random import Generator
+
+from histoscout.cohort.annotated_slide import LabelledSlide, any_meets, counted_tissue
+from histoscout.errors import TrainingError
+from histoscout.geometry.box import Box, TileGrid
+from histoscout.geometry.regions import Region
+from histoscout.recipe import Recipe
+
+Kind = Literal["positive", "other", "tissue"]
+TRIES = 2_000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Window:
+    """One look at a slide: which slide of the set, and where (level-0 px)."""
+
+    slide: int
+    box: Box
+    kind: Kind | Literal["grid"]
+
+
+@dataclass(frozen=True)
+class WindowSampler:
+    """Draws training windows: on positive regions, on other annotated classes, anywhere in the tissue.
+
+    Balanced in steps: first the kind by the recipe's shares, then a patient who has it, then one of the patient's
+    slides, then a region or a point of tissue. `kept_out[i]` are boxes of slide i that no window may touch.
+    """
+
+    slides: Sequence[LabelledSlide]
+    recipe: Recipe
+    kept_out: Mapping[int, Sequence[Box]]
+
+    def draw(self, number: int) -> Window:
+        """The window of this number; the same whenever and wherever it is asked for."""
+        random = np.random.default_rng([self.recipe.seed, number])
+        for _ in range(TRIES):
+            window = self._draw_once(random)
+            seen = window.box.grown(window.box.width * self._beyond)
+            if not any_meets(self.kept_out.get(window.slide, ()), seen):
+                return window
+        raise TrainingError(
+            self.slides[window.slide].slide.name,
+            f"no place for a training window outside the tuning blocks in {TRIES} tries",
+            "Give more or larger slides, of two patients with lesions at least, or a smaller windows.side_um",
+        )
+
+    @cached_property
+    def _beyond(self) -> float:
+        """How far a window may see beyond its box when it is turned and shrunk, in sides of the box."""
+        choices = self.recipe.augment
+        return ((1 + choices.scale) * (math.sqrt(2) if choices.rotate else 1.0) - 1) / 2
+
+    def _draw_once(self, random: Generator) -> Window:
+        kinds, shares = self._kinds
+        kind = kinds[int(random.choice(len(kinds), p=shares))]
+        by_patient = self._places[kind]
+        slides = by_patient[_pick(sorted(by_patient), random)]
+        index = _pick(slides, random)
+        labelled = self.slides[index]
+        if kind == "tissue":
+            x, y = self._point_of_tissue(index, random)
+        else:
+            x, y = _point_inside(_pick(self._regions(labelled, kind), random), random)
+        side = labelled.px(self.recipe.windows.side_um)
+        jitter = (random.random(2) - 0.5) * side * self.recipe.sampler.jitter
+        return Window(index, Box.around(round(x + jitter[0]), round(y + jitter[1]), side, side), kind)
+
+    def _regions(self, labelled: LabelledSlide, kind: Kind) -> list[Region]:
+        positive = self.recipe.classes.positive
+        wanted = (
+            (positive,) if kind == "positive" else tuple(set(labelled.regions.labels) - {positive, "ignore"})
+        )
+        return list(labelled.regions.labelled(*wanted))
+
+    @cached_property
+    def _places(self) -> dict[Kind, dict[str, list[int]]]:
+        """For each kind and patient, the slides that have it."""
+        places: dict[Kind, dict[str, list[int]]] = {}
+        for kind in ("positive", "other", "tissue"):
+            by_patient = defaultdict(list)
+            for index, labelled in enumerate(self.slides):
+                if len(self._tissue_pixels[index]) if kind == "tissue" else self._regions(labelled, kind):
+                    by_patient[labelled.patient].append(index)
+            places[kind] = dict(by_patient)
+        return places
+
+    @cached_property
+    def _kinds(self) -> tuple[list[Kind], list[float]]:
+        """The kinds that exist, and their shares; the share of other classes goes to the tissue if there are none."""
+        choices = self.recipe.sampler
+        wanted: dict[Kind, float] = {
+            "positive": choices.positive,
+            "other": choices.other,
+            "tissue": choices.tissue,
+        }
+        if not self._places["other"]:
+            wanted["tissue"] += wanted.pop("other")
+        kinds = [kind for kind in wanted if self._places[kind] and wanted[kind] > 0]
+        total = sum(wanted[kind] for kind in kinds)
+        return kinds, [wanted[kind] / total for kind in kinds]
+
+    def _point_of_tissue(self, index: int, random: Generator) -> tuple[float, float]:
+        tissue = self.slides[index].tissue
+        row, column = divmod(int(random.choice(self._tissue_pixels[index])), tissue.mask.shape[1])
+        offset = random.random(2)
+        return (column + offset[0]) * tissue.scale, (row + offset[1]) * tissue.scale
+
+    @cached_property
+    def _tissue_pixels(self) -> list[np.ndarray[tuple[int], np.dtype[np.intp]]]:
+        """The pixels of each tissue mask that show tissue which counts."""
+        return [np.flatnonzero(counted_tissue(labelled.tissue, labelled.regions)) for labelled in self.slides]
+
+
+def _pick(items: Sequence[T], random: Generator) -> T:
+    return items[int(random.integers(len(items)))]
+
+
+def _point_inside(region: Region, random: Generator) -> tuple[float, float]:
+    """A point of the region, evenly drawn; for hair-thin outlines some point of it."""
+    box = region.box
+    points = random.random((32, 2)) * (box.width, box.height) + (box.x, box.y)
+    inside = points[shapely.contains_xy(region.outline, points)]
+    if len(inside):
+        return float(inside[0, 0]), float(inside[0, 1])
+    point = region.outline.representative_point()
+    return point.x, point.y
+
+
+def grid_windows(
+    slides: Sequence[LabelledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]
+) -> list[Window]:
+    """Every tile of the regular grid that holds tissue that counts, slide by slide; of slides in `within`, tiles of its boxes only.
+
+    No tile reaches out of a box that is large enough for one: beyond it there may be training windows.
+    """
+    windows = []
+    for index, labelled in enumerate(slides):
+        side = labelled.px(recipe.windows.side_um)
+        tiles: Sequence[Box] = TileGrid(labelled.slide.box, side, side)
+        if index in within:
+            tiles = [tile for box in within[index] for tile in _tiles_of(box, side)]
+        counted = replace(labelled.tissue, mask=counted_tissue(labelled.tissue, labelled.regions))
+        shares = counted.shares(tiles)
+        windows += [
+            Window(index, tile, "grid") for tile, share in zip(tiles, shares, strict=True) if share > 0
+        ]
+    return windows
+
+
+def _tiles_of(box: Box, side: float) -> list[Box]:
+    """Tiles that cover a box and do not reach beyond it, overlapping where need be; one in its middle if it is small."""
+    columns, rows = (
+        np.linspace(start, start + length - side, math.ceil(length / side - 1e-9))
+        if length > side
+        else [start + (length - side) / 2]
+        for start, length in ((box.x, box.width), (box.y, box.height))
+    )
+    return [Box(float(x), float(y), side, side) for y in rows for x in columns]
+
+
+def evenly(windows: Sequence[Window], count: int, seed: int) -> list[Window]:
+    """At most `count` of the windows, the same for the same seed, in their own order."""
+    if len(windows) <= count:
+        return list(windows)
+    chosen = np.random.default_rng(seed).permutation(len(windows))[:count]
+    return [windows[i] for i in sorted(chosen)]
+
+
+@dataclass(frozen=True)
+class ImageSampler:
+    """Draws training windows on images: every class as often as any other, whatever their numbers of images.
+
+    Balanced in steps: first a class, then a patient who has it, then one of the patient's images of it, then a place. A
+    window lies anywhere on its image; of an image that is smaller than the window, all is seen, anywhere in it. A window
+    is a function of the seed and its number alone.
+    """
+
+    slides: Sequence[LabelledSlide]
+    recipe: Recipe
+
+    def draw(self, number: int) -> Window:
+        """The window of this number; the same whenever and wherever it is asked for."""
+        random = np.random.default_rng([self.recipe.seed, number])
+        label, by_patient = self._classes[int(random.integers(len(self._classes)))]
+        images = by_patient[int(random.integers(len(by_patient)))]
+        index = images[int(random.integers(len(images)))]
+        labelled = self.slides[index]
+        side, whole = labelled.px(self.recipe.windows.side_um), labelled.slide.box
+        x, y = random.random(2) * (whole.width - side, whole.height - side)
+        kind: Kind = "positive" if label == self.recipe.classes.positive else "other"
+        return Window(index, Box(float(x), float(y), side, side), kind)
+
+    @cached_property
+    def _classes(self) -> list[tuple[str, list[list[int]]]]:
+        """Each class with the images of it, patient by patient."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for index, labelled in enumerate(self.slides):
+            (label,) = labelled.regions.labels
+            found.setdefault(label, {}).setdefault(labelled.patient, []).append(index)
+        return [(label, [of[patient] for patient in sorted(of)]) for label, of in sorted(found.items())]

@@ -1,0 +1,226 @@
+"""The pixels say whether outlines fit, which mistake was made, and when they cannot tell."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.affinity import affine_transform, scale
+
+from histoscout.checks.alignment.corrections import mirrored_by_tile
+from histoscout.checks.alignment.slides import (
+    AS_GIVEN,
+    FITS,
+    Alignment,
+    Subject,
+    aligned,
+    cohort_verdict,
+    labelled_fit,
+    subject_of,
+)
+from histoscout.cohort.annotated_slide import REVIEWED, LabelledSlide, without_unseen
+from histoscout.geometry.regions import Region, Regions
+from histoscout.slides.image_reader import in_memory
+from histoscout.tissue.mask import find_tissue
+from histoscout.verdict import Verdict
+from tests import toy
+from tests.checks.conftest import TILE_UM, toy_subject
+
+Subjects = Callable[[int], Subject]
+CORNER = (150.0, 90.0)
+
+MATRICES = {
+    "a tile down": (1, 0, 0, 1, 0, TILE_UM),
+    "a tile left": (1, 0, 0, 1, -TILE_UM, 0),
+    "mirrored top to bottom": (1, 0, 0, -1, 0, toy.SIDE),
+    "mirrored left to right": (-1, 0, 0, 1, toy.SIDE, 0),
+    "2 times too large": (2, 0, 0, 2, 0, 0),
+    "4 times too small": (0.25, 0, 0, 0.25, 0, 0),
+    "offset by the scanned part": (1, 0, 0, 1, *CORNER),
+}
+
+
+def laid(regions: Regions, matrix: tuple[float, ...]) -> Regions:
+    return Regions.of(replace(one, outline=affine_transform(one.outline, matrix)) for one in regions)
+
+
+def loosely(regions: Regions) -> Regions:
+    return Regions.of(
+        replace(one, outline=scale(shapely.box(*one.outline.bounds), 1.3, 1.3)) for one in regions
+    )
+
+
+def faulty(subject: Subject, fault: str, regions: Regions) -> Subject:
+    framed = replace(subject, frame=replace(subject.frame, corner=CORNER))
+    if fault == "of the tile above, mirrored":
+        return replace(framed, regions=mirrored_by_tile(regions, subject.frame.tile, (1.0, -1.0), 1))
+    return replace(framed, regions=laid(regions, MATRICES[fault]))
+
+
+@pytest.mark.parametrize("shape", [lambda regions: regions, loosely], ids=["tight", "rectangles"])
+@pytest.mark.parametrize("seed", range(2))
+def test_outlines_that_fit_are_good(
+    subjects: Subjects, seed: int, shape: Callable[[Regions], Regions]
+) -> None:
+    subject = subjects(seed)
+    found = aligned(replace(subject, regions=shape(subject.regions)))
+    assert found.verdict.state == "good", found.verdict
+    assert found.mistake is None
+
+
+@pytest.mark.parametrize("shape", [lambda regions: regions, loosely], ids=["tight", "rectangles"])
+@pytest.mark.parametrize("fault", [*MATRICES, "of the tile above, mirrored"])
+def test_a_mistake_is_found_named_and_undone(
+    subjects: Subjects, fault: str, shape: Callable[[Regions], Regions]
+) -> None:
+    subject = subjects(1)
+    wrong = faulty(subject, fault, shape(subject.regions))
+    found = aligned(wrong)
+    assert found.verdict.state == "failed"
+    assert found.mistake is not None
+    assert found.mistake.name == fault
+    assert fault in found.verdict.says
+    mended = aligned(replace(wrong, regions=found.mistake.correct(wrong.regions)))
+    assert mended.verdict.state == "good"
+
+
+def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:
+    subject = subjects(0)
+    found = aligned(replace(subject, regions=subject.regions.moved(-83, 91)))
+    assert found.mistake is not None
+    assert found.mistake.name == "displaced"
+    assert "x by -8" in found.verdict.says
+    assert "y by 9" in found.verdict.says or "y by 8" in found.verdict.says
+
+
+def test_another_slides_outlines_are_known_for_what_they_are(subjects: Subjects) -> None:
+    one, two = subjects(0), subjects(1)
+    found = aligned(replace(one, regions=two.regions), lambda: [("toy 0", one.regions)])
+    assert found.mistake is not None
+    assert found.mistake.name == "outlines of toy 0"
+    assert found.verdict.state == "failed"
+
+
+def test_nothing_is_said_where_nothing_shows() -> None:
+    noise = np.random.default_rng(0).normal(0, 8, (toy.SIDE, toy.SIDE, 1))
+    pixels = np.clip(np.array(toy.PINK) + noise, 0, 255).astype(np.uint8)
+    slide = in_memory(pixels, toy.MPP)
+    regions = toy.draw(0)[1]
+    found = aligned(
+        subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), TILE_UM)
+    )
+    assert found.verdict.state == "cannot tell"
+
+
+def test_outlines_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Subjects) -> None:
+    subject = subjects(0)
+    far = Regions.of(one.moved(0, 5 * toy.SIDE + 37 * place) for place, one in enumerate(subject.regions))
+    found = aligned(replace(subject, regions=far))
+    assert found.verdict.state == "failed"
+    assert "0% of the outlined area is tissue" in found.verdict.says
+
+
+def test_an_area_that_was_reviewed_is_no_lesion(subjects: Subjects) -> None:
+    subject = subjects(0)
+    whole = Region(shapely.box(*subject.frame.box.bounds), "Reviewed")
+    found = aligned(replace(subject, regions=Regions((whole, *subject.regions))))
+    assert found.fits[AS_GIVEN] == aligned(subject).fits[AS_GIVEN]
+
+
+def test_areas_reviewed_move_with_the_outlines_but_are_no_lesions(subjects: Subjects) -> None:
+    subject = subjects(0)
+    part = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), "Reviewed area")
+    reviewed = Regions((part, *subject.regions))
+    found = aligned(replace(subject, regions=reviewed))
+    assert found.fits[AS_GIVEN] == aligned(subject).fits[AS_GIVEN]
+    wrong = faulty(subject, "mirrored top to bottom", reviewed)
+    mistake = aligned(wrong).mistake
+    assert mistake is not None
+    assert mistake.name == "mirrored top to bottom"
+    assert mistake.correct(wrong.regions)[0].outline.equals(part.outline)
+
+
+def test_an_area_reviewed_alone_says_nothing(subjects: Subjects) -> None:
+    corner = Region(shapely.box(0, 0, 10, 10), "Reviewed")
+    found = aligned(replace(subjects(0), regions=Regions((corner,))))
+    assert found.verdict.state == "cannot tell"
+    assert found.verdict.says.startswith("0 outlines")
+
+
+@given(order=st.permutations(range(9)))
+def test_the_order_of_outlines_does_not_matter(order: list[int]) -> None:
+    subject = SUBJECT
+    shuffled = Regions.of(subject.regions[place] for place in order)
+    assert subject.fit(shuffled).z == pytest.approx(subject.fit(subject.regions).z, rel=1e-3)
+
+
+SUBJECT = toy_subject(2)
+
+
+def test_the_verdict_is_the_same_each_time(subjects: Subjects) -> None:
+    assert aligned(subjects(0)).fits == aligned(subjects(0)).fits
+
+
+# ---------------------------------------------------------------- cohorts
+
+
+def test_a_cohort_is_good_if_its_slides_are(subjects: Subjects) -> None:
+    verdict = cohort_verdict([aligned(subjects(seed)) for seed in range(3)])
+    assert verdict.state == "good"
+    assert "3 of 3" in verdict.says
+
+
+def test_one_wrong_slide_fails_the_cohort_and_is_named(subjects: Subjects) -> None:
+    good = [aligned(subjects(seed)) for seed in range(2)]
+    wrong = aligned(faulty(subjects(2), "mirrored top to bottom", subjects(2).regions))
+    verdict = cohort_verdict([*good, wrong])
+    assert verdict.state == "failed"
+    assert "1 of 3 slides: toy 2: mirrored top to bottom" in verdict.says
+
+
+def weak(subject: Subject, given: float, undone: float) -> Alignment:
+    """A slide that tells too little by itself."""
+    one = aligned(subject)
+    fits = {name: replace(fit, z=0.1) for name, fit in one.fits.items()}
+    fits[AS_GIVEN] = replace(fits[AS_GIVEN], z=given)
+    fits["mirrored top to bottom"] = replace(fits["mirrored top to bottom"], z=undone)
+    return Alignment("weak", Verdict("v", "cannot tell", ""), fits)
+
+
+def test_slides_that_cannot_tell_alone_can_together(subjects: Subjects) -> None:
+    few = weak(subjects(0), 0.2, 3.0)
+    assert cohort_verdict([few]).state == "cannot tell"
+    together = cohort_verdict([few] * 5)
+    assert together.state == "failed"
+    assert "mirrored top to bottom" in together.says
+    assert cohort_verdict([weak(subjects(0), FITS / 2, 0.0)] * 5).state == "good"
+
+
+def test_no_slides_cannot_tell() -> None:
+    assert cohort_verdict([]).state == "cannot tell"
+
+
+def test_slides_that_training_opened_are_asked() -> None:
+    slides = []
+    for seed in range(2):
+        pixels, regions = toy.draw(seed)
+        slide = in_memory(pixels, toy.MPP, f"toy {seed}")
+        tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows)
+        slides.append(LabelledSlide(slide, f"{seed}", regions, tissue, toy.RECIPE))
+    assert labelled_fit(slides).state == "good"
+    mirrored = [replace(one, regions=laid(one.regions, (1, 0, 0, -1, 0, toy.SIDE))) for one in slides]
+    assert labelled_fit(mirrored).state == "failed"
+
+
+def test_what_nobody_looked_at_is_no_outline() -> None:
+    pixels, regions = toy.draw(0)
+    slide = in_memory(pixels, toy.MPP, "toy")
+    tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows)
+    one = LabelledSlide(slide, "p", regions, tissue, toy.RECIPE)
+    area = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), REVIEWED)
+    seen, _ = without_unseen(Regions((area, *regions)), slide.box)
+    assert len(seen) == len(regions) + 1
+    assert labelled_fit([replace(one, regions=seen)]) == labelled_fit([one])

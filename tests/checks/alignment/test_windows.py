@@ -1,0 +1,146 @@
+"""Masks at the network's door belong to their pictures, or it is said what happened."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from histoscout.checks.alignment.windows import (
+    RECTANGLES,
+    Seen,
+    _outlines_alone,
+    fits_at_the_door,
+    fits_in_training,
+    straightness,
+)
+from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.geometry.box import Box
+from histoscout.recipe import Recipe
+from histoscout.sampling.datasets import SampledExamples
+from histoscout.sampling.sampler import WindowSampler
+from histoscout.slides.image_reader import in_memory
+from histoscout.tissue.mask import find_tissue
+from tests import toy
+
+Mask = NDArray[np.uint8]
+RECIPE = Recipe.from_dict({**toy.CHOICES, "windows": {"mpp": 2.0, "side_um": 128.0}})
+STILL = RECIPE.with_choices({"augment.rotate": False, "augment.flip": False, "augment.scale": 0.0})
+COUNT = 64
+
+
+class Misread(LabelledSlide):
+    """A slide whose masks come from the tile above, upside down: the study's fault."""
+
+    def mask(self, box: Box, mpp: float) -> Mask:
+        return np.flipud(super().mask(box.moved(0, -box.height), mpp)).copy()
+
+
+@pytest.fixture(scope="module")
+def slides() -> list[LabelledSlide]:
+    made = []
+    for seed in range(4):
+        pixels, regions = toy.draw(seed)
+        slide = in_memory(pixels, toy.MPP, f"toy {seed}")
+        tissue = find_tissue(slide, RECIPE.tissue, RECIPE.windows)
+        made.append(LabelledSlide(slide, f"{seed}", regions, tissue, RECIPE))
+    return made
+
+
+def examples(slides: list[LabelledSlide], recipe: Recipe = RECIPE) -> SampledExamples:
+    return SampledExamples(slides, WindowSampler(slides, recipe, {}), recipe)
+
+
+def misread(slides: list[LabelledSlide]) -> list[LabelledSlide]:
+    return [Misread(one.slide, one.patient, one.regions, one.tissue, one.recipe) for one in slides]
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, STILL], ids=["turned", "still"])
+def test_masks_that_fit_are_good(slides: list[LabelledSlide], recipe: Recipe) -> None:
+    made = examples(slides, recipe)
+    assert fits_in_training(made, COUNT).state == "good"
+    assert fits_at_the_door([made[number] for number in range(COUNT)], recipe.windows.mpp).state == "good"
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, STILL], ids=["turned", "still"])
+def test_masks_of_the_tile_above_are_found(slides: list[LabelledSlide], recipe: Recipe) -> None:
+    made = examples(misread(slides), recipe)
+    assert fits_in_training(made, COUNT).state == "failed"
+
+
+def changed(change: Callable[..., Mask]) -> Callable[[list[tuple[Mask, Mask]]], list[tuple[Mask, Mask]]]:
+    return lambda pairs: [(picture, np.ascontiguousarray(change(mask))) for picture, mask in pairs]
+
+
+FAULTS: dict[str, Callable[[list[tuple[Mask, Mask]]], list[tuple[Mask, Mask]]]] = {
+    "mirrored top to bottom": changed(np.flipud),
+    "mirrored left to right": changed(np.fliplr),
+    "rows and columns swapped": changed(np.transpose),
+    "shifted right by 0.25 of a window": changed(lambda mask: np.roll(mask, mask.shape[1] // 4, 1)),
+    "no better than": lambda pairs: [
+        (picture, pairs[(place + 5) % len(pairs)][1]) for place, (picture, _) in enumerate(pairs)
+    ],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_happened_to_masks_is_found_and_named(slides: list[LabelledSlide], fault: str) -> None:
+    made = examples(slides, STILL)
+    pairs = FAULTS[fault]([made[number] for number in range(COUNT)])
+    verdict = fits_at_the_door(pairs, STILL.windows.mpp)
+    assert verdict.state == "failed"
+    assert fault in verdict.says
+
+
+def boxed(mask: Mask) -> Mask:
+    """The mask with each of its lesions as the rectangle round it."""
+    pieces, _ = ndimage.label(mask)
+    drawn = np.zeros_like(mask)
+    for number, places in enumerate(ndimage.find_objects(pieces), 1):
+        drawn[places] = mask[pieces == number].max()
+    return drawn
+
+
+def test_rectangles_that_fit_nothing_are_not_called_faulty(slides: list[LabelledSlide]) -> None:
+    made = examples(slides, STILL)
+    pairs = [(picture, boxed(mask)) for picture, mask in (made[number] for number in range(COUNT))]
+    assert straightness(mask for _, mask in pairs) > RECTANGLES
+    strangers = FAULTS["no better than"](pairs)
+    verdict = fits_at_the_door(strangers, STILL.windows.mpp)
+    assert verdict.state == "cannot tell"
+    assert "rectangles" in verdict.says
+    assert fits_at_the_door(pairs, STILL.windows.mpp).state == "good"
+    mirrored = FAULTS["mirrored top to bottom"](pairs)
+    assert fits_at_the_door(mirrored, STILL.windows.mpp).state == "failed"
+
+
+@pytest.mark.parametrize(("fit", "state"), [(50.0, "good"), (20.0, "cannot tell"), (1.0, "failed")])
+def test_more_windows_must_fit_better(fit: float, state: str) -> None:
+    assert _outlines_alone(Seen(fit, "", 0.0, windows=100)).state == state
+
+
+def test_too_few_windows_cannot_tell(slides: list[LabelledSlide]) -> None:
+    made = examples(slides)
+    assert fits_at_the_door([made[number] for number in range(8)], 2.0).state == "cannot tell"
+    tiles = [(made[number][0], np.array(1, np.uint8)) for number in range(COUNT)]
+    assert fits_at_the_door(tiles, 2.0).state == "cannot tell"
+
+
+def test_lesions_that_look_like_all_else_stop_no_training(slides: list[LabelledSlide]) -> None:
+    random = np.random.default_rng(0)
+    grey = [
+        replace(one, slide=in_memory(random.integers(150, 200, (512, 512, 3)).astype(np.uint8), toy.MPP))
+        for one in slides
+    ]
+    assert fits_in_training(examples(grey), COUNT).state != "failed"
+
+
+def test_masks_that_lose_their_lesions_on_the_way_are_found(slides: list[LabelledSlide]) -> None:
+    made = examples(slides)
+    pairs = [made[number] for number in range(COUNT)]
+    empty = [(picture, mask if place < 8 else mask * 0) for place, (picture, mask) in enumerate(pairs)]
+    verdict = fits_at_the_door(empty, RECIPE.windows.mpp, pairs)
+    assert verdict.state == "failed"
+    assert "straight from the slides" in verdict.says

@@ -1,0 +1,32 @@
+"""Toy slides as `check` asks them."""
+
+from collections.abc import Callable
+
+import pytest
+
+from histoscout.checks.alignment.slides import Subject, subject_of
+from histoscout.slides.image_reader import in_memory
+from histoscout.tissue.mask import find_tissue
+from tests import toy
+
+TILE_UM = 128.0
+
+
+def toy_subject(seed: int) -> Subject:
+    """A toy slide with nine lesions and look-alikes, and the outlines that fit them."""
+    pixels, regions = toy.draw(seed, lesions=5)
+    slide = in_memory(pixels, toy.MPP, f"toy {seed}")
+    return subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), TILE_UM)
+
+
+@pytest.fixture(scope="session")
+def subjects() -> Callable[[int], Subject]:
+    """Toy slides by their seeds, each measured once."""
+    known: dict[int, Subject] = {}
+
+    def subject(seed: int) -> Subject:
+        if seed not in known:
+            known[seed] = toy_subject(seed)
+        return known[seed]
+
+    return subject

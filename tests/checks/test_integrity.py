@@ -1,0 +1,135 @@
+"""What cannot be read is told, slide by slide; what is odd is pointed out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histoscout.annotations.geojson import write_geojson
+from histoscout.checks.integrity import (
+    Read,
+    class_rows,
+    classes_known,
+    drawn_twice,
+    odd_outlines,
+    read_case,
+    readable,
+    sound_outlines,
+)
+from histoscout.cohort.case import Case
+from histoscout.geometry.regions import Region, Regions
+from histoscout.recipe import Classes
+from histoscout.slides.image_reader import in_memory
+from histoscout.slides.pyramid import write_pyramid
+from tests import toy
+
+SLIDE = in_memory(np.full((400, 400, 3), 200, np.uint8), 0.5)
+
+
+def circle(x: float, y: float, radius: float = 20, label: str = "UDH") -> Region:
+    return Region(shapely.Point(x, y).buffer(radius), label)
+
+
+def read(*regions: Region, name: str = "a", patient: str = "p") -> Read:
+    return Read(Case(Path(f"{name}.svs"), Path(f"{name}.geojson"), patient), 0.5, Regions(regions))
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    pixels, regions = toy.draw(0)
+    write_pyramid(tmp_path / "a.tif", pixels, 0.5)
+    write_geojson(regions, tmp_path / "a.geojson")
+    return Case(tmp_path / "a.tif", tmp_path / "a.geojson")
+
+
+def test_a_sound_case(case: Case) -> None:
+    found = read_case(case)
+    assert (found.fault, found.odd, found.mpp, len(found.regions)) == ("", (), 0.5, 8)
+
+
+def test_a_broken_slide_is_told_and_nothing_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "b.svs").write_text("nothing")
+    assert "b.svs" in read_case(Case(tmp_path / "b.svs")).fault
+
+
+def test_broken_outlines_are_told_and_nothing_is_raised(case: Case) -> None:
+    assert case.annotations is not None
+    case.annotations.write_text("{")
+    assert "a.geojson" in read_case(case).fault
+
+
+def test_a_scale_nobody_scans_at_is_odd(tmp_path: Path) -> None:
+    write_pyramid(tmp_path / "a.tif", toy.draw(0)[0], 8.0)
+    assert "unusual" in read_case(Case(tmp_path / "a.tif")).odd[0]
+
+
+@pytest.mark.parametrize(
+    ("regions", "says"),
+    [
+        ([circle(900, 900), circle(100, 100)], "1 of 2 outlines lie outside"),
+        ([circle(5, 100)], "1 of 1 outlines reach beyond"),
+        ([circle(100, 100, 3)], "1 outlines are smaller than a nucleus"),
+        ([circle(100, 100), circle(100.1, 100)], "1 outlines are drawn twice"),
+        ([circle(100, 100), circle(100, 100, label="ADH")], "with different classes"),
+    ],
+)
+def test_odd_outlines(regions: list[Region], says: str) -> None:
+    (found,) = odd_outlines(Regions.of(regions), SLIDE)
+    assert says in found
+
+
+def test_outlines_that_merely_touch_or_hold_one_another_are_not_odd() -> None:
+    assert not list(odd_outlines(Regions((circle(100, 100), circle(140, 100), circle(100, 100, 50))), SLIDE))
+    assert not list(odd_outlines(Regions(), SLIDE))
+
+
+@given(order=st.permutations(range(4)))
+def test_twice_is_found_in_any_order(order: list[int]) -> None:
+    regions = [circle(100, 100), circle(100, 100), circle(200, 100), circle(300, 100)]
+    pairs = drawn_twice(Regions.of(regions[place] for place in order))
+    assert [tuple(sorted(order[place] for place in pair)) for pair in pairs] == [(0, 1)]
+
+
+def test_classes_by_slide_and_patient() -> None:
+    rows = class_rows(
+        [read(circle(0, 0), circle(90, 0), circle(9, 9, label="ADH")), read(circle(0, 0), name="b")]
+    )
+    assert [(row.label, row.slide, row.outlines) for row in rows] == [
+        ("ADH", "a", 1),
+        ("UDH", "a", 2),
+        ("UDH", "b", 1),
+    ]
+    assert rows[0].area_mm2 == pytest.approx(np.pi * 100 * 1e-6, rel=0.01)
+
+
+def test_verdict_on_reading() -> None:
+    bare = Read(Case(Path("c.svs")), 0.5)
+    broken = Read(Case(Path("d.svs")), fault="d.svs: is broken")
+    assert readable([read(circle(0, 0))]).state == "good"
+    assert readable([read(circle(0, 0)), bare]).state == "warning"
+    assert readable([read(), read(circle(0, 0))]).state == "warning"
+    assert readable([bare]).state == "failed"
+    verdict = readable([read(circle(0, 0)), broken])
+    assert verdict.state == "failed"
+    assert "1 of 2 slides: d.svs: is broken" in verdict.says
+
+
+def test_verdict_on_odd_outlines() -> None:
+    assert sound_outlines([read()]).state == "good"
+    odd = Read(Case(Path("a.svs")), 0.5, odd=("1 outlines are tiny",))
+    assert "a: 1 outlines are tiny" in sound_outlines([odd]).says
+
+
+def test_verdict_on_classes() -> None:
+    classes = Classes(positive="UDH")
+    assert classes_known([read()], classes, True).state == "cannot tell"
+    assert classes_known([read(circle(0, 0))], classes, True).state == "good"
+    assert classes_known([read(circle(0, 0, label="ADH"))], classes, True).state == "failed"
+    assert classes_known([read(circle(0, 0, label="ADH"))], classes, False).state == "warning"
+    slip = classes_known([read(circle(0, 0), circle(1, 1), circle(2, 2, label="UHD"))], classes, True)
+    assert (slip.state, "'UHD' beside 'UDH'" in slip.says) == ("warning", True)
+    same = classes_known([read(circle(0, 0), circle(1, 1, label="udh"))], classes, True)
+    assert (same.state, "'UDH' = 'udh'" in same.says) == ("good", True)

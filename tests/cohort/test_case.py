@@ -1,0 +1,132 @@
+"""Outlines and the image they were drawn on: compared with the slide, and its scale used where the slide has none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from shapely.geometry import box
+
+from histoscout.annotations.read import Annotations, ImageFacts
+from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.case import Case, in_place, open_case
+from histoscout.errors import AnnotationError, MppMissingError
+from histoscout.geometry.box import Box
+from histoscout.geometry.regions import Region, Regions
+from histoscout.recipe import Classes
+from histoscout.slides.image_reader import Arrays
+from histoscout.slides.slide import About, Slide
+from tests.annotations import qpdata_writer as write
+from tests.annotations.qpdata_writer import Drawn, Saved
+
+PATH = Path("a.qpdata")
+
+
+def slide(name: str = "a.svs", bounds: Box | None = None, mpp: float = 0.5) -> Slide:
+    """A slide of 60 x 40 px, or the part of it that was scanned."""
+    pixels = np.full((40, 60, 3), 255, np.uint8)
+    return Slide(Arrays([pixels], mpp), About("a", mpp, path=Path(name), bounds=bounds))
+
+
+def drawn(image: ImageFacts | None) -> Annotations:
+    return Annotations(Regions.of([Region(box(25, 15, 35, 25), "UDH", id="a")]), ("a note",), image)
+
+
+@pytest.mark.parametrize(
+    "image", [None, ImageFacts(), ImageFacts("a.svs", 60, 40, 0.5), ImageFacts("A.ndpi", 61, 39)]
+)
+def test_the_very_image_gives_no_word(image: ImageFacts | None) -> None:
+    assert in_place(drawn(image), PATH, slide()) == drawn(image)
+
+
+@pytest.mark.parametrize("name", ["b.svs", "aa.svs"])
+def test_another_name_is_told(name: str) -> None:
+    notes = in_place(drawn(ImageFacts(name)), PATH, slide()).notes
+    assert notes == ("a note", f"drawn on an image called {name}, not a.svs; is it the right slide?")
+
+
+@pytest.mark.parametrize("name", ["a.svs", "A", "a.jpg"])
+def test_a_suffix_more_or_less_is_the_same_name(name: str) -> None:
+    assert in_place(drawn(ImageFacts(name)), PATH, slide("a.svs")).notes == ("a note",)
+    assert in_place(drawn(ImageFacts("a.jpg")), PATH, slide("a.jpg.tif")).notes == ("a note",)
+
+
+def test_another_scale_is_told() -> None:
+    (_, note) = in_place(drawn(ImageFacts(mpp=0.25)), PATH, slide()).notes
+    assert note == "drawn at 0.25 um/px, but the slide has 0.5, which is used"
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ((120, 80), "copy of it 2 times as small"),
+        ((30, 20), "copy of it 2 times as large"),
+        ((60, 60), "drawn on.$"),
+    ],
+)
+def test_another_size_is_refused(size: tuple[int, int], said: str) -> None:
+    with pytest.raises(
+        AnnotationError, match=rf"a\.qpdata: was drawn on an image of .* but its slide .*{said}"
+    ):
+        in_place(drawn(ImageFacts("a.svs", *size)), PATH, slide())
+    with pytest.raises(AnnotationError, match="was drawn on"):
+        in_place(drawn(ImageFacts("a.svs", *size)), PATH, Box(0, 0, 60, 40))
+
+
+def test_outlines_on_the_whole_scan_are_moved_to_the_part_that_is_the_slide() -> None:
+    part = slide(bounds=Box(20, 10, 30, 25))
+    found = in_place(drawn(ImageFacts("a.svs", 60, 40)), PATH, part)
+    assert found.regions[0].outline.bounds == (5, 5, 15, 15)
+    assert (
+        found.notes[1]
+        == "drawn on the whole scan, of which the slide is the part from 20, 10: taken into account"
+    )
+    assert in_place(drawn(ImageFacts("a.svs", 30, 25)), PATH, part) == drawn(ImageFacts("a.svs", 30, 25))
+
+
+# ---------------------------------------------------------------- through files
+
+
+def case(folder: Path, **metadata: Any) -> Case:
+    """A slide that does not say its scale, with outlines of QuPath beside it."""
+    tifffile.imwrite(folder / "a.tif", np.full((40, 60, 3), 255, np.uint8), photometric="rgb")
+    server = {
+        "builderType": "uri",
+        "uri": "file:/x/a.tif",
+        "metadata": {"width": 60, "height": 40, **metadata},
+    }
+    roi = write.corners_roi("RectangleROI", 5, 5, 15, 15)
+    (folder / "a.qpdata").write_bytes(bytes(Saved([Drawn(roi, write.path_class("UDH"))], server=server)))
+    return Case(folder / "a.tif", folder / "a.qpdata")
+
+
+def calibrated(mpp: float) -> dict[str, Any]:
+    return {side: {"value": mpp, "unit": "µm"} for side in ("pixelWidth", "pixelHeight")}
+
+
+def test_the_scale_of_the_annotations_is_used_where_the_slide_has_none(tmp_path: Path) -> None:
+    found = case(tmp_path, pixelCalibration=calibrated(0.25))
+    with open_case(found) as opened:
+        assert (opened.mpp, opened.mpp_source) == (0.25, "annotations")
+    with open_case(Case(found.slide, found.annotations, mpp=0.5)) as opened:
+        assert (opened.mpp, opened.mpp_source) == (0.5, "cohort")
+
+
+def test_without_any_scale_the_slide_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MppMissingError):
+        open_case(case(tmp_path))
+    with pytest.raises(MppMissingError):
+        open_case(Case(case(tmp_path).slide))
+
+
+def test_outlines_of_another_image_are_refused_in_a_cohort(tmp_path: Path) -> None:
+    found = case(tmp_path, pixelCalibration=calibrated(0.25))
+    classes = Classes(positive="UDH")
+    with open_case(found) as opened:
+        read = labelled_regions(found, classes, opened)
+        assert [region.label for region in read.regions] == ["UDH"]
+        assert read.notes == ()
+        other = case(tmp_path, width=600, height=400)
+        with pytest.raises(AnnotationError, match=r"a\.qpdata: was drawn on an image of 600 x 400 px"):
+            labelled_regions(other, classes, opened)

@@ -1,0 +1,105 @@
+"""A slide unlike those that were learnt from is told, about one of twenty like them is, and too few are no judge."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from histoscout.detection.detect import DetectOptions, detect
+from histoscout.detection.domain_shift import LEAST_PATIENTS, NAMES, Learnt, appearance, looks_known
+from histoscout.network.model_folder import ModelFolder
+from histoscout.progress import Silent
+from histoscout.slides.image_reader import in_memory
+from histoscout.tissue.mask import find_tissue
+from tests import toy
+
+Pixels = NDArray[np.uint8]
+
+
+def numbers_of(pixels: Pixels, mpp: float = toy.MPP) -> dict[str, float]:
+    slide = in_memory(pixels, mpp)
+    seen = appearance(slide, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), 2.0)
+    assert seen is not None
+    return seen
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Learnt:
+    seen = [numbers_of(toy.draw(number)[0]) for number in range(12)]
+    return Learnt(tuple(seen), tuple(f"patient {number}" for number in range(12)))
+
+
+def stained(pixels: Pixels, gain: float) -> Pixels:
+    density = -np.log10(np.maximum(pixels, 1) / 255)
+    return np.clip(255 * 10 ** (-density * gain), 0, 255).astype(np.uint8)
+
+
+def test_slides_like_those_learnt_from_look_known(learnt: Learnt) -> None:
+    states = [looks_known(learnt, numbers_of(toy.draw(number)[0])).state for number in range(20, 30)]
+    assert states.count("good") >= 8
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda pixels: stained(pixels, 2), "amount of eosin"),
+        (lambda pixels: gaussian_filter(pixels, (3, 3, 0)), "fine detail"),
+        (lambda pixels: np.roll(pixels, 1, -1), "colour that is neither dye"),
+    ],
+    ids=["stain x2", "blur", "channels exchanged"],
+)
+def test_what_is_changed_is_told_and_named(
+    learnt: Learnt, change: Callable[[Pixels], Pixels], said: str
+) -> None:
+    verdict = looks_known(learnt, numbers_of(change(toy.draw(20)[0])))
+    assert verdict.state == "warning"
+    assert said in verdict.says
+
+
+def test_about_one_of_twenty_like_them_raises_the_alarm() -> None:
+    random = np.random.default_rng(0)
+
+    def some(count: int) -> list[dict[str, float]]:
+        return [dict(zip(NAMES, row, strict=True)) for row in random.normal(0, 1, (count, len(NAMES)))]
+
+    alarms = []
+    for _ in range(40):
+        known = Learnt(tuple(some(40)), tuple(f"{number}" for number in range(40)))
+        alarms += [looks_known(known, new).state == "warning" for new in some(25)]
+    assert 0.02 < np.mean(alarms) < 0.09
+
+
+def test_slides_of_few_patients_are_no_judge(learnt: Learnt) -> None:
+    few = replace(learnt, patients=tuple(f"{number % (LEAST_PATIENTS - 1)}" for number in range(12)))
+    verdict = looks_known(few, learnt.numbers[0])
+    assert verdict.state == "cannot tell"
+    assert "of 7 patients" in verdict.says
+    assert looks_known(learnt, None).state == "cannot tell"
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_detection_tells(
+    model: ModelFolder, table: Path, tmp_path: Path, learnt: Learnt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = Listening()
+    options = DetectOptions(device="torch", dry_run=True, progress=heard)
+    slide = table.parent / "slide_3.tif"
+    assert detect(model, [slide], tmp_path, options)[0].reason == ""
+    assert any("cannot be told: they are of 3 patients" in note for note in heard.notes)
+    strange = tuple({name: value + 1 for name, value in row.items()} for row in learnt.numbers)
+    monkeypatch.setattr(
+        ModelFolder, "metrics", {**model.metrics, "appearance": replace(learnt, numbers=strange).to_list()}
+    )
+    (row,) = detect(model, [slide], tmp_path, options)
+    assert "looks unlike the slides it was trained on" in row.reason
