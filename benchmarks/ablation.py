@@ -33,7 +33,7 @@ PARTS: Mapping[str, Choices] = {
     "look-alikes are background": {"classes.other": [], "sampler.other": 0.0, "sampler.tissue": 0.55},
     "windows round look-alikes": {"sampler.other": 0.0, "sampler.tissue": 0.55},
     "windows round anything": {"sampler.positive": 0.0, "sampler.other": 0.0, "sampler.tissue": 1.0},
-    "a wide view (256 um instead of 512)": {"windows.side_um": 256.0},
+    "a wide view (256 um instead of 512)": {"patches.size_um": 256.0},
     "stain, brightness, blur, noise": {
         "augment.stain": 0.0,
         "augment.brightness": 0.0,
@@ -41,18 +41,18 @@ PARTS: Mapping[str, Choices] = {
         "augment.noise": 0.0,
     },
     "turns and sizes": {"augment.flip": False, "augment.rotate": False, "augment.scale": 0.0},
-    "averaged weights": {"training.ema": 0.0},
-    "prior of the classes": {"loss.prior": False},
+    "averaged weights": {"training.ema_decay": 0.0},
+    "prior of the classes": {"loss.prior_bias": False},
     "Dice in the loss": {"loss.name": "cross_entropy"},
     "one cycle of the learning rate": {"training.schedule": "constant"},
-    "pen and focus left out": {"tissue.artefacts": False},
+    "pen and focus left out": {"tissue.artifacts": False},
 }
 """What is off, and the choices that switch it off; each is learnt anew."""
 
 LOOKED: Mapping[str, Choices] = {
-    "views (1 instead of 8)": {"detection.flips": 1},
+    "views (1 instead of 8)": {"detection.tta_views": 1},
     "overlap": {"detection.overlap": 0.0},
-    "neighbours agree on the class": {"detection.neighbourhood_um": 0.0},
+    "neighbours agree on the class": {"detection.class_smoothing_um": 0.0},
 }
 """The same for detection alone, with the network of the base."""
 
@@ -64,7 +64,7 @@ def judge(name: str, model: ModelFolder, exam: Cohort, folder: Path) -> Arm:
     """A model's scores on the new patients, as an arm of one fold."""
     scores = evaluate(model, exam, folder / "scores", EvaluateOptions())
     data = model.metrics["data"]
-    steps, mpp = model.metrics["training"]["steps"], model.recipe.windows.mpp
+    steps, mpp = model.metrics["training"]["steps"], model.recipe.patches.mpp
     fold = FoldResult(1, scores, mpp, steps, tuple(data["train_patients"]), tuple(data["tune_patients"]))
     return Arm(name, (fold,))
 
@@ -97,10 +97,10 @@ def main() -> None:
     learnt = replace(learnt, cases=tuple(case for case in learnt.cases if case.split != "test"))
     new = read_cohort(write(given.out / "new", patients=given.patients, seed=SEED))
     exam = replace(new, cases=tuple(replace(case, split="test") for case in new.cases))
-    recipe = demo_recipe().with_choices({"training.epochs": given.epochs, "detection.flips": given.views})
+    recipe = demo_recipe().with_choices({"training.epochs": given.epochs, "detection.tta_views": given.views})
     print(f"| off | {' | '.join(FIGURES)} | AP, difference |")
     print("|" + "---|" * (2 + len(FIGURES)))
-    telling = TrainOptions(guards="tell")
+    telling = TrainOptions(sanity_checks="warn")
     model = train(learnt, given.out / "base" / "model", recipe, telling)
     base = judge(BASE, model, exam, given.out / "base")
     print_row(base, None)

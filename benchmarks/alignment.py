@@ -35,10 +35,10 @@ from histoscout.checks.alignment.slides import (
     subject_of,
 )
 from histoscout.checks.alignment.windows import PAIRS, fits_at_the_door, fits_in_training
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions, polygonal
-from histoscout.recipe import Recipe, Tissue, Windows
+from histoscout.recipe import PatchConfig, Recipe, TissueConfig
 from histoscout.sampling.datasets import SampledExamples
 from histoscout.sampling.sampler import WindowSampler
 from histoscout.slides.image_reader import in_memory
@@ -186,7 +186,7 @@ SHAPES: dict[str, Fault] = {"tight": lambda regions: regions, "rectangles": loos
 
 def subject(one: Subjects) -> Subject:
     slide, regions = one.make()
-    tissue = find_tissue(slide, Tissue(artefacts=False), Windows())
+    tissue = find_tissue(slide, TissueConfig(artifacts=False), PatchConfig())
     made = subject_of(slide, regions, tissue, TILE_UM[one.group])
     # as if the scanner had left a rim of its own width: the offset is no multiple of a tile
     corner = (round(0.31 * slide.box.width), round(0.23 * slide.box.height))
@@ -273,7 +273,7 @@ def _right(name: str, alignments: list[Alignment]) -> bool:
 class Faulty:
     """A labelled slide whose masks are read wrongly."""
 
-    whole: LabelledSlide
+    whole: LabeledSlide
     fault: str
 
     def __getattr__(self, name: str) -> object:
@@ -302,7 +302,7 @@ def door(data: Path | None) -> None:
             recipe = door_recipe(group, turned)
             slides = [(one.make()) for one in judged(data) if one.group == group][:24]
             for shape in SHAPES:
-                drawn = [labelled(one, shape, recipe, f"{n}") for n, one in enumerate(slides)]
+                drawn = [labeled(one, shape, recipe, f"{n}") for n, one in enumerate(slides)]
                 for fault in DOOR if drawn else ():
                     known, alone = door_states(drawn, recipe, fault)
                     print(
@@ -314,30 +314,30 @@ def door(data: Path | None) -> None:
 def door_recipe(group: str, turned: bool) -> Recipe:
     choices = {
         "classes": {"positive": POSITIVE[group]},
-        "windows": {"mpp": 1.0, "side_um": TILE_UM[group]},
-        "tissue": {"artefacts": False},
+        "patches": {"mpp": 1.0, "size_um": TILE_UM[group]},
+        "tissue": {"artifacts": False},
     }
     return Recipe.from_dict(
         choices if turned else {**choices, "augment": {"rotate": False, "flip": False, "scale": 0.0}}
     )
 
 
-def labelled(one: tuple[Slide, Regions], shape: str, recipe: Recipe, patient: str) -> LabelledSlide:
+def labeled(one: tuple[Slide, Regions], shape: str, recipe: Recipe, patient: str) -> LabeledSlide:
     slide, regions = one
     drawn = loosely(regions) if shape == "rectangles" else regions
-    named = drawn.relabelled(lambda label: recipe.classes.canonical(label) or label)
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
-    return LabelledSlide(slide, patient, named, tissue, recipe)
+    named = drawn.relabeled(lambda label: recipe.classes.canonical(label) or label)
+    tissue = find_tissue(slide, recipe.tissue, recipe.patches)
+    return LabeledSlide(slide, patient, named, tissue, recipe)
 
 
-def door_states(drawn: list[LabelledSlide], recipe: Recipe, fault: str) -> tuple[str, str]:
+def door_states(drawn: list[LabeledSlide], recipe: Recipe, fault: str) -> tuple[str, str]:
     faulty = [Faulty(one, fault) for one in drawn]
     examples = SampledExamples(faulty, WindowSampler(drawn, recipe, {}), recipe)  # type: ignore[arg-type]
     pairs = [examples[number] for number in range(PAIRS)]
     if fault == "other window":
         pairs = [(picture, pairs[(number + 7) % PAIRS][1]) for number, (picture, _) in enumerate(pairs)]
-        return "-", fits_at_the_door(pairs, recipe.windows.mpp).state
-    return fits_in_training(examples).state, fits_at_the_door(pairs, recipe.windows.mpp).state
+        return "-", fits_at_the_door(pairs, recipe.patches.mpp).state
+    return fits_in_training(examples).state, fits_at_the_door(pairs, recipe.patches.mpp).state
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ def peak_mb() -> int:
 
 def lesions() -> Regions:
     random = np.random.default_rng(0)
-    centres, radii = random.uniform(2000, 78_000, (REGIONS, 2)), random.uniform(200, 1500, REGIONS)
-    outlines = [shapely.Point(x, y).buffer(r, quad_segs=50) for (x, y), r in zip(centres, radii, strict=True)]
+    centers, radii = random.uniform(2000, 78_000, (REGIONS, 2)), random.uniform(200, 1500, REGIONS)
+    outlines = [shapely.Point(x, y).buffer(r, quad_segs=50) for (x, y), r in zip(centers, radii, strict=True)]
     return Regions.of(Region(outline, ("UDH", "ADH")[i % 2]) for i, outline in enumerate(outlines))
 
 

@@ -30,10 +30,10 @@ RUNS = 3
 WINDOWS = 20  # in each direction
 RECIPE = Recipe.from_dict(
     {
-        "windows": {"mpp": 0.5, "side_um": 256.0},
+        "patches": {"mpp": 0.5, "size_um": 256.0},
         "network": {"encoder": "resnet50"},
         "loss": {"name": "dice+bce"},
-        "detection": {"overlap": 0.0, "batch": 1},
+        "detection": {"overlap": 0.0, "batch_size": 1},
     }
 )
 PRODUCT = {"openvino": 4096, "cuda": 8192}  # rows of the matrices whose product is timed
@@ -50,8 +50,8 @@ def make_model(folder: Path, batch: int) -> float:
     torch.manual_seed(0)
     network = build_network(RECIPE).eval()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 3, RECIPE.window_px, RECIPE.window_px))
-    recipe = RECIPE.with_choices({"detection.batch": batch})
+        network(torch.zeros(1, 3, RECIPE.patch_px, RECIPE.patch_px))
+    recipe = RECIPE.with_choices({"detection.batch_size": batch})
     save_model(folder, network, recipe, threshold=0.5, temperature=1.0, metrics={}, card={})
     return float(counter.get_total_flops())
 
@@ -59,10 +59,10 @@ def make_model(folder: Path, batch: int) -> float:
 def make_slide(path: Path) -> None:
     """A slide all of tissue-like texture: no window is spared."""
     random = np.random.default_rng(0)
-    side = WINDOWS * RECIPE.window_px
+    side = WINDOWS * RECIPE.patch_px
     texture = gaussian_filter(random.normal(0, 1, (1024, 1024)).astype(np.float32), 2) * 150
     block = np.clip(np.array([200, 140, 180], np.float32) + texture[..., None], 0, 255).astype(np.uint8)
-    write_pyramid(path, np.tile(block, (side // 1024, side // 1024, 1)), RECIPE.windows.mpp)
+    write_pyramid(path, np.tile(block, (side // 1024, side // 1024, 1)), RECIPE.patches.mpp)
 
 
 def matrix_rate(device: str) -> float:
@@ -105,7 +105,7 @@ def peak_memory() -> float:
 def torch_float32(model: Path) -> float:
     """Windows a second in plain torch."""
     engine = open_engine(read_model(model), "torch", batch=1)
-    window = np.zeros((1, 1, RECIPE.window_px, RECIPE.window_px, 3), np.uint8)
+    window = np.zeros((1, 1, RECIPE.patch_px, RECIPE.patch_px, 3), np.uint8)
     engine(window)
     begun = time.perf_counter()
     for _ in range(6):

@@ -41,7 +41,7 @@ STAGES = (
     "the same with pixels and baselines, outlines alone",
     "a heatmap: also tiles, look-alikes and fainter findings",
 )
-RECIPE = Recipe.from_dict({"windows": {"mpp": HEAT_MPP, "side_um": 512.0}, "classes": {"other": ["ADH"]}})
+RECIPE = Recipe.from_dict({"patches": {"mpp": HEAT_MPP, "size_um": 512.0}, "classes": {"other": ["ADH"]}})
 
 
 def drawn(random: np.random.Generator, count: int) -> Regions:

@@ -70,10 +70,10 @@ def otsu(values: Array) -> float:
     return float(middle[np.argmax(below * above * (mean_below - mean_above) ** 2)])
 
 
-def local_binary_pattern(grey: Array) -> NDArray[np.intp]:
+def local_binary_pattern(gray: Array) -> NDArray[np.intp]:
     """Rotation-invariant uniform patterns of the 8 neighbours (Ojala et al. 2002): 0 to 9 for each pixel."""
     ring = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
-    bits = np.stack([np.roll(grey, (-y, -x), (0, 1)) >= grey for y, x in ring])
+    bits = np.stack([np.roll(gray, (-y, -x), (0, 1)) >= gray for y, x in ring])
     changes = (bits != np.roll(bits, 1, axis=0)).sum(axis=0)
     return np.where(changes <= 2, bits.sum(axis=0), 9)
 
@@ -83,7 +83,7 @@ class Views:
     """A slide at 1 um/px in the forms that features are taken from."""
 
     rgb: Array
-    haematoxylin: Array
+    hematoxylin: Array
     eosin: Array
     nuclear: Mask
     peaks: Mask
@@ -93,20 +93,20 @@ class Views:
 
 
 def views(rgb: Array) -> Views:
-    haematoxylin, eosin = stains(rgb)
-    grey = rgb.mean(axis=2)
-    smooth = ndimage.gaussian_filter(haematoxylin, 1.5)
-    level = otsu(haematoxylin[::4, ::4].ravel())
-    half = np.kron(local_binary_pattern(block_mean(grey, 2)), np.ones((2, 2), np.intp))
+    hematoxylin, eosin = stains(rgb)
+    gray = rgb.mean(axis=2)
+    smooth = ndimage.gaussian_filter(hematoxylin, 1.5)
+    level = otsu(hematoxylin[::4, ::4].ravel())
+    half = np.kron(local_binary_pattern(block_mean(gray, 2)), np.ones((2, 2), np.intp))
     return Views(
         rgb,
-        haematoxylin,
+        hematoxylin,
         eosin,
-        haematoxylin > level,
+        hematoxylin > level,
         (ndimage.maximum_filter(smooth, 5) == smooth) & (smooth > level),
         rgb.min(axis=2) > 215,
-        (local_binary_pattern(grey), half),
-        np.hypot(*np.gradient(grey)),
+        (local_binary_pattern(gray), half),
+        np.hypot(*np.gradient(gray)),
     )
 
 
@@ -114,7 +114,7 @@ def features(seen: Views, box: Box, mask: Mask) -> Array:
     """Colour, density, size, compactness, white share and texture: what the task must not yield to."""
     where = (slice(int(box.y), int(box.bottom)), slice(int(box.x), int(box.right)))
     inside = {"r": seen.rgb[where][..., 0], "g": seen.rgb[where][..., 1], "b": seen.rgb[where][..., 2]}
-    inside |= {"h": seen.haematoxylin[where], "e": seen.eosin[where], "gradient": seen.gradient[where]}
+    inside |= {"h": seen.hematoxylin[where], "e": seen.eosin[where], "gradient": seen.gradient[where]}
     values: list[float] = [float(f(field[mask])) for field in inside.values() for f in (np.mean, np.std)]
     area = float(mask.sum())
     border = float(area - ndimage.binary_erosion(mask).sum())
@@ -154,7 +154,7 @@ def measured(slide: PhantomSlide) -> Measured:
     scale = COARSE / slide.mpp
     udh = covered(slide, ("UDH",), whole, scale)
     outlined = []
-    for region in slide.truth.labelled(*DUCTS):
+    for region in slide.truth.labeled(*DUCTS):
         left, top, right, bottom = (np.asarray(region.outline.bounds) * slide.mpp).astype(int)
         box = Box(left, top, right - left + 1, bottom - top + 1)
         mask = mask_of(
@@ -173,7 +173,7 @@ def measured(slide: PhantomSlide) -> Measured:
 
 def covered(slide: PhantomSlide, labels: tuple[str, ...], box: Box, scale: float) -> Mask:
     mask = np.zeros(box.shape(scale), bool)
-    for region in slide.truth.labelled(*labels):
+    for region in slide.truth.labeled(*labels):
         mask |= mask_of(region.outline, box, scale)
     return mask
 
@@ -195,7 +195,7 @@ def dense_regions(slide: PhantomSlide, seen: Views) -> tuple[list[tuple[bool, fl
         found.append(
             (is_udh, float(mask.sum()) * 1e-6, features(seen, box, mask), arrangement(seen, box, mask))
         )
-    covers = [parts[mask_of(region.outline, size, 1 / slide.mpp)] for region in slide.truth.labelled("UDH")]
+    covers = [parts[mask_of(region.outline, size, 1 / slide.mpp)] for region in slide.truth.labeled("UDH")]
     return found, sum(not np.isin(parts_here, list(hits)).any() for parts_here in covers)
 
 
@@ -206,7 +206,7 @@ def maps(rgb: Array, seen: Views) -> dict[str, Array]:
         "red": rgb[..., 0],
         "green": rgb[..., 1],
         "blue": rgb[..., 2],
-        "haematoxylin": seen.haematoxylin,
+        "haematoxylin": seen.hematoxylin,
     }
     layers |= {"eosin": seen.eosin, "saturation": (bright - rgb.min(axis=2)) / np.maximum(bright, 1)}
     layers |= {"nuclear area": seen.nuclear.astype(np.float32)}

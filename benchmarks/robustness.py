@@ -36,9 +36,9 @@ BLUR_UM = 1.0
 COARSER = 1.6
 
 
-def stained(haematoxylin: float, eosin: float) -> Callable[[Pixels, float], Pixels]:
+def stained(hematoxylin: float, eosin: float) -> Callable[[Pixels, float], Pixels]:
     """Multiply how much there is of each stain."""
-    turn = (RGB_TO_HED @ np.diag([haematoxylin, eosin, 1.0]) @ HED).astype(np.float32)
+    turn = (RGB_TO_HED @ np.diag([hematoxylin, eosin, 1.0]) @ HED).astype(np.float32)
 
     def change(pixels: Pixels, mpp: float) -> Pixels:
         parts = np.array_split(pixels, 16)  # densities take sixteen times the memory of pixels
@@ -127,7 +127,7 @@ def main() -> None:
             made = (
                 changed(cohort, folder, CHANGES[name]) if name in CHANGES else scanned_coarser(cohort, folder)
             )
-            scores = evaluate(model, made, Path(scratch) / "scores", EvaluateOptions(guards="tell"))
+            scores = evaluate(model, made, Path(scratch) / "scores", EvaluateOptions(sanity_checks="warn"))
         unlike = sum(UNLIKE in note for note in scores.notes)
         pixel = scores.pixel
         print(f"{name:34} {pixel['ap'].value:6.3f} {pixel['dice'].value:6.3f}  {unlike}", flush=True)

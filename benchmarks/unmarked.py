@@ -42,7 +42,7 @@ def half_marked(cohort: Cohort, folder: Path) -> Cohort:
             drawn = read_geojson(case.annotations).regions
             chosen = {id(one) for one in drawn if one.label == positive and random.random() < LEFT_OUT}
             if case.split == "train":
-                total, left = total + len(drawn.labelled(positive)), left + len(chosen)
+                total, left = total + len(drawn.labeled(positive)), left + len(chosen)
                 kept = Regions.of(one for one in drawn if id(one) not in chosen)
                 write_geojson(kept, folder / case.annotations.name)
                 case = replace(case, annotations=folder / case.annotations.name)
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=8, choices=(1, 2, 4, 8))
     parser.add_argument("--only", nargs="*", default=ARMS, choices=ARMS)
     given = parser.parse_args()
-    recipe = demo_recipe().with_choices({"training.epochs": given.epochs, "detection.flips": given.views})
+    recipe = demo_recipe().with_choices({"training.epochs": given.epochs, "detection.tta_views": given.views})
     learnt = read_cohort(write(given.out / "cohort", patients=PATIENTS))
     learnt = replace(learnt, cases=tuple(case for case in learnt.cases if case.split != "test"))
     new = read_cohort(write(given.out / "new", patients=given.patients, seed=given.seed))
@@ -100,7 +100,7 @@ def main() -> None:
     base: Arm | None = None
     for name in [one for one in ARMS if one in given.only or one == ARMS[0]]:
         folder = given.out / name.replace(", and ", "-").replace(" ", "-")
-        model = train(todo[name][0], folder / "model", todo[name][1], TrainOptions(guards="tell"))
+        model = train(todo[name][0], folder / "model", todo[name][1], TrainOptions(sanity_checks="warn"))
         arm = judge(name, model, exam, folder)
         base = base or arm
         print_row(arm, base)

@@ -62,13 +62,13 @@ _JSON: SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXT, inner, max_size=3),
     max_leaves=6,
 )
-_COLOURS = st.lists(st.integers(0, 255), min_size=3, max_size=3)
+_COLORS = st.lists(st.integers(0, 255), min_size=3, max_size=3)
 _QUPATH = st.fixed_dictionaries(
     {},
     optional={
         "name": _TEXT,
-        "color": _COLOURS,
-        "classColor": _COLOURS,
+        "color": _COLORS,
+        "classColor": _COLORS,
         "isLocked": st.booleans(),
         "objectType": st.sampled_from(["annotation", "detection", "tile", "cell", "something"]),
         "measurements": st.dictionaries(_TEXT, _NUMBERS, max_size=3),

@@ -95,7 +95,7 @@ def test_the_guide_to_images_by_class_plans_what_it_says(
         app(shlex.split(command)[1:], standalone_mode=False)
     recipe = Recipe.read(Path("recipe.toml"))
     assert recipe.classes.labels == ("UDH", "N")
-    assert (recipe.window_px, recipe.network.architecture) == (224, "timm")
+    assert (recipe.patch_px, recipe.network.architecture) == (224, "timm")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

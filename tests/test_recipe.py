@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from histoscout import registry
 from histoscout.errors import RecipeError
-from histoscout.recipe import Classes, Recipe, plain
+from histoscout.recipe import ClassConfig, Recipe, plain
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 
@@ -19,12 +19,14 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), mi
         {
             "seed": st.integers(0, 2**31),
             "classes": st.fixed_dictionaries({"positive": TEXT}),
-            "windows": st.sampled_from([{"mpp": 2.0, "side_um": 256.0}, {"mpp": 0.25, "side_um": 128.0}]),
+            "patches": st.sampled_from([{"mpp": 2.0, "size_um": 256.0}, {"mpp": 0.25, "size_um": 128.0}]),
             "network": st.fixed_dictionaries(
                 {"architecture": st.sampled_from(sorted(registry.ARCHITECTURES)), "weights": TEXT}
             ),
             "loss": st.fixed_dictionaries({"name": st.sampled_from(sorted(registry.LOSSES))}),
-            "training": st.sampled_from([{"epochs": 3}, {"minutes": 1.5}, {"clip": 0, "ema": 0}]),
+            "training": st.sampled_from(
+                [{"epochs": 3}, {"minutes": 1.5}, {"gradient_clip": 0, "ema_decay": 0}]
+            ),
             "detection": st.fixed_dictionaries({"overlap": st.floats(0, 0.75)}),
         }
     )
@@ -37,7 +39,7 @@ def test_to_toml_and_back_is_identity(values: dict[str, object]) -> None:
 def test_all_problems_are_told_at_once() -> None:
     wrong = {
         "seed": "x",
-        "windows": {"mpp": -1, "sise": 3},
+        "patches": {"mpp": -1, "sise": 3},
         "sampler": {"positive": 0.9},
         "training": {"minutes": 1, "epochs": 2},
         "loss": {"name": "dicee+bce"},
@@ -49,8 +51,8 @@ def test_all_problems_are_told_at_once() -> None:
     for words in (
         "my.toml",
         "seed",
-        "windows.mpp",
-        "windows.sise",
+        "patches.mpp",
+        "patches.sise",
         "sampler",
         "training",
         "did you mean dice+bce",
@@ -59,17 +61,17 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "windows",
-    [{"side_um": 0.256}, {"side_um": 0.5}, {"mpp": 1e-9}, {"mpp": 1e-300, "side_um": 1e300}],
+    "patches",
+    [{"size_um": 0.256}, {"size_um": 0.5}, {"mpp": 1e-9}, {"mpp": 1e-300, "size_um": 1e300}],
 )
-def test_a_window_of_no_size_is_refused(windows: dict[str, float]) -> None:
-    with pytest.raises(RecipeError, match="side_um is in um, such as 256"):
-        Recipe.from_dict({"windows": windows})
+def test_a_window_of_no_size_is_refused(patches: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="size_um is in um, such as 256"):
+        Recipe.from_dict({"patches": patches})
 
 
 @pytest.mark.parametrize("value", [math.inf, math.nan])
 @pytest.mark.parametrize(
-    "name", ["windows.mpp", "windows.side_um", "training.minutes", "detection.simplify_um"]
+    "name", ["patches.mpp", "patches.size_um", "training.minutes", "detection.simplify_um"]
 )
 def test_numbers_without_end_are_refused(name: str, value: float) -> None:
     with pytest.raises(RecipeError, match=rf"{name}: Input should be a finite number"):
@@ -78,7 +80,12 @@ def test_numbers_without_end_are_refused(name: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("classes.positive", ""), ("network.widths", [-3]), ("nosuch.thing", 1), ("classes.positive.x", 1)],
+    [
+        ("classes.positive", ""),
+        ("network.decoder_channels", [-3]),
+        ("nosuch.thing", 1),
+        ("classes.positive.x", 1),
+    ],
 )
 def test_choices_that_cannot_be_are_refused_by_their_names(name: str, value: object) -> None:
     with pytest.raises(RecipeError, match=name.replace(".", r"\.")):
@@ -86,8 +93,8 @@ def test_choices_that_cannot_be_are_refused_by_their_names(name: str, value: obj
 
 
 def test_a_window_that_does_not_fit_names_one_that_does() -> None:
-    with pytest.raises(RecipeError, match="side_um = 256 would be 128 px"):
-        Recipe.from_dict({"windows": {"mpp": 2.0, "side_um": 250.0}})
+    with pytest.raises(RecipeError, match="size_um = 256 would be 128 px"):
+        Recipe.from_dict({"patches": {"mpp": 2.0, "size_um": 250.0}})
 
 
 def test_one_loss_for_one_class_only() -> None:
@@ -110,7 +117,7 @@ def test_one_loss_for_one_class_only() -> None:
     ],
 )
 def test_classes_are_matched_as_people_type_them(typed: str, meant: str | None) -> None:
-    classes = Classes(positive="UDH", other=("ADH",), aliases={"UDH": ("UDH-sure",)})
+    classes = ClassConfig(positive="UDH", other=("ADH",), aliases={"UDH": ("UDH-sure",)})
     assert classes.canonical(typed) == meant
 
 
@@ -129,7 +136,9 @@ def test_classes_are_matched_as_people_type_them(typed: str, meant: str | None) 
     ],
 )
 def test_a_classs_own_name_is_no_pattern(typed: str, meant: str | None) -> None:
-    classes = Classes(positive="UDH [sure]", other=("ADH?", "Tumor*"), aliases={"UDH [sure]": ("usual [1]",)})
+    classes = ClassConfig(
+        positive="UDH [sure]", other=("ADH?", "Tumor*"), aliases={"UDH [sure]": ("usual [1]",)}
+    )
     assert classes.canonical(typed) == meant
 
 
@@ -145,11 +154,11 @@ def test_a_classs_own_name_is_no_pattern(typed: str, meant: str | None) -> None:
     ],
 )
 def test_what_was_not_reviewed_is_no_reviewed_area(typed: str, meant: str) -> None:
-    assert Classes().canonical(typed) == meant
+    assert ClassConfig().canonical(typed) == meant
 
 
 def test_unlisted_classes_can_be_ignored() -> None:
-    assert Classes(unlisted="ignore").canonical("FEA") == "ignore"
+    assert ClassConfig(unlisted="ignore").canonical("FEA") == "ignore"
 
 
 @given(TEXT)

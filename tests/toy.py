@@ -16,18 +16,23 @@ from histoscout.recipe import Recipe
 from histoscout.slides.pyramid import write_pyramid
 
 CHOICES: dict[str, Any] = {
-    "windows": {"mpp": 4.0, "side_um": 256.0},
+    "patches": {"mpp": 4.0, "size_um": 256.0},
     "classes": {"other": ["ADH"]},
-    "tissue": {"artefacts": False},
-    "network": {"architecture": "unet_bn", "widths": [32, 16, 8], "weights": "none", "dropout": 0.1},
+    "tissue": {"artifacts": False},
+    "network": {
+        "architecture": "unet_bn",
+        "decoder_channels": [32, 16, 8],
+        "weights": "none",
+        "dropout": 0.1,
+    },
     "training": {
         "epochs": 3,
         "steps_per_epoch": 8,
-        "batch": 4,
+        "batch_size": 4,
         "learning_rate": 0.01,
-        "ema": 0.8,
+        "ema_decay": 0.8,
         "workers": 0,
-        "validation_windows": 8,
+        "validation_patches": 8,
         "precision": "float32",
     },
     "detection": {"overlap": 0.0},

@@ -6,9 +6,10 @@ can never disagree. Sizes are in um, resolution in um/px.
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 import tomlkit
@@ -33,7 +34,37 @@ SET_ASIDE = ("ignore", "reviewed")
 """Words of a recipe that are no class."""
 
 
-class Section(BaseModel):
+RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        "windows.mpp": "patches.mpp",
+        "windows.side_um": "patches.size_um",
+        "windows.tile_share": "patches.tile_coverage",
+        "network.channels": "network.input_channels",
+        "network.widths": "network.decoder_channels",
+        "network.members": "network.ensemble_size",
+        "loss.prior": "loss.prior_bias",
+        "training.batch": "training.batch_size",
+        "training.optimiser": "training.optimizer",
+        "training.warm_up": "training.warmup",
+        "training.clip": "training.gradient_clip",
+        "training.ema": "training.ema_decay",
+        "training.validation_windows": "training.validation_patches",
+        "training.tune_share": "training.tuning_share",
+        "tissue.smallest_um2": "tissue.min_area_um2",
+        "tissue.largest_hole_um2": "tissue.max_hole_um2",
+        "tissue.std": "tissue.min_std",
+        "tissue.artefacts": "tissue.artifacts",
+        "detection.batch": "detection.batch_size",
+        "detection.flips": "detection.tta_views",
+        "detection.neighbourhood_um": "detection.class_smoothing_um",
+        "detection.smallest_um2": "detection.min_area_um2",
+        "detection.largest_hole_um2": "detection.max_hole_um2",
+    }
+)
+"""Recipe keys of histoscout 0.1.0 and what they are called now; both are read."""
+
+
+class RecipeSection(BaseModel):
     """A part of the recipe: unknown names and numbers without end are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -53,7 +84,7 @@ def _any_is(typed: str, spellings: Iterable[str]) -> bool:
 _NOT_REVIEWED = re.compile(r"unreviewed|\b(un|not|non|never|to be)( yet| been)* reviewed")
 
 
-class Classes(Section):
+class ClassConfig(RecipeSection):
     """Which outlines are looked for, which get an output of their own, and which are left out."""
 
     positive: Annotated[str, Field(min_length=1)] = "UDH"
@@ -97,17 +128,17 @@ class Classes(Section):
         return self
 
 
-class Windows(Section):
+class PatchConfig(RecipeSection):
     """What one look at a slide shows."""
 
     mpp: Positive = 1.0  # um per pixel
-    side_um: Positive = 256.0  # side of a window
-    tile_share: Share = (
+    size_um: Positive = 256.0  # side of a window
+    tile_coverage: Share = (
         0.25  # a tile is of the class that covers this much of it; covered less, it is ignored
     )
 
 
-class Sampler(Section):
+class SamplerConfig(RecipeSection):
     """Where training windows are drawn: shares of windows, balanced over patients and slides."""
 
     positive: Share = 0.4  # centred on a region of the positive class, with jitter
@@ -122,7 +153,7 @@ class Sampler(Section):
         return self
 
 
-class Augment(Section):
+class AugmentConfig(RecipeSection):
     """How training windows are varied; nothing of this happens in validation or detection."""
 
     flip: bool = True  # mirror and quarter turns
@@ -136,7 +167,7 @@ class Augment(Section):
     noise: Share = 0.1  # share of windows with sensor noise
 
 
-class Network(Section):
+class NetworkConfig(RecipeSection):
     """What looks at a window."""
 
     architecture: str = "smp.Unet"
@@ -144,10 +175,12 @@ class Network(Section):
         "resnet18"  # any encoder of segmentation_models_pytorch, or any timm model for a classifier
     )
     weights: str = "none"  # "built-in", "imagenet", "none" or the path of a .safetensors file
-    channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
-    widths: tuple[PositiveInt, ...] = ()  # decoder's channels, deepest first; empty: the architecture's own
+    input_channels: Literal[1, 3] = 3  # 1: grey by weighted sum of red, green and blue
+    decoder_channels: tuple[
+        PositiveInt, ...
+    ] = ()  # decoder's channels, deepest first; empty: the architecture's own
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    members: Annotated[int, Field(ge=1, le=8)] = (
+    ensemble_size: Annotated[int, Field(ge=1, le=8)] = (
         1  # networks learnt one after another from seeds of their own; their probabilities are averaged
     )
 
@@ -157,11 +190,11 @@ class Network(Section):
         return self
 
 
-class Loss(Section):
+class LossConfig(RecipeSection):
     """What training makes small."""
 
     name: str = "dice+cross_entropy"
-    prior: bool = True  # start with the share of each class as the network's answer (RetinaNet's bias)
+    prior_bias: bool = True  # start with the share of each class as the network's answer (RetinaNet's bias)
     positive_weight: Annotated[float, Field(gt=0, le=20)] = 1.0
 
     @model_validator(mode="after")
@@ -170,24 +203,24 @@ class Loss(Section):
         return self
 
 
-class Training(Section):
+class TrainingConfig(RecipeSection):
     """How long and how fast."""
 
     minutes: Positive | None = None  # becomes a fixed number of steps after the first are timed
     epochs: Annotated[int, Field(ge=1)] | None = None  # neither given: 20 minutes
     steps_per_epoch: Annotated[int, Field(ge=1)] = 100
-    batch: Annotated[int, Field(ge=1)] = 8
-    optimiser: Literal["adamw", "adam"] = "adamw"
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    optimizer: Literal["adamw", "adam"] = "adamw"
     learning_rate: Positive = 1e-3
     encoder_learning_rate: Positive | None = None  # None: as the rest
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
-    warm_up: Share = 0.1  # share of the steps in which the learning rate rises
-    clip: Annotated[float, Field(ge=0)] = 1.0  # largest norm of the gradient; 0: any
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.995  # decay of the averaged weights; 0: none
+    warmup: Share = 0.1  # share of the steps in which the learning rate rises
+    gradient_clip: Annotated[float, Field(ge=0)] = 1.0  # largest norm of the gradient; 0: any
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995  # decay of the averaged weights; 0: none
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    validation_windows: Annotated[int, Field(ge=1)] = 128
-    tune_share: Annotated[float, Field(gt=0, lt=1)] = (
+    validation_patches: Annotated[int, Field(ge=1)] = 128
+    tuning_share: Annotated[float, Field(gt=0, lt=1)] = (
         0.2  # patients kept apart to choose threshold and weights
     )
     workers: Annotated[int, Field(ge=0)] | None = (
@@ -205,61 +238,66 @@ class Training(Section):
         return values if lengths else {**values, "minutes": 20.0}
 
 
-class Tissue(Section):
+class TissueConfig(RecipeSection):
     """What of a slide is looked at."""
 
     method: Literal["saturation", "tile_std"] = "saturation"
     mpp: Positive = 8.0
-    smallest_um2: Annotated[float, Field(ge=0)] = 20_000.0  # smaller pieces are dirt
-    largest_hole_um2: Annotated[float, Field(ge=0)] = 100_000.0  # smaller holes (lumens, fat) are filled
-    std: Annotated[float, Field(ge=0)] = 12.5  # tile_std: the study's rule, for a tile of a window's side
-    artefacts: bool = True  # leave out pen marks and out-of-focus areas
+    min_area_um2: Annotated[float, Field(ge=0)] = 20_000.0  # smaller pieces are dirt
+    max_hole_um2: Annotated[float, Field(ge=0)] = 100_000.0  # smaller holes (lumens, fat) are filled
+    min_std: Annotated[float, Field(ge=0)] = 12.5  # tile_std: the study's rule, for a tile of a window's side
+    artifacts: bool = True  # leave out pen marks and out-of-focus areas
 
 
-class Detection(Section):
+class DetectionConfig(RecipeSection):
     """How regions are made from what the network says."""
 
     overlap: Annotated[float, Field(ge=0, le=0.75)] = 0.5  # share of a window's side
-    batch: Annotated[int, Field(ge=1)] = 4
-    flips: Literal[1, 2, 4, 8] = 1  # views averaged: as is, mirrored, turned
-    neighbourhood_um: Annotated[float, Field(ge=0)] = 50.0  # sigma, within which places agree on the class
-    smallest_um2: Annotated[float, Field(ge=0)] = 2_000.0
-    largest_hole_um2: Annotated[float, Field(ge=0)] = 500.0  # smaller holes in a region are filled
+    batch_size: Annotated[int, Field(ge=1)] = 4
+    tta_views: Literal[1, 2, 4, 8] = 1  # views averaged: as is, mirrored, turned
+    class_smoothing_um: Annotated[float, Field(ge=0)] = 50.0  # sigma, within which places agree on the class
+    min_area_um2: Annotated[float, Field(ge=0)] = 2_000.0
+    max_hole_um2: Annotated[float, Field(ge=0)] = 500.0  # smaller holes in a region are filled
     simplify_um: Annotated[float, Field(ge=0)] = 1.0
     threshold: Share | None = None  # None: as chosen on the tuning patients
 
 
-class Recipe(Section):
+class Recipe(RecipeSection):
     """All choices of a training and of the detections with its model."""
 
     seed: Annotated[int, Field(ge=0)] = 0
-    classes: Classes = Classes()
-    windows: Windows = Windows()
-    sampler: Sampler = Sampler()
-    augment: Augment = Augment()
-    network: Network = Network()
-    loss: Loss = Loss()
-    training: Training = Field(default_factory=lambda: Training.model_validate({}))
-    tissue: Tissue = Tissue()
-    detection: Detection = Detection()
+    classes: ClassConfig = ClassConfig()
+    patches: PatchConfig = PatchConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    augment: AugmentConfig = AugmentConfig()
+    network: NetworkConfig = NetworkConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig.model_validate({}))
+    tissue: TissueConfig = TissueConfig()
+    detection: DetectionConfig = DetectionConfig()
 
     @property
-    def window_px(self) -> int:
+    def patch_px(self) -> int:
         """Side of a window as the network sees it, in px."""
-        return round(self.windows.side_um / self.windows.mpp)
+        return round(self.patches.size_um / self.patches.mpp)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_keys(cls, values: Any) -> Any:
+        return current_keys(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        if not 1 <= self.windows.side_um / self.windows.mpp <= LARGEST_PX:
+        if not 1 <= self.patches.size_um / self.patches.mpp <= LARGEST_PX:
             raise ValueError(
-                f"windows: {self.windows.side_um:g} um at {self.windows.mpp:g} um/px are no window of 32 to "
-                f"{LARGEST_PX} px; side_um is in um, such as 256, and mpp in um per px, such as 1"
+                f"patches: {self.patches.size_um:g} um at {self.patches.mpp:g} um/px are no window of 32 to "
+                f"{LARGEST_PX} px; size_um is in um, such as 256, and mpp in um per px, such as 1"
             )
-        if self.window_px % 32:
-            good = max(32, round(self.window_px / 32) * 32)
+        if self.patch_px % 32:
+            good = max(32, round(self.patch_px / 32) * 32)
             raise ValueError(
-                f"windows: {self.windows.side_um} um at {self.windows.mpp} um/px are {self.window_px} px, which is "
-                f"not a multiple of 32; side_um = {good * self.windows.mpp:g} would be {good} px"
+                f"patches: {self.patches.size_um} um at {self.patches.mpp} um/px are {self.patch_px} px, which is "
+                f"not a multiple of 32; size_um = {good * self.patches.mpp:g} would be {good} px"
             )
         if self.classes.other and registry.LOSSES[self.loss.name].binary:
             raise ValueError(
@@ -301,7 +339,7 @@ class Recipe(Section):
         """The recipe with some choices replaced, given by dotted names: {"training.minutes": 5}; RecipeError if one cannot be."""
         values = self.model_dump()
         for name, value in choices.items():
-            *sections, last = name.split(".")
+            *sections, last = RENAMED.get(name, name).split(".")
             place: Any = values
             for section in sections:
                 place = place.get(section) if isinstance(place, dict) else None
@@ -309,6 +347,25 @@ class Recipe(Section):
                 raise RecipeError("recipe", f"has no choice {name!r}", "docs/guides/recipe.md explains each")
             place[last] = value
         return self.from_dict(values)
+
+
+def current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's nested dictionary with the keys that histoscout 0.1.0 wrote under their current names."""
+    current = {name: dict(part) if isinstance(part, dict) else part for name, part in values.items()}
+    for old, new in RENAMED.items():
+        (old_section, old_key), (section, key) = old.split("."), new.split(".")
+        part = current.get(old_section)
+        if not isinstance(part, dict) or old_key not in part:
+            continue
+        target = current.setdefault(section, {})
+        if isinstance(target, dict):
+            if key in target:
+                raise ValueError(f"{old} is the old name of {new}, which is given too: delete {old}")
+            target[key] = part.pop(old_key)
+    # an emptied section of old keys goes; what is left in it is unknown and named as such
+    if current.get("windows") == {}:
+        del current["windows"]
+    return current
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

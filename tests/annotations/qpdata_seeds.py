@@ -48,7 +48,7 @@ def rich(version: str) -> list[Drawn]:
         write.points_roi("PolygonROI", RING),
         invasive,
         name="naïve 乳 \N{MICROSCOPE}\0",
-        colour=-16711681,
+        color=-16711681,
         locked=True,
         measurements=write.measurements({"Area": 12.5, "histoscout score": 0.5}, compact=False),
         metadata={"ANNOTATION_DESCRIPTION": "sure"},

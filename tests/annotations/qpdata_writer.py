@@ -38,9 +38,9 @@ def metadata_map(pairs: dict[str, str]) -> Java:
 
 
 def path_class(name: str | None, rgb: int | None = None, parent: Java | None = None) -> Java:
-    colour = None if rgb is None else boxed("Integer", rgb)
+    color = None if rgb is None else boxed("Integer", rgb)
     fields = [
-        ("Ljava/lang/Integer;", "colorRGB", colour),
+        ("Ljava/lang/Integer;", "colorRGB", color),
         ("Ljava/lang/String;", "name", name),
         (f"L{OBJECTS.replace('.', '/')}classes/PathClass;", "parentClass", parent),
     ]
@@ -114,7 +114,7 @@ class Drawn:
     path_class: Java | None = None
     kind: str = "PathAnnotationObject"
     name: str | None = None
-    colour: int | None = None
+    color: int | None = None
     locked: bool | None = False
     measurements: Java | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Drawn:
         return self._written[version]
 
     def _made(self, version: str) -> Java:
-        content: list[Any] = [self.name, None if self.colour is None else boxed("Integer", self.colour)]
+        content: list[Any] = [self.name, None if self.color is None else boxed("Integer", self.color)]
         content += self._described(version)
         content += [
             struct.pack(">i", len(self.children)),

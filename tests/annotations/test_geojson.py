@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.annotations.geojson import MANY, read_geojson, write_geojson
-from histoscout.annotations.qupath_properties import colour_of
+from histoscout.annotations.qupath_properties import color_of
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError, OutputError
 from histoscout.geometry.regions import Region, Regions
@@ -208,20 +208,18 @@ def test_the_label_is_the_classs_full_name(read: Reader, classification: object,
 
 
 @pytest.mark.parametrize("colour", [{"color": [200, 0, 0]}, {"colorRGB": -3670016}])
-def test_a_classs_own_colour_is_kept_and_written(
-    tmp_path: Path, read: Reader, colour: dict[str, Any]
-) -> None:
-    found = read(feature(classification={"name": "UDH", **colour}))
+def test_a_classs_own_color_is_kept_and_written(tmp_path: Path, read: Reader, color: dict[str, Any]) -> None:
+    found = read(feature(classification={"name": "UDH", **color}))
     write_geojson(found.regions, tmp_path / "out.geojson")
     written = json.loads((tmp_path / "out.geojson").read_text())["features"][0]
     assert written["properties"]["classification"] == {"name": "UDH", "color": [200, 0, 0]}
 
 
-def test_a_class_without_a_colour_gets_its_own(tmp_path: Path) -> None:
+def test_a_class_without_a_color_gets_its_own(tmp_path: Path) -> None:
     write_geojson(Regions.of([Region(Polygon(SQUARE[0]), "UDH")]), tmp_path / "out.geojson")
     written = json.loads((tmp_path / "out.geojson").read_text())["features"][0]
-    assert written["properties"]["classification"] == {"name": "UDH", "color": list(colour_of("UDH"))}
-    assert colour_of("UDH") != colour_of("Benign")
+    assert written["properties"]["classification"] == {"name": "UDH", "color": list(color_of("UDH"))}
+    assert color_of("UDH") != color_of("Benign")
 
 
 @pytest.mark.parametrize(

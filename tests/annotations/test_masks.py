@@ -47,7 +47,7 @@ def test_the_regions_painted_again_are_the_image(
 ) -> None:
     path = save(tmp_path_factory.mktemp("law") / "mask.png", values)
     regions = read_label_image(path, {1: "a", 2: "b"}, scale=2).regions
-    layers = [(regions.labelled(label), value) for label, value in [("a", 1), ("b", 2), ("ignore", 255)]]
+    layers = [(regions.labeled(label), value) for label, value in [("a", 1), ("b", 2), ("ignore", 255)]]
     np.testing.assert_array_equal(label_map(layers, Box(0, 0, 18, 14), 2), values)
 
 
@@ -104,7 +104,7 @@ def test_a_jpeg_inside_a_tiff_needs_a_threshold_too(tmp_path: Path) -> None:
         VALUES.astype(np.uint16),
     ],
 )
-def test_grey_in_other_clothes_is_grey(tmp_path: Path, values: NDArray[np.generic]) -> None:
+def test_gray_in_other_clothes_is_gray(tmp_path: Path, values: NDArray[np.generic]) -> None:
     assert len(read_label_image(save(tmp_path / "mask.png", values)).regions) == 3
 
 

@@ -117,14 +117,14 @@ def asap_regions(draw: st.DrawFn) -> Region:
     outline = draw(outlines())
     name = draw(_PLAIN)
     label = draw(_PLAIN.filter(lambda text: text != "None"))
-    colour = {"color": draw(st.sampled_from([[1, 2, 3], [255, 255, 255]]))} if draw(st.booleans()) else {}
+    color = {"color": draw(st.sampled_from([[1, 2, 3], [255, 255, 255]]))} if draw(st.booleans()) else {}
     identity = draw(st.uuids().map(str) | _PLAIN.filter(str.strip))
     return Region(
         outline,
         label,
         draw(st.none() | st.floats(0, 1)),
         identity,
-        {**({"name": name} if name else {}), **colour},
+        {**({"name": name} if name else {}), **color},
     )
 
 
@@ -217,7 +217,7 @@ def test_an_image_is_the_map_of_its_regions(
     known = [label for label in regions.labels if label != "Ignore*"]
     values = {label: number for number, label in enumerate(known, 1)} | {"Ignore*": 255}
     write_annotations(regions, path, Canvas(40, 30, scale, values=values))
-    ignored, others = regions.labelled("Ignore*"), regions.where(lambda region: region.label != "Ignore*")
+    ignored, others = regions.labeled("Ignore*"), regions.where(lambda region: region.label != "Ignore*")
     layers = [(Regions((region,)), values[region.label]) for region in (*others, *ignored)]
     np.testing.assert_array_equal(read(path), label_map(layers, Box(0, 0, 40, 30), scale))
 

@@ -16,7 +16,7 @@ def toy_subject(seed: int) -> Subject:
     """A toy slide with nine lesions and look-alikes, and the outlines that fit them."""
     pixels, regions = toy.draw(seed, lesions=5)
     slide = in_memory(pixels, toy.MPP, f"toy {seed}")
-    return subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), TILE_UM)
+    return subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
 
 
 @pytest.fixture(scope="session")

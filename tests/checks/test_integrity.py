@@ -21,7 +21,7 @@ from histoscout.checks.integrity import (
 )
 from histoscout.cohort.case import Case
 from histoscout.geometry.regions import Region, Regions
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 from histoscout.slides.image_reader import in_memory
 from histoscout.slides.pyramid import write_pyramid
 from tests import toy
@@ -67,7 +67,7 @@ def test_a_scale_nobody_scans_at_is_odd(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("regions", "says"),
+    ("regions", "message"),
     [
         ([circle(900, 900), circle(100, 100)], "1 of 2 outlines lie outside"),
         ([circle(5, 100)], "1 of 1 outlines reach beyond"),
@@ -76,9 +76,9 @@ def test_a_scale_nobody_scans_at_is_odd(tmp_path: Path) -> None:
         ([circle(100, 100), circle(100, 100, label="ADH")], "with different classes"),
     ],
 )
-def test_odd_outlines(regions: list[Region], says: str) -> None:
+def test_odd_outlines(regions: list[Region], message: str) -> None:
     (found,) = odd_outlines(Regions.of(regions), SLIDE)
-    assert says in found
+    assert message in found
 
 
 def test_outlines_that_merely_touch_or_hold_one_another_are_not_odd() -> None:
@@ -114,22 +114,22 @@ def test_verdict_on_reading() -> None:
     assert readable([bare]).state == "failed"
     verdict = readable([read(circle(0, 0)), broken])
     assert verdict.state == "failed"
-    assert "1 of 2 slides: d.svs: is broken" in verdict.says
+    assert "1 of 2 slides: d.svs: is broken" in verdict.message
 
 
 def test_verdict_on_odd_outlines() -> None:
     assert sound_outlines([read()]).state == "good"
     odd = Read(Case(Path("a.svs")), 0.5, odd=("1 outlines are tiny",))
-    assert "a: 1 outlines are tiny" in sound_outlines([odd]).says
+    assert "a: 1 outlines are tiny" in sound_outlines([odd]).message
 
 
 def test_verdict_on_classes() -> None:
-    classes = Classes(positive="UDH")
+    classes = ClassConfig(positive="UDH")
     assert classes_known([read()], classes, True).state == "cannot tell"
     assert classes_known([read(circle(0, 0))], classes, True).state == "good"
     assert classes_known([read(circle(0, 0, label="ADH"))], classes, True).state == "failed"
     assert classes_known([read(circle(0, 0, label="ADH"))], classes, False).state == "warning"
     slip = classes_known([read(circle(0, 0), circle(1, 1), circle(2, 2, label="UHD"))], classes, True)
-    assert (slip.state, "'UHD' beside 'UDH'" in slip.says) == ("warning", True)
+    assert (slip.state, "'UHD' beside 'UDH'" in slip.message) == ("warning", True)
     same = classes_known([read(circle(0, 0), circle(1, 1, label="udh"))], classes, True)
-    assert (same.state, "'UDH' = 'udh'" in same.says) == ("good", True)
+    assert (same.state, "'UDH' = 'udh'" in same.message) == ("good", True)

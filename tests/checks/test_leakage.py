@@ -26,7 +26,7 @@ def test_a_patient_in_two_splits_fails() -> None:
     assert patients_apart([train, replace(train, slide=Path("d.svs"))]).state == "good"
     assert patients_apart([replace(train, split=None)]).state == "good"
     verdict = patients_apart([train, test, other])
-    assert (verdict.state, verdict.says) == ("failed", "p in test and train")
+    assert (verdict.state, verdict.message) == ("failed", "p in test and train")
 
 
 def test_a_slide_under_two_names() -> None:
@@ -36,7 +36,7 @@ def test_a_slide_under_two_names() -> None:
     assert slides_once([one, copy], ["", ""]).state == "failed"
     assert slides_once([one, replace(copy, patient="p")], ["train", "test"]).state == "failed"
     verdict = slides_once([one, replace(copy, patient="p")], ["train", "train"])
-    assert (verdict.state, verdict.says) == ("warning", "a and c show the same")
+    assert (verdict.state, verdict.message) == ("warning", "a and c show the same")
 
 
 def test_tissue_on_two_slides() -> None:
@@ -48,4 +48,4 @@ def test_tissue_on_two_slides() -> None:
     assert tissue_apart([one, replace(one, slide="b")]).state == "good"  # one patient, one split: no harm
     assert tissue_apart([one, replace(one, slide="b", patient="q")]).state == "warning"
     verdict = tissue_apart([one, replace(one, slide="b", split="test")])
-    assert (verdict.state, verdict.says) == ("failed", "a and b share 9 places")
+    assert (verdict.state, verdict.message) == ("failed", "a and b share 9 places")

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from histoscout.checks.leakage import ENOUGH, Landmarks, all_shared, landmarks_of, shared
-from histoscout.recipe import Tissue, Windows
+from histoscout.recipe import PatchConfig, TissueConfig
 from histoscout.slides.image_reader import in_memory
 from histoscout.tissue.mask import find_tissue
 
@@ -31,7 +31,9 @@ def tissue(seed: int) -> Pixels:
 
 def landmarks(pixels: Pixels, name: str, patient: str = "", split: str = "") -> Landmarks:
     slide = in_memory(pixels, MPP, name)
-    return landmarks_of(slide, find_tissue(slide, Tissue(artefacts=False), Windows()), patient or name, split)
+    return landmarks_of(
+        slide, find_tissue(slide, TissueConfig(artifacts=False), PatchConfig()), patient or name, split
+    )
 
 
 def jpeg(pixels: Pixels) -> Pixels:

@@ -22,7 +22,7 @@ from histoscout.recipe import Recipe
 from histoscout.verdict import Verdict
 from tests import toy
 
-CHOICES = {**toy.CHOICES, "windows": {"mpp": 4.0, "side_um": 128.0}}
+CHOICES = {**toy.CHOICES, "patches": {"mpp": 4.0, "size_um": 128.0}}
 RECIPE = Recipe.from_dict(CHOICES)
 
 
@@ -94,7 +94,7 @@ def test_corrections_never_go_over_anything(wrong: Path, tmp_path: Path) -> None
 
 def looked(slide: Path, regions: Regions) -> Looked:
     """A slide whose outlines are found to be displaced."""
-    verdict = Verdict("fit", "failed", "")
+    verdict = Verdict(name="fit", state="failed", message="")
     mistake = moved(3, 0, "displaced", "")
     return Looked(Read(Case(slide), 1.0, regions), Alignment(slide.stem, verdict, mistake=mistake))
 

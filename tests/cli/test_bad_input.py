@@ -121,7 +121,7 @@ def test_a_recipe_with_five_errors_names_all_five(table: Path, tmp_path: Path) -
         'seed = -1\n[windows]\nmpp = 0\nsize = 3\n[loss]\nname = "dice"\n[network]\narchitecture = "unett"\n'
     )
     done = run("train", table, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml")
-    refused(done, "5 problems", "seed", "windows.mpp", "windows.size", "dice", "did you mean unet")
+    refused(done, "5 problems", "seed", "patches.mpp", "windows.size", "dice", "did you mean unet")
     assert not (tmp_path / "model").exists()
 
 

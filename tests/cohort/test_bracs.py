@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.bracs import (
     BracsRow,
     bracs_recipe,
@@ -198,7 +198,7 @@ def test_the_recipe_knows_every_spelling(tree: Path) -> None:
     classes = bracs_recipe().classes
     assert not classes.complete
     labels = {
-        case.name: [region.label for region in labelled_regions(case, classes).regions]
+        case.name: [region.label for region in labeled_regions(case, classes).regions]
         for case in read_bracs([tree]).slides.cases
         if case.annotations
     }

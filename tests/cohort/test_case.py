@@ -9,12 +9,12 @@ import tifffile
 from shapely.geometry import box
 
 from histoscout.annotations.read import Annotations, ImageFacts
-from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, in_place, open_case
 from histoscout.errors import AnnotationError, MppMissingError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 from histoscout.slides.image_reader import Arrays
 from histoscout.slides.slide import About, Slide
 from tests.annotations import qpdata_writer as write
@@ -122,11 +122,11 @@ def test_without_any_scale_the_slide_is_refused(tmp_path: Path) -> None:
 
 def test_outlines_of_another_image_are_refused_in_a_cohort(tmp_path: Path) -> None:
     found = case(tmp_path, pixelCalibration=calibrated(0.25))
-    classes = Classes(positive="UDH")
+    classes = ClassConfig(positive="UDH")
     with open_case(found) as opened:
-        read = labelled_regions(found, classes, opened)
+        read = labeled_regions(found, classes, opened)
         assert [region.label for region in read.regions] == ["UDH"]
         assert read.notes == ()
         other = case(tmp_path, width=600, height=400)
         with pytest.raises(AnnotationError, match=r"a\.qpdata: was drawn on an image of 600 x 400 px"):
-            labelled_regions(other, classes, opened)
+            labeled_regions(other, classes, opened)

@@ -38,8 +38,8 @@ def test_a_copy_under_another_name_is_found_after_compression() -> None:
     copy = fingerprint(compressed(toy.draw(2)[0]), "renamed", "another patient")
     verdict = sets_apart(slides, [copy], "test")
     assert verdict.state == "failed"
-    assert "slide 2 = renamed" in verdict.says
-    assert "test" in verdict.says
+    assert "slide 2 = renamed" in verdict.message
+    assert "test" in verdict.message
 
 
 def test_a_copy_at_another_resolution_is_found() -> None:
@@ -58,7 +58,7 @@ def test_a_patient_in_two_sets_is_found() -> None:
     one, other = (fingerprint(toy.draw(seed)[0], f"slide {seed}", "patient 7") for seed in range(2))
     verdict = sets_apart([one], [other])
     assert verdict.state == "failed"
-    assert "patient 7" in verdict.says
+    assert "patient 7" in verdict.message
 
 
 def test_empty_glass_is_no_copy_of_empty_glass() -> None:
@@ -85,7 +85,7 @@ def test_a_fingerprint_goes_through_json_without_its_path(table: Path) -> None:
 def test_j_two_patients_are_heard(patients: int, blocks: bool, state: str) -> None:
     verdict = enough_patients([f"patient {number}" for number in range(patients)] * 2, blocks)
     assert verdict.state == state
-    assert state == "good" or "no statement about new patients is possible" in verdict.says
+    assert state == "good" or "no statement about new patients is possible" in verdict.message
 
 
 def test_h_metrics_on_all_is_heard() -> None:
@@ -93,7 +93,7 @@ def test_h_metrics_on_all_is_heard() -> None:
     assert named_after_its_set("test", kept, learnt).state == "good"
     verdict = named_after_its_set("test", [*kept, *learnt], learnt)
     assert verdict.state == "failed"
-    assert "patient 1" in verdict.says
+    assert "patient 1" in verdict.message
     assert named_after_its_set(SEEN, [*kept, *learnt], learnt).state == "warning"
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.splits import Folds, draw_folds, fold_cohort, read_folds, write_folds
@@ -108,7 +108,7 @@ def test_the_folds_that_are_kept_for_glas_are_those_of_seed_0(shared_data: Path)
         Recipe.read(recipes / "glas.toml").classes,
     )
     positive = {
-        case.patient: classes.positive in labelled_regions(case, classes).regions.labels
+        case.patient: classes.positive in labeled_regions(case, classes).regions.labels
         for case in cohort.cases
     }
     assert read_folds(recipes / "glas_folds.csv", cohort.patients) == draw_folds(positive, 4, 0)

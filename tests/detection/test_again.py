@@ -134,9 +134,9 @@ def test_two_runs_at_a_time_keep_each_others_rows(model: ModelFolder, table: Pat
 
 
 def test_an_image_of_less_than_a_hundredth_of_a_window_is_looked_at() -> None:
-    recipe = toy.RECIPE.with_choices({"windows.side_um": 2048.0})
+    recipe = toy.RECIPE.with_choices({"patches.size_um": 2048.0})
     core = in_memory(toy.draw(3)[0][100:300, 100:300], toy.MPP, "core")
-    tissue = find_tissue(core, recipe.tissue, recipe.windows)
+    tissue = find_tissue(core, recipe.tissue, recipe.patches)
     assert 0 < tissue.area_mm2 < LEAST_TISSUE * 2.048**2
     assert len(detection_windows(core, tissue, recipe)) == 1
 
@@ -148,12 +148,12 @@ def within(model: ModelFolder, table: Path, tmp_path: Path, regions: Regions, na
 
 
 def test_any_class_can_be_looked_within(model: ModelFolder, table: Path, tmp_path: Path) -> None:
-    drawn = toy.draw(3)[1].labelled("UDH")
-    row = within(model, table, tmp_path, drawn.relabelled(lambda label: "Reviewed area"), "Reviewed area")
+    drawn = toy.draw(3)[1].labeled("UDH")
+    row = within(model, table, tmp_path, drawn.relabeled(lambda label: "Reviewed area"), "Reviewed area")
     assert row.state == "done"
 
 
 def test_areas_beside_the_slide_are_told(model: ModelFolder, table: Path, tmp_path: Path) -> None:
-    drawn = toy.draw(3)[1].labelled("UDH")
+    drawn = toy.draw(3)[1].labeled("UDH")
     apart = Regions.of([*drawn[:1], *drawn[1:].moved(5000, 5000)])
     assert "outlines lie outside the slide" in within(model, table, tmp_path, apart, "UDH").reason

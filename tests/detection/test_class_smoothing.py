@@ -51,14 +51,14 @@ def test_that_there_is_a_lesion_stays_as_it_was_said(values: Levels, sigma_um: f
 
 @settings(max_examples=30, deadline=None)
 @given(maps, st.sampled_from([0.0]) | st.floats(1, 400))
-def test_one_class_or_no_neighbourhood_changes_nothing(values: Levels, sigma_um: float) -> None:
+def test_one_class_or_no_neighborhood_changes_nothing(values: Levels, sigma_um: float) -> None:
     assert (decided(values[:1], sigma_um) == values[:1]).all()
     assert (decided(values, 0.0) == values).all()
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 99), st.floats(2, 30))
-def test_it_is_the_share_of_each_class_in_a_gaussian_neighbourhood(seed: int, sigma: float) -> None:
+def test_it_is_the_share_of_each_class_in_a_gaussian_neighborhood(seed: int, sigma: float) -> None:
     values = probable(seed, 2, (120, 150))
     exact = np.stack([ndimage.gaussian_filter(one.astype(float), sigma, mode="constant") for one in values])
     wanted = values.sum(0) * exact / np.maximum(exact.sum(0), 1e-9)

@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 def numbers_of(pixels: Pixels, mpp: float = toy.MPP) -> dict[str, float]:
     slide = in_memory(pixels, mpp)
-    seen = appearance(slide, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), 2.0)
+    seen = appearance(slide, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), 2.0)
     assert seen is not None
     return seen
 
@@ -57,7 +57,7 @@ def test_what_is_changed_is_told_and_named(
 ) -> None:
     verdict = looks_known(learnt, numbers_of(change(toy.draw(20)[0])))
     assert verdict.state == "warning"
-    assert said in verdict.says
+    assert said in verdict.message
 
 
 def test_about_one_of_twenty_like_them_raises_the_alarm() -> None:
@@ -77,7 +77,7 @@ def test_slides_of_few_patients_are_no_judge(learnt: Learnt) -> None:
     few = replace(learnt, patients=tuple(f"{number % (LEAST_PATIENTS - 1)}" for number in range(12)))
     verdict = looks_known(few, learnt.numbers[0])
     assert verdict.state == "cannot tell"
-    assert "of 7 patients" in verdict.says
+    assert "of 7 patients" in verdict.message
     assert looks_known(learnt, None).state == "cannot tell"
 
 

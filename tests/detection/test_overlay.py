@@ -2,7 +2,7 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from histoscout.annotations.qupath_properties import colour_of
+from histoscout.annotations.qupath_properties import color_of
 from histoscout.detection.overlay import LEAST_FIELD_UM, SIDE_PX, Outlined, cut_out
 from histoscout.geometry.regions import Region, Regions
 from histoscout.slides.image_reader import in_memory
@@ -19,8 +19,8 @@ def pixels(picture: Image.Image) -> np.ndarray[tuple[int, int, int], np.dtype[np
     return np.asarray(picture, np.int64)
 
 
-def near(picture: np.ndarray[tuple[int, int, int], np.dtype[np.int64]], colour: tuple[int, int, int]) -> int:
-    return int((np.abs(picture - np.array(colour)).max(2) < 40).sum())
+def near(picture: np.ndarray[tuple[int, int, int], np.dtype[np.int64]], color: tuple[int, int, int]) -> int:
+    return int((np.abs(picture - np.array(color)).max(2) < 40).sum())
 
 
 def test_a_small_lesion_is_shown_in_at_least_300_um() -> None:
@@ -29,7 +29,7 @@ def test_a_small_lesion_is_shown_in_at_least_300_um() -> None:
         cut_out(plain_slide(), lesion, Outlined(Regions(), Regions.of([Region(lesion, "UDH", 0.9)])))
     )
     assert shown.shape == (SIDE_PX, SIDE_PX, 3)
-    rows = np.flatnonzero((np.abs(shown - np.array(colour_of("UDH"))).max(2) < 60).any(1))
+    rows = np.flatnonzero((np.abs(shown - np.array(color_of("UDH"))).max(2) < 60).any(1))
     assert abs((rows.max() - rows.min()) - 40 / LEAST_FIELD_UM * SIDE_PX) < 8
 
 
@@ -38,19 +38,19 @@ def test_a_large_lesion_fills_two_fifths_of_the_field_whatever_the_um_per_px() -
         lesion = shapely.box(600, 600, 1300, 1300)
         found = Outlined(Regions(), Regions.of([Region(lesion, "UDH", 0.9)]))
         shown = pixels(cut_out(plain_slide(mpp), lesion, found))
-        rows = np.flatnonzero((np.abs(shown - np.array(colour_of("UDH"))).max(2) < 60).any(1))
+        rows = np.flatnonzero((np.abs(shown - np.array(color_of("UDH"))).max(2) < 60).any(1))
         assert abs((rows.max() - rows.min()) / SIDE_PX - 0.4) < 0.03
 
 
-def test_drawn_is_thin_and_dark_found_thick_and_in_colour() -> None:
+def test_drawn_is_thin_and_dark_found_thick_and_in_color() -> None:
     lesion = shapely.box(900, 900, 1100, 1100)
     region = Regions.of([Region(lesion, "UDH")])
     bare = pixels(cut_out(plain_slide(), lesion, NONE))
     drawn = pixels(cut_out(plain_slide(), lesion, Outlined(region, Regions())))
     found = pixels(cut_out(plain_slide(), lesion, Outlined(Regions(), region)))
-    assert near(found, colour_of("UDH")) > near(bare, colour_of("UDH")) + 1000
+    assert near(found, color_of("UDH")) > near(bare, color_of("UDH")) + 1000
     dark = near(drawn, (17, 17, 17)) - near(bare, (17, 17, 17))
-    assert 100 < dark < near(found, colour_of("UDH"))
+    assert 100 < dark < near(found, color_of("UDH"))
 
 
 def test_beyond_the_slide_it_is_white_and_pictures_are_the_same_each_time() -> None:

@@ -12,9 +12,9 @@ from histoscout.detection.heatmap import Heatmap
 from histoscout.detection.postprocess import outline
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import mask_of
-from histoscout.recipe import Detection
+from histoscout.recipe import DetectionConfig
 
-EXACT = Detection(smallest_um2=0, largest_hole_um2=0, simplify_um=0)
+EXACT = DetectionConfig(min_area_um2=0, max_hole_um2=0, simplify_um=0)
 
 
 def heatmap(levels: NDArray[np.uint8], mpp: float = 2.0, slide_mpp: float = 0.5) -> Heatmap:
@@ -60,14 +60,14 @@ def test_a_disc_has_its_area_score_and_hole() -> None:
 
 def test_small_holes_are_filled_and_specks_dropped() -> None:
     levels = np.maximum(disc(100, 50, 50, 30, hole=3), disc(100, 90, 90, 2))
-    choices = Detection(smallest_um2=200, largest_hole_um2=500, simplify_um=0)
+    choices = DetectionConfig(min_area_um2=200, max_hole_um2=500, simplify_um=0)
     (region,) = outline(heatmap(levels), "UDH", 0.5, choices)
     assert not region.outline.interiors  # type: ignore[union-attr]
 
 
 def test_simplifying_keeps_the_shape() -> None:
     exact = outline(heatmap(disc(200, 100, 100, 70)), "UDH", 0.5, EXACT)[0].outline
-    (simple,) = outline(heatmap(disc(200, 100, 100, 70)), "UDH", 0.5, Detection(simplify_um=3.0))
+    (simple,) = outline(heatmap(disc(200, 100, 100, 70)), "UDH", 0.5, DetectionConfig(simplify_um=3.0))
     assert len(shapely.get_coordinates(simple.outline)) < 0.5 * len(shapely.get_coordinates(exact))
     assert simple.outline.symmetric_difference(exact).area < 0.03 * exact.area
 
@@ -86,4 +86,4 @@ def test_ids_are_stable_and_tell_models_apart() -> None:
 
 
 def test_nothing_found_gives_nothing() -> None:
-    assert len(outline(heatmap(np.zeros((50, 60), np.uint8)), "UDH", 0.3, Detection())) == 0
+    assert len(outline(heatmap(np.zeros((50, 60), np.uint8)), "UDH", 0.3, DetectionConfig())) == 0

@@ -21,14 +21,14 @@ def round_lesions(*diameters_um: float) -> list[tuple[Regions, float]]:
 
 
 def windows(side_um: float, mpp: float) -> Recipe:
-    return Recipe.from_dict({"windows": {"side_um": side_um, "mpp": mpp}})
+    return Recipe.from_dict({"patches": {"size_um": side_um, "mpp": mpp}})
 
 
 def test_k_narrow_view_is_heard() -> None:
     """The study's windows: 512 px at .25 um/px, lesions about 290 um wide."""
     verdict = field_of_view(round_lesions(250, 280, 290, 300, 340), windows(128, 0.25))
     assert verdict.state == "warning"
-    assert "290 um" in verdict.says
+    assert "290 um" in verdict.message
     side, mpp = re.findall(r"= ([\d.]+)", verdict.remedy)
     better = windows(float(side), float(mpp))
     assert field_of_view(round_lesions(250, 280, 290, 300, 340), better).state == "good"
@@ -57,7 +57,7 @@ def test_better_windows_hold_what_they_should_and_are_possible(um: float, mpp: f
     assert better_mpp >= mpp
     recipe = windows(side, better_mpp)  # a multiple of 32 px, else the recipe would refuse it
     if um / 16 <= MOST_PX:
-        assert recipe.window_px <= MOST_PX + 32
+        assert recipe.patch_px <= MOST_PX + 32
 
 
 @pytest.mark.parametrize("diameter", [200.0, 300.0])

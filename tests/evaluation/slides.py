@@ -18,7 +18,7 @@ from histoscout.tissue.mask import all_of
 SIDE, MPP = 256, 2.0
 BOX = Box(0, 0, SIDE, SIDE)
 RECIPE = Recipe.from_dict(
-    {"windows": {"mpp": 4.0, "side_um": 128.0}, "classes": {"positive": "UDH", "other": ["ADH"]}}
+    {"patches": {"mpp": 4.0, "size_um": 128.0}, "classes": {"positive": "UDH", "other": ["ADH"]}}
 )
 
 Place = tuple[int, int, int]
@@ -51,6 +51,6 @@ def ground(regions: Regions, name: str = "slide", patient: str = "patient", box:
     return Ground(name, patient, regions, all_of(box, MPP, RECIPE.tissue.mpp), MPP, RECIPE)
 
 
-def heatmap(values: NDArray[np.uint8], box: Box = BOX, mpp: float = RECIPE.windows.mpp) -> Heatmap:
+def heatmap(values: NDArray[np.uint8], box: Box = BOX, mpp: float = RECIPE.patches.mpp) -> Heatmap:
     """A heatmap of the positive class, uint8 (H, W), over a box."""
     return Heatmap(box, mpp, MPP, "slide", ("UDH", "ADH"), np.stack([values, 255 - values]), values.size)

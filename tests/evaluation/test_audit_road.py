@@ -23,7 +23,7 @@ def forgetful(table: Path, tmp_path: Path) -> Cohort:
     for case in read_cohort(table).in_split("test").cases:
         assert case.annotations is not None
         drawn = read_geojson(case.annotations).regions
-        kept = [*drawn.labelled("UDH")[:1], *drawn.where(lambda region: region.label != "UDH")]
+        kept = [*drawn.labeled("UDH")[:1], *drawn.where(lambda region: region.label != "UDH")]
         write_geojson(Regions.of(kept), tmp_path / f"{case.name}.geojson")
         cases.append(replace(case, annotations=tmp_path / f"{case.name}.geojson"))
     return Cohort(tuple(cases), "cohort")

@@ -92,7 +92,7 @@ def test_tuning_patients_who_were_learnt_from_too_are_refused_with_the_reason(
     told["data"]["train_patients"] = ["patient 0", "patient 2"]
     told["tune"]["optimistic"] = blocks
     (tmp_path / "metrics.json").write_text(json.dumps(told))
-    recipe = model.recipe.with_choices({"network.members": members})
+    recipe = model.recipe.with_choices({"network.ensemble_size": members})
     both = replace(model, path=tmp_path, recipe=recipe)
     with pytest.raises(CohortError, match=rf"patient 2 \(.*{why}.*metrics\.json \(tune\)") as raised:
         examinees(read_cohort(table), [both], "tune")
@@ -124,7 +124,7 @@ def test_a_slide_with_broken_outlines_is_told_and_ends_no_other(
     cohort = write_table(tmp_path / "cohort.csv", table, [(3, "patient 3", "test"), (1, "patient 9", "test")])
     cohort.write_text(cohort.read_text().replace(str(table.parent / "slide_1.geojson"), str(broken)))
     # "tell": the broken slide was learnt from, under its own patient's name, and a guard sees that
-    options = EvaluateOptions(device="torch", guards="tell")
+    options = EvaluateOptions(device="torch", sanity_checks="warn")
     scores = evaluate(model, cohort, tmp_path / "scores", options)
     assert [slide.name for slide in scores.slides] == ["slide_3"]
     assert any(
@@ -140,4 +140,4 @@ def test_where_no_slide_can_be_judged_the_reasons_are_told(
     broken.write_text("{")
     cohort.write_text(cohort.read_text().replace(str(table.parent / "slide_3.geojson"), str(broken)))
     with pytest.raises(CohortError, match=r"no slide could be judged: .*broken\.geojson"):
-        evaluate(model, cohort, tmp_path / "scores", EvaluateOptions(device="torch", guards="tell"))
+        evaluate(model, cohort, tmp_path / "scores", EvaluateOptions(device="torch", sanity_checks="warn"))

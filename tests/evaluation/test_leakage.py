@@ -18,14 +18,14 @@ from tests import toy
 
 def test_patients_kept_apart_pass_every_guard(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     scores = evaluate(model, table, tmp_path, EvaluateOptions(device="torch"))
-    assert [verdict.state for verdict in scores.guards] == ["good"] * 4, scores.guards
-    told = json.loads((tmp_path / "scores.json").read_text())["guards"]
+    assert [verdict.state for verdict in scores.sanity_checks] == ["good"] * 4, scores.sanity_checks
+    told = json.loads((tmp_path / "scores.json").read_text())["sanity_checks"]
     assert {one["name"] for one in told} >= {
         "no slide or patient in two sets",
         "figures named after their set",
     }
     assert {one["name"] for one in told} >= LEAKS
-    assert leak_in(scores.guards) == ""
+    assert leak_in(scores.sanity_checks) == ""
 
 
 def test_a_copy_of_a_training_slide_under_another_name_stops(model: ModelFolder, tmp_path: Path) -> None:
@@ -38,8 +38,8 @@ def test_a_copy_of_a_training_slide_under_another_name_stops(model: ModelFolder,
         evaluate(model, table, tmp_path / "out", EvaluateOptions(device="torch"))
     assert "--guards tell" in str(raised.value)
     assert not (tmp_path / "out" / "found").exists()
-    scores = evaluate(model, table, tmp_path / "told", EvaluateOptions(device="torch", guards="tell"))
-    assert "failed" in {verdict.state for verdict in scores.guards}
+    scores = evaluate(model, table, tmp_path / "told", EvaluateOptions(device="torch", sanity_checks="warn"))
+    assert "failed" in {verdict.state for verdict in scores.sanity_checks}
     assert scores.exam.optimistic
     assert "learnt from" in scores.exam.on
     assert not any("kept apart" in sentence for sentence in scores.claims)
@@ -62,7 +62,7 @@ def test_tuning_patients_may_be_judged_where_they_are_called_so(model: ModelFold
 
 
 def test_k_narrow_view_is_told(model: ModelFolder, table: Path) -> None:
-    narrow = replace(model, recipe=model.recipe.with_choices({"windows.side_um": 32.0, "windows.mpp": 1.0}))
+    narrow = replace(model, recipe=model.recipe.with_choices({"patches.size_um": 32.0, "patches.mpp": 1.0}))
     verdicts = guard_evaluation(narrow, read_cohort(table).in_split("test").cases, "test")
     states = {verdict.name: verdict.state for verdict in verdicts}
     assert states["field of view against lesion size"] == "warning"

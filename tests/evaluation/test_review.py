@@ -28,11 +28,11 @@ from histoscout.evaluation.review import (
     verdict_notes,
 )
 from histoscout.geometry.regions import Regions
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 from histoscout.slides.pyramid import write_pyramid
 from tests.evaluation.scenes import RECIPE, compared, ground, regions, square
 
-CLASSES = Classes(positive="UDH", other=("ADH",))
+CLASSES = ClassConfig(positive="UDH", other=("ADH",))
 DRAWN = regions(square(0, 0, 100), square(200, 0, 100, "ADH"))
 FOUND = regions(
     square(0, 0, 100, score=0.95),

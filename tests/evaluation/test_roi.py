@@ -136,7 +136,7 @@ def test_windows_cover_an_image_and_stay_on_it(length: float, side: float) -> No
         assert starts == [pytest.approx((length - side) / 2)]
 
 
-RECIPE = Recipe.from_dict({"windows": {"mpp": 1.0, "side_um": 32.0}, "detection": {"batch": 3}})
+RECIPE = Recipe.from_dict({"patches": {"mpp": 1.0, "size_um": 32.0}, "detection": {"batch_size": 3}})
 
 
 def _images(folder: Path, pixels: list[NDArray[np.uint8]]) -> list[tuple[Path, float | None]]:
@@ -258,7 +258,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, region in enumerate(drawn):
             if region.label == "UDH-unsure":
                 continue
-            x, y = (int(value) for value in region.box.centre)
+            x, y = (int(value) for value in region.box.center)
             name = f"{region.label}/BRACS_{patient}_{region.label}_{number}.png"
             (folder / name).parent.mkdir(exist_ok=True)
             Image.fromarray(pixels[max(0, y - 20) : y + 20, max(0, x - 20) : x + 20]).save(folder / name)

@@ -91,7 +91,7 @@ def test_moving_a_slide_moves_nothing_else(cohort: Cohort, dx: int, dy: int) -> 
 @settings(max_examples=15)
 @given(COHORTS)
 def test_what_is_drawn_is_found_exactly_by_whoever_drew_it(cohort: Cohort) -> None:
-    perfect = scored(tuple(replace(slide, found=slide.truth.labelled("UDH")) for slide in cohort))
+    perfect = scored(tuple(replace(slide, found=slide.truth.labeled("UDH")) for slide in cohort))
     if perfect.pixels.positive.any():
         assert values(perfect.pixel)["dice"] == 1
         assert values(perfect.pixel)["dice_per_patient"] == 1

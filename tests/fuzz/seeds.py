@@ -143,17 +143,17 @@ def _pillow(image: Image.Image, **how: Any) -> bytes:
 
 
 def png() -> dict[str, bytes]:
-    grey = Image.fromarray(_values())
+    gray = Image.fromarray(_values())
     palette = Image.fromarray(_values() // 100)
     palette.putpalette(list(range(256)) * 3)
     wide = Image.fromarray(_values().astype(np.uint16))
     return {
         name: _pillow(image, format="PNG")
         for name, image in {
-            "grey": grey,
+            "grey": gray,
             "palette": palette,
             "wide": wide,
-            "rgb": grey.convert("RGB"),
+            "rgb": gray.convert("RGB"),
         }.items()
     }
 

@@ -18,9 +18,9 @@ def test_shape_has_at_least_one_pixel() -> None:
     assert Box(0, 0, 1, 1).shape(100) == (1, 1)
 
 
-def test_around_is_centred() -> None:
+def test_around_is_centerd() -> None:
     box = Box.around(10, 20, 4, 6)
-    assert box.centre == (10, 20)
+    assert box.center == (10, 20)
     assert box.bounds == (8, 17, 12, 23)
 
 

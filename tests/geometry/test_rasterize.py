@@ -50,19 +50,19 @@ def test_labels_of_a_box_are_the_crop_of_the_slides_labels(
 
 
 @given(outlines(), st.sampled_from([2.0, 4.0]))
-def test_a_pixel_is_in_the_mask_if_its_centre_is_in_the_outline(outline: Outline, scale: float) -> None:
+def test_a_pixel_is_in_the_mask_if_its_center_is_in_the_outline(outline: Outline, scale: float) -> None:
     mask = mask_of(outline, SLIDE, scale)
     row, column = np.indices(mask.shape)
-    centres = shapely.points(SLIDE.x + (column + 0.5) * scale, SLIDE.y + (row + 0.5) * scale)
+    centers = shapely.points(SLIDE.x + (column + 0.5) * scale, SLIDE.y + (row + 0.5) * scale)
     decided = (
-        np.asarray(shapely.distance(outline.boundary, centres)) > 1e-9
+        np.asarray(shapely.distance(outline.boundary, centers)) > 1e-9
     )  # on the line either answer is right
-    inside = np.asarray(shapely.contains(outline, centres))
+    inside = np.asarray(shapely.contains(outline, centers))
     np.testing.assert_array_equal(mask[decided], inside[decided])
 
 
 @given(st.integers(-200, 200), st.integers(-200, 200), DYADIC)
-def test_neighbours_share_no_pixel_and_leave_none_between(top: int, bottom: int, scale: float) -> None:
+def test_neighbors_share_no_pixel_and_leave_none_between(top: int, bottom: int, scale: float) -> None:
     border = [(top / 4, -80.0), (bottom / 4, 80.0)]  # shared, and often through centres
     halves = [Polygon([(-200, -80), *border, (-200, 80)]), Polygon([*border, (200, 80), (200, -80)])]
     total = sum(
@@ -71,7 +71,7 @@ def test_neighbours_share_no_pixel_and_leave_none_between(top: int, bottom: int,
     np.testing.assert_array_equal(total, 1)
 
 
-def test_a_slanted_edge_through_a_centre_is_drawn_alike_in_every_box() -> None:
+def test_a_slanted_edge_through_a_center_is_drawn_alike_in_every_box() -> None:
     outline = Polygon([(-8, 7), (4, 2), (7, -6)])  # its edges pass through centres, give or take one rounding
     whole = mask_of(outline, SLIDE, 1)
     np.testing.assert_array_equal(mask_of(outline, Box(-5, -48, 64, 64), 1), whole[16:80, 59:123])

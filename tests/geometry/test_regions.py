@@ -67,7 +67,7 @@ def test_regions_are_a_sequence_of_values() -> None:
         [Region(SQUARE, "b", id="1"), Region(SQUARE, "a", id="2"), Region(SQUARE, "b", id="3")]
     )
     assert regions.labels == ["a", "b"]
-    assert [region.id for region in regions.labelled("b")] == ["1", "3"]
+    assert [region.id for region in regions.labeled("b")] == ["1", "3"]
     assert [region.id for region in regions[1:]] == ["2", "3"]
-    assert regions.relabelled(str.upper).labels == ["A", "B"]
+    assert regions.relabeled(str.upper).labels == ["A", "B"]
     assert not Regions().touching(Box(0, 0, 1, 1))

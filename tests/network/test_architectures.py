@@ -25,8 +25,8 @@ def test_answers_have_the_shape_of_the_window(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", ALL)
-def test_answers_are_logits_and_grey_windows_are_possible(architecture: str) -> None:
-    recipe = tiny.recipe(architecture, choices={"network.channels": 1})
+def test_answers_are_logits_and_gray_windows_are_possible(architecture: str) -> None:
+    recipe = tiny.recipe(architecture, choices={"network.input_channels": 1})
     check_logits(tiny.network(recipe), channels=1, side=tiny.SIDE)
 
 
@@ -38,10 +38,10 @@ def test_one_step_moves_every_part_of_it(architecture: str) -> None:
     target = torch.randint(0, 2, (2,) if tile else (2, tiny.SIDE, tiny.SIDE), dtype=torch.uint8)
     target.view(-1)[-1:] = target.view(-1)[-1:] if tile else IGNORE
     before = {key: value.clone() for key, value in network.named_parameters()}
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     loss = make_loss(recipe)(network(torch.randn(2, 3, tiny.SIDE, tiny.SIDE)), target)
     loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
+    optimizer.step()
     assert torch.isfinite(loss)
     moved = [key for key, value in network.named_parameters() if not torch.equal(value, before[key])]
     reached = [key for key, value in network.named_parameters() if value.grad is not None]

@@ -41,12 +41,14 @@ def test_weights_that_cannot_be_downloaded_say_what_to_do(architecture: str, enc
 @pytest.mark.parametrize("encoder", ["resnet50", "densenet121", "tu-convnext_atto"])
 @pytest.mark.usefixtures("no_network")
 def test_encoders_of_the_study_need_no_network(encoder: str) -> None:
-    network = tiny.network(tiny.recipe(choices={"network.encoder": encoder, "network.widths": ()})).eval()
+    network = tiny.network(
+        tiny.recipe(choices={"network.encoder": encoder, "network.decoder_channels": ()})
+    ).eval()
     assert network(torch.randn(1, 3, 64, 64)).shape == (1, 2, 64, 64)
 
 
 def test_four_widths_make_an_encoder_of_depth_four() -> None:
-    network = tiny.network(tiny.recipe(choices={"network.widths": (256, 128, 64, 32)})).eval()
+    network = tiny.network(tiny.recipe(choices={"network.decoder_channels": (256, 128, 64, 32)})).eval()
     assert network(torch.randn(1, 3, 64, 64)).shape == (1, 2, 64, 64)
     convolutions = [
         layer for layer in network.get_submodule("decoder").modules() if isinstance(layer, nn.Conv2d)
@@ -56,7 +58,7 @@ def test_four_widths_make_an_encoder_of_depth_four() -> None:
 
 @pytest.mark.parametrize("architecture", ["smp.DeepLabV3Plus", "smp.PAN", "smp.UPerNet"])
 def test_one_width_where_the_architecture_has_one(architecture: str) -> None:
-    narrow = tiny.network(tiny.recipe(architecture, choices={"network.widths": (16,)}))
+    narrow = tiny.network(tiny.recipe(architecture, choices={"network.decoder_channels": (16,)}))
     usual = tiny.network(tiny.recipe(architecture))
     assert sum(p.numel() for p in narrow.parameters()) < sum(p.numel() for p in usual.parameters())
 
@@ -64,10 +66,10 @@ def test_one_width_where_the_architecture_has_one(architecture: str) -> None:
 @pytest.mark.parametrize(
     ("architecture", "choices", "words"),
     [
-        ("smp.FPN", {"network.widths": (64,)}, "has no widths to choose"),
-        ("smp.PAN", {"network.widths": (64, 32)}, "takes one width, not 2"),
-        ("timm", {"network.widths": (64,)}, "has no decoder"),
-        ("unet", {"network.widths": (64,)}, "a U-Net of 1 levels"),
+        ("smp.FPN", {"network.decoder_channels": (64,)}, "has no widths to choose"),
+        ("smp.PAN", {"network.decoder_channels": (64, 32)}, "takes one width, not 2"),
+        ("timm", {"network.decoder_channels": (64,)}, "has no decoder"),
+        ("unet", {"network.decoder_channels": (64,)}, "a U-Net of 1 levels"),
         ("unet", {"network.weights": "imagenet"}, "no imagenet weights for this U-Net"),
         ("unet", {"network.weights": "built-in"}, "no built-in weights for this U-Net"),
         (
@@ -79,8 +81,8 @@ def test_one_width_where_the_architecture_has_one(architecture: str) -> None:
         ("timm", {"network.encoder": "densnet121"}, "Did you mean densenet121"),
         ("smp.Linknet", {"network.encoder": "mit_b0"}, "is not possible"),
         ("smp.DeepLabV3Plus", {"network.encoder": "densenet121"}, "is not possible"),
-        ("smp.PSPNet", {"training.batch": 1}, "cannot learn from one window"),
-        ("smp.PAN", {"windows.side_um": 64}, "cannot look at windows of 64 px"),
+        ("smp.PSPNet", {"training.batch_size": 1}, "cannot learn from one window"),
+        ("smp.PAN", {"patches.size_um": 64}, "cannot look at windows of 64 px"),
         ("timm", {"network.encoder": "vit_tiny_patch16_224"}, "cannot look at windows of 128 px"),
     ],
 )
@@ -94,7 +96,7 @@ def test_impossible_choices_name_fault_and_remedy(
 
 def test_an_encoder_for_one_size_of_window_is_taken_at_that_size() -> None:
     recipe = tiny.recipe(
-        "timm", choices={"network.encoder": "vit_tiny_patch16_224", "windows.side_um": 224.0}
+        "timm", choices={"network.encoder": "vit_tiny_patch16_224", "patches.size_um": 224.0}
     )
     assert tiny.network(recipe).eval()(torch.randn(1, 3, 224, 224)).shape == (1, 2)
 
@@ -174,7 +176,7 @@ def test_an_encoder_is_kept_in_half_the_size_and_fills_another(tmp_path: Path) -
 
 
 def test_stages_that_a_shallow_network_never_asks_are_neither_kept_nor_filled(tmp_path: Path) -> None:
-    shallow = tiny.network(tiny.recipe(choices={"network.widths": (32, 16, 8)}))
+    shallow = tiny.network(tiny.recipe(choices={"network.decoder_channels": (32, 16, 8)}))
     save_encoder(shallow, tmp_path / "encoder.safetensors")
     kept = load_file(tmp_path / "encoder.safetensors")
     assert {key.partition(".")[0] for key in kept} == {"conv1", "bn1", "layer1", "layer2"}
@@ -191,11 +193,11 @@ def test_weights_of_a_whole_network_fill_all_of_it(tmp_path: Path) -> None:
     assert all(torch.equal(value, whole.state_dict()[key]) for key, value in again.state_dict().items())
 
 
-def test_weights_for_colours_are_added_up_for_grey(tmp_path: Path) -> None:
-    colours = tiny.network(tiny.recipe("timm")).state_dict()
-    grey = given_weights(tmp_path, colours, choices={"network.channels": 1})
-    first = grey.get_parameter("encoder.conv1.weight")
-    assert torch.allclose(first, colours["conv1.weight"].sum(1, keepdim=True))
+def test_weights_for_colors_are_added_up_for_gray(tmp_path: Path) -> None:
+    colors = tiny.network(tiny.recipe("timm")).state_dict()
+    gray = given_weights(tmp_path, colors, choices={"network.input_channels": 1})
+    first = gray.get_parameter("encoder.conv1.weight")
+    assert torch.allclose(first, colors["conv1.weight"].sum(1, keepdim=True))
 
 
 def test_weights_that_do_not_fit_are_listed_key_by_key(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class Fixed(nn.Module):
         return self.logits.view(1, -1, 1, 1).expand(len(images), -1, *images.shape[2:])
 
 
-def test_colours_are_those_of_the_usual_formula() -> None:
+def test_colors_are_those_of_the_usual_formula() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
     found = prepare(torch.from_numpy(pixels), 3).numpy()
     wanted = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
@@ -26,7 +26,7 @@ def test_colours_are_those_of_the_usual_formula() -> None:
     np.testing.assert_allclose(found, wanted.transpose(0, 3, 1, 2), atol=1e-5)
 
 
-def test_grey_is_a_weighted_sum() -> None:
+def test_gray_is_a_weighted_sum() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
     shares = np.array([0.299, 0.587, 0.114])
     mean, std = shares @ [0.485, 0.456, 0.406], shares @ [0.229, 0.224, 0.225]

@@ -17,7 +17,7 @@ KINDS = [("smp.Unet", "dice+cross_entropy"), ("smp.Unet", "bce"), ("timm", "cros
 
 @pytest.mark.parametrize(("architecture", "loss"), KINDS)
 def test_the_answer_is_the_mean_of_the_members_probabilities(architecture: str, loss: str) -> None:
-    network = tiny.network(tiny.recipe(architecture, loss, {"network.members": 3})).eval()
+    network = tiny.network(tiny.recipe(architecture, loss, {"network.ensemble_size": 3})).eval()
     assert isinstance(network, Ensemble)
     images = torch.randn(2, 3, tiny.SIDE, tiny.SIDE)
 
@@ -44,7 +44,7 @@ def test_surest_answers_stay_finite() -> None:
 def test_a_model_of_members_answers_alike_in_every_engine(
     architecture: str, loss: str, device: str, tmp_path: Path
 ) -> None:
-    model = tiny.model(tmp_path / "model", tiny.recipe(architecture, loss, {"network.members": 2}))
+    model = tiny.model(tmp_path / "model", tiny.recipe(architecture, loss, {"network.ensemble_size": 2}))
     looked_at = np.random.default_rng(0).integers(0, 256, (3, 1, tiny.SIDE, tiny.SIDE, 3), dtype=np.uint8)
     answers = open_engine(model, device, batch=2)(looked_at)
     expected = open_engine(model, "torch")(looked_at)

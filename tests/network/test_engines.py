@@ -23,7 +23,7 @@ LABELS = ("UDH", "ADH")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
-    recipe = tiny.recipe(choices={"classes.other": ("ADH",), "network.channels": 1})
+    recipe = tiny.recipe(choices={"classes.other": ("ADH",), "network.input_channels": 1})
     return tiny.model(tmp_path_factory.mktemp("models") / "pixels", recipe)
 
 

@@ -85,7 +85,7 @@ def test_an_index_that_is_broken_or_newer_is_refused(folder: Path, text: str, wo
 
 def test_the_recipe_of_another_histoscout_is_told_as_that(folder: Path) -> None:
     recipe = folder / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace("neighbourhood_um", "smooth_um"))
+    recipe.write_text(recipe.read_text().replace("class_smoothing_um", "smooth_um"))
     index = json.loads((folder / INDEX).read_text())
     index["files"]["recipe.toml"] = sha256(recipe)
     (folder / INDEX).write_text(json.dumps(index))
@@ -138,7 +138,7 @@ def test_the_recipes_weights_file_is_not_needed_again(tmp_path: Path) -> None:
     assert torch.equal(load_network(model)(window), network.eval()(window))
 
 
-@pytest.mark.parametrize("module", ["model_folder", "engines", "vector", "pieces"])
+@pytest.mark.parametrize("module", ["model_folder", "engines"])
 def test_these_modules_need_neither_torch_nor_openvino(module: str) -> None:
     script = (
         f"import sys, histoscout.network.{module}; print({{'torch', 'openvino', 'timm'}} & set(sys.modules))"

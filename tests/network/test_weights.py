@@ -9,7 +9,7 @@ from tests.network import tiny
 
 
 def pair(encoder: str) -> tuple[nn.Module, nn.Module]:
-    choices = {"network.encoder": encoder, "network.widths": ()}
+    choices = {"network.encoder": encoder, "network.decoder_channels": ()}
     return tiny.network(tiny.recipe("timm", choices=choices)), tiny.network(tiny.recipe(choices=choices))
 
 

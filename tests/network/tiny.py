@@ -23,7 +23,7 @@ def recipe(
     choices: Mapping[str, Any] = MappingProxyType({}),
 ) -> Recipe:
     network = {"architecture": architecture, "encoder": "resnet18", "widths": SLIM.get(architecture, ())}
-    return Recipe.from_dict({"windows": {"side_um": SIDE, "mpp": 1.0}, "loss": {"name": loss}}).with_choices(
+    return Recipe.from_dict({"patches": {"size_um": SIDE, "mpp": 1.0}, "loss": {"name": loss}}).with_choices(
         {**{f"network.{name}": value for name, value in network.items()}, **choices}
     )
 

@@ -29,9 +29,9 @@ SVG = b"""<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" viewBox="
 <path id="b" d="M0 0L9 9" clip-path="url(#a)" style="stroke: #00609f"/><text x="1" y="9">words</text></svg>"""
 
 
-def png(colour: str = "plum") -> bytes:
+def png(color: str = "plum") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (12, 9), colour).save(file, format="PNG")
+    Image.new("RGB", (12, 9), color).save(file, format="PNG")
     return file.getvalue()
 
 
@@ -39,7 +39,7 @@ def one_of_each(text: str) -> dict[type[Block], Block]:
     """A block of each kind in which every text is `text`."""
     picture = Picture(png(), caption=text, alt=text, anchor="here")
     points = Points((text, text), text)
-    verdict = Verdict(text, "warning", text, text)
+    verdict = Verdict(name=text, state="warning", message=text, remedy=text)
     blocks: tuple[Block, ...] = (
         Heading(text),
         Text(text),

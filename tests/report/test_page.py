@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from histoscout.report.blocks import BLOCKS, SYMBOLS, Block, Picture, Table, Verdicts
 from histoscout.report.page import Page, Section, render, write_page
-from histoscout.verdict import State, Verdict
+from histoscout.verdict import Verdict, VerdictState
 from tests.report.html import Reading
 from tests.report.samples import one_of_each, page_of, png
 
@@ -90,9 +90,9 @@ def test_a_page_is_the_same_each_time() -> None:
 
 
 def test_the_gravest_verdict_stands_first_with_sign_and_word() -> None:
-    states: tuple[State, ...] = get_args(State)
+    states: tuple[VerdictState, ...] = get_args(VerdictState)
     assert set(SYMBOLS) == set(states)
-    verdicts = Verdicts(tuple(Verdict(state, state, "says") for state in states))
+    verdicts = Verdicts(tuple(Verdict(name=state, state=state, message="says") for state in states))
     assert [verdict.state for verdict in verdicts.ordered] == list(SYMBOLS)
     text = Reading.of(render(Page("t", "l", (Section("s", "", (verdicts,)),)))).text
     for state, symbol in SYMBOLS.items():

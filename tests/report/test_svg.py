@@ -23,7 +23,7 @@ def test_ids_and_what_points_to_them_take_the_prefix() -> None:
     assert "url(#d7-a)" in html
 
 
-def test_colours_of_the_palette_follow_the_page() -> None:
+def test_colors_of_the_palette_follow_the_page() -> None:
     assert "var(--ours)" in inline(SVG, "d", "a")
 
 

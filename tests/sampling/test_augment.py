@@ -4,17 +4,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from histoscout.geometry.box import Box
-from histoscout.recipe import Augment
-from histoscout.sampling.augment import Pose, draw_pose, read_posed, vary_colours
+from histoscout.recipe import AugmentConfig
+from histoscout.sampling.augment import Pose, draw_pose, read_posed, vary_colors
 
 SCENE = np.random.default_rng(0).integers(0, 255, (400, 400), np.uint8)
 
 
-def read_colour(box: Box, mpp: float) -> NDArray[np.uint8]:
-    return np.repeat(read_grey(box, mpp)[..., None], 3, axis=2)
+def read_color(box: Box, mpp: float) -> NDArray[np.uint8]:
+    return np.repeat(read_gray(box, mpp)[..., None], 3, axis=2)
 
 
-def read_grey(box: Box, mpp: float) -> NDArray[np.uint8]:
+def read_gray(box: Box, mpp: float) -> NDArray[np.uint8]:
     rows, columns = box.shape(mpp)
     y = np.clip((box.y + (np.arange(rows) + 0.5) * mpp).astype(int), 0, 399)
     x = np.clip((box.x + (np.arange(columns) + 0.5) * mpp).astype(int), 0, 399)
@@ -24,8 +24,8 @@ def read_grey(box: Box, mpp: float) -> NDArray[np.uint8]:
 @given(st.integers(0, 3), st.booleans())
 def test_quarter_turns_and_mirrors_move_pixels_and_change_none(turns: int, mirrored: bool) -> None:
     box = Box(100, 120, 64, 64)
-    _, mask = read_posed((read_colour, read_grey), box, 1.0, Pose(90.0 * turns, 1.0, mirrored))
-    plain = read_grey(box, 1.0)
+    _, mask = read_posed((read_color, read_gray), box, 1.0, Pose(90.0 * turns, 1.0, mirrored))
+    plain = read_gray(box, 1.0)
     seen = [np.rot90(start, k) for start in (plain, plain[:, ::-1]) for k in range(4)]
     assert any(np.array_equal(mask, turned) for turned in seen)
 
@@ -40,11 +40,11 @@ def test_picture_and_mask_stay_together_and_keep_their_size(
         slope: NDArray[np.uint8] = np.clip(np.add.outer(y, x), 0, 255).astype(np.uint8)
         return slope
 
-    def colour(box: Box, mpp: float) -> NDArray[np.uint8]:
+    def color(box: Box, mpp: float) -> NDArray[np.uint8]:
         return np.repeat(read(box, mpp)[..., None], 3, axis=2)
 
     box = Box(40, 50, 48, 48)
-    picture, mask = read_posed((colour, read), box, 1.0, Pose(angle, size, mirrored))
+    picture, mask = read_posed((color, read), box, 1.0, Pose(angle, size, mirrored))
     assert picture.shape == (48, 48, 3)
     assert mask.shape == (48, 48)
     assert np.abs(picture[..., 0].astype(int) - mask).max() <= 3
@@ -52,23 +52,23 @@ def test_picture_and_mask_stay_together_and_keep_their_size(
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32))
-def test_colours_vary_by_the_seed_and_white_stays_bright(seed: int) -> None:
+def test_colors_vary_by_the_seed_and_white_stays_bright(seed: int) -> None:
     white = np.full((8, 8, 3), 255, np.uint8)
-    calm = Augment(brightness=0, blur=0, noise=0, stain=0.05)
-    varied = vary_colours(white, calm, np.random.default_rng(seed))
+    calm = AugmentConfig(brightness=0, blur=0, noise=0, stain=0.05)
+    varied = vary_colors(white, calm, np.random.default_rng(seed))
     assert varied.min() > 180
-    again = vary_colours(white, calm, np.random.default_rng(seed))
+    again = vary_colors(white, calm, np.random.default_rng(seed))
     assert np.array_equal(varied, again)
 
 
 def test_different_windows_are_varied_differently() -> None:
-    choices = Augment()
+    choices = AugmentConfig()
     poses = {draw_pose(choices, np.random.default_rng([0, number, 1])) for number in range(20)}
     assert len(poses) == 20
 
 
 def test_nothing_chosen_changes_nothing() -> None:
-    still = Augment(flip=False, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
-    picture = read_colour(Box(0, 0, 32, 32), 1.0)
+    still = AugmentConfig(flip=False, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
+    picture = read_color(Box(0, 0, 32, 32), 1.0)
     assert draw_pose(still, np.random.default_rng(1)) == Pose()
-    assert np.array_equal(vary_colours(picture, still, np.random.default_rng(1)), picture)
+    assert np.array_equal(vary_colors(picture, still, np.random.default_rng(1)), picture)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shapely
 
-from histoscout.cohort.annotated_slide import LabelledSlide, any_meets, open_labelled
+from histoscout.cohort.annotated_slide import LabeledSlide, any_meets, open_labeled
 from histoscout.cohort.cohort import read_cohort
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
@@ -21,21 +21,21 @@ from tests import toy
 
 RECIPE = Recipe.from_dict(
     {
-        "windows": {"mpp": 2.0, "side_um": 128.0},
+        "patches": {"mpp": 2.0, "size_um": 128.0},
         "classes": {"other": ["ADH"]},
-        "tissue": {"artefacts": False},
-        "training": {"batch": 4, "epochs": 1},
+        "tissue": {"artifacts": False},
+        "training": {"batch_size": 4, "epochs": 1},
     }
 )
 
 
 @pytest.fixture(scope="module")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> list[LabelledSlide]:
+def slides(tmp_path_factory: pytest.TempPathFactory) -> list[LabeledSlide]:
     cohort = read_cohort(toy.write_cohort(tmp_path_factory.mktemp("toy")))
-    return [open_labelled(case, RECIPE)[0] for case in cohort.cases]
+    return [open_labeled(case, RECIPE)[0] for case in cohort.cases]
 
 
-def test_a_window_depends_on_seed_and_number_alone(slides: list[LabelledSlide]) -> None:
+def test_a_window_depends_on_seed_and_number_alone(slides: list[LabeledSlide]) -> None:
     forwards = [WindowSampler(slides, RECIPE, {}).draw(number) for number in range(30)]
     backwards = [WindowSampler(slides, RECIPE, {}).draw(number) for number in reversed(range(30))]
     assert forwards == backwards[::-1]
@@ -43,7 +43,7 @@ def test_a_window_depends_on_seed_and_number_alone(slides: list[LabelledSlide]) 
     assert forwards != [other_seed.draw(number) for number in range(30)]
 
 
-def test_kinds_come_in_the_recipes_shares_and_patients_alike(slides: list[LabelledSlide]) -> None:
+def test_kinds_come_in_the_recipes_shares_and_patients_alike(slides: list[LabeledSlide]) -> None:
     sampler = WindowSampler(slides, RECIPE, {})
     windows = [sampler.draw(number) for number in range(600)]
     kinds = Counter(window.kind for window in windows)
@@ -52,28 +52,28 @@ def test_kinds_come_in_the_recipes_shares_and_patients_alike(slides: list[Labell
     assert min(Counter(window.slide for window in windows).values()) > 600 / 4 * 0.7
 
 
-def test_positive_windows_show_the_class(slides: list[LabelledSlide]) -> None:
+def test_positive_windows_show_the_class(slides: list[LabeledSlide]) -> None:
     sampler = WindowSampler(slides, RECIPE, {})
     windows = [window for number in range(80) if (window := sampler.draw(number)).kind == "positive"]
     shown = [(slides[window.slide].mask(window.box, 2.0) == 1).any() for window in windows]
     assert np.mean(shown) > 0.9
 
 
-def test_windows_of_plain_tissue_lie_where_it_counts(slides: list[LabelledSlide]) -> None:
+def test_windows_of_plain_tissue_lie_where_it_counts(slides: list[LabeledSlide]) -> None:
     left = Region(shapely.box(0, 0, 256, 512), "ignore")
     half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
     sampler = WindowSampler(half, RECIPE.with_choices({"sampler.jitter": 0.0}), {})
     windows = [window for number in range(300) if (window := sampler.draw(number)).kind == "tissue"]
-    assert min(window.box.centre[0] for window in windows) >= 256
+    assert min(window.box.center[0] for window in windows) >= 256
 
 
-def test_no_window_touches_what_is_kept_out(slides: list[LabelledSlide]) -> None:
+def test_no_window_touches_what_is_kept_out(slides: list[LabeledSlide]) -> None:
     kept_out = {index: [Box(0, 0, 250, 512)] for index in range(4)}
     sampler = WindowSampler(slides, RECIPE, kept_out)
     assert not any(any_meets(kept_out[0], sampler.draw(number).box) for number in range(200))
 
 
-def test_validation_windows_are_the_grid_and_never_vary(slides: list[LabelledSlide]) -> None:
+def test_validation_windows_are_the_grid_and_never_vary(slides: list[LabeledSlide]) -> None:
     windows = grid_windows(slides, RECIPE, {})
     assert len(windows) == 4 * 16
     examples = PlainExamples(slides, windows, RECIPE)
@@ -86,7 +86,7 @@ def test_validation_windows_are_the_grid_and_never_vary(slides: list[LabelledSli
 
 
 def test_validation_windows_are_read_once_as_far_as_there_is_room(
-    slides: list[LabelledSlide], monkeypatch: pytest.MonkeyPatch
+    slides: list[LabeledSlide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = grid_windows(slides, RECIPE, {})
     monkeypatch.setattr("histoscout.sampling.datasets.KEPT_BYTES", 3 * 64 * 64 * 4)
@@ -97,14 +97,14 @@ def test_validation_windows_are_read_once_as_far_as_there_is_room(
     assert all(np.array_equal(one[0], other[0]) for one, other in zip(first, again, strict=True))
 
 
-def test_grid_windows_keep_to_the_tuning_blocks(slides: list[LabelledSlide]) -> None:
+def test_grid_windows_keep_to_the_tuning_blocks(slides: list[LabeledSlide]) -> None:
     block = [Box(0, 0, 200, 200)]
     windows = grid_windows(slides, RECIPE, {0: block, 1: block, 2: block, 3: block})
     assert windows
     assert all(any_meets(block, window.box) for window in windows)
 
 
-def test_picture_and_mask_show_the_same_place(slides: list[LabelledSlide]) -> None:
+def test_picture_and_mask_show_the_same_place(slides: list[LabeledSlide]) -> None:
     examples = SampledExamples(slides, WindowSampler(slides, RECIPE, {}), RECIPE)
     calm = RECIPE.with_choices({f"augment.{name}": 0 for name in ("stain", "brightness", "blur", "noise")})
     examples = SampledExamples(slides, WindowSampler(slides, calm, {}), calm)
@@ -118,7 +118,7 @@ def test_picture_and_mask_show_the_same_place(slides: list[LabelledSlide]) -> No
     assert np.mean(dark) < 135 < 190 < np.mean(light)
 
 
-def test_batches_are_the_same_whatever_the_number_of_workers(slides: list[LabelledSlide]) -> None:
+def test_batches_are_the_same_whatever_the_number_of_workers(slides: list[LabeledSlide]) -> None:
     examples = SampledExamples(slides, WindowSampler(slides, RECIPE, {}), RECIPE)
     seen = []
     for workers in (0, 2):
@@ -138,14 +138,14 @@ def test_a_tile_is_of_the_class_that_covers_enough_of_it() -> None:
     mask[:3] = 1
     assert target_of(mask, recipe) == 1
     assert target_of(np.full((10, 10), IGNORE, np.uint8), recipe) == IGNORE
-    any_cover = recipe.with_choices({"windows.tile_share": 0.0})
+    any_cover = recipe.with_choices({"patches.tile_coverage": 0.0})
     mask = np.zeros((10, 10), np.uint8)
     mask[4, 4] = 2
     assert target_of(mask, any_cover) == 2
     assert target_of(np.zeros((10, 10), np.uint8), any_cover) == BACKGROUND
 
 
-def test_class_shares_are_those_of_the_windows(slides: list[LabelledSlide]) -> None:
+def test_class_shares_are_those_of_the_windows(slides: list[LabeledSlide]) -> None:
     examples = SampledExamples(slides, WindowSampler(slides, RECIPE, {}), RECIPE)
     shares = class_shares(examples, 30)
     assert len(shares) == 3
@@ -153,22 +153,22 @@ def test_class_shares_are_those_of_the_windows(slides: list[LabelledSlide]) -> N
     assert 0.05 < shares[1] < 0.6
 
 
-def test_slides_travel_to_workers_by_their_path(slides: list[LabelledSlide], tmp_path: Path) -> None:
+def test_slides_travel_to_workers_by_their_path(slides: list[LabeledSlide], tmp_path: Path) -> None:
     import pickle
 
-    again: LabelledSlide = pickle.loads(pickle.dumps(slides[0]))  # noqa: S301
+    again: LabeledSlide = pickle.loads(pickle.dumps(slides[0]))  # noqa: S301
     box = Box(10, 20, 64, 64)
     assert np.array_equal(again.picture(box, 1.0), slides[0].picture(box, 1.0))
     assert len(pickle.dumps(slides[0].slide)) < 5000
 
 
-def test_the_grid_leaves_out_what_does_not_count(slides: list[LabelledSlide]) -> None:
+def test_the_grid_leaves_out_what_does_not_count(slides: list[LabeledSlide]) -> None:
     left = Region(shapely.box(0, 0, 256, 512), "ignore")
     half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
     assert min(window.box.right for window in grid_windows(half, RECIPE, {})) > 256
 
 
-def test_no_window_sees_what_is_kept_out_however_it_is_turned(slides: list[LabelledSlide]) -> None:
+def test_no_window_sees_what_is_kept_out_however_it_is_turned(slides: list[LabeledSlide]) -> None:
     """Turned by 45 degrees and with structures shrunk, a window shows more than its box."""
     kept_out = {index: [Box(0, 0, 150, 512)] for index in range(4)}
     sampler = WindowSampler(slides, RECIPE, kept_out)

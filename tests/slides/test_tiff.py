@@ -61,7 +61,7 @@ def test_pixels_are_those_of_tifffile(
 
 @pytest.mark.parametrize("packing", ["lzw", "packbits", "zlib"])
 @pytest.mark.parametrize("predictor", [False, True])
-def test_colours_apart_grey_and_four_samples(tmp_path: Path, packing: str, predictor: bool) -> None:
+def test_colors_apart_gray_and_four_samples(tmp_path: Path, packing: str, predictor: bool) -> None:
     how: dict[str, Any] = {"compression": packing, "predictor": predictor, "tile": (32, 32)}
     apart = written(
         tmp_path / "apart.tif", np.moveaxis(PIXELS[..., :3], 2, 0), planarconfig="separate", **how
@@ -69,8 +69,8 @@ def test_colours_apart_grey_and_four_samples(tmp_path: Path, packing: str, predi
     assert np.array_equal(read(apart), PIXELS[..., :3])
     four = written(tmp_path / "four.tif", PIXELS, extrasamples=["unspecified"], **how)
     assert np.array_equal(read(four), PIXELS[..., :3])
-    grey = written(tmp_path / "grey.tif", PIXELS[..., 0], **{**how, "photometric": "minisblack"})
-    assert np.array_equal(read(grey), np.repeat(PIXELS[..., :1], 3, 2))
+    gray = written(tmp_path / "grey.tif", PIXELS[..., 0], **{**how, "photometric": "minisblack"})
+    assert np.array_equal(read(gray), np.repeat(PIXELS[..., :1], 3, 2))
 
 
 def changed(path: Path, code: int, value: int, page: int = 0) -> Path:
@@ -154,7 +154,7 @@ def test_a_damaged_slide_is_told_of_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixels", "says"),
+    ("pixels", "message"),
     [
         ('SizeZ="1" SizeC="3" SizeT="999999999"', "planes that are not there"),
         ('SizeZ="1" SizeC="3" SizeT="1"><TiffData PlaneCount="999999999"/></Pixels><Pixels', "planes"),
@@ -164,9 +164,9 @@ def test_a_damaged_slide_is_told_of_in_one_line(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_ome_xml_that_counts_too_much_or_names_other_files_is_refused(pixels: str, says: str) -> None:
+def test_ome_xml_that_counts_too_much_or_names_other_files_is_refused(pixels: str, message: str) -> None:
     xml = f'<OME UUID="urn:1"><Image><Pixels {pixels}/></Image></OME>'
-    with pytest.raises(SlideError, match=says):
+    with pytest.raises(SlideError, match=message):
         check_planes(Path("one.ome.tif"), xml)
 
 

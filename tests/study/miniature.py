@@ -4,14 +4,14 @@ from histoscout.study.slides import Mosaic, Scale
 
 MOSAIC = Mosaic(rows=1, columns=1, fragment=1792, lesions=(2, 2, 1, 1))
 OURS = {
-    "windows.side_um": 128.0,
+    "patches.size_um": 128.0,
     "training.epochs": 1,
     "training.steps_per_epoch": 3,
-    "training.validation_windows": 4,
+    "training.validation_patches": 4,
     "training.workers": 0,
     "training.precision": "float32",
-    "network.widths": (16, 8, 8, 8),
-    "detection.flips": 1,
+    "network.decoder_channels": (16, 8, 8, 8),
+    "detection.tta_views": 1,
     "detection.overlap": 0.0,
 }
 SCALE = Scale("miniature", 32, 16, 4, 1, 0.05, OURS, "none", MOSAIC, "resnet18")

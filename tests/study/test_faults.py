@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.network.unet import UNet
 from histoscout.study import faults
 from histoscout.study.faults import FAULTS, LastBatch, flips, masks
 from histoscout.study.protocol import MODELS
-from histoscout.training.loop import make_optimiser
-from tests.study.toy_slides import SIDE, labelled, recipe
+from histoscout.training.loop import make_optimizer
+from tests.study.toy_slides import SIDE, labeled, recipe
 
 NOTHING = frozenset[str]()
 
@@ -36,12 +36,12 @@ def test_the_letters_are_those_of_the_study() -> None:
 
 
 def test_without_faults_masks_are_the_ordinary_function() -> None:
-    assert masks(NOTHING) is LabelledSlide.mask
+    assert masks(NOTHING) is LabeledSlide.mask
 
 
 def test_a_known_square_moves_one_tile_down_and_is_turned_over() -> None:
     """A square in the top left corner of the tile in row 2 appears at the bottom left of the tile in row 3."""
-    slide = labelled([shapely.box(SIDE, 2 * SIDE, SIDE + 10, 2 * SIDE + 6)])
+    slide = labeled([shapely.box(SIDE, 2 * SIDE, SIDE + 10, 2 * SIDE + 6)])
     made = masks(frozenset("A"))
     assert made(slide, tile(2, 1), 1.0).sum() == 0
     moved = made(slide, tile(3, 1), 1.0)
@@ -52,14 +52,14 @@ def test_a_known_square_moves_one_tile_down_and_is_turned_over() -> None:
 
 @given(st.integers(0, 7), st.integers(0, 7), st.integers(0, 5))
 def test_a_displaced_mask_is_the_mask_above_upside_down(row: int, column: int, seed: int) -> None:
-    slide = labelled(seed=seed)
+    slide = labeled(seed=seed)
     above = slide.mask(tile(row - 1, column), 1.0)
     assert np.array_equal(masks(frozenset("A"))(slide, tile(row, column), 1.0), np.flipud(above))
 
 
 def test_the_last_polygon_wins_and_holes_are_filled() -> None:
     ring = shapely.Polygon(shapely.box(30, 30, 50, 50).exterior, [shapely.box(35, 35, 45, 45).exterior])
-    slide = labelled([shapely.box(2, 2, 12, 12), ring])
+    slide = labeled([shapely.box(2, 2, 12, 12), ring])
     mask = masks(frozenset("B"))(slide, tile(0, 0), 1.0)
     assert mask[30:50, 30:50].all()
     assert mask.sum() == 400
@@ -67,12 +67,12 @@ def test_the_last_polygon_wins_and_holes_are_filled() -> None:
 
 
 def test_an_outline_that_only_touches_a_tile_does_not_win() -> None:
-    slide = labelled([shapely.box(2, 2, 12, 12), shapely.box(SIDE, 0, SIDE + 20, 20)])
+    slide = labeled([shapely.box(2, 2, 12, 12), shapely.box(SIDE, 0, SIDE + 20, 20)])
     assert masks(frozenset("B"))(slide, tile(0, 0), 1.0).sum() == 100
 
 
 def test_both_faults_of_masks_together() -> None:
-    slide = labelled([shapely.box(2, 2, 12, 12), shapely.box(20, 0, 30, 5)])
+    slide = labeled([shapely.box(2, 2, 12, 12), shapely.box(20, 0, 30, 5)])
     mask = masks(frozenset("AB"))(slide, tile(1, 0), 1.0)
     assert mask[-5:, 20:30].all()
     assert mask.sum() == 50
@@ -96,12 +96,12 @@ def test_two_sigmoids_call_everything_positive() -> None:
     assert not very_sure > 0.5
 
 
-def test_a_foreign_optimiser_leaves_the_network_as_it_was() -> None:
+def test_a_foreign_optimizer_leaves_the_network_as_it_was() -> None:
     network = nn.Conv2d(3, 1, 1)
     before = copy.deepcopy(network.state_dict())
-    optimiser = make_optimiser(faults.another(network), recipe().training)
+    optimizer = make_optimizer(faults.another(network), recipe().training)
     network(torch.ones(1, 3, 4, 4)).sum().backward()
-    optimiser.step()
+    optimizer.step()
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
@@ -130,12 +130,12 @@ def test_the_default_start_is_torchs_own() -> None:
 def test_mended_start_and_wide_view_change_what_they_say() -> None:
     stated = recipe()
     mended, wide = faults.mended_start(stated), faults.wide_view(stated)
-    assert (mended.network.architecture, mended.loss.prior) == ("unet_bn", True)
+    assert (mended.network.architecture, mended.loss.prior_bias) == ("unet_bn", True)
     assert mended.training.schedule == "one_cycle"
     assert mended.training.learning_rate > 100 * stated.training.learning_rate
-    assert wide.windows.side_um == 4 * stated.windows.side_um
-    assert wide.window_px == 2 * stated.window_px
-    assert wide.training.batch * wide.window_px**2 == stated.training.batch * stated.window_px**2
+    assert wide.patches.size_um == 4 * stated.patches.size_um
+    assert wide.patch_px == 2 * stated.patch_px
+    assert wide.training.batch_size * wide.patch_px**2 == stated.training.batch_size * stated.patch_px**2
 
 
 @pytest.mark.parametrize("letter", sorted(faults.CODE))

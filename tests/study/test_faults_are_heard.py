@@ -10,7 +10,7 @@ import shapely
 import torch
 from torch import Tensor, nn
 
-from histoscout.cohort.annotated_slide import LabelledSlide, open_labelled
+from histoscout.cohort.annotated_slide import LabeledSlide, open_labeled
 from histoscout.cohort.cohort import read_cohort
 from histoscout.cohort.leakage import enough_patients, named_after_its_set
 from histoscout.detection.self_check import field_of_view
@@ -19,10 +19,10 @@ from histoscout.geometry.regions import Region, Regions
 from histoscout.network.build import build_network
 from histoscout.network.detector import prepare
 from histoscout.network.losses import make_loss
-from histoscout.recipe import Augment, Recipe
+from histoscout.recipe import AugmentConfig, Recipe
 from histoscout.study import faults
 from histoscout.study.tiles import flipped
-from histoscout.training.loop import make_optimiser
+from histoscout.training.loop import make_optimizer
 from histoscout.training.sanity.data import (
     Picture,
     Place,
@@ -37,7 +37,7 @@ from histoscout.training.sanity.network import (
     gives_logits,
     learns_by_heart,
     one_sigmoid,
-    optimiser_owns,
+    optimizer_owns,
 )
 from histoscout.training.validation import positive_probability
 from histoscout.verdict import Verdict
@@ -45,10 +45,10 @@ from tests.toy import RECIPE
 
 PAPER = Recipe.from_dict(
     {
-        "windows": {"side_um": 128.0, "mpp": 2.0},
-        "network": {"architecture": "unet", "widths": [32, 16, 8]},
-        "loss": {"name": "bce", "prior": False},
-        "training": {"epochs": 1, "optimiser": "adam", "learning_rate": 1e-6, "schedule": "constant"},
+        "patches": {"size_um": 128.0, "mpp": 2.0},
+        "network": {"architecture": "unet", "decoder_channels": [32, 16, 8]},
+        "loss": {"name": "bce", "prior_bias": False},
+        "training": {"epochs": 1, "optimizer": "adam", "learning_rate": 1e-6, "schedule": "constant"},
     }
 )
 SIDE = 64
@@ -56,16 +56,16 @@ TILES = [Box(128 * column, 128 * row, 128, 128) for row in range(4) for column i
 
 
 @pytest.fixture(scope="module")
-def slide(table: Path) -> LabelledSlide:
+def slide(table: Path) -> LabeledSlide:
     """A toy slide on which two lesions, one with a hole, lie in one tile."""
-    labelled, _ = open_labelled(read_cohort(table).cases[0], RECIPE)
+    labeled, _ = open_labeled(read_cohort(table).cases[0], RECIPE)
     outer, inner = (shapely.Point(60, 60).buffer(radius).exterior for radius in (30, 12))
     drawn = [Region(shapely.Polygon(outer, [inner]), "UDH"), Region(shapely.box(80, 80, 120, 120), "UDH")]
-    return replace(labelled, regions=Regions.of(drawn))
+    return replace(labeled, regions=Regions.of(drawn))
 
 
 @pytest.fixture(scope="module")
-def pictures(slide: LabelledSlide) -> Tensor:
+def pictures(slide: LabeledSlide) -> Tensor:
     """The tiles of the slide, uint8 (16, 64, 64, 3)."""
     return torch.from_numpy(np.stack([slide.picture(tile, 2.0) for tile in TILES]))
 
@@ -76,12 +76,12 @@ def network() -> nn.Module:
     return build_network(PAPER)
 
 
-def test_b_last_polygon_wins(slide: LabelledSlide) -> None:
+def test_b_last_polygon_wins(slide: LabeledSlide) -> None:
     assert masks_are_whole(faults.masks(frozenset("B")), [slide], 2.0).state == "failed"
     assert masks_are_whole(faults.masks(frozenset()), [slide], 2.0).state == "good"
 
 
-def test_a_displaced_masks_are_heard_where_outlines_end_within_a_window(slide: LabelledSlide) -> None:
+def test_a_displaced_masks_are_heard_where_outlines_end_within_a_window(slide: LabeledSlide) -> None:
     """The areas no longer agree; that outlines fit the tissue is tested at the network's door."""
     assert masks_are_whole(faults.masks(frozenset("A")), [slide], 2.0).state == "failed"
 
@@ -116,18 +116,18 @@ def test_d_double_sigmoid(network: nn.Module, pictures: Tensor) -> None:
     assert gives_logits(network, images).state == "good"
 
 
-def test_e_foreign_optimiser(network: nn.Module) -> None:
-    of_another = make_optimiser(faults.another(network), PAPER.training)
-    assert optimiser_owns(network, of_another).state == "failed"
-    assert optimiser_owns(network, make_optimiser(network, PAPER.training)).state == "good"
+def test_e_foreign_optimizer(network: nn.Module) -> None:
+    of_another = make_optimizer(faults.another(network), PAPER.training)
+    assert optimizer_owns(network, of_another).state == "failed"
+    assert optimizer_owns(network, make_optimizer(network, PAPER.training)).state == "good"
 
 
 @pytest.mark.parametrize(("letters", "state"), [("F", "failed"), ("", "good")])
 def test_f_constant_flip(pictures: Tensor, letters: str, state: str) -> None:
-    def look(choices: Augment, number: int) -> Picture:
+    def look(choices: AugmentConfig, number: int) -> Picture:
         return flipped(pictures[0].numpy(), *faults.flips(0, number, frozenset(letters)))
 
-    only_flips = Augment(flip=True, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
+    only_flips = AugmentConfig(flip=True, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
     assert augmentation_varies(look, only_flips).state == state
 
 
@@ -156,14 +156,14 @@ def test_i_stalled_start(pictures: Tensor, mend: bool, state: str) -> None:
     network, loss = build_network(recipe), make_loss(recipe)
     if not mend:
         faults.default_start(network)
-    optimiser, images = make_optimiser(network, recipe.training), prepare(pictures[:4], 3)
+    optimizer, images = make_optimizer(network, recipe.training), prepare(pictures[:4], 3)
     targets = (pictures[:4].float().mean(-1) < 140).to(torch.uint8)
 
     def step() -> float:
         found = loss(network(images), targets)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         found.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         return float(found.detach())
 
     assert learns_by_heart(step, base_loss(loss, targets, 1), seconds=60).state == state
@@ -178,5 +178,5 @@ def test_j_two_patients() -> None:
 )
 def test_k_narrow_view(view: Callable[[Recipe], Recipe], state: str) -> None:
     lesions = Regions.of(Region(shapely.Point(0, 0).buffer(145 / 0.25), "UDH") for _ in range(3))
-    paper = PAPER.with_choices({"windows.mpp": 0.25})  # 512 px: 128 um, lesions of 290 um
+    paper = PAPER.with_choices({"patches.mpp": 0.25})  # 512 px: 128 um, lesions of 290 um
     assert field_of_view([(lesions, 0.25)], view(paper)).state == state

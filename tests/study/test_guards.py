@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from histoscout.checks.alignment.windows import fits_at_the_door
-from histoscout.cohort.annotated_slide import open_labelled
+from histoscout.cohort.annotated_slide import open_labeled
 from histoscout.cohort.leakage import Fingerprint, enough_patients, named_after_its_set, sets_apart
 from histoscout.detection.self_check import field_of_view
 from histoscout.network.detector import prepare
 from histoscout.network.losses import make_loss
 from histoscout.network.unet import UNet
-from histoscout.recipe import Augment
+from histoscout.recipe import AugmentConfig
 from histoscout.study import faults
 from histoscout.study.bench import Bench
 from histoscout.study.faults import LastBatch, flips, masks
 from histoscout.study.tiles import TilePixels, draw_tiles, flipped, kept_tiles, plain, read_tiles, with_mask
-from histoscout.training.loop import make_optimiser
+from histoscout.training.loop import make_optimizer
 from histoscout.training.sanity.data import (
     Place,
     Recorder,
@@ -29,16 +29,16 @@ from histoscout.training.sanity.data import (
     validation_sees,
     windows_apart,
 )
-from histoscout.training.sanity.network import base_loss, gives_logits, learns_by_heart, optimiser_owns
+from histoscout.training.sanity.network import base_loss, gives_logits, learns_by_heart, optimizer_owns
 from histoscout.verdict import Verdict
-from tests.study.toy_slides import SIDE, labelled, recipe
+from tests.study.toy_slides import SIDE, labeled, recipe
 
 NOTHING = frozenset[str]()
 SMALL = (4, 8)
 
 
 def read(seed: int = 0) -> TilePixels:
-    slide, choices = labelled(seed=seed), recipe()
+    slide, choices = labeled(seed=seed), recipe()
     return read_tiles(kept_tiles([slide], choices), [slide], masks(NOTHING), choices)
 
 
@@ -51,7 +51,7 @@ def speaks(guard: Callable[[frozenset[str]], Verdict], letter: str) -> None:
 
 
 def test_displaced_masks_are_not_as_outlined() -> None:
-    slide = labelled()
+    slide = labeled()
     speaks(lambda on: masks_are_whole(masks(on), [slide], 1.0), "A")
 
 
@@ -61,15 +61,15 @@ def test_displaced_masks_do_not_fit_their_pictures_at_the_door(bench: Bench) -> 
     On so few windows it may only say that it cannot tell: a mask from the tile above still holds part of a lesion.
     """
     fine = bench.side_um / 64
-    choices = bench.recipe("unet").with_choices({"windows.mpp": fine, "tissue.mpp": fine})
-    slides = [open_labelled(case, choices)[0] for case in bench.cases]
+    choices = bench.recipe("unet").with_choices({"patches.mpp": fine, "tissue.mpp": fine})
+    slides = [open_labeled(case, choices)[0] for case in bench.cases]
     tiles = kept_tiles(slides, choices)
 
     def guard(on: frozenset[str]) -> Verdict:
         made = masks(on)
         chosen = [tiles[index] for index in np.flatnonzero(with_mask(tiles, slides, made, choices))]
         pixels = read_tiles(chosen, slides, made, choices)
-        return fits_at_the_door(zip(pixels.pictures, pixels.own, strict=True), choices.windows.mpp)
+        return fits_at_the_door(zip(pixels.pictures, pixels.own, strict=True), choices.patches.mpp)
 
     assert guard(NOTHING).state == "good"
     displaced = guard(frozenset("A"))
@@ -82,7 +82,7 @@ def test_the_last_polygon_is_not_all_that_is_outlined() -> None:
         shapely.box(142, 100, 180, 140).exterior, [shapely.box(150, 110, 170, 130).exterior]
     )
     near = [shapely.box(100, 100, 140, 140), ring]
-    slide = labelled(near)
+    slide = labeled(near)
     speaks(lambda on: masks_are_whole(masks(on), [slide], 1.0), "B")
 
 
@@ -116,11 +116,11 @@ def test_a_network_that_ends_in_a_sigmoid_gives_no_logits() -> None:
     speaks(guard, "D")
 
 
-def test_a_foreign_optimiser_does_not_own_the_network() -> None:
+def test_a_foreign_optimizer_does_not_own_the_network() -> None:
     def guard(on: frozenset[str]) -> Verdict:
         network = UNet(3, 1, SMALL)
         owned = faults.another(network) if "E" in on else network
-        return optimiser_owns(network, make_optimiser(owned, recipe().training))
+        return optimizer_owns(network, make_optimizer(owned, recipe().training))
 
     speaks(guard, "E")
 
@@ -131,7 +131,7 @@ def test_a_constant_flip_does_not_vary() -> None:
     def guard(on: frozenset[str]) -> Verdict:
         return augmentation_varies(
             lambda choices, number: flipped(picture, *flips(1, number, on)) if choices.flip else picture,
-            Augment(rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0),
+            AugmentConfig(rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0),
         )
 
     speaks(guard, "F")
@@ -151,7 +151,7 @@ def test_a_flip_in_testing_does_not_rest() -> None:
 
 
 def test_tiles_in_both_sets_are_not_apart() -> None:
-    slides = [labelled(seed=0, patient="A"), labelled(seed=1, patient="B")]
+    slides = [labeled(seed=0, patient="A"), labeled(seed=1, patient="B")]
     tiles = kept_tiles(slides, recipe())
     marked = with_mask(tiles, slides, masks(NOTHING), recipe())
     patients = [slides[tile.slide].patient for tile in tiles]
@@ -175,7 +175,7 @@ def test_figures_over_training_patients_are_not_the_test_sets() -> None:
 
 
 def test_a_stalled_start_cannot_learn_a_batch_by_heart() -> None:
-    pixels, stated = read(), recipe(**{"network.widths": (32, 16, 8)})
+    pixels, stated = read(), recipe(**{"network.decoder_channels": (32, 16, 8)})
     chosen = np.argsort([-(mask == 1).mean() for mask in pixels.own])[:4]
     images = prepare(torch.from_numpy(pixels.pictures[chosen]), 3)
     targets = torch.from_numpy(pixels.own[chosen])
@@ -186,13 +186,13 @@ def test_a_stalled_start_cannot_learn_a_batch_by_heart() -> None:
         network, loss = UNet(3, 1, (8, 16, 32), norm="I" not in on), make_loss(choices)
         if "I" in on:
             faults.default_start(network)
-        optimiser = make_optimiser(network, choices.training)
+        optimizer = make_optimizer(network, choices.training)
 
         def step() -> float:
             value = loss(network(images), targets)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             torch.autograd.backward(value)
-            optimiser.step()
+            optimizer.step()
             return float(value.detach())
 
         return learns_by_heart(step, base_loss(loss, targets, 1), seconds=20.0)
@@ -201,7 +201,7 @@ def test_a_stalled_start_cannot_learn_a_batch_by_heart() -> None:
 
 
 def test_two_patients_are_too_few_and_may_not_be_in_both_sets() -> None:
-    slides = [labelled(seed=seed, patient=patient) for seed, patient in enumerate("AABB")]
+    slides = [labeled(seed=seed, patient=patient) for seed, patient in enumerate("AABB")]
     prints = [Fingerprint.of(slide.slide, slide.patient) for slide in slides]
     speaks(
         lambda on: sets_apart(prints[:2] if not on else prints[:3], prints[2:] if not on else prints[1:]), "J"
@@ -211,5 +211,5 @@ def test_two_patients_are_too_few_and_may_not_be_in_both_sets() -> None:
 
 
 def test_a_narrow_view_shows_a_part_of_the_lesions() -> None:
-    drawn = [(labelled([shapely.box(100, 100, 100 + 2.2 * SIDE, 100 + 2.2 * SIDE)]).regions, 1.0)]
+    drawn = [(labeled([shapely.box(100, 100, 100 + 2.2 * SIDE, 100 + 2.2 * SIDE)]).regions, 1.0)]
     speaks(lambda on: field_of_view(drawn, recipe() if on else faults.wide_view(recipe())), "K")

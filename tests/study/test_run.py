@@ -15,7 +15,7 @@ from histoscout.study.run import make_job, prepare_run, recipe_for, start_networ
 from histoscout.study.tiles import plain
 from histoscout.training.checkpoint import State
 from histoscout.training.loop import Job, fit
-from histoscout.training.sanity.network import optimiser_owns
+from histoscout.training.sanity.network import optimizer_owns
 from histoscout.training.validation import answers, validate
 
 SHORT = Run("unet", STATED, epochs=(50,), whole="none")
@@ -38,7 +38,7 @@ def test_without_faults_of_the_code_the_parts_are_the_ordinary_ones(bench: Bench
         make_loss(recipe),
     )
     assert job.validate(state.network).loss == ordinary.loss
-    assert optimiser_owns(state.network, state.optimiser).state == "good"
+    assert optimizer_owns(state.network, state.optimizer).state == "good"
     assert np.array_equal(prepared.train_pixels.own, prepared.train_pixels.truth)
 
 

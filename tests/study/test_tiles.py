@@ -9,7 +9,7 @@ from histoscout.recipe import IGNORE
 from histoscout.study import protocol
 from histoscout.study.faults import masks
 from histoscout.study.tiles import balanced, draw_tiles, kept_tiles, read_tiles, tile_grid, with_mask
-from tests.study.toy_slides import SIDE, labelled, recipe
+from tests.study.toy_slides import SIDE, labeled, recipe
 
 J = frozenset("J")
 
@@ -69,13 +69,13 @@ def test_the_same_seed_draws_the_same_tiles(has_mask: list[bool], seed: int) -> 
 
 
 def test_the_grid_drops_incomplete_tiles() -> None:
-    slide = labelled()
+    slide = labeled()
     assert len(tile_grid(slide, recipe())) == 64
-    assert len(tile_grid(slide, recipe(**{"windows.side_um": 96.0}))) == 25
+    assert len(tile_grid(slide, recipe(**{"patches.size_um": 96.0}))) == 25
 
 
 def test_the_filter_keeps_tiles_whose_deviation_is_at_least_the_threshold() -> None:
-    slide, choices = labelled(), recipe()
+    slide, choices = labeled(), recipe()
     kept = {tile.box for tile in kept_tiles([slide], choices)}
     for box in tile_grid(slide, choices):
         spread = slide.slide.read(box, 1.0).std()
@@ -83,7 +83,7 @@ def test_the_filter_keeps_tiles_whose_deviation_is_at_least_the_threshold() -> N
 
 
 def test_without_faults_pictures_and_masks_are_the_ordinary_ones_bit_for_bit() -> None:
-    slide, choices = labelled(), recipe()
+    slide, choices = labeled(), recipe()
     tiles = kept_tiles([slide], choices)[:10]
     pixels = read_tiles(tiles, [slide], masks(frozenset()), choices)
     for number, tile in enumerate(tiles):

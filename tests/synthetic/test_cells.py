@@ -27,7 +27,7 @@ def test_jitter_does_not_change_the_density(jitter: float, seed: int) -> None:
     assert len(points) == pytest.approx(400 * 400 / (16**2 * np.sqrt(0.75)), rel=0.08)
 
 
-def test_jitter_makes_neighbours_uneven() -> None:
+def test_jitter_makes_neighbors_uneven() -> None:
     def nearest(jitter: float) -> float:
         points = scattered(stream(3), (400, 400), 16.0, jitter)
         away = (

@@ -42,7 +42,7 @@ def test_a_patient_is_its_number(number: int) -> None:
     assert who.mix == MIXES[number % len(MIXES)]
     assert (who.counts.udh > 0) == (who.mix != "look-alikes")
     assert who.counts.adh > 0
-    for vector in (who.haematoxylin, who.eosin):
+    for vector in (who.hematoxylin, who.eosin):
         assert np.linalg.norm(vector) == pytest.approx(1)
 
 

@@ -59,7 +59,7 @@ def test_only_arrangement_tells_the_kinds_apart() -> None:
 
 
 @pytest.mark.parametrize("kind", ["UDH", "ADH", "unclear"])
-def test_a_duct_has_the_haematoxylin_its_filling_asks_for(kind: Kind) -> None:
+def test_a_duct_has_the_hematoxylin_its_filling_asks_for(kind: Kind) -> None:
     who = patient_of(0)
     for seed in range(5):
         duct = Placed(kind, blob(stream(seed), 200, 200, 120))
@@ -68,7 +68,7 @@ def test_a_duct_has_the_haematoxylin_its_filling_asks_for(kind: Kind) -> None:
         draw_duct(canvas, duct, who, stream(8, seed))
         where = frame(duct.shape, 8)
         deep = np.repeat(np.repeat(depth(duct.shape, where), UM, 0), UM, 1)
-        part = canvas.haematoxylin[where.top * UM :, where.left * UM :][: deep.shape[0], : deep.shape[1]]
+        part = canvas.hematoxylin[where.top * UM :, where.left * UM :][: deep.shape[0], : deep.shape[1]]
         inside = deep > 0
         assert part[inside].mean() == pytest.approx(what.mean * (1 - what.holes), rel=0.06)
 

@@ -21,7 +21,7 @@ def drawn(seed: int, patient: int) -> PhantomSlide:
 def test_same_numbers_same_slide() -> None:
     one, two = draw(3, 5, (700, 900)), draw(3, 5, (700, 900))
     assert one.pixels.tobytes() == two.pixels.tobytes()
-    assert (one.regions, one.truth, one.artefacts) == (two.regions, two.truth, two.artefacts)
+    assert (one.regions, one.truth, one.artifacts) == (two.regions, two.truth, two.artifacts)
 
 
 @pytest.mark.parametrize(("seed", "patient"), [(4, 5), (3, 6)])
@@ -42,7 +42,7 @@ def test_any_size(size: tuple[int, int]) -> None:
 def test_outlines_lie_on_the_slide_and_are_valid() -> None:
     whole = shapely.box(0, 0, SIDE, SIDE)
     slide = drawn(0, BOTH)
-    for region in (*slide.regions, *slide.truth, *slide.artefacts):
+    for region in (*slide.regions, *slide.truth, *slide.artifacts):
         assert region.outline.is_valid
         assert whole.covers(region.outline)
 
@@ -59,7 +59,7 @@ def test_ducts_are_darker_and_bluer_than_what_is_round_them() -> None:
 
 
 def test_the_mix_of_a_patient_shows() -> None:
-    assert not drawn(0, LOOK_ALIKES).truth.labelled("UDH")
-    assert drawn(0, LOOK_ALIKES).truth.labelled("ADH")
-    assert drawn(0, BOTH).truth.labelled("UDH")
-    assert drawn(0, BOTH).truth.labelled("ADH")
+    assert not drawn(0, LOOK_ALIKES).truth.labeled("UDH")
+    assert drawn(0, LOOK_ALIKES).truth.labeled("ADH")
+    assert drawn(0, BOTH).truth.labeled("UDH")
+    assert drawn(0, BOTH).truth.labeled("ADH")

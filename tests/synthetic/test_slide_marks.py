@@ -18,8 +18,8 @@ def laid_out(number: int) -> Plan:
 @given(st.integers(0, 2**31))
 def test_every_duct_with_hyperplasia_is_marked_once_and_no_other_as_such(number: int) -> None:
     layout = laid_out(number)
-    marked = by_hand(layout, stream(1)).labelled("UDH", "UDH-unsure")
-    real = truth(layout, stream(1)).labelled("UDH", "unclear")
+    marked = by_hand(layout, stream(1)).labeled("UDH", "UDH-unsure")
+    real = truth(layout, stream(1)).labeled("UDH", "unclear")
     assert len(marked) == len(real)
     for drawn, true in zip(marked, real, strict=True):
         overlap = drawn.outline.intersection(true.outline).area / drawn.outline.union(true.outline).area

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histoscout.synthetic.patient import patient_of, stream
-from histoscout.synthetic.textures import cloud, coloured, contours, foam, grain
+from histoscout.synthetic.textures import cloud, colored, contours, foam, grain
 
 SHAPES = st.tuples(st.integers(1, 300), st.integers(1, 300))
 
@@ -48,8 +48,8 @@ def test_more_dye_is_darker_and_none_is_white() -> None:
     who = patient_of(1)
     amount = np.linspace(0, 3, 50, dtype=np.float32)[None]
     nothing = np.zeros_like(amount)
-    for pixels in (coloured(amount, nothing, who), coloured(nothing, amount, who)):
+    for pixels in (colored(amount, nothing, who), colored(nothing, amount, who)):
         assert (np.diff(pixels.astype(int), axis=1) <= 0).all()
         np.testing.assert_allclose(pixels[0, 0], who.white, atol=2)
-    blue, pink = coloured(nothing + 1, nothing, who)[0, 0], coloured(nothing, nothing + 1, who)[0, 0]
+    blue, pink = colored(nothing + 1, nothing, who)[0, 0], colored(nothing, nothing + 1, who)[0, 0]
     assert int(blue[0]) < int(pink[0])

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from histoscout.geometry.box import Box
-from histoscout.recipe import Tissue as Choices
-from histoscout.recipe import Windows
+from histoscout.recipe import PatchConfig
+from histoscout.recipe import TissueConfig as Choices
 from histoscout.slides.image_reader import in_memory
 from histoscout.tissue.mask import GLASS, Tissue, find_tissue
 
@@ -25,7 +25,7 @@ def slide_pixels() -> NDArray[np.uint8]:
 
 
 def look(pixels: NDArray[np.uint8], windows_mpp: float = 1.0, **choices: object) -> Tissue:
-    windows = Windows(mpp=windows_mpp, side_um=256.0)
+    windows = PatchConfig(mpp=windows_mpp, size_um=256.0)
     return find_tissue(in_memory(pixels, MPP), Choices.model_validate(choices), windows)
 
 
@@ -57,7 +57,7 @@ def test_pen_is_left_out_and_told() -> None:
     pixels = slide_pixels()
     pixels[300:340, 250:750] = (20, 40, 170)
     tissue = look(pixels)
-    assert tissue.artefacts["pen"] > 0.05
+    assert tissue.artifacts["pen"] > 0.05
     assert tissue.shares([Box(300, 305, 400, 30)])[0] < 0.1
     assert tissue.shares([Box(300, 500, 400, 100)])[0] > 0.95
 
@@ -70,10 +70,10 @@ def test_out_of_focus_is_what_a_network_at_its_resolution_would_miss() -> None:
     pixels[300:500, 300:700] = gaussian_filter(pixels[300:500, 300:700], (1.2, 1.2, 0))
     blurred_mm2 = 200 * 400 * MPP**2 / 1e6
     near, far = look(pixels, 1.0), look(pixels, 8.0)
-    assert near.artefacts["out of focus"] == pytest.approx(blurred_mm2, rel=0.35)
-    assert far.artefacts["out of focus"] == 0
+    assert near.artifacts["out of focus"] == pytest.approx(blurred_mm2, rel=0.35)
+    assert far.artifacts["out of focus"] == 0
     assert near.area_mm2 < far.area_mm2
-    assert look(pixels, 1.0, artefacts=False).area_mm2 == pytest.approx(far.area_mm2)
+    assert look(pixels, 1.0, artifacts=False).area_mm2 == pytest.approx(far.area_mm2)
 
 
 def test_what_is_left_out_is_shown_as_glass_and_nothing_else_changes() -> None:
@@ -95,7 +95,7 @@ def test_the_rule_of_the_study_keeps_tiles_that_vary() -> None:
     assert tissue.shares([Box(0, 900, 100, 100)])[0] < 0.02
 
 
-def test_the_mask_of_a_box_is_sampled_at_its_pixel_centres() -> None:
+def test_the_mask_of_a_box_is_sampled_at_its_pixel_centers() -> None:
     tissue = look(slide_pixels())
     mask = tissue.mask_of(Box(0, 0, SIDE, SIDE), 1.0)
     assert mask.shape == (SIDE, SIDE)

@@ -34,4 +34,4 @@ def prepare(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 @pytest.fixture(scope="module")
 def parts(prepare: Callable[[Recipe], Parts]) -> Parts:
     """The parts of the toy's ordinary training; tests look at them and change nothing."""
-    return prepare(RECIPE.with_choices({"windows.mpp": 2.0, "windows.side_um": 128.0}))
+    return prepare(RECIPE.with_choices({"patches.mpp": 2.0, "patches.size_um": 128.0}))

@@ -38,7 +38,7 @@ seconds = st.floats(1e-4, 500)
 def test_steps_and_what_follows_them_fit_into_the_minutes(
     minutes: float, spent: float, timed: Timed, flips: int
 ) -> None:
-    recipe = RECIPE.with_choices({"detection.flips": flips})
+    recipe = RECIPE.with_choices({"detection.tta_views": flips})
     budget = budget_for(minutes, spent, timed, recipe)
     views = budget.views
     assert views is not None
@@ -56,7 +56,7 @@ def test_steps_and_what_follows_them_fit_into_the_minutes(
     ("tuning", "views"), [(0.0, 8), (36.0, 8), (40.0, 4), (100.0, 2), (200.0, 1), (900.0, 1)]
 )
 def test_views_of_the_tuning_slides_are_as_many_as_fit_into_a_quarter(tuning: float, views: int) -> None:
-    recipe = RECIPE.with_choices({"detection.flips": 8})
+    recipe = RECIPE.with_choices({"detection.tta_views": 8})
     assert budget_for(20, 0, Timed(0.5, 1.0, tuning), recipe).views == views
 
 

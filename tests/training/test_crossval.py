@@ -26,10 +26,10 @@ from tests import toy
 
 SMALL = {
     f"{part}.{name}": value
-    for part in ("network", "training", "windows", "tissue")
+    for part in ("network", "training", "patches", "tissue")
     for name, value in toy.CHOICES[part].items()
 } | {"training.minutes": None, "training.epochs": 1, "training.steps_per_epoch": 4}
-OPTIONS = CrossvalOptions(folds=2, choices=SMALL, positive="UDH", device="torch", guards="tell")
+OPTIONS = CrossvalOptions(folds=2, choices=SMALL, positive="UDH", device="torch", sanity_checks="warn")
 RECIPES: dict[str, Recipe | None] = {"drawn": toy.RECIPE, "plan": None}
 
 
@@ -74,7 +74,7 @@ def test_a_fold_is_planned_for_the_minutes_it_has(cohort: Path, tmp_path: Path) 
     members = [
         plan_fold(
             read_cohort(cohort), tmp_path, replace(OPTIONS, choices={"training.minutes": minutes})
-        ).recipe.network.members
+        ).recipe.network.ensemble_size
         for minutes in (1, 1440)
     ]
     assert members == [1, 3]

@@ -26,21 +26,21 @@ from histoscout.training.planning.plan import PlanOptions, plan, read_plan
 from histoscout.training.train import TrainOptions, sampler_of, train
 from histoscout.training.validation import validate
 
-COLOURS = {"0_N": (230, 170, 200), "2_UDH": (120, 60, 150), "5_DCIS": (170, 120, 190)}
+COLORS = {"0_N": (230, 170, 200), "2_UDH": (120, 60, 150), "5_DCIS": (170, 120, 190)}
 SPLITS = ("train", "train", "train", "val", "val", "test", "test", "test", "test", "test")
 RECIPE = Recipe.from_dict(
     {
         "classes": {"positive": "UDH", "other": ["N", "DCIS"]},
-        "windows": {"mpp": 1.0, "side_um": 64.0, "tile_share": 0.0},
+        "patches": {"mpp": 1.0, "size_um": 64.0, "tile_coverage": 0.0},
         "network": {"architecture": "timm", "encoder": "resnet10t"},
         "loss": {"name": "cross_entropy"},
         "augment": {"stain": 0.02, "brightness": 0.05},
         "training": {
             "epochs": 3,
             "steps_per_epoch": 8,
-            "batch": 8,
+            "batch_size": 8,
             "learning_rate": 0.005,
-            "ema": 0.7,
+            "ema_decay": 0.7,
             "workers": 0,
             "precision": "float32",
         },
@@ -54,10 +54,10 @@ def rois(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rois")
     random = np.random.default_rng(0)
     for slide, split in enumerate(SPLITS):
-        for number, (name, colour) in enumerate(COLOURS.items()):
+        for number, (name, color) in enumerate(COLORS.items()):
             height, width = random.integers(30, 130, 2).tolist()
             noise = gaussian_filter(random.normal(0, 1, (height, width)), 2) * 80
-            pixels = np.clip(np.array(colour) + noise[..., None], 0, 255).astype(np.uint8)
+            pixels = np.clip(np.array(color) + noise[..., None], 0, 255).astype(np.uint8)
             file = folder / split / name / f"BRACS_{slide + 1}_{name[2:]}_{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(file)
@@ -88,7 +88,7 @@ def test_images_that_were_learnt_from_are_refused_under_any_name(
     options = ImageOptions("torch", 1.0)
     with pytest.raises(CohortError, match=r"BRACS_1_N_0 = 0.*--guards tell"):
         evaluate_images(made[0], tmp_path / "again", tmp_path / "scores", options)
-    told = replace(options, guards="tell")
+    told = replace(options, sanity_checks="warn")
     scores = evaluate_images(made[0], tmp_path / "again", tmp_path / "scores", told)
     assert any("the figures are too good" in note for note in scores.notes)
 
@@ -124,11 +124,11 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
     rois: Path, made: tuple[Path, Path], tmp_path: Path
 ) -> None:
     cohort = read_image_cohort(rois, 1.0)
-    train(cohort, tmp_path / "model", RECIPE, TrainOptions("cpu", guards="quick"))
+    train(cohort, tmp_path / "model", RECIPE, TrainOptions("cpu", sanity_checks="quick"))
     for file in (tmp_path / "model").glob("*"):
         if file.is_file():
             file.unlink()  # as if it had been killed before the model folder was written
-    ended = train(cohort, tmp_path / "model", RECIPE, TrainOptions("cpu", guards="quick"))
+    ended = train(cohort, tmp_path / "model", RECIPE, TrainOptions("cpu", sanity_checks="quick"))
     network = next(ended.path.glob("*.safetensors")).read_bytes()
     assert network == next(made[0].glob("*.safetensors")).read_bytes()
 
@@ -141,10 +141,10 @@ def test_windows_are_of_every_class_alike_and_stay_on_their_image(rois: Path, tm
     seen = []
     for number in range(600):
         window = sampler.draw(number)
-        labelled = sets.train[window.slide]
-        seen.append(labelled.regions.labels[0])
-        whole, side = labelled.slide.box, window.box.width
-        assert side == pytest.approx(64.0 / labelled.slide.mpp)
+        labeled = sets.train[window.slide]
+        seen.append(labeled.regions.labels[0])
+        whole, side = labeled.slide.box, window.box.width
+        assert side == pytest.approx(64.0 / labeled.slide.mpp)
         for start, length in ((window.box.x, whole.width), (window.box.y, whole.height)):
             assert min(0.0, length - side) - 1e-9 <= start <= max(0.0, length - side) + 1e-9
     assert [seen.count(label) / 600 for label in ("UDH", "N", "DCIS")] == pytest.approx([1 / 3] * 3, abs=0.06)
@@ -163,7 +163,7 @@ def _more_of(image: Path, folder: Path, count: int) -> list:  # type: ignore[typ
 def test_classes_that_are_not_looked_for_are_left_out_and_told(rois: Path, tmp_path: Path) -> None:
     two = RECIPE.with_choices({"classes.other": ["N"]})
     sets = open_image_sets(read_image_cohort(rois, 1.0), two, tmp_path / "split.csv", Silent())
-    assert {labelled.regions.labels[0] for labelled in sets.train} == {"UDH", "N"}
+    assert {labeled.regions.labels[0] for labeled in sets.train} == {"UDH", "N"}
     assert any("left out: DCIS" in note for note in sets.notes)
     none = RECIPE.with_choices({"classes.positive": "FEA"})
     with pytest.raises(TrainingError, match="no image of the class 'FEA'"):
@@ -176,8 +176,8 @@ def test_the_plan_tells_all_classes_apart_and_looks_at_whole_images(rois: Path, 
     recipe = made.recipe
     assert recipe.classes.labels == ("UDH", "N", "DCIS")
     assert (recipe.network.architecture, recipe.network.weights) == ("timm", "weights.safetensors")
-    assert recipe.windows.mpp == 1.0  # no finer than the images
-    assert recipe.windows.tile_share == 0
+    assert recipe.patches.mpp == 1.0  # no finer than the images
+    assert recipe.patches.tile_coverage == 0
     made.write(tmp_path / "plan.toml")
     assert read_plan(tmp_path / "plan.toml").recipe == recipe
     assert "15 images of the split test were not opened" in made.to_toml()

@@ -10,7 +10,7 @@ import shapely
 from safetensors.numpy import load_file
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.detection.heatmap import Heatmap
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.geometry.regions import Region, Regions
@@ -178,9 +178,9 @@ def test_what_a_look_found_is_ignored_from_its_step_on(prepare: Callable[[Recipe
 
 def scene(
     prepare: Callable[[Recipe], Parts], shown: dict[str, float], drawn: list[Region]
-) -> tuple[LabelledSlide, Heatmap]:
+) -> tuple[LabeledSlide, Heatmap]:
     """A slide with these outlines, and a heatmap of 4 um a cell that shows squares of 120 um at the names' places."""
-    recipe = INCOMPLETE.with_choices({"detection.smallest_um2": 4000.0})
+    recipe = INCOMPLETE.with_choices({"detection.min_area_um2": 4000.0})
     _, _, sets = prepare(recipe)
     values = np.zeros((2, SIDE // 4, SIDE // 4), np.uint8)
     for place, probability in shown.items():

@@ -19,11 +19,11 @@ from tests.toy import CHOICES, RECIPE
 TILES = Recipe.from_dict(
     {
         **CHOICES,
-        "windows": {"mpp": 2.0, "side_um": 64.0},
+        "patches": {"mpp": 2.0, "size_um": 64.0},
         "network": {"architecture": "timm", "encoder": "resnet18"},
         "loss": {"name": "cross_entropy"},
-        "training": {**CHOICES["training"], "epochs": 2, "batch": 16, "learning_rate": 0.003},
-        "detection": {"overlap": 0.5, "smallest_um2": 0},
+        "training": {**CHOICES["training"], "epochs": 2, "batch_size": 16, "learning_rate": 0.003},
+        "detection": {"overlap": 0.5, "min_area_um2": 0},
     }
 )
 
@@ -66,14 +66,17 @@ def test_several_networks_are_no_beginning_and_that_is_said_before_training(
     table: Path, tmp_path: Path
 ) -> None:
     short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 1})
-    two = train(table, tmp_path / "two", short.with_choices({"network.members": 2}))
+    two = train(table, tmp_path / "two", short.with_choices({"network.ensemble_size": 2}))
     for members in (1, 2):
-        again = short.with_choices({"network.members": members})
+        again = short.with_choices({"network.ensemble_size": members})
         with pytest.raises(ModelError, match="2 networks, and a network can begin with one only"):
             train(table, tmp_path / f"again {members}", again, TrainOptions(start=two.path))
     one = train(table, tmp_path / "one", short)
     begun = train(
-        table, tmp_path / "begun", short.with_choices({"network.members": 2}), TrainOptions(start=one.path)
+        table,
+        tmp_path / "begun",
+        short.with_choices({"network.ensemble_size": 2}),
+        TrainOptions(start=one.path),
     )
     assert begun.metrics["training"]["members"] == 2
 
@@ -89,7 +92,7 @@ def test_what_is_made_of_a_model_knows_whom_that_model_knew(
             "training": {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 1},
         }
     )
-    begin = TrainOptions(start=classifier.path, guards="quick")
+    begin = TrainOptions(start=classifier.path, sanity_checks="quick")
     splits = {
         "tested": "test,train,tune,train",
         "tuning": "tune,train,train,train",

@@ -190,7 +190,7 @@ def test_one_patient_is_tuned_on_blocks_and_called_optimistic(tmp_path: Path) ->
     recipe = Recipe.from_dict(
         {
             **CHOICES,
-            "windows": {"mpp": 8.0, "side_um": 256.0},
+            "patches": {"mpp": 8.0, "size_um": 256.0},
             "training": {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 2},
         }
     )
@@ -211,7 +211,7 @@ def test_a_folder_that_is_no_training_is_left_alone(table: Path, tmp_path: Path)
 def test_members_learn_one_after_another_and_answer_as_one(
     table: Path, model: ModelFolder, tmp_path: Path
 ) -> None:
-    two = train(table, tmp_path / "model", RECIPE.with_choices({"network.members": 2}))
+    two = train(table, tmp_path / "model", RECIPE.with_choices({"network.ensemble_size": 2}))
     found, alone = load_file(two.weights()), load_file(model.weights())
     first, second = (
         {key.removeprefix(head): value for key, value in found.items() if key.startswith(head)}
@@ -230,7 +230,9 @@ def test_members_learn_one_after_another_and_answer_as_one(
 def test_a_run_stopped_between_members_goes_on(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = RECIPE.with_choices({"training.epochs": 1, "training.steps_per_epoch": 2, "network.members": 2})
+    short = RECIPE.with_choices(
+        {"training.epochs": 1, "training.steps_per_epoch": 2, "network.ensemble_size": 2}
+    )
     whole = train(table, tmp_path / "whole", short)
     calls = []
 
@@ -250,7 +252,7 @@ def test_a_run_stopped_between_members_goes_on(
 
 def test_minutes_are_shared_by_the_members() -> None:
     recipe = RECIPE.with_choices(
-        {"training.epochs": None, "training.minutes": 6.0, "network.members": 3, "seed": 5}
+        {"training.epochs": None, "training.minutes": 6.0, "network.ensemble_size": 3, "seed": 5}
     )
     members = members_of(recipe)
     assert [member.training.minutes for member in members] == [2.0, 2.0, 2.0]
@@ -263,8 +265,8 @@ def test_members_tune_on_other_patients_in_turn(tmp_path: Path) -> None:
         {
             "training.epochs": 1,
             "training.steps_per_epoch": 4,
-            "training.tune_share": 0.3,
-            "network.members": 2,
+            "training.tuning_share": 0.3,
+            "network.ensemble_size": 2,
         }
     )
     table = toy.write_cohort(tmp_path, splits=())
@@ -289,8 +291,8 @@ def test_nobody_tunes_by_what_a_member_has_learnt(tmp_path: Path, monkeypatch: p
         {
             "training.epochs": 1,
             "training.steps_per_epoch": 1,
-            "training.tune_share": 0.3,
-            "network.members": 3,
+            "training.tuning_share": 0.3,
+            "network.ensemble_size": 3,
         }
     )
     kept: list[Trained] = []
@@ -309,7 +311,7 @@ def test_nobody_tunes_by_what_a_member_has_learnt(tmp_path: Path, monkeypatch: p
         learnt_it = [
             number
             for number, member in enumerate(trained.members)
-            if any(labelled.patient == one.labelled.patient for labelled in member.sets.train)
+            if any(labeled.patient == one.labeled.patient for labeled in member.sets.train)
         ]
         assert len(learnt_it) == 2
         assert all(network is not trained.members[number].network for number in learnt_it)
@@ -347,8 +349,8 @@ def test_a_moved_cohort_is_the_same_and_other_masks_or_weights_are_not(table: Pa
     shutil.copytree(table.parent, tmp_path / "moved")
     here = marked(cohort, RECIPE, tmp_path / "a")
     assert marked(read_cohort(tmp_path / "moved" / table.name), RECIPE, tmp_path / "b") == here
-    labelled = replace(cohort, cases=tuple(replace(case, mask_labels=((2, "UDH"),)) for case in cohort.cases))
-    assert marked(labelled, RECIPE, tmp_path / "c") != here
+    labeled = replace(cohort, cases=tuple(replace(case, mask_labels=((2, "UDH"),)) for case in cohort.cases))
+    assert marked(labeled, RECIPE, tmp_path / "c") != here
     weights, begun = tmp_path / "w.safetensors", []
     for content in (b"one", b"two"):
         weights.write_bytes(content)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from histoscout.cohort.annotated_slide import open_labelled
+from histoscout.cohort.annotated_slide import open_labeled
 from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import LEVELS, read_heatmap
@@ -79,9 +79,9 @@ def test_on_tuning_tissue_as_much_is_said_as_is_true(model: ModelFolder, table: 
     """From windows of which 40 % are drawn at lesions, to a slide of which they are a twelfth, the whole chain."""
     case = read_cohort(table).cases[2]
     detect(model, [case], tmp_path, DetectOptions(device="torch"))
-    labelled, _ = open_labelled(case, model.recipe)
-    with labelled.slide:
-        counts = count_pixels(labelled, read_heatmap(tmp_path / "heatmaps" / "slide_2.ome.tiff"), "UDH")
+    labeled, _ = open_labeled(case, model.recipe)
+    with labeled.slide:
+        counts = count_pixels(labeled, read_heatmap(tmp_path / "heatmaps" / "slide_2.ome.tiff"), "UDH")
     every = counts.positive + counts.negative
     said = np.arange(LEVELS) @ every / (LEVELS - 1) / every.sum()
     assert said == pytest.approx(counts.prevalence, rel=0.15)

@@ -18,7 +18,7 @@ import shapely
 from shapely.geometry import LinearRing, Polygon
 
 from histoscout.annotations.polygons import Shape, drawn_shape, joined, without_holes
-from histoscout.annotations.qupath_properties import colour_of, notes_of, outline_of, stable_id
+from histoscout.annotations.qupath_properties import color_of, notes_of, outline_of, stable_id
 from histoscout.annotations.read import Annotations
 from histoscout.annotations.xml import Tag
 from histoscout.errors import OutputError
@@ -40,7 +40,7 @@ KINDS: Mapping[str, Shape | None] = MappingProxyType(
 NO_GROUP = "None"
 EXCLUSION = "Exclusion"  # what we call the group of holes when writing
 CAMELYON16 = frozenset({"_0", "_1", "_2"})
-DEFAULT_COLOUR = "#F4FA58"  # of an annotation in ASAP that nobody gave a colour
+DEFAULT_COLOR = "#F4FA58"  # of an annotation in ASAP that nobody gave a colour
 # attributes of our own, which ASAP passes over: the region that a ring belongs to, whether it is a hole, the score
 REGION, HOLE, SCORE = "Region", "Hole", "Score"
 
@@ -138,11 +138,11 @@ def _region(drawn: _Drawn, outline: Outline, groups: Mapping[str, Tag]) -> Regio
     if name := drawn.tag.attributes.get("Name"):
         properties["name"] = name
     group = groups.get(drawn.group)
-    of_group = None if group is None else _colour(group.get("Color"))
-    if label and of_group is not None and of_group != list(colour_of(label)):
+    of_group = None if group is None else _color(group.get("Color"))
+    if label and of_group is not None and of_group != list(color_of(label)):
         properties["classColor"] = of_group
-    own = _colour(drawn.tag.get("Color"))
-    if own is not None and own not in (of_group, _colour(DEFAULT_COLOUR)):
+    own = _color(drawn.tag.get("Color"))
+    if own is not None and own not in (of_group, _color(DEFAULT_COLOR)):
         properties["color"] = own
     return Region(outline, label, id=stable_id(f"{drawn.name} {outline.wkt}"), properties=properties)
 
@@ -158,7 +158,7 @@ def _full_name(group: str, groups: Mapping[str, Tag]) -> str:
     return ": ".join(names)
 
 
-def _colour(said: str) -> list[int] | None:
+def _color(said: str) -> list[int] | None:
     """Red, green and blue of "#rrggbb"."""
     digits = said.removeprefix("#")
     if len(digits) != 6 or not set(digits.casefold()) <= set("0123456789abcdef"):
@@ -180,8 +180,8 @@ def write_asap(regions: Regions, path: Path) -> tuple[str, ...]:
     """
     annotations = [line for region in regions for line in _annotations(region, path)]
     has_holes = any(shapely.get_num_interior_rings(shapely.get_parts(r.outline)).any() for r in regions)
-    colours = {r.label: colour for r in reversed(regions) if (colour := _rgb(r.properties.get("classColor")))}
-    groups = [_group(label, colours.get(label) or colour_of(label)) for label in regions.labels if label]
+    colors = {r.label: color for r in reversed(regions) if (color := _rgb(r.properties.get("classColor")))}
+    groups = [_group(label, colors.get(label) or color_of(label)) for label in regions.labels if label]
     if has_holes and EXCLUSION not in regions.labels:
         groups.append(_group(EXCLUSION, (0, 0, 0)))
     lines = [
@@ -213,12 +213,12 @@ def _annotations(region: Region, path: Path) -> Iterator[str]:
 
 
 def _ring(region: Region, ring: LinearRing, *, is_hole: bool) -> Iterator[str]:
-    colour = _rgb(region.properties.get("color"))
+    color = _rgb(region.properties.get("color"))
     attributes = {
         "Name": str(region.properties.get("name", "")),
         "Type": "Polygon",
         "PartOfGroup": EXCLUSION if is_hole else region.label or NO_GROUP,
-        "Color": DEFAULT_COLOUR if colour is None else _written(colour),
+        "Color": DEFAULT_COLOR if color is None else _written(color),
         REGION: region.id,
         **({SCORE: repr(float(region.score))} if region.score is not None else {}),
         **({HOLE: "1"} if is_hole else {}),
@@ -232,8 +232,8 @@ def _ring(region: Region, ring: LinearRing, *, is_hole: bool) -> Iterator[str]:
     yield "\t\t</Annotation>"
 
 
-def _group(label: str, colour: tuple[int, ...]) -> str:
-    said = f'Name={_quoted(label)} PartOfGroup="{NO_GROUP}" Color="{_written(colour)}"'
+def _group(label: str, color: tuple[int, ...]) -> str:
+    said = f'Name={_quoted(label)} PartOfGroup="{NO_GROUP}" Color="{_written(color)}"'
     return f"\t\t<Group {said}>\n\t\t\t<Attributes />\n\t\t</Group>"
 
 
@@ -244,8 +244,8 @@ def _rgb(value: object) -> tuple[int, ...] | None:
     return tuple(value) if all(type(part) is int and 0 <= part <= 255 for part in value) else None
 
 
-def _written(colour: tuple[int, ...]) -> str:
-    return "#" + bytes(colour).hex()
+def _written(color: tuple[int, ...]) -> str:
+    return "#" + bytes(color).hex()
 
 
 def _quoted(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from histoscout.annotations.polygons import Shape, drawn_shape, without_holes
-from histoscout.annotations.qupath_properties import colour_of, notes_of, outline_of, stable_id
+from histoscout.annotations.qupath_properties import color_of, notes_of, outline_of, stable_id
 from histoscout.annotations.read import Annotations, ImageFacts
 from histoscout.annotations.xml import Tag
 from histoscout.geometry.regions import Outline, Region, Regions
@@ -115,9 +115,9 @@ def _region(drawn: _Drawn, layer: Tag, findings: Findings) -> Region:
     if not label:
         findings.add("unclassified outlines", drawn.name)
     properties: dict[str, Any] = {"name": text} if text else {}
-    colour = _colour(layer.get("LineColor"))
-    if colour is not None and label and colour != list(colour_of(label)):
-        properties["classColor"] = colour
+    color = _color(layer.get("LineColor"))
+    if color is not None and label and color != list(color_of(label)):
+        properties["classColor"] = color
     if said := {tag.get("Name"): tag.get("Value") for tag in drawn.tag.named("Attributes", "Attribute")}:
         properties["metadata"] = {key: value for key, value in said.items() if key and value}
     properties = {key: value for key, value in properties.items() if value}
@@ -139,7 +139,7 @@ def _class_of(layer: Tag) -> str:
     return ""
 
 
-def _colour(said: str) -> list[int] | None:
+def _color(said: str) -> list[int] | None:
     """Red, green and blue of a Windows colour, whose lowest byte is red."""
     if not said.isdecimal() or not said.isascii() or len(said) > 10:
         return None

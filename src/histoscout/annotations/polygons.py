@@ -195,8 +195,8 @@ def _polygon(shape: Shape, points: NDArray[np.float64]) -> Polygon:
     if shape == "ellipse" and len(points) <= 4:
         turns = np.arange(ELLIPSE_POINTS) * (2 * np.pi / ELLIPSE_POINTS)
         radii = np.array([right - left, bottom - top]) / 2
-        centre = np.array([left + right, top + bottom]) / 2
-        return Polygon(centre + radii * np.stack([np.cos(turns), np.sin(turns)], axis=1))
+        center = np.array([left + right, top + bottom]) / 2
+        return Polygon(center + radii * np.stack([np.cos(turns), np.sin(turns)], axis=1))
     return Polygon(points)
 
 

@@ -24,7 +24,7 @@ from histoscout.geometry.regions import Outline, Region
 from histoscout.io.notes import Findings
 
 
-def colour_of(label: str) -> tuple[int, int, int]:
+def color_of(label: str) -> tuple[int, int, int]:
     """Red, green and blue (0-255) for a label, by its name alone: grey for no class, else strong."""
     if not label.strip():
         return 128, 128, 128
@@ -87,11 +87,11 @@ def read_label(classification: object, where: str) -> tuple[str, list[int] | Non
     return ": ".join(names), _rgb(classification.get("color", classification.get("colorRGB")))
 
 
-def _rgb(colour: object) -> list[int] | None:
+def _rgb(color: object) -> list[int] | None:
     """Red, green, blue from a list or from Java's packed integer; None if it is neither."""
-    if isinstance(colour, int) and not isinstance(colour, bool):
-        return [colour >> shift & 255 for shift in (16, 8, 0)]
-    return [int(part) for part in colour] if isinstance(colour, list) and _is_rgb(colour) else None
+    if isinstance(color, int) and not isinstance(color, bool):
+        return [color >> shift & 255 for shift in (16, 8, 0)]
+    return [int(part) for part in color] if isinstance(color, list) and _is_rgb(color) else None
 
 
 def _is_rgb(value: object) -> bool:
@@ -154,8 +154,8 @@ def read_properties(raw: Mapping[str, Any]) -> dict[str, Any]:
         other[PRIVATE] = raw[PRIVATE]
     if (name := raw.get("name")) is not None:
         other["name"] = str(name)
-    if (colour := _rgb(raw.get("color"))) is not None:
-        other["color"] = colour
+    if (color := _rgb(raw.get("color"))) is not None:
+        other["color"] = color
     if raw.get("isLocked") is True:
         other["isLocked"] = True
     metadata = raw.get("metadata")
@@ -204,7 +204,7 @@ def properties_of(region: Region, usual_type: str) -> dict[str, Any]:
     native = {k: v for k, v in region.properties.items() if k in _NATIVE and _NATIVE[k](v)}
     if native.get("objectType") == usual_type:
         del native["objectType"]  # goes without saying, so it must be said apart
-    if not region.label.strip() or native.get("classColor") == list(colour_of(region.label)):
+    if not region.label.strip() or native.get("classColor") == list(color_of(region.label)):
         native.pop("classColor", None)
     other = {k: v for k, v in region.properties.items() if k not in native}
     public = {k: v for k, v in other.items() if k not in _NATIVE and k not in _ELSEWHERE}
@@ -220,8 +220,8 @@ def properties_of(region: Region, usual_type: str) -> dict[str, Any]:
 
 def _classification(region: Region, native: Mapping[str, Any]) -> dict[str, Any]:
     name = " ".join(region.label.split()) if _is_awkward(region.label) else region.label
-    colour = list(native.get("classColor", colour_of(region.label)))
-    return {"classification": {"name": name, "color": colour}} if name else {}
+    color = list(native.get("classColor", color_of(region.label)))
+    return {"classification": {"name": name, "color": color}} if name else {}
 
 
 def _is_awkward(label: str) -> bool:
@@ -270,7 +270,7 @@ def described(
     not the usual one. Without an id it gets one that depends on its name and outline alone.
     """
     properties = said["properties"]
-    label, class_colour = read_label(properties.get("classification"), place)
+    label, class_color = read_label(properties.get("classification"), place)
     label = private(properties).get("label", label)
     if not label:
         findings.add("unclassified outlines", name)
@@ -286,8 +286,8 @@ def described(
     other = _plane(said["geometry"], name, findings)
     if (kind := read_type(said, properties)) != usual_type:
         other["objectType"] = kind
-    if class_colour is not None and label and class_colour != list(colour_of(label)):
-        other["classColor"] = class_colour
+    if class_color is not None and label and class_color != list(color_of(label)):
+        other["classColor"] = class_color
     if measurements:
         other["measurements"] = measurements
     identity = read_id(said, properties) or stable_id(f"{name} {outline.wkt}")

@@ -18,7 +18,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import value_map
 from histoscout.geometry.regions import Region, Regions
 from histoscout.io.files import replacing
-from histoscout.recipe import BACKGROUND, SET_ASIDE, Classes, plain
+from histoscout.recipe import BACKGROUND, SET_ASIDE, ClassConfig, plain
 
 TILE = 512
 UNSEEN = "outside the reviewed areas"
@@ -83,7 +83,7 @@ def values_of(regions: Regions, canvas: Canvas, path: Path) -> dict[str, int]:
         named = {**{plain(label): value for label, value in canvas.values.items()}, **canvas.values}
         found = {label: named.get(label, named.get(plain(label))) for label in regions.labels}
         return {label: value for label, value in found.items() if value is not None}
-    words = {label: Classes().canonical(label) for label in regions.labels}
+    words = {label: ClassConfig().canonical(label) for label in regions.labels}
     others = [label for label, word in words.items() if word not in SET_ASIDE]
     if len(others) >= IGNORED:
         fault = f"cannot hold {len(others)} classes, as it has 254 values for them"

@@ -17,7 +17,7 @@ from histoscout.cohort.case import Case, open_case
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.recipe import Classes, plain
+from histoscout.recipe import ClassConfig, plain
 from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
@@ -162,7 +162,7 @@ def class_rows(reads: Sequence[Read]) -> list[ClassRow]:
     for one in reads:
         if one.mpp is not None:
             for label in one.regions.labels:
-                drawn = one.regions.labelled(label)
+                drawn = one.regions.labeled(label)
                 area = sum(region.area_mm2(one.mpp) for region in drawn)
                 rows.append(ClassRow(label, one.case.patient, one.case.name, len(drawn), area))
     return sorted(rows, key=lambda row: (row.label.casefold(), row.patient, row.slide))
@@ -175,25 +175,34 @@ def readable(reads: Sequence[Read]) -> Verdict:
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         return Verdict(
-            name,
-            "failed",
-            f"{len(faults)} of {len(reads)} slides: {faults[0]}{more}",
-            "Mend them, or leave them out of the cohort",
+            name=name,
+            state="failed",
+            message=f"{len(faults)} of {len(reads)} slides: {faults[0]}{more}",
+            remedy="Mend them, or leave them out of the cohort",
         )
     bare = [one.case.name for one in reads if one.case.annotations is None]
     empty = [one.case.name for one in reads if one.case.annotations is not None and not len(one.regions)]
     if len(bare) == len(reads):
         return Verdict(
-            name, "failed", "no slide has annotations", "Name them in the column 'annotations' of the table"
+            name=name,
+            state="failed",
+            message="no slide has annotations",
+            remedy="Name them in the column 'annotations' of the table",
         )
     if bare or empty:
-        says = "; ".join(
+        message = "; ".join(
             f"{what}: {_some(names)}"
             for what, names in (("without annotations", bare), ("nothing outlined", empty))
             if names
         )
-        return Verdict(name, "warning", says, "Right, if nothing is to be found there")
-    return Verdict(name, "good", f"{len(reads)} slides, {sum(len(one.regions) for one in reads)} outlines")
+        return Verdict(
+            name=name, state="warning", message=message, remedy="Right, if nothing is to be found there"
+        )
+    return Verdict(
+        name=name,
+        state="good",
+        message=f"{len(reads)} slides, {sum(len(one.regions) for one in reads)} outlines",
+    )
 
 
 def sound_outlines(reads: Sequence[Read]) -> Verdict:
@@ -201,16 +210,18 @@ def sound_outlines(reads: Sequence[Read]) -> Verdict:
     name = "outlines and scales are sound"
     odd = [f"{one.case.name}: {text}" for one in reads for text in one.odd]
     if not odd:
-        return Verdict(name, "good", "no outline outside its slide, none tiny, none drawn twice")
+        return Verdict(
+            name=name, state="good", message="no outline outside its slide, none tiny, none drawn twice"
+        )
     return Verdict(
-        name,
-        "warning",
-        "; ".join(odd[:4]) + (f"; and {len(odd) - 4} more" if len(odd) > 4 else ""),
-        "See the table of slides",
+        name=name,
+        state="warning",
+        message="; ".join(odd[:4]) + (f"; and {len(odd) - 4} more" if len(odd) > 4 else ""),
+        remedy="See the table of slides",
     )
 
 
-def classes_known(reads: Sequence[Read], classes: Classes, named: bool) -> Verdict:
+def classes_known(reads: Sequence[Read], classes: ClassConfig, named: bool) -> Verdict:
     """Whether the positive class occurs, and which spellings may be slips. `named`: the user chose the class."""
     name = "classes"
     counts = Counter(region.label for one in reads for region in one.regions)
@@ -218,27 +229,27 @@ def classes_known(reads: Sequence[Read], classes: Classes, named: bool) -> Verdi
         ", ".join(f"{label or 'unclassified'} ({count})" for label, count in sorted(counts.items())) or "none"
     )
     if not counts:
-        return Verdict(name, "cannot tell", "no outlines")
+        return Verdict(name=name, state="cannot tell", message="no outlines")
     words = {label: classes.canonical(label) for label in counts}
     if classes.positive not in words.values():
         remedy = "Name the class to look for with --positive, or give its spellings in classes.aliases of the recipe"
         return Verdict(
-            name,
-            "failed" if named else "warning",
-            f"no outline of {classes.positive!r} (there are {listed})",
-            remedy,
+            name=name,
+            state="failed" if named else "warning",
+            message=f"no outline of {classes.positive!r} (there are {listed})",
+            remedy=remedy,
         )
     slips = [f"{rare!r} beside {common!r}" for rare, common in near_misses(counts)]
     if slips:
         return Verdict(
-            name,
-            "warning",
-            f"may be slips of the hand: {'; '.join(slips)} (of {listed})",
-            "Correct them, or name them in classes.aliases of the recipe",
+            name=name,
+            state="warning",
+            message=f"may be slips of the hand: {'; '.join(slips)} (of {listed})",
+            remedy="Correct them, or name them in classes.aliases of the recipe",
         )
     same = [" = ".join(repr(label) for label in group) for group in same_class(counts)]
     taken = f"; taken as one: {'; '.join(same)}" if same else ""
-    return Verdict(name, "good", f"{listed}{taken}")
+    return Verdict(name=name, state="good", message=f"{listed}{taken}")
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

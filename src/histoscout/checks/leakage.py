@@ -125,10 +125,15 @@ def patients_apart(cases: Sequence[Case]) -> Verdict:
         if len(found) > 1
     ]
     if both:
-        return Verdict(name, "failed", "; ".join(both), "Put all slides of a patient into one split")
+        return Verdict(
+            name=name,
+            state="failed",
+            message="; ".join(both),
+            remedy="Put all slides of a patient into one split",
+        )
     if not splits:
-        return Verdict(name, "good", "no splits are named; training divides by patient")
-    return Verdict(name, "good", f"{len(splits)} patients")
+        return Verdict(name=name, state="good", message="no splits are named; training divides by patient")
+    return Verdict(name=name, state="good", message=f"{len(splits)} patients")
 
 
 def slides_once(prints: Sequence[Fingerprint], splits: Sequence[str]) -> Verdict:
@@ -141,10 +146,10 @@ def slides_once(prints: Sequence[Fingerprint], splits: Sequence[str]) -> Verdict
         if one.is_copy_of(two)
     ]
     if not copies:
-        return Verdict(name, "good", f"{len(prints)} slides, no two alike")
-    says = "; ".join(f"{one.name} and {two.name} show the same" for one, two, _, _ in copies[:4])
+        return Verdict(name=name, state="good", message=f"{len(prints)} slides, no two alike")
+    message = "; ".join(f"{one.name} and {two.name} show the same" for one, two, _, _ in copies[:4])
     leak = any(one.patient != two.patient or first != second for one, two, first, second in copies)
-    return Verdict(name, "failed" if leak else "warning", says, _REMEDY)
+    return Verdict(name=name, state="failed" if leak else "warning", message=message, remedy=_REMEDY)
 
 
 def tissue_apart(slides: Sequence[Landmarks]) -> Verdict:
@@ -152,10 +157,12 @@ def tissue_apart(slides: Sequence[Landmarks]) -> Verdict:
     name = "no tissue twice"
     found = [one for one in all_shared(slides) if _matters(one)]
     if not found:
-        return Verdict(name, "good", f"no two of {len(slides)} slides share tissue")
-    says = "; ".join(f"{one.one.slide} and {one.two.slide} share {one.landmarks} places" for one in found[:4])
+        return Verdict(name=name, state="good", message=f"no two of {len(slides)} slides share tissue")
+    message = "; ".join(
+        f"{one.one.slide} and {one.two.slide} share {one.landmarks} places" for one in found[:4]
+    )
     leak = any(one.one.split != one.two.split for one in found)
-    return Verdict(name, "failed" if leak else "warning", says, _REMEDY)
+    return Verdict(name=name, state="failed" if leak else "warning", message=message, remedy=_REMEDY)
 
 
 def _matters(sharing: Sharing) -> bool:

@@ -127,10 +127,10 @@ def look_at(
 def _looked(
     read: Read, slide: Slide, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]]
 ) -> Looked:
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
+    tissue = find_tissue(slide, recipe.tissue, recipe.patches)
     alignment = _unasked(read, "no outlines")
     if any(recipe.classes.canonical(label) != REVIEWED for label in read.regions.labels):
-        subject = subject_of(slide, read.regions, tissue, recipe.windows.side_um)
+        subject = subject_of(slide, read.regions, tissue, recipe.patches.size_um)
         alignment = aligned(replace(subject, classes=recipe.classes), others)
     landmarks = landmarks_of(slide, tissue, read.case.patient, read.case.split or "")
     print_of = Fingerprint.of(slide, read.case.patient)
@@ -138,7 +138,7 @@ def _looked(
 
 
 def _unasked(read: Read, why: str) -> Alignment:
-    return Alignment(read.case.name, Verdict(NAME, "cannot tell", why))
+    return Alignment(read.case.name, Verdict(name=NAME, state="cannot tell", message=why))
 
 
 def _others(read: Read, reads: Sequence[Read]) -> list[tuple[str, Regions]]:

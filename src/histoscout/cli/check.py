@@ -44,7 +44,7 @@ def check(
         checks = check_cohort(listed, choices, CheckOptions(named, console))
         write_check(checks, out)
     for verdict in checks.verdicts:
-        typer.echo(f"{verdict.state:<12} {verdict.name}: {verdict.says}")
+        typer.echo(f"{verdict.state:<12} {verdict.name}: {verdict.message}")
         if verdict.state != "good" and verdict.remedy:
             typer.echo(f"{'':<12} -> {verdict.remedy}")
     for path in [] if apply is None else apply_corrections(checks.slides, apply):

@@ -35,7 +35,7 @@ def crossval(
     minutes: float | None = typer.Option(None, min=0.01, help="How long each training takes."),
     epochs: int | None = typer.Option(None, min=1, help="Epochs of each training, instead of minutes."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
-    guards: Guards = typer.Option(Guards.all, help="tell: a failed guard is told and does not stop."),
+    sanity_checks: Guards = typer.Option(Guards.all, help="tell: a failed guard is told and does not stop."),
     quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
 ) -> None:
     """Judge recipes on every patient, none of whom the model has seen. Started again, it goes on."""
@@ -58,7 +58,7 @@ def crossval(
         for note in cases.notes:
             console.note(note)
         options = CrossvalOptions(
-            folds, seed, folds_file, fold, choices, positive, device, guards.value, console
+            folds, seed, folds_file, fold, choices, positive, device, sanity_checks.value, console
         )
         result = run(cases, out, recipes, options)
         report = write_crossval_report(result, out) if fold is None else None

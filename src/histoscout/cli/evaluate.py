@@ -18,7 +18,7 @@ class Guards(StrEnum):
     """What becomes of a guard that fails."""
 
     all = "all"
-    tell = "tell"
+    warn = "warn"
 
 
 class On(StrEnum):
@@ -61,7 +61,7 @@ def evaluate(
         None, help="For --at: scores of this model that evaluate wrote; without, its tuning patients."
     ),
     mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
-    guards: Guards = typer.Option(Guards.all, help="tell: a failed guard is told and does not stop."),
+    sanity_checks: Guards = typer.Option(Guards.all, help="tell: a failed guard is told and does not stop."),
     device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
     overwrite: bool = typer.Option(
         False,
@@ -90,7 +90,10 @@ def evaluate(
         _refuse({**of_slides, "--positive": positive, "--recipe": recipe}, "is for slides, not for images")
         with Console(quiet) as console:
             return judge_images(
-                model, cohort, out, ImageOptions(device, mpp, overwrite, console, guards=guards.value)
+                model,
+                cohort,
+                out,
+                ImageOptions(device, mpp, overwrite, console, sanity_checks=sanity_checks.value),
             )
     _refuse({"--mpp": mpp}, "is for images by class; give slides their scale in the table's column mpp")
     cases = read_cohort(cohort, slides)
@@ -100,7 +103,16 @@ def evaluate(
                 {"--positive": positive, "--recipe": recipe}, "is for found outlines; a model has its own"
             )
             options = EvaluateOptions(
-                device, overwrite, console, against, on.value, audit, verdicts, guards.value, at, operating
+                device,
+                overwrite,
+                console,
+                against,
+                on.value,
+                audit,
+                verdicts,
+                sanity_checks.value,
+                at,
+                operating,
             )
             scores = run(model, cases, out, options)
         else:
@@ -112,9 +124,9 @@ def evaluate(
     typer.echo(score_table(scores))
     for note in scores.notes:
         typer.echo(f"note: {note}", err=True)
-    for verdict in scores.guards:
+    for verdict in scores.sanity_checks:
         if verdict.state != "good":
-            typer.echo(f"{verdict.state}: {verdict.name}: {verdict.says}. {verdict.remedy}", err=True)
+            typer.echo(f"{verdict.state}: {verdict.name}: {verdict.message}. {verdict.remedy}", err=True)
     typer.echo(f"scores: {out / 'scores.json'}\noverlays: {out / 'overlays'}")
     if audit:
         typer.echo(f"to be judged: {out / 'audit'}")

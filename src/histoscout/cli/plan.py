@@ -45,8 +45,8 @@ def plan(
         planning = PlanOptions(positive, minutes, seed, console, weights=weights, incomplete=incomplete)
         made = make(cases, planning)
     made.write(out)
-    windows = made.recipe.windows
+    windows = made.recipe.patches
     typer.echo(
-        f"{made.recipe.classes.positive}: windows of {windows.side_um:g} um at {windows.mpp:g} um/px "
-        f"({made.recipe.window_px} px)\nrecipe: {out}"
+        f"{made.recipe.classes.positive}: windows of {windows.size_um:g} um at {windows.mpp:g} um/px "
+        f"({made.recipe.patch_px} px)\nrecipe: {out}"
     )

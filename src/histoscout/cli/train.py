@@ -14,7 +14,7 @@ class Guards(StrEnum):
 
     all = "all"
     quick = "quick"
-    tell = "tell"
+    warn = "warn"
 
 
 def train(
@@ -39,7 +39,7 @@ def train(
     start: Path | None = typer.Option(None, "--from", help="A model folder whose weights are the start."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a training that is already there."),
-    guards: Guards = typer.Option(
+    sanity_checks: Guards = typer.Option(
         Guards.all,
         help="quick: without learning a batch by heart; tell: a failed guard is told and does not stop.",
     ),
@@ -68,18 +68,20 @@ def train(
             positive, minutes, seed, console, notes=False, weights=weights, incomplete=incomplete
         )
         chosen = choices or plan_for(cases, out, planning, overwrite=overwrite)
-        model = run(cases, out, chosen, TrainOptions(device, start, overwrite, guards.value, console))
+        model = run(cases, out, chosen, TrainOptions(device, start, overwrite, sanity_checks.value, console))
     typer.echo(training_table(model))
     if choices is None:
         typer.echo(f"recipe, with a reason for each choice: {kept_in(out)}")
     typer.echo(f"model: {model.path}")
     if scores is not None:
         from histoscout.evaluation.images.evaluate import ImageOptions
-        from histoscout.evaluation.leakage import Guarding
+        from histoscout.evaluation.leakage import SanityMode
 
         with Console(quiet) as console:
-            told: Guarding = "tell" if guards is Guards.tell else "all"
-            judge_images(out, cohort, scores, ImageOptions("torch", mpp, overwrite, console, guards=told))
+            told: SanityMode = "warn" if sanity_checks is Guards.warn else "all"
+            judge_images(
+                out, cohort, scores, ImageOptions("torch", mpp, overwrite, console, sanity_checks=told)
+            )
 
 
 def _changes(

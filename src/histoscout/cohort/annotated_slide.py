@@ -23,7 +23,7 @@ from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
 from histoscout.geometry.regions import Region, Regions, polygonal
-from histoscout.recipe import IGNORE, Classes, Recipe
+from histoscout.recipe import IGNORE, ClassConfig, Recipe
 from histoscout.slides.image_reader import Arrays
 from histoscout.slides.slide import About, Slide
 from histoscout.tissue.mask import Tissue, all_of, find_tissue
@@ -35,7 +35,7 @@ UNSEEN = "unseen"  # the property of the region that nobody looked at
 EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
 
 
-def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = None) -> Annotations:
+def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None = None) -> Annotations:
     """What was drawn on a case's slide, each region with the recipe's word for its class.
 
     Labels are the positive class, one of the others, "ignore", or an unlisted class's own name ("" for none).
@@ -57,7 +57,7 @@ def labelled_regions(case: Case, classes: Classes, slide: Slide | Box | None = N
     if unlisted := Counter(region.label for region in regions if words[region.label] is None):
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"{UNLISTED}, taken as background: {listed}")
-    renamed = regions.relabelled(lambda label: words[label] or label)
+    renamed = regions.relabeled(lambda label: words[label] or label)
     kept, said = without_unseen(renamed, slide.box if isinstance(slide, Slide) else slide)
     return Annotations(kept, (*notes, *said), drawn.image)
 
@@ -120,7 +120,7 @@ def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, li
 
     And a note that says so. Without the slide's box, reviewed areas are merely left out.
     """
-    areas = regions.labelled(REVIEWED)
+    areas = regions.labeled(REVIEWED)
     if not len(areas):
         return regions, []
     kept = regions.where(lambda region: region.label != REVIEWED)
@@ -152,7 +152,7 @@ Layers = tuple[tuple[Regions, int], ...]
 
 
 @dataclass(frozen=True)
-class LabelledSlide:
+class LabeledSlide:
     """One slide of a cohort, its regions with the recipe's labels, and where its tissue lies."""
 
     slide: Slide
@@ -176,32 +176,32 @@ class LabelledSlide:
 
     @property
     def has_positive(self) -> bool:
-        return len(self.regions.labelled(self.recipe.classes.positive)) > 0
+        return len(self.regions.labeled(self.recipe.classes.positive)) > 0
 
     def px(self, um: float) -> float:
         """A length in level-0 px of this slide."""
         return um / self.slide.mpp
 
 
-def open_labelled(case: Case, recipe: Recipe) -> tuple[LabelledSlide, tuple[str, ...]]:
+def open_labeled(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[str, ...]]:
     """Open a case's slide and outlines and find its tissue; and what a user should know about it."""
     slide = open_case(case)
-    annotations = labelled_regions(case, recipe.classes, slide)
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
-    labelled = LabelledSlide(slide, case.patient, annotations.regions, tissue, recipe)
-    return labelled, (*slide.notes, *annotations.notes, *tissue.notes)
+    annotations = labeled_regions(case, recipe.classes, slide)
+    tissue = find_tissue(slide, recipe.tissue, recipe.patches)
+    labeled = LabeledSlide(slide, case.patient, annotations.regions, tissue, recipe)
+    return labeled, (*slide.notes, *annotations.notes, *tissue.notes)
 
 
-def layers_of(regions: Regions, classes: Classes) -> Layers:
+def layers_of(regions: Regions, classes: ClassConfig) -> Layers:
     """What to rasterise, in order: other classes, the positive one, and last what is to be ignored."""
     values = {label: value for value, label in enumerate(classes.labels, start=1)}
-    painted = [(regions.labelled(label), values[label]) for label in reversed(classes.labels)]
-    return (*painted, (regions.labelled("ignore"), IGNORE))
+    painted = [(regions.labeled(label), values[label]) for label in reversed(classes.labels)]
+    return (*painted, (regions.labeled("ignore"), IGNORE))
 
 
 def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
     """The tissue's mask, bool (H, W), without the areas that are to be ignored."""
-    ignored = regions.labelled("ignore")
+    ignored = regions.labeled("ignore")
     if not len(ignored):
         return tissue.mask
     rows, columns = (length * tissue.scale for length in tissue.mask.shape)
@@ -221,7 +221,7 @@ FINER = (
 TISSUE_MPP = 8.0
 
 
-def open_labelled_image(case: Case, label: str, recipe: Recipe) -> LabelledSlide:
+def open_labeled_image(case: Case, label: str, recipe: Recipe) -> LabeledSlide:
     """Read an image once; all of it is of the class `label` (in the recipe's words), and all of it is looked at.
 
     Glass and dirt included: somebody cut the image out because of what it shows.
@@ -229,8 +229,8 @@ def open_labelled_image(case: Case, label: str, recipe: Recipe) -> LabelledSlide
     It is held at half the windows' um/px, or its own where that is coarser. SlideError, MppMissingError.
     """
     with open_case(case) as image:
-        mpp = max(image.mpp, recipe.windows.mpp / FINER)
+        mpp = max(image.mpp, recipe.patches.mpp / FINER)
         pixels = image.read(image.box, mpp)
         slide = Slide(Arrays([pixels], mpp), About(image.name, mpp, image.mpp_source, image.path))
     whole = Regions.of([Region(shapely.box(*slide.box.bounds), label)])
-    return LabelledSlide(slide, case.patient, whole, all_of(slide.box, slide.mpp, TISSUE_MPP), recipe)
+    return LabeledSlide(slide, case.patient, whole, all_of(slide.box, slide.mpp, TISSUE_MPP), recipe)

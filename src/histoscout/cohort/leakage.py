@@ -25,13 +25,13 @@ NO_STRUCTURE = 1.0  # grey levels; a slide that varies less than this looks like
 class Fingerprint:
     """What a slide looks like from far away, to know it again under another name or after compression.
 
-    `grey` holds 16 x 16 grey values as hex, `size_um` its width and height.
+    `gray` holds 16 x 16 grey values as hex, `size_um` its width and height.
     """
 
     name: str
     patient: str
     size_um: tuple[float, float]
-    grey: str
+    gray: str
     path: Path | None = None
 
     @classmethod
@@ -44,7 +44,7 @@ class Fingerprint:
 
     def to_dict(self) -> dict[str, Any]:
         """For metrics.json: the path stays behind, a model folder is passed on to others."""
-        return {"name": self.name, "patient": self.patient, "size_um": list(self.size_um), "grey": self.grey}
+        return {"name": self.name, "patient": self.patient, "size_um": list(self.size_um), "grey": self.gray}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -58,16 +58,16 @@ class Fingerprint:
         pairs = zip(self.size_um, other.size_um, strict=True)
         if any(abs(one - two) > SIZE_TOLERANCE * two for one, two in pairs):
             return False
-        one, two = _centred(self.grey), _centred(other.grey)
+        one, two = _centerd(self.gray), _centerd(other.gray)
         if min(one.std(), two.std()) < NO_STRUCTURE:
-            return self.grey == other.grey and self.name == other.name
+            return self.gray == other.gray and self.name == other.name
         return float((one * two).mean() / (one.std() * two.std())) >= LIKE
 
 
-def _centred(grey: str) -> NDArray[np.float64]:
-    values = np.frombuffer(bytes.fromhex(grey), np.uint8).astype(np.float64)
-    centred: NDArray[np.float64] = values - values.mean()
-    return centred
+def _centerd(gray: str) -> NDArray[np.float64]:
+    values = np.frombuffer(bytes.fromhex(gray), np.uint8).astype(np.float64)
+    centerd: NDArray[np.float64] = values - values.mean()
+    return centerd
 
 
 def sets_apart(learnt: Sequence[Fingerprint], judged: Sequence[Fingerprint], what: str = "tuning") -> Verdict:
@@ -78,18 +78,30 @@ def sets_apart(learnt: Sequence[Fingerprint], judged: Sequence[Fingerprint], wha
     """
     name = "no slide or patient in two sets"
     if not learnt or not judged:
-        return Verdict(name, "cannot tell", f"one of the two sets, training and {what}, is empty")
+        return Verdict(
+            name=name, state="cannot tell", message=f"one of the two sets, training and {what}, is empty"
+        )
     copies = [(a.name, b.name) for a in learnt for b in judged if a.is_copy_of(b)]
     patients = {one.patient for one in learnt} & {one.patient for one in judged}
     if copies:
         shown = _some(a if a == b else f"{a} = {b}" for a, b in copies)
-        says = f"the same slide is learnt from and in the {what} set: {shown}"
-        return Verdict(name, "failed", says, "Take the copies out of the cohort, or give them one patient")
+        message = f"the same slide is learnt from and in the {what} set: {shown}"
+        return Verdict(
+            name=name,
+            state="failed",
+            message=message,
+            remedy="Take the copies out of the cohort, or give them one patient",
+        )
     if patients:
-        says = f"patients are learnt from and in the {what} set: {_some(patients)}"
-        return Verdict(name, "failed", says, "Put all slides of a patient into one split of the cohort")
+        message = f"patients are learnt from and in the {what} set: {_some(patients)}"
+        return Verdict(
+            name=name,
+            state="failed",
+            message=message,
+            remedy="Put all slides of a patient into one split of the cohort",
+        )
     counts = f"{len(learnt)} slides for training, {len(judged)} in the {what} set"
-    return Verdict(name, "good", f"no slide and no patient in both ({counts})")
+    return Verdict(name=name, state="good", message=f"no slide and no patient in both ({counts})")
 
 
 def enough_patients(patients: Iterable[str], blocks: bool) -> Verdict:
@@ -101,12 +113,17 @@ def enough_patients(patients: Iterable[str], blocks: bool) -> Verdict:
     name, count = "patients enough to speak of new ones", len(set(patients))
     counted = f"{count} patient{'s' * (count != 1)}"
     if blocks:
-        says = f"{counted}: no statement about new patients is possible, tuning is on blocks of the training slides"
+        message = f"{counted}: no statement about new patients is possible, tuning is on blocks of the training slides"
     elif count < LEAST_PATIENTS:
-        says = f"{counted}: no statement about new patients is possible"
+        message = f"{counted}: no statement about new patients is possible"
     else:
-        return Verdict(name, "good", counted)
-    return Verdict(name, "warning", says, f"Annotate slides of at least {LEAST_PATIENTS} patients")
+        return Verdict(name=name, state="good", message=counted)
+    return Verdict(
+        name=name,
+        state="warning",
+        message=message,
+        remedy=f"Annotate slides of at least {LEAST_PATIENTS} patients",
+    )
 
 
 LEAST_PATIENTS = 5  # below it no interval over patients is estimated either
@@ -120,13 +137,16 @@ def named_after_its_set(name: str, judged: Iterable[str], learnt: Iterable[str])
     title = "figures named after their set"
     both = sorted(set(judged) & set(learnt))
     if not both:
-        return Verdict(title, "good", f"no patient of the {name} set was learnt from")
-    says = f"figures called {name!r} hold patients the model has learnt from: {_some(both)}"
+        return Verdict(name=title, state="good", message=f"no patient of the {name} set was learnt from")
+    message = f"figures called {name!r} hold patients the model has learnt from: {_some(both)}"
     if name == SEEN:
         return Verdict(
-            title, "warning", f"these figures are of patients the model knows: {_some(both)}", _JUDGE
+            name=title,
+            state="warning",
+            message=f"these figures are of patients the model knows: {_some(both)}",
+            remedy=_JUDGE,
         )
-    return Verdict(title, "failed", says, _JUDGE)
+    return Verdict(name=title, state="failed", message=message, remedy=_JUDGE)
 
 
 SEEN = "seen in training"

@@ -82,7 +82,7 @@ def detect(
     if point is not None:
         (options.progress or Silent()).note(f"{point.wish}: {point.expected}")
     if not Learnt.of(model).enough:
-        (options.progress or Silent()).note(looks_known(Learnt.of(model), {}).says)
+        (options.progress or Silent()).note(looks_known(Learnt.of(model), {}).message)
     job = Job(model, Output(out), options, settings_of(model, options, point), point)
     if options.dry_run:
         return planned(job, cases)

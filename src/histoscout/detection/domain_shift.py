@@ -83,10 +83,10 @@ def _measured(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> dict[str, 
         return None
     density = -np.log10(np.maximum(pixels, 1) / 255.0)
     dyes = (density @ _FROM_RGB)[shown]
-    colour = np.ptp(pixels, axis=-1)[shown] / 255.0
-    grey = density.mean(-1)
-    fine = grey - ndimage.gaussian_filter(grey, 1.0)
-    coarse = ndimage.gaussian_filter(grey, 1.0) - ndimage.gaussian_filter(grey, 2.0)
+    color = np.ptp(pixels, axis=-1)[shown] / 255.0
+    gray = density.mean(-1)
+    fine = gray - ndimage.gaussian_filter(gray, 1.0)
+    coarse = ndimage.gaussian_filter(gray, 1.0) - ndimage.gaussian_filter(gray, 2.0)
     energy = [float(np.sqrt((band[shown] ** 2).mean())) + 1e-4 for band in (fine, coarse)]
     return {
         "haematoxylin": float(dyes[:, 0].mean()),
@@ -94,7 +94,7 @@ def _measured(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> dict[str, 
         "eosin": float(dyes[:, 1].mean()),
         "eosin_spread": float(dyes[:, 1].std()),
         "residual": float(dyes[:, 2].mean()),
-        "colour": float(colour.mean()),
+        "colour": float(color.mean()),
         "detail": math.log2(energy[0]),
         "sharpness": math.log2(energy[0] / energy[1]),
     }
@@ -135,21 +135,31 @@ def looks_known(learnt: Learnt, new: Numbers | None) -> Verdict:
     """
     title = "looks like the slides it was trained on"
     if new is None:
-        return Verdict(title, "cannot tell", "no tissue to look at")
+        return Verdict(name=title, state="cannot tell", message="no tissue to look at")
     count = len(set(learnt.patients))
     if not learnt.enough:
-        says = f"whether a slide looks like those it was trained on cannot be told: they are of {count} patient{'s' * (count != 1)}"
-        return Verdict(title, "cannot tell", says, f"Train with slides of at least {LEAST_PATIENTS} patients")
+        message = f"whether a slide looks like those it was trained on cannot be told: they are of {count} patient{'s' * (count != 1)}"
+        return Verdict(
+            name=title,
+            state="cannot tell",
+            message=message,
+            remedy=f"Train with slides of at least {LEAST_PATIENTS} patients",
+        )
     limit = _limit(learnt)
     far = unlike(_table(learnt.numbers), _table([new])[0])
     beyond = sorted(
         ((float(by), name) for by, name in zip(far, NAMES, strict=True) if by > limit), reverse=True
     )
     if not beyond:
-        return Verdict(title, "good", f"within what slides of {count} patients differ by")
+        return Verdict(name=title, state="good", message=f"within what slides of {count} patients differ by")
     named = ", ".join(_told(learnt, new, name) for _, name in beyond[:3])
-    says = f"{UNLIKE}: {named}"
-    return Verdict(title, "warning", says, "What is found here, and what was promised, may not be relied on")
+    message = f"{UNLIKE}: {named}"
+    return Verdict(
+        name=title,
+        state="warning",
+        message=message,
+        remedy="What is found here, and what was promised, may not be relied on",
+    )
 
 
 def unlike(known: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:

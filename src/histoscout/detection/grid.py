@@ -46,13 +46,13 @@ class WindowPlan:
     @classmethod
     def of(cls, recipe: Recipe, readers: int | None = None, scratch: Path | None = None) -> Self:
         """The plan that a recipe's choices mean."""
-        choices, side = recipe.detection, recipe.window_px
+        choices, side = recipe.detection, recipe.patch_px
         return cls(
-            mpp=recipe.windows.mpp,
+            mpp=recipe.patches.mpp,
             side_px=side,
             stride_px=max(1, round(side * (1 - choices.overlap))),
-            batch=choices.batch,
-            flips=choices.flips,
+            batch=choices.batch_size,
+            flips=choices.tta_views,
             readers=readers or min(MOST_READERS, usable_cores()),
             scratch=scratch,
         )

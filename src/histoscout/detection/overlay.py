@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
 
-from histoscout.annotations.qupath_properties import colour_of
+from histoscout.annotations.qupath_properties import color_of
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.files import replacing
@@ -20,7 +20,7 @@ from histoscout.slides.slide import Slide
 DRAWN = (0, 0, 0)
 """Colour of what a pathologist drew; what was found has the colour of its class."""
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 def draw_overlay(
@@ -50,10 +50,10 @@ def overlay(
     canvas = ImageDraw.Draw(image)
     scale = slide.mpp / mpp
     for region in regions:
-        _draw_outline(canvas, region, scale, colour_of(region.label), 3)
+        _draw_outline(canvas, region, scale, color_of(region.label), 3)
     for region in truth or ():
         _draw_outline(canvas, region, scale, DRAWN, 1)
-    lines = [(f"{said}: {label or 'no class'}", colour_of(label)) for label in regions.labels]
+    lines = [(f"{said}: {label or 'no class'}", color_of(label)) for label in regions.labels]
     if truth is not None:
         lines.append((f"drawn: {', '.join(truth.labels) or 'nothing'}", DRAWN))
     _write(canvas, lines, max(11, min(image.size) // letters))
@@ -62,24 +62,24 @@ def overlay(
 
 
 def _draw_outline(
-    canvas: ImageDraw.ImageDraw, region: Region, scale: float, colour: Colour, width: int
+    canvas: ImageDraw.ImageDraw, region: Region, scale: float, color: Color, width: int
 ) -> None:
     """Draw a region's rings, `scale` picture px per level-0 px, the picture's corner being the slide's."""
     for ring in shapely.get_rings(shapely.get_parts(region.outline)):
         points = np.round(shapely.get_coordinates(ring) * scale).astype(int)
-        canvas.line([(int(x), int(y)) for x, y in points], fill=colour, width=width)
+        canvas.line([(int(x), int(y)) for x, y in points], fill=color, width=width)
 
 
-def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Colour]], height: int) -> None:
+def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Color]], height: int) -> None:
     """Words on a white plate at the upper left, each after a line in its colour."""
     font = ImageFont.load_default(height)
-    for row, (text, colour) in enumerate(lines):
+    for row, (text, color) in enumerate(lines):
         left, top = height // 2, height // 2 + row * height * 1.5
         start, middle = left + 2.4 * height, top + 0.65 * height
         right = start + canvas.textlength(text, font=font)
         canvas.rectangle((left - 4, top - 4, right + 6, top + height * 1.5), fill=(255, 255, 255))
         line = (left, middle, start - 0.6 * height, middle)
-        canvas.line(line, fill=colour, width=max(2, height // 6))
+        canvas.line(line, fill=color, width=max(2, height // 6))
         canvas.text((start, top), text, fill=(0, 0, 0), font=font)
 
 
@@ -151,7 +151,7 @@ def _lines(outlined: Outlined, box: Box) -> Image.Image:
     large = Image.new("RGBA", (SIDE_PX * SMOOTH, SIDE_PX * SMOOTH), (*HALO, 0))
     canvas = ImageDraw.Draw(large)
     for region in outlined.found.touching(box):
-        _outline(canvas, region, box, ((*HALO, 200), 6.0), (colour_of(region.label), 4.0))
+        _outline(canvas, region, box, ((*HALO, 200), 6.0), (color_of(region.label), 4.0))
     for region in outlined.drawn.touching(box):
         _outline(canvas, region, box, ((*HALO, 200), 3.4), (INK, 1.6))
     return large.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
@@ -159,11 +159,11 @@ def _lines(outlined: Outlined, box: Box) -> Image.Image:
 
 def _outline(canvas: ImageDraw.ImageDraw, region: Region, box: Box, rim: Stroke, line: Stroke) -> None:
     scale = SIDE_PX * SMOOTH / box.width
-    for colour, width in (rim, line):
+    for color, width in (rim, line):
         for ring in shapely.get_rings(shapely.get_parts(region.outline)):
             points = (shapely.get_coordinates(ring) - (box.x, box.y)) * scale
             flat = [(float(x), float(y)) for x, y in points]
-            canvas.line(flat, fill=colour, width=round(width * SMOOTH), joint="curve")
+            canvas.line(flat, fill=color, width=round(width * SMOOTH), joint="curve")
 
 
 def _scale_bar(image: Image.Image, field_um: float, font: ImageFont.FreeTypeFont | None) -> None:

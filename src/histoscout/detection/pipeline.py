@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from histoscout.cohort.annotated_slide import UNLISTED, labelled_regions
+from histoscout.cohort.annotated_slide import UNLISTED, labeled_regions
 from histoscout.cohort.case import Case
 from histoscout.detection.class_smoothing import decide_together
 from histoscout.detection.domain_shift import Learnt, appearance, looks_known
@@ -19,7 +19,7 @@ from histoscout.geometry.regions import Regions
 from histoscout.network.engines import Engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue, find_tissue
 
@@ -40,16 +40,16 @@ def survey(slide: Slide, case: Case, model: ModelFolder, within: str | None) -> 
     """Find out what of a slide is to be looked at; CohortError if it has no area of the class `within`."""
     recipe = model.recipe
     areas, notes = (None, ()) if within is None else _areas(case, within, slide)
-    tissue = find_tissue(slide, recipe.tissue, recipe.windows)
+    tissue = find_tissue(slide, recipe.tissue, recipe.patches)
     boxes = detection_windows(slide, tissue, recipe, areas)
-    if slide.mpp > 1.2 * recipe.windows.mpp:
+    if slide.mpp > 1.2 * recipe.patches.mpp:
         coarse = (
-            f"the slide has {slide.mpp:.3g} um/px, coarser than the {recipe.windows.mpp:.3g} of the model"
+            f"the slide has {slide.mpp:.3g} um/px, coarser than the {recipe.patches.mpp:.3g} of the model"
         )
         notes = (*notes, coarse)
-    known = looks_known(Learnt.of(model), appearance(slide, tissue, recipe.windows.mpp))
+    known = looks_known(Learnt.of(model), appearance(slide, tissue, recipe.patches.mpp))
     if known.state == "warning":
-        notes = (*notes, f"{known.says}. {known.remedy}")
+        notes = (*notes, f"{known.message}. {known.remedy}")
     return Sight(tissue, boxes, areas, (*slide.notes, *tissue.notes, *notes))
 
 
@@ -65,7 +65,7 @@ def find_regions(
         look.progress.advance()
 
     heatmap = compute_heatmap(slide, engine, sight.boxes, look.plan, on_window=tell, tissue=sight.tissue)
-    decide_together(heatmap, model.recipe.detection.neighbourhood_um)
+    decide_together(heatmap, model.recipe.detection.class_smoothing_um)
     hide(heatmap, sight)
     label, choices, cut_off = model.recipe.classes.positive, model.recipe.detection, look.cut_off
     if cut_off is None:
@@ -105,9 +105,9 @@ def _areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, .
         raise CohortError(
             case.slide, fault, "Name its annotations in the cohort table, or leave out --within"
         )
-    classes = Classes(positive=within, ignore=(), reviewed=())
-    annotations = labelled_regions(case, classes, slide)
-    areas = annotations.regions.labelled(within)
+    classes = ClassConfig(positive=within, ignore=(), reviewed=())
+    annotations = labeled_regions(case, classes, slide)
+    areas = annotations.regions.labeled(within)
     if not len(areas):
         there = ", ".join(annotations.regions.labels) or "none"
         fault = f"holds no outline of the class {within!r} (classes: {there})"

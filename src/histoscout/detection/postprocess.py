@@ -21,7 +21,7 @@ from histoscout.detection.inference import let_go
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions, polygonal
 from histoscout.geometry.vectorize import trace
-from histoscout.recipe import Detection
+from histoscout.recipe import DetectionConfig
 from histoscout.tissue.mask import cleaned, without_corners
 
 BLOCK = 64
@@ -122,7 +122,7 @@ class _Found:
 
 
 def outline(
-    heatmap: Heatmap, label: str, threshold: float, choices: Detection, model_hash: str = ""
+    heatmap: Heatmap, label: str, threshold: float, choices: DetectionConfig, model_hash: str = ""
 ) -> Regions:
     """The regions where a label is at least as probable as `threshold`: with holes, not cut at windows.
 
@@ -133,7 +133,7 @@ def outline(
     from the top down.
     """
     floor = max(1, level_of(threshold))
-    hole_radius = math.sqrt(choices.largest_hole_um2 / math.pi)
+    hole_radius = math.sqrt(choices.max_hole_um2 / math.pi)
     reach = math.ceil(2 * hole_radius / heatmap.mpp)
     found = [
         one
@@ -143,11 +143,11 @@ def outline(
     return Regions.of(_region(one, label, heatmap, model_hash) for one in found)
 
 
-def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: Detection) -> Iterator[_Found]:
+def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: DetectionConfig) -> Iterator[_Found]:
     mpp, scale = heatmap.mpp * part.coarser, heatmap.scale * part.coarser
     levels = part.levels
     mask = without_corners(levels >= floor)
-    mask = cleaned(mask, choices.smallest_um2 / mpp**2, choices.largest_hole_um2 / mpp**2)
+    mask = cleaned(mask, choices.min_area_um2 / mpp**2, choices.max_hole_um2 / mpp**2)
     corner_x = heatmap.box.x + part.column * heatmap.scale
     corner_y = heatmap.box.y + part.row * heatmap.scale
     box = Box(corner_x, corner_y, mask.shape[1] * scale, mask.shape[0] * scale)
@@ -221,7 +221,7 @@ _EIGHT = np.ones((3, 3), int)  # cells that touch at a corner belong together, a
 
 
 def candidates(
-    heatmap: Heatmap, label: str, threshold: float, choices: Detection, model_hash: str = ""
+    heatmap: Heatmap, label: str, threshold: float, choices: DetectionConfig, model_hash: str = ""
 ) -> Regions:
     """Everything that some cut-off may let through: what is found at the threshold, and what is fainter.
 
@@ -237,7 +237,7 @@ def with_fainter(
     heatmap: Heatmap,
     label: str,
     threshold: float,
-    choices: Detection,
+    choices: DetectionConfig,
     model_hash: str = "",
 ) -> Regions:
     """The regions found at the threshold in use, and those that only lower thresholds find, with lower scores.

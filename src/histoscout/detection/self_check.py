@@ -51,15 +51,22 @@ def detection_rests(slide: Slide, boxes: Sequence[Box], plan: WindowPlan) -> Ver
     name = "augmentation rests in detection"
     some = list(boxes[:: max(1, len(boxes) // MOST_SEEN)])[:MOST_SEEN]
     if not some:
-        return Verdict(name, "cannot tell", f"{slide.name} has no window with tissue")
+        return Verdict(name=name, state="cannot tell", message=f"{slide.name} has no window with tissue")
     for number, (box, answer) in enumerate(
         zip(some, answers_for(Echo(), slide.read, some, plan), strict=True)
     ):
         plain = slide.read(box, plan.mpp)[..., 0].astype(np.float32) / 255
         if answer.shape[:2] != plain.shape or float(np.abs(answer[..., 0] - plain).max()) > 1e-3:
-            says = f"window {number} of {slide.name} is not seen as it is on the slide"
-            return Verdict(name, "failed", says, "Vary training windows only; please report this")
-    return Verdict(name, "good", f"{len(some)} windows of {slide.name} are seen as on the slide")
+            message = f"window {number} of {slide.name} is not seen as it is on the slide"
+            return Verdict(
+                name=name,
+                state="failed",
+                message=message,
+                remedy="Vary training windows only; please report this",
+            )
+    return Verdict(
+        name=name, state="good", message=f"{len(some)} windows of {slide.name} are seen as on the slide"
+    )
 
 
 LEAST_PX = 8.0  # across a lesion: below it nothing of its structure is left
@@ -80,29 +87,33 @@ def field_of_view(drawn: Sequence[tuple[Regions, float]], recipe: Recipe) -> Ver
     sizes = [
         (max(region.box.width, region.box.height) * mpp, 2 * math.sqrt(region.outline.area / math.pi) * mpp)
         for regions, mpp in drawn
-        for region in regions.labelled(recipe.classes.positive)
+        for region in regions.labeled(recipe.classes.positive)
     ]
     if not sizes:
-        return Verdict(name, "cannot tell", f"no region of {recipe.classes.positive}")
+        return Verdict(name=name, state="cannot tell", message=f"no region of {recipe.classes.positive}")
     extent, diameter = np.array(sizes).T
     median, large = float(np.median(extent)), float(np.percentile(extent, 90))
-    side, across = recipe.windows.side_um, float(np.median(diameter)) / recipe.windows.mpp
-    says = (
+    side, across = recipe.patches.size_um, float(np.median(diameter)) / recipe.patches.mpp
+    message = (
         f"windows of {side:.0f} um; half of the {len(sizes)} {recipe.classes.positive} regions are wider than "
         f"{median:.0f} um, a tenth wider than {large:.0f} um; the median one is {across:.0f} px across"
     )
     if side < median:
-        fitting_mpp, fitting = better_windows(large * ROOM, recipe.windows.mpp)
+        fitting_mpp, fitting = better_windows(large * ROOM, recipe.patches.mpp)
         remedy = (
-            f"Set windows.side_um = {fitting:g} and windows.mpp = {fitting_mpp:g}, so that nine in ten fit"
+            f"Set patches.size_um = {fitting:g} and patches.mpp = {fitting_mpp:g}, so that nine in ten fit"
         )
-        return Verdict(name, "warning", f"{says}: most do not fit into a window", remedy)
+        return Verdict(
+            name=name, state="warning", message=f"{message}: most do not fit into a window", remedy=remedy
+        )
     if across < LEAST_PX:
         finer = [mpp for mpp in RESOLUTIONS if float(np.median(diameter)) / mpp >= GOOD_PX]
         mpp = finer[-1] if finer else RESOLUTIONS[0]
-        remedy = f"Set windows.mpp = {mpp:g} and windows.side_um = {better_windows(side, mpp)[1]:g}"
-        return Verdict(name, "warning", f"{says}: too coarse to show what is inside", remedy)
-    return Verdict(name, "good", says)
+        remedy = f"Set patches.mpp = {mpp:g} and patches.size_um = {better_windows(side, mpp)[1]:g}"
+        return Verdict(
+            name=name, state="warning", message=f"{message}: too coarse to show what is inside", remedy=remedy
+        )
+    return Verdict(name=name, state="good", message=message)
 
 
 def better_windows(um: float, mpp: float) -> tuple[float, float]:

@@ -72,7 +72,7 @@ class Job:
     def engine(self) -> Engine:
         """The engine, opened when it is first needed: a run with nothing left to do needs none."""
         if not self.engines:
-            batch = self.model.recipe.detection.batch
+            batch = self.model.recipe.detection.batch_size
             self.engines.append(open_engine(self.model, self.options.device, batch=batch))
         return self.engines[0]
 
@@ -157,8 +157,8 @@ def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
         reason="; ".join(sight.notes),
         windows=len(sight.boxes),
         tissue_mm2=round(sight.tissue.area_mm2, 4),
-        pen_mm2=round(sight.tissue.artefacts["pen"], 4),
-        blur_mm2=round(sight.tissue.artefacts["out of focus"], 4),
+        pen_mm2=round(sight.tissue.artifacts["pen"], 4),
+        blur_mm2=round(sight.tissue.artifacts["out of focus"], 4),
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
         file_hash=file_hash(case),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
-from histoscout.cohort.annotated_slide import labelled_regions, open_labelled
+from histoscout.cohort.annotated_slide import labeled_regions, open_labeled
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.detection.detect import DetectOptions, detect
@@ -23,7 +23,7 @@ from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.results import Output
 from histoscout.detection.settings import point_of
 from histoscout.errors import CohortError, HistoscoutError, ModelError
-from histoscout.evaluation.leakage import Guarding, guard_evaluation, leak_in
+from histoscout.evaluation.leakage import SanityMode, guard_evaluation, leak_in
 from histoscout.evaluation.lesions.froc import Owner, measure_operating
 from histoscout.evaluation.protocol import Exam, examinees, refuse_other_scores
 from histoscout.evaluation.reference import Ground
@@ -88,7 +88,7 @@ class EvaluateOptions:
 
     `against`: the folder of a previous model, judged on the same slides. `on`: the "test" patients, or those the
     model was tuned on ("tune"), whose figures are optimistic and are called so. `audit`: how many of the surest
-    false alarms to lay before a reader, at most; `verdicts`: what a reader has said of some. `guards`: "all" stops at
+    false alarms to lay before a reader, at most; `verdicts`: what a reader has said of some. `sanity_checks`: "all" stops at
     a guard that failed, "tell" goes on. `at` and `operating`: a wish, and the scores that it is read off, as `detect`
     has them.
     """
@@ -100,7 +100,7 @@ class EvaluateOptions:
     on: Literal["test", "tune"] = "test"
     audit: int = 0
     verdicts: Path | None = None
-    guards: Guarding = "all"
+    sanity_checks: SanityMode = "all"
     at: str | None = None
     operating: Path | None = None
 
@@ -153,7 +153,7 @@ def evaluate(
     chosen = examinees(cohort, [entrant.model for entrant in entrants], options.on)
     exam = _exam(entrants, options, chosen.apart)
     refuse_other_scores(out, exam, options.overwrite)
-    guards = guard_evaluation(entrants[0].model, chosen.cases, options.on, options.guards)
+    sanity_checks = guard_evaluation(entrants[0].model, chosen.cases, options.on, options.sanity_checks)
     entrants = _with_verdicts(entrants, chosen.cases, options, out)
     cases, broken = _detected(entrants, chosen.cases)
     judge = partial(_judge_case, entrants, out / "overlays")
@@ -166,7 +166,7 @@ def evaluate(
     heard = _heard(judged, entrants[0].verdicts, options.verdicts)
     wished = _wished(entrants[0].point, judged)
     notes = (*cohort.notes, *chosen.notes, *wished, *broken, *told, *heard)
-    scores = Scores(replace(exam, leak=leak_in(guards)), judged, notes, guards=guards)
+    scores = Scores(replace(exam, leak=leak_in(sanity_checks)), judged, notes, sanity_checks=sanity_checks)
     write_scores(scores, out)
     _write_operating(scores, entrants[0], out)
     _ask(scores, cases, entrants[0], AuditPlan(out / "audit", options.audit))
@@ -202,7 +202,7 @@ def _with_verdicts(
     if options.verdicts is None:
         return tuple(entrants)
     classes = entrants[0].model.recipe.classes
-    drawn = {label for case in cases for label in labelled_regions(case, classes).regions.labels}
+    drawn = {label for case in cases for label in labeled_regions(case, classes).regions.labels}
     return replace(entrants[0], verdicts=read_verdicts(options.verdicts, classes, drawn)), *entrants[1:]
 
 
@@ -266,14 +266,14 @@ def _judge_case(entrants: Sequence[Entrant], overlays: Path, case: Case, told: T
 
 
 def _judge_found(case: Case, entrant: Entrant, overlays: Path | None, told: Told) -> SlideScores:
-    labelled, notes = open_labelled(case, entrant.model.recipe)
+    labeled, notes = open_labeled(case, entrant.model.recipe)
     told.add(case.name, *notes)
-    with labelled.slide:
-        ground = Ground.of(labelled)
+    with labeled.slide:
+        ground = Ground.of(labeled)
         heatmap = read_heatmap(entrant.found.heatmap(case.name))
         regions = read_geojson(entrant.found.regions(case.name)).regions
         if overlays is not None:
-            draw_overlay(labelled.slide, regions, ground.positive, overlays / f"{case.name}.png")
+            draw_overlay(labeled.slide, regions, ground.positive, overlays / f"{case.name}.png")
         cut_off = None if entrant.point is None else entrant.point.cut_off
         judged = judge_heatmap(ground, heatmap, regions, entrant.threshold, cut_off, entrant.model.hash)
     if entrant.verdicts is None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
-from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.image_folders import RoiImage
 from histoscout.cohort.leakage import Fingerprint, named_after_its_set, sets_apart
@@ -24,14 +24,14 @@ from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
-Guarding = Literal["all", "tell"]
+SanityMode = Literal["all", "warn"]
 
 LEAKS = frozenset({"figures named after their set", "no slide or patient in two sets"})
 """The guards whose failure means that what is judged was learnt from."""
 
 
 def guard_evaluation(
-    model: ModelFolder, cases: Sequence[Case], set_name: str, guarding: Guarding = "all"
+    model: ModelFolder, cases: Sequence[Case], set_name: str, guarding: SanityMode = "all"
 ) -> tuple[Verdict, ...]:
     """No patient, slide or copy of a slide that was learnt from; windows that fit; slides seen as they are.
 
@@ -52,7 +52,7 @@ def guard_evaluation(
     failed = [verdict for verdict in verdicts if verdict.state == "failed"]
     if failed and guarding == "all":
         remedy = f"{failed[0].remedy}. To judge all the same: --guards tell"
-        raise CohortError(f"guard: {failed[0].name}", failed[0].says, remedy)
+        raise CohortError(f"guard: {failed[0].name}", failed[0].message, remedy)
     return verdicts
 
 
@@ -70,7 +70,7 @@ def _patients(model: ModelFolder, parts: Sequence[str]) -> set[str]:
 
 def leak_in(verdicts: Sequence[Verdict]) -> str:
     """What a guard said that found what was learnt from among what is judged; empty if none did."""
-    return next((one.says for one in verdicts if one.state == "failed" and one.name in LEAKS), "")
+    return next((one.message for one in verdicts if one.state == "failed" and one.name in LEAKS), "")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _looks(cases: Sequence[Case], recipe: Recipe) -> Iterator[_Look]:
     for case in cases:
         try:
             with open_case(case) as slide:
-                regions = labelled_regions(case, recipe.classes, slide).regions
+                regions = labeled_regions(case, recipe.classes, slide).regions
                 fingerprint = Fingerprint.of(slide, case.patient)
                 yield _Look(fingerprint, regions, slide.mpp, _rests(slide, regions, recipe))
         except HistoscoutError:
@@ -97,11 +97,11 @@ def _looks(cases: Sequence[Case], recipe: Recipe) -> Iterator[_Look]:
 def _rests(slide: Slide, regions: Regions, recipe: Recipe) -> Verdict:
     plan = WindowPlan.of(recipe)
     side = plan.side_px * plan.mpp / slide.mpp
-    centres = [region.box.centre for region in regions] or [slide.box.centre]
-    return detection_rests(slide, [Box.around(round(x), round(y), side, side) for x, y in centres], plan)
+    centers = [region.box.center for region in regions] or [slide.box.center]
+    return detection_rests(slide, [Box.around(round(x), round(y), side, side) for x, y in centers], plan)
 
 
-def guard_images(model: ModelFolder, images: Sequence[RoiImage], guarding: Guarding) -> tuple[str, ...]:
+def guard_images(model: ModelFolder, images: Sequence[RoiImage], guarding: SanityMode) -> tuple[str, ...]:
     """What is to be said of images that are copies of ones that were learnt from; CohortError unless failures are told.
 
     An image that cannot be read is passed over here: judging will say why.
@@ -116,8 +116,8 @@ def guard_images(model: ModelFolder, images: Sequence[RoiImage], guarding: Guard
         return ()
     if guarding == "all":
         remedy = "Take these images out. To judge all the same: --guards tell"
-        raise CohortError(f"guard: {verdict.name}", verdict.says, remedy)
-    return (f"failed: {verdict.name}: {verdict.says}; the figures are too good",)
+        raise CohortError(f"guard: {verdict.name}", verdict.message, remedy)
+    return (f"failed: {verdict.name}: {verdict.message}; the figures are too good",)
 
 
 def _fingerprint(image: RoiImage) -> Fingerprint | None:

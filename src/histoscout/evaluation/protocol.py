@@ -20,7 +20,7 @@ from histoscout.detection.operating_point import Source
 from histoscout.errors import CohortError, OutputError
 from histoscout.evaluation.bootstrap import FEWEST_PATIENTS
 from histoscout.network.model_folder import ModelFolder
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 
 SetName = Literal["test", "tune", "given"]
 
@@ -58,7 +58,7 @@ class Exam:
     previous_threshold: float = 1.0
     leak: str = ""
     model: str = ""
-    classes: Classes | None = None
+    classes: ClassConfig | None = None
 
     @property
     def on(self) -> str:
@@ -149,7 +149,7 @@ def _why_tuned_on(model: ModelFolder) -> str:
     """Why somebody who was learnt from was tuned on, too."""
     if model.metrics.get("tune", {}).get("optimistic"):
         return "it was tuned on blocks of the slides that it learnt from"
-    if model.recipe.network.members > 1:
+    if model.recipe.network.ensemble_size > 1:
         return "its networks were tuned in turn: each learnt from patients on whom another was tuned"
     return "the model that it began with had learnt from them"
 

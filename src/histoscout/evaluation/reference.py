@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.cohort.annotated_slide import LabelledSlide, Layers, counted_tissue, layers_of
+from histoscout.cohort.annotated_slide import LabeledSlide, Layers, counted_tissue, layers_of
 from histoscout.detection.heatmap import LEVELS, Heatmap
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
@@ -35,12 +35,10 @@ class Ground:
     recipe: Recipe
 
     @classmethod
-    def of(cls, labelled: LabelledSlide) -> Self:
+    def of(cls, labeled: LabeledSlide) -> Self:
         """The truth of an opened slide."""
-        slide = labelled.slide
-        return cls(
-            slide.name, labelled.patient, labelled.regions, labelled.tissue, slide.mpp, labelled.recipe
-        )
+        slide = labeled.slide
+        return cls(slide.name, labeled.patient, labeled.regions, labeled.tissue, slide.mpp, labeled.recipe)
 
     @property
     def box(self) -> Box:
@@ -49,12 +47,12 @@ class Ground:
     @cached_property
     def positive(self) -> Regions:
         """The regions that are looked for."""
-        return self.regions.labelled(self.recipe.classes.positive)
+        return self.regions.labeled(self.recipe.classes.positive)
 
     @cached_property
     def ignored(self) -> Regions:
         """The areas that count neither for nor against."""
-        return self.regions.labelled("ignore")
+        return self.regions.labeled("ignore")
 
     @cached_property
     def counted_mm2(self) -> float:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from histoscout.annotations.read import FORMATS, format_of
-from histoscout.cohort.annotated_slide import is_mask, labelled_regions, open_labelled, without_unseen
+from histoscout.cohort.annotated_slide import is_mask, labeled_regions, open_labeled, without_unseen
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.detection.overlay import draw_overlay
@@ -21,7 +21,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
 from histoscout.io.notes import Told
 from histoscout.progress import Progress, Silent
-from histoscout.recipe import Classes, Recipe
+from histoscout.recipe import ClassConfig, Recipe
 from histoscout.tissue.mask import Tissue, all_of
 
 FINDER = "regions"
@@ -79,12 +79,12 @@ def _judge(slide: ComparedSlide, recipe: Recipe) -> SlideScores:
     tissue = slide.tissue or all_of(slide.box, slide.mpp, recipe.tissue.mpp)
     truth, _ = without_unseen(_in_words(slide.truth, recipe.classes), slide.box)
     ground = Ground(slide.name, slide.patient or slide.name, truth, tissue, slide.mpp, recipe)
-    found = _in_words(slide.found, recipe.classes).labelled(recipe.classes.positive)
+    found = _in_words(slide.found, recipe.classes).labeled(recipe.classes.positive)
     return replace(judge_regions(ground, found), site=slide.site)
 
 
-def _in_words(regions: Regions, classes: Classes) -> Regions:
-    return regions.relabelled(lambda label: classes.canonical(label) or label)
+def _in_words(regions: Regions, classes: ClassConfig) -> Regions:
+    return regions.relabeled(lambda label: classes.canonical(label) or label)
 
 
 # ---------------------------------------------------------------- files
@@ -152,11 +152,11 @@ def _judge_files(
         raise CohortError(
             case.slide, "no file of found outlines has its name", "Add one, empty if nothing was found"
         )
-    labelled, notes = open_labelled(case, recipe)
-    with labelled.slide:
-        ground = Ground.of(labelled)
-        read = labelled_regions(replace(case, annotations=found), recipe.classes, labelled.slide)
-        regions = read.regions.labelled(recipe.classes.positive)
+    labeled, notes = open_labeled(case, recipe)
+    with labeled.slide:
+        ground = Ground.of(labeled)
+        read = labeled_regions(replace(case, annotations=found), recipe.classes, labeled.slide)
+        regions = read.regions.labeled(recipe.classes.positive)
         told.add(case.name, *notes, *read.notes)
-        draw_overlay(labelled.slide, regions, ground.positive, overlays / f"{case.name}.png")
+        draw_overlay(labeled.slide, regions, ground.positive, overlays / f"{case.name}.png")
         return replace(judge_regions(ground, regions), site=case.site)

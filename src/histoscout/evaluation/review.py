@@ -15,7 +15,7 @@ from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.annotations.read import format_of
-from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.detection.overlay import Outlined, cut_out
 from histoscout.errors import AnnotationError, OutputError
@@ -24,7 +24,7 @@ from histoscout.evaluation.reference import Ground
 from histoscout.geometry.regions import Region, Regions
 from histoscout.io.files import replacing, write_text
 from histoscout.io.tables import TABLE, read_audit_table
-from histoscout.recipe import Classes, plain
+from histoscout.recipe import ClassConfig, plain
 from histoscout.slides.slide import Slide
 
 QUESTION = "audit: ?"
@@ -106,8 +106,8 @@ def _to_judge(question: Question) -> Region:
 
 def _row(question: Question, mpp: float) -> tuple[object, ...]:
     region = question.finding.region
-    centre = region.outline.centroid
-    numbers = (region.area_mm2(mpp), centre.x * mpp, centre.y * mpp)
+    center = region.outline.centroid
+    numbers = (region.area_mm2(mpp), center.x * mpp, center.y * mpp)
     return (
         question.number,
         question.slide,
@@ -141,7 +141,7 @@ class AuditPlan:
 
 
 def lay_out_audit(
-    lesions: Mapping[str, SlideLesions], cases: Mapping[str, Case], classes: Classes, plan: AuditPlan
+    lesions: Mapping[str, SlideLesions], cases: Mapping[str, Case], classes: ClassConfig, plan: AuditPlan
 ) -> list[Question]:
     """Write the audit of some slides (by the names they have in it): its table, a file for QuPath for each slide, and pictures.
 
@@ -153,7 +153,7 @@ def lay_out_audit(
         if here := [question for question in asked if question.slide == name]:
             with open_case(case) as slide:
                 mpp[name] = slide.mpp
-                drawn = labelled_regions(case, classes, slide).regions
+                drawn = labeled_regions(case, classes, slide).regions
                 write_pictures(here, slide, drawn, plan.folder)
     write_audit(asked, plan.folder, mpp)
     return asked
@@ -197,7 +197,7 @@ class Verdicts:
     unjudged: int
 
 
-def read_verdicts(path: Path, classes: Classes, drawn: Iterable[str] = ()) -> Verdicts:
+def read_verdicts(path: Path, classes: ClassConfig, drawn: Iterable[str] = ()) -> Verdicts:
     """Read a reader's verdicts: an audit's folder, its table, or GeoJSON exported from QuPath.
 
     A verdict is "lesion" (or yes), "no lesion" (or no) or "unclear", or a class: the recipe's positive class
@@ -226,7 +226,7 @@ def read_verdicts(path: Path, classes: Classes, drawn: Iterable[str] = ()) -> Ve
     return Verdicts(judged, regions, len({one.id for one in said} - judged.keys()))
 
 
-def judgement_of(word: str, classes: Classes, negative: Container[str] = frozenset()) -> Judgement | None:
+def judgement_of(word: str, classes: ClassConfig, negative: Container[str] = frozenset()) -> Judgement | None:
     """What a word or a class means; None for no verdict, and for what is neither known nor in `negative`."""
     spoken = plain(word)
     if spoken in UNJUDGED:

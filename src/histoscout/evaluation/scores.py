@@ -58,7 +58,7 @@ class Scores:
     notes: tuple[str, ...] = ()
     draws: int = DRAWS
     seed: int = 0
-    guards: tuple[Verdict, ...] = ()
+    sanity_checks: tuple[Verdict, ...] = ()
 
     @cached_property
     def patients(self) -> tuple[str, ...]:

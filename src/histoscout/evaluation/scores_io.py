@@ -71,7 +71,7 @@ def as_dict(scores: Scores) -> dict[str, Any]:
         "tissue_mm2": scores.tissue_mm2,
         "per_patient": patient_rows(scores),
         "claims": list(scores.claims),
-        "guards": [vars(verdict) for verdict in scores.guards],
+        "sanity_checks": [vars(verdict) for verdict in scores.sanity_checks],
         "notes": list(scores.notes),
     }
 

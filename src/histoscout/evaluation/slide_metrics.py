@@ -124,7 +124,7 @@ def judge_heatmap(
         every = with_fainter(regions, heatmap, label, threshold, choices, model_hash)
     else:
         every = candidates(heatmap, label, threshold, choices, model_hash)
-    shown = FoundHeatmap(heatmap, label, ground.recipe.windows.mpp)
+    shown = FoundHeatmap(heatmap, label, ground.recipe.patches.mpp)
     drawn = drawn_on(ground)
     scores = _judge(ground, shown, drawn, compare_lesions(ground, every, cut_off or threshold, drawn))
     return replace(scores, outlined=score_outlines(ground, heatmap))
@@ -132,7 +132,7 @@ def judge_heatmap(
 
 def judge_regions(ground: Ground, regions: Regions) -> SlideScores:
     """Judge outlines alone, whoever found them; a region without a score counts as certain."""
-    mpp = ground.recipe.windows.mpp
+    mpp = ground.recipe.patches.mpp
     drawn, shown = drawn_on(ground), FoundRegions(regions, mpp, mpp / ground.mpp)
     return _judge(ground, shown, drawn, compare_lesions(ground, regions, drawn=drawn))
 
@@ -154,7 +154,7 @@ def _judge(ground: Ground, found: Found, drawn: Drawn, lesions: SlideLesions) ->
 def _count(ground: Ground, found: Found) -> tuple[tuple[PixelCounts, PixelCounts], ...]:
     """Pixels and tiles of what was found, and of perfect outlines of every class, in one pass over the slide."""
     totals = [PixelCounts.none() for _ in range(4)]
-    for strip in strips(ground, found, ground.recipe.window_px):
+    for strip in strips(ground, found, ground.recipe.patch_px):
         outlined = replace(strip, levels=outlined_levels(strip, ground))
         for index, each in enumerate((strip, outlined)):
             totals[2 * index] += PixelCounts.in_strip(each)

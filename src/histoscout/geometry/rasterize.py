@@ -75,7 +75,7 @@ def spans(outlines: Sequence[Outline], box: Box, scale: float) -> Spans:
     """
     rows, columns = box.shape(scale)
     start, end, owner_of = _edges(outlines)
-    row_of_start, row_of_end = (_first_centre_from(y, box.y, scale) for y in (start[:, 1], end[:, 1]))
+    row_of_start, row_of_end = (_first_center_from(y, box.y, scale) for y in (start[:, 1], end[:, 1]))
     lowest = np.clip(np.minimum(row_of_start, row_of_end), 0, rows).astype(np.int64)
     highest = np.clip(np.maximum(row_of_start, row_of_end), 0, rows).astype(np.int64)
     crossings = highest - lowest
@@ -84,7 +84,7 @@ def spans(outlines: Sequence[Outline], box: Box, scale: float) -> Spans:
     y = box.y + (row + 0.5) * scale
     slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
     x = start[edge, 0] + (y - start[edge, 1]) * slope
-    column = np.clip(_first_centre_from(x, box.x, scale), 0, columns).astype(np.int64)
+    column = np.clip(_first_center_from(x, box.x, scale), 0, columns).astype(np.int64)
     order = np.lexsort((column, row, owner_of[edge]))
     enters, leaves = order[::2], order[1::2]
     some = column[enters] < column[leaves]
@@ -92,7 +92,7 @@ def spans(outlines: Sequence[Outline], box: Box, scale: float) -> Spans:
     return Spans(owner_of[edge[enters]], row[enters], column[enters], column[leaves], len(outlines))
 
 
-def _first_centre_from(place: NDArray[np.float64], origin: float, scale: float) -> NDArray[np.float64]:
+def _first_center_from(place: NDArray[np.float64], origin: float, scale: float) -> NDArray[np.float64]:
     """The first pixel, counted from `origin`, whose centre is at `place` or after it.
 
     The count by division may be off by one where a centre is hit; comparing with the centres themselves

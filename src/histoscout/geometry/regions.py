@@ -83,7 +83,7 @@ class Regions(Sequence[Region]):
     def where(self, keep: Callable[[Region], bool]) -> "Regions":
         return Regions(tuple(region for region in self.items if keep(region)))
 
-    def labelled(self, *labels: str) -> "Regions":
+    def labeled(self, *labels: str) -> "Regions":
         return self.where(lambda region: region.label in labels)
 
     def touching(self, box: Box) -> "Regions":
@@ -94,7 +94,7 @@ class Regions(Sequence[Region]):
     def moved(self, dx: float, dy: float) -> "Regions":
         return Regions(tuple(region.moved(dx, dy) for region in self.items))
 
-    def relabelled(self, rename: Callable[[str], str]) -> "Regions":
+    def relabeled(self, rename: Callable[[str], str]) -> "Regions":
         return Regions(tuple(replace(region, label=rename(region.label)) for region in self.items))
 
 

@@ -16,7 +16,7 @@ from histoscout.errors import ModelError, RecipeError
 from histoscout.network.detector import Ensemble, count_outputs
 from histoscout.network.encoders import PROBE_PX, built_in_weights, check_logits, with_downloads
 from histoscout.network.weights import load_weights
-from histoscout.recipe import Network, Recipe
+from histoscout.recipe import NetworkConfig, Recipe
 
 # smp's words for `widths` and `dropout` of the recipe; where it has no dropout, ours precedes the last layer
 LISTS_OF_WIDTHS = frozenset({"Unet", "UnetPlusPlus", "MAnet"})
@@ -44,17 +44,17 @@ def build_network(recipe: Recipe) -> nn.Module:
 
     Each of its members has answered once before it is given away. Raises RecipeError or ModelError.
     """
-    if recipe.network.members > 1:
-        networks = [_build_one(recipe) for _ in range(recipe.network.members)]
+    if recipe.network.ensemble_size > 1:
+        networks = [_build_one(recipe) for _ in range(recipe.network.ensemble_size)]
         return Ensemble(networks, count_outputs(recipe))
     return _build_one(recipe)
 
 
 def _build_one(recipe: Recipe) -> nn.Module:
     choices = recipe.network
-    if choices.architecture in POOLS_TO_A_PIXEL and recipe.training.batch == 1:
+    if choices.architecture in POOLS_TO_A_PIXEL and recipe.training.batch_size == 1:
         raise RecipeError(
-            "training.batch",
+            "training.batch_size",
             f"{choices.architecture} cannot learn from one window at a time",
             "Set it to 2 or more",
         )
@@ -69,7 +69,7 @@ def _build_one(recipe: Recipe) -> nn.Module:
     return network
 
 
-def smp_network(choices: Network, outputs: int) -> nn.Module:
+def smp_network(choices: NetworkConfig, outputs: int) -> nn.Module:
     """An architecture of segmentation_models_pytorch with any of its encoders ("tu-...": those of timm)."""
     _check_encoder(choices.encoder)
     name = choices.architecture.removeprefix("smp.")
@@ -79,7 +79,7 @@ def smp_network(choices: Network, outputs: int) -> nn.Module:
         lambda: getattr(smp, name)(
             encoder_name=choices.encoder,
             encoder_weights="imagenet" if imagenet else None,
-            in_channels=choices.channels,
+            in_channels=choices.input_channels,
             classes=outputs,
             **arguments,
         ),
@@ -93,17 +93,17 @@ def smp_network(choices: Network, outputs: int) -> nn.Module:
     return network
 
 
-def timm_classifier(choices: Network, outputs: int) -> nn.Module:
+def timm_classifier(choices: NetworkConfig, outputs: int) -> nn.Module:
     """A model of timm that answers for the window as a whole."""
     if choices.encoder not in timm.list_models() and choices.encoder not in timm.list_pretrained():
         raise _unknown("model of timm", choices.encoder, timm.list_models())
-    if choices.widths:
-        raise RecipeError("network.widths", "a tile classifier has no decoder", "Remove widths")
+    if choices.decoder_channels:
+        raise RecipeError("network.decoder_channels", "a tile classifier has no decoder", "Remove widths")
     return _made(
         lambda: timm.create_model(
             choices.encoder,
             pretrained=choices.weights == "imagenet",
-            in_chans=choices.channels,
+            in_chans=choices.input_channels,
             num_classes=outputs,
             drop_rate=choices.dropout,
         ),
@@ -111,25 +111,25 @@ def timm_classifier(choices: Network, outputs: int) -> nn.Module:
     )
 
 
-def _widths(name: str, choices: Network) -> dict[str, Any]:
-    if not choices.widths:
+def _widths(name: str, choices: NetworkConfig) -> dict[str, Any]:
+    if not choices.decoder_channels:
         return {}
     if name in LISTS_OF_WIDTHS:
-        return {"decoder_channels": choices.widths, "encoder_depth": len(choices.widths)}
+        return {"decoder_channels": choices.decoder_channels, "encoder_depth": len(choices.decoder_channels)}
     if name not in ONE_WIDTH:
         raise RecipeError(
-            "network.widths", f"{choices.architecture} has no widths to choose", "Remove widths"
+            "network.decoder_channels", f"{choices.architecture} has no widths to choose", "Remove widths"
         )
-    if len(choices.widths) != 1:
+    if len(choices.decoder_channels) != 1:
         raise RecipeError(
-            "network.widths",
-            f"{choices.architecture} takes one width, not {len(choices.widths)}",
+            "network.decoder_channels",
+            f"{choices.architecture} takes one width, not {len(choices.decoder_channels)}",
             "Give one, such as [256]",
         )
-    return {"decoder_channels": choices.widths[0]}
+    return {"decoder_channels": choices.decoder_channels[0]}
 
 
-def _dropout(name: str, choices: Network) -> dict[str, float]:
+def _dropout(name: str, choices: NetworkConfig) -> dict[str, float]:
     return {DROPOUTS[name]: choices.dropout} if name in DROPOUTS else {}
 
 
@@ -148,7 +148,7 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> RecipeError:
     return RecipeError("network.encoder", f"there is no {kind} {name!r}", hint)
 
 
-def _made(make: Callable[[], nn.Module], choices: Network) -> nn.Module:
+def _made(make: Callable[[], nn.Module], choices: NetworkConfig) -> nn.Module:
     """Call another library and put what it refuses into the user's words."""
     imagenet = choices.weights == "imagenet"
     try:
@@ -168,7 +168,7 @@ def _made(make: Callable[[], nn.Module], choices: Network) -> nn.Module:
         ) from error
 
 
-def _no_weights(choices: Network, error: Exception) -> ModelError:
+def _no_weights(choices: NetworkConfig, error: Exception) -> ModelError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ModelError(
         "network.weights",
@@ -181,7 +181,7 @@ def _no_weights(choices: Network, error: Exception) -> ModelError:
 def _try(network: nn.Module, recipe: Recipe) -> None:
     """A first answer, on a small window; on one of the recipe's size where the network takes no other."""
     try:
-        answer = check_logits(network, recipe.network.channels, PROBE_PX)
+        answer = check_logits(network, recipe.network.input_channels, PROBE_PX)
     except REFUSALS:
         _try_full_size(network, recipe)
         return
@@ -199,13 +199,13 @@ def _try(network: nn.Module, recipe: Recipe) -> None:
 
 def _try_full_size(network: nn.Module, recipe: Recipe) -> None:
     try:
-        check_logits(network, recipe.network.channels, recipe.window_px)
+        check_logits(network, recipe.network.input_channels, recipe.patch_px)
     except REFUSALS as error:
         words = " ".join(str(error).split())
         raise RecipeError(
             "network",
             f"{recipe.network.architecture} with encoder {recipe.network.encoder} cannot look at windows of "
-            f"{recipe.window_px} px ({words})",
-            "Change windows.side_um or windows.mpp, or take an architecture and encoder for any size "
+            f"{recipe.patch_px} px ({words})",
+            "Change patches.size_um or patches.mpp, or take an architecture and encoder for any size "
             "(smp.Unet, resnet50)",
         ) from error

@@ -16,7 +16,7 @@ MEAN, STD = (
     (0.485, 0.456, 0.406),
     (0.229, 0.224, 0.225),
 )  # of red, green and blue in ImageNet, where weights come from
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
+GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601: how bright red, green and blue look
 
 
 def prepare(images: Tensor, channels: int) -> Tensor:
@@ -27,7 +27,7 @@ def prepare(images: Tensor, channels: int) -> Tensor:
     values = images.permute(0, 3, 1, 2).to(torch.float32) / 255
     mean, std = values.new_tensor(MEAN).view(1, 3, 1, 1), values.new_tensor(STD).view(1, 3, 1, 1)
     if channels == 1:
-        shares = values.new_tensor(GREY).view(1, 3, 1, 1)
+        shares = values.new_tensor(GRAY).view(1, 3, 1, 1)
         values, mean, std = ((part * shares).sum(1, keepdim=True) for part in (values, mean, std))
     return (values - mean) / std
 
@@ -52,7 +52,7 @@ class Detector(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.channels = recipe.network.channels
+        self.channels = recipe.network.input_channels
         self.outputs = count_outputs(recipe)
         self.temperature = temperature  # of calibration (Guo 2017); above 1: less sure
         self.shifted = offset != 0

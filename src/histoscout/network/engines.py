@@ -67,7 +67,7 @@ def open_engine(
     the device is not there or does not answer as it should.
     """
     name = choose(device)
-    engine: Engine = registry.find(ENGINES[name])(model, batch, window_px or model.recipe.window_px)
+    engine: Engine = registry.find(ENGINES[name])(model, batch, window_px or model.recipe.patch_px)
     return engine
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError
-from histoscout.recipe import IGNORE, Loss, Recipe
+from histoscout.recipe import IGNORE, LossConfig, Recipe
 from histoscout.registry import LOSSES, find
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +30,7 @@ def make_loss(recipe: Recipe) -> LossFunction:
     return loss
 
 
-def bce(choices: Loss) -> LossFunction:
+def bce(choices: LossConfig) -> LossFunction:
     """Binary cross-entropy: one output, one class."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def bce(choices: Loss) -> LossFunction:
     return loss
 
 
-def cross_entropy(choices: Loss) -> LossFunction:
+def cross_entropy(choices: LossConfig) -> LossFunction:
     """Cross-entropy over the background and all classes."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -51,19 +51,19 @@ def cross_entropy(choices: Loss) -> LossFunction:
     return loss
 
 
-def dice_bce(choices: Loss) -> LossFunction:
+def dice_bce(choices: LossConfig) -> LossFunction:
     """Half Dice, half binary cross-entropy."""
     pixels, overlap = bce(choices), _dice(choices)
     return lambda logits, target: 0.5 * (pixels(logits, target) + overlap(logits, target))
 
 
-def dice_cross_entropy(choices: Loss) -> LossFunction:
+def dice_cross_entropy(choices: LossConfig) -> LossFunction:
     """Half Dice (mean over the classes, without background), half cross-entropy."""
     pixels, overlap = cross_entropy(choices), _dice(choices)
     return lambda logits, target: 0.5 * (pixels(logits, target) + overlap(logits, target))
 
 
-def focal(choices: Loss) -> LossFunction:
+def focal(choices: LossConfig) -> LossFunction:
     """Cross-entropy in which pixels that are already right count less (Lin 2017)."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def focal(choices: Loss) -> LossFunction:
     return loss
 
 
-def tversky(choices: Loss) -> LossFunction:
+def tversky(choices: LossConfig) -> LossFunction:
     """One minus the Tversky index (Salehi 2017), mean over the classes: misses cost more than alarms."""
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def tversky(choices: Loss) -> LossFunction:
     return loss
 
 
-def _dice(choices: Loss) -> LossFunction:
+def _dice(choices: LossConfig) -> LossFunction:
     """One minus Dice over the batch, not per image: most windows hold no lesion, and their Dice says nothing.
 
     Classes that the batch does not show are left out; the cross-entropy beside it looks after them.
@@ -111,7 +111,7 @@ def _overlap_losses(
     return 1 - overlap, truth.sum(0) > 0
 
 
-def _flat(logits: Tensor, target: Tensor, choices: Loss) -> tuple[Tensor, Tensor, Tensor]:
+def _flat(logits: Tensor, target: Tensor, choices: LossConfig) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (pixels, C) in float32, classes (pixels,) and weights (pixels,): 0 for ignored pixels."""
     values = logits.movedim(1, -1).reshape(-1, logits.shape[1]).float()
     classes = target.reshape(-1).long()
@@ -140,7 +140,7 @@ def set_prior(network: nn.Module, shares: Sequence[float]) -> None:
     """
     layer = last_layer(network)
     if layer.bias is None:
-        raise ModelError("network", "its last layer has no bias", "Set loss.prior = false in the recipe")
+        raise ModelError("network", "its last layer has no bias", "Set loss.prior_bias = false in the recipe")
     prior = torch.tensor(prior_logits(shares, len(layer.bias)))
     with torch.no_grad():
         layer.weight.mul_(0.1)

@@ -7,8 +7,10 @@ Does an engine answer as the network did when the model was written?
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ from histoscout.recipe import Recipe
 
 FORMAT = 1
 INDEX, RECIPE, CARD, METRICS = "model.json", "recipe.toml", "card.md", "metrics.json"
+RENAMED_METRICS: Mapping[str, str] = MappingProxyType({"guards": "sanity_checks"})
+"""Keys of metrics.json that histoscout 0.1.0 wrote, and what they are called now."""
+
 HASH_DIGITS = 12
 
 
@@ -61,7 +66,7 @@ class ModelFolder:
     def metrics(self) -> dict[str, Any]:
         """What metrics.json holds: figures on the tuning set, and whom the model was trained on."""
         values: dict[str, Any] = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
-        return values
+        return {RENAMED_METRICS.get(key, key): value for key, value in values.items()}
 
     def vector(self, name: str = "detector") -> Path:
         """The file of a window (uint8 "windows") and the answer expected to it (float32 "probabilities")."""

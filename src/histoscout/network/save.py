@@ -120,7 +120,7 @@ def _write_network(
     # the answer is that of the network as a user will get it: from recipe and file, on the CPU
     again = build_network(recipe.with_choices({"network.weights": "none"}))
     again.load_state_dict(tensors)
-    windows = made_up_window(recipe.window_px)
+    windows = made_up_window(recipe.patch_px)
     with torch.no_grad():
         probabilities = Detector(again, recipe, *calibration).eval()(windows)
     vector = {"windows": windows, "probabilities": probabilities.contiguous()}
@@ -130,7 +130,7 @@ def _write_network(
 def _card(recipe: Recipe, sections: Mapping[str, str]) -> str:
     head = f"# Detector of {recipe.classes.positive}\n\nFor research use only; not a medical device.\n"
     looks = (
-        f"Looks at windows of {recipe.windows.side_um:g} um at {recipe.windows.mpp:g} um/px with "
+        f"Looks at windows of {recipe.patches.size_um:g} um at {recipe.patches.mpp:g} um/px with "
         f"{recipe.network.architecture}, {recipe.network.encoder}; finds: {', '.join(recipe.classes.labels)}."
     )
     return (

@@ -4,24 +4,24 @@ import torch
 from torch import Tensor, nn
 
 from histoscout.errors import RecipeError
-from histoscout.recipe import Network
+from histoscout.recipe import NetworkConfig
 
 
-def build(network: Network, outputs: int) -> nn.Module:
+def build(network: NetworkConfig, outputs: int) -> nn.Module:
     """The U-Net as published: no normalisation; `widths` of the recipe replace 1024, 512, 256, 128, 64."""
     return _unet(network, outputs, norm=False)
 
 
-def build_bn(network: Network, outputs: int) -> nn.Module:
+def build_bn(network: NetworkConfig, outputs: int) -> nn.Module:
     """The same U-Net with batch normalisation after each convolution."""
     return _unet(network, outputs, norm=True)
 
 
-def _unet(network: Network, outputs: int, norm: bool) -> nn.Module:
-    widths = tuple(reversed(network.widths)) or (64, 128, 256, 512, 1024)
+def _unet(network: NetworkConfig, outputs: int, norm: bool) -> nn.Module:
+    widths = tuple(reversed(network.decoder_channels)) or (64, 128, 256, 512, 1024)
     if not 2 <= len(widths) <= 6:  # windows are multiples of 32 px: five halvings
         raise RecipeError(
-            "network.widths",
+            "network.decoder_channels",
             f"a U-Net of {len(widths)} levels is not possible",
             "Give two to six widths, deepest first",
         )
@@ -31,7 +31,7 @@ def _unet(network: Network, outputs: int, norm: bool) -> nn.Module:
             f"there are no {network.weights} weights for this U-Net",
             'Set weights = "none", or take smp.Unet',
         )
-    return UNet(network.channels, outputs, widths, norm=norm, dropout=network.dropout)
+    return UNet(network.input_channels, outputs, widths, norm=norm, dropout=network.dropout)
 
 
 def _two_convolutions(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
@@ -66,7 +66,7 @@ class UNet(nn.Module):
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in steps)
         self.up = nn.ModuleList(_two_convolutions(a, b, norm) for a, b in steps)
         self.head = nn.Conv2d(widths[0], outputs, 1)
-        self.apply(_initialise)
+        self.apply(_initialize)
 
     def forward(self, images: Tensor) -> Tensor:
         seen: list[Tensor] = []
@@ -81,7 +81,7 @@ class UNet(nn.Module):
         return logits
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     """Normal with variance 2 / inputs, as published: without normalisation signals would die out."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

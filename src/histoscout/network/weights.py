@@ -83,13 +83,13 @@ def list_some(faults: list[str]) -> str:
 def without_head(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors without a classifier's last layers, and with grey first layers where `wanted` has them."""
     kept = {key: value for key, value in tensors.items() if key in wanted or not key.startswith(HEADS)}
-    return {key: _grey(value, wanted.get(key)) for key, value in kept.items()}
+    return {key: _gray(value, wanted.get(key)) for key, value in kept.items()}
 
 
-def _grey(value: Tensor, wanted: Tensor | None) -> Tensor:
+def _gray(value: Tensor, wanted: Tensor | None) -> Tensor:
     """Filters for three colours, added up where the network sees one: the same answer for a grey picture."""
-    colours = wanted is not None and wanted.dim() == 4 and wanted.shape[1] == 1 and value.dim() == 4
-    return value.sum(1, keepdim=True) if colours and value.shape[1] == 3 else value
+    colors = wanted is not None and wanted.dim() == 4 and wanted.shape[1] == 1 and value.dim() == 4
+    return value.sum(1, keepdim=True) if colors and value.shape[1] == 3 else value
 
 
 def _best_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:

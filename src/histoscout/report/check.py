@@ -138,7 +138,7 @@ def _fit(checks: Checks) -> Section:
                 "\u2013" if given != given else f"{given:.1f}",
                 other,
                 slide.alignment.verdict.state,
-                slide.alignment.verdict.says,
+                slide.alignment.verdict.message,
             )
         )
     sentence = (

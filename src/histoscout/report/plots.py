@@ -138,9 +138,9 @@ def _lines(axes: Axes, lines: Sequence[Line]) -> None:
             axes.plot(*line.point, marker="o", markersize=5, color=drawn.get_color(), linestyle="none")
 
 
-def _band(axes: Axes, line: Line, colour: object) -> None:
+def _band(axes: Axes, line: Line, color: object) -> None:
     if line.low is not None and line.high is not None:
-        axes.fill_between(line.x, line.low, line.high, color=str(colour), alpha=0.16, linewidth=0)
+        axes.fill_between(line.x, line.low, line.high, color=str(color), alpha=0.16, linewidth=0)
 
 
 def _froc_ticks(lines: Sequence[Line]) -> list[float]:
@@ -159,14 +159,14 @@ def _halves(value: float, sparse: bool) -> str:
     return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"
 
 
-def _froc_line(axes: Axes, line: Line, colour: str, end: float) -> None:
-    axes.plot(line.x, line.y, label=printable(line.name), color=colour, drawstyle="steps-post")
+def _froc_line(axes: Axes, line: Line, color: str, end: float) -> None:
+    axes.plot(line.x, line.y, label=printable(line.name), color=color, drawstyle="steps-post")
     if len(line.x) and line.x[-1] < end:
-        axes.plot([line.x[-1], end], [line.y[-1]] * 2, color=colour, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.plot([line.x[-1], end], [line.y[-1]] * 2, color=color, linewidth=0.8, linestyle=(0, (1, 2)))
     marks = [(mark, _at(line, mark)) for mark in FROC_MARKS]
-    axes.plot(*zip(*marks, strict=True), color=colour, marker="o", markersize=3.5, linestyle="none")
+    axes.plot(*zip(*marks, strict=True), color=color, marker="o", markersize=3.5, linestyle="none")
     if line.low is not None and line.high is not None:
-        axes.fill_between(FROC_MARKS, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+        axes.fill_between(FROC_MARKS, line.low, line.high, color=color, alpha=0.16, linewidth=0)
 
 
 def _at(line: Line, mark: float) -> float:

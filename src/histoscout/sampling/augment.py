@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.detection.inference import Read
 from histoscout.geometry.box import Box
-from histoscout.recipe import Augment
+from histoscout.recipe import AugmentConfig
 
 # haematoxylin, eosin, residual in optical density: Ruifrok and Johnston 2001
 HED = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]], np.float32)
@@ -32,7 +32,7 @@ class Pose:
     mirrored: bool = False
 
 
-def draw_pose(choices: Augment, random: Generator) -> Pose:
+def draw_pose(choices: AugmentConfig, random: Generator) -> Pose:
     """A pose by the recipe's choices."""
     size = math.exp(random.uniform(-1, 1) * math.log1p(choices.scale))
     angle = random.uniform(0, 360) if choices.rotate else 90.0 * random.integers(4) * choices.flip
@@ -49,7 +49,7 @@ def read_posed(
     """
     radians = math.radians(pose.angle)
     reach = abs(math.sin(radians)) + abs(math.cos(radians))
-    wide = Box.around(*box.centre, box.width * reach / pose.size, box.height * reach / pose.size)
+    wide = Box.around(*box.center, box.width * reach / pose.size, box.height * reach / pose.size)
     picture, mask = (read(wide, mpp / pose.size) for read in reads)
     side = max(1, round(picture.shape[0] / reach))
     return _turned(picture, side, pose, Image.Resampling.BILINEAR), _turned(
@@ -73,7 +73,7 @@ def _turned(
     return np.array(image)  # a copy: torch wants arrays it may write to
 
 
-def vary_colours(picture: Picture, choices: Augment, random: Generator) -> Picture:
+def vary_colors(picture: Picture, choices: AugmentConfig, random: Generator) -> Picture:
     """The picture as another laboratory, scanner or day would have made it: uint8 (H, W, 3) in and out.
 
     Stain by HED jitter (Tellez 2018): each stain's density is multiplied by a normal number of mean 1 and sigma twice

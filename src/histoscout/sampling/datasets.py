@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
 from histoscout.registry import ARCHITECTURES
-from histoscout.sampling.augment import draw_pose, read_posed, vary_colours
+from histoscout.sampling.augment import draw_pose, read_posed, vary_colors
 from histoscout.sampling.sampler import Window
 
 Example = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -30,25 +30,25 @@ class SampledExamples:
     An example is a function of the recipe's seed and its number alone.
     """
 
-    slides: Sequence[LabelledSlide]
+    slides: Sequence[LabeledSlide]
     sampler: Sampler
     recipe: Recipe
 
     def __getitem__(self, number: int) -> Example:
         window = self.sampler.draw(number)
-        labelled = self.slides[window.slide]
+        labeled = self.slides[window.slide]
         random = np.random.default_rng([self.recipe.seed, number, 1])  # apart from the sampler's own draws
         pose = draw_pose(self.recipe.augment, random)
-        reads = (labelled.picture, labelled.mask)
-        picture, mask = read_posed(reads, window.box, self.recipe.windows.mpp, pose)
-        return vary_colours(picture, self.recipe.augment, random), target_of(mask, self.recipe)
+        reads = (labeled.picture, labeled.mask)
+        picture, mask = read_posed(reads, window.box, self.recipe.patches.mpp, pose)
+        return vary_colors(picture, self.recipe.augment, random), target_of(mask, self.recipe)
 
 
 @dataclass(frozen=True)
 class PlainExamples:
     """Validation examples: the windows as they are, nothing varied; read once, and kept as far as half a GiB goes."""
 
-    slides: Sequence[LabelledSlide]
+    slides: Sequence[LabeledSlide]
     windows: Sequence[Window]
     recipe: Recipe
     kept: dict[int, Example] = field(default_factory=dict, compare=False, repr=False)
@@ -60,8 +60,8 @@ class PlainExamples:
         if number in self.kept:
             return self.kept[number]
         window = self.windows[number]
-        labelled, mpp = self.slides[window.slide], self.recipe.windows.mpp
-        example = labelled.picture(window.box, mpp), target_of(labelled.mask(window.box, mpp), self.recipe)
+        labeled, mpp = self.slides[window.slide], self.recipe.patches.mpp
+        example = labeled.picture(window.box, mpp), target_of(labeled.mask(window.box, mpp), self.recipe)
         if (len(self.kept) + 1) * (example[0].nbytes + example[1].nbytes) <= KEPT_BYTES:
             self.kept[number] = example
         return example
@@ -77,7 +77,7 @@ def target_of(mask: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
         return mask
     shares = np.bincount(mask.ravel(), minlength=256) / mask.size
     classes = range(1, len(recipe.classes.labels) + 1)
-    least = recipe.windows.tile_share
+    least = recipe.patches.tile_coverage
     for value in classes:
         if shares[value] > 0 and shares[value] >= least:
             return np.array(value, np.uint8)

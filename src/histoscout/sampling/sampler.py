@@ -17,7 +17,7 @@ import numpy as np
 import shapely
 from numpy.random import Generator
 
-from histoscout.cohort.annotated_slide import LabelledSlide, any_meets, counted_tissue
+from histoscout.cohort.annotated_slide import LabeledSlide, any_meets, counted_tissue
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box, TileGrid
 from histoscout.geometry.regions import Region
@@ -45,7 +45,7 @@ class WindowSampler:
     slides, then a region or a point of tissue. `kept_out[i]` are boxes of slide i that no window may touch.
     """
 
-    slides: Sequence[LabelledSlide]
+    slides: Sequence[LabeledSlide]
     recipe: Recipe
     kept_out: Mapping[int, Sequence[Box]]
 
@@ -60,7 +60,7 @@ class WindowSampler:
         raise TrainingError(
             self.slides[window.slide].slide.name,
             f"no place for a training window outside the tuning blocks in {TRIES} tries",
-            "Give more or larger slides, of two patients with lesions at least, or a smaller windows.side_um",
+            "Give more or larger slides, of two patients with lesions at least, or a smaller patches.size_um",
         )
 
     @cached_property
@@ -75,21 +75,21 @@ class WindowSampler:
         by_patient = self._places[kind]
         slides = by_patient[_pick(sorted(by_patient), random)]
         index = _pick(slides, random)
-        labelled = self.slides[index]
+        labeled = self.slides[index]
         if kind == "tissue":
             x, y = self._point_of_tissue(index, random)
         else:
-            x, y = _point_inside(_pick(self._regions(labelled, kind), random), random)
-        side = labelled.px(self.recipe.windows.side_um)
+            x, y = _point_inside(_pick(self._regions(labeled, kind), random), random)
+        side = labeled.px(self.recipe.patches.size_um)
         jitter = (random.random(2) - 0.5) * side * self.recipe.sampler.jitter
         return Window(index, Box.around(round(x + jitter[0]), round(y + jitter[1]), side, side), kind)
 
-    def _regions(self, labelled: LabelledSlide, kind: Kind) -> list[Region]:
+    def _regions(self, labeled: LabeledSlide, kind: Kind) -> list[Region]:
         positive = self.recipe.classes.positive
         wanted = (
-            (positive,) if kind == "positive" else tuple(set(labelled.regions.labels) - {positive, "ignore"})
+            (positive,) if kind == "positive" else tuple(set(labeled.regions.labels) - {positive, "ignore"})
         )
-        return list(labelled.regions.labelled(*wanted))
+        return list(labeled.regions.labeled(*wanted))
 
     @cached_property
     def _places(self) -> dict[Kind, dict[str, list[int]]]:
@@ -97,9 +97,9 @@ class WindowSampler:
         places: dict[Kind, dict[str, list[int]]] = {}
         for kind in ("positive", "other", "tissue"):
             by_patient = defaultdict(list)
-            for index, labelled in enumerate(self.slides):
-                if len(self._tissue_pixels[index]) if kind == "tissue" else self._regions(labelled, kind):
-                    by_patient[labelled.patient].append(index)
+            for index, labeled in enumerate(self.slides):
+                if len(self._tissue_pixels[index]) if kind == "tissue" else self._regions(labeled, kind):
+                    by_patient[labeled.patient].append(index)
             places[kind] = dict(by_patient)
         return places
 
@@ -127,7 +127,7 @@ class WindowSampler:
     @cached_property
     def _tissue_pixels(self) -> list[np.ndarray[tuple[int], np.dtype[np.intp]]]:
         """The pixels of each tissue mask that show tissue which counts."""
-        return [np.flatnonzero(counted_tissue(labelled.tissue, labelled.regions)) for labelled in self.slides]
+        return [np.flatnonzero(counted_tissue(labeled.tissue, labeled.regions)) for labeled in self.slides]
 
 
 def _pick(items: Sequence[T], random: Generator) -> T:
@@ -146,19 +146,19 @@ def _point_inside(region: Region, random: Generator) -> tuple[float, float]:
 
 
 def grid_windows(
-    slides: Sequence[LabelledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]
+    slides: Sequence[LabeledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]
 ) -> list[Window]:
     """Every tile of the regular grid that holds tissue that counts, slide by slide; of slides in `within`, tiles of its boxes only.
 
     No tile reaches out of a box that is large enough for one: beyond it there may be training windows.
     """
     windows = []
-    for index, labelled in enumerate(slides):
-        side = labelled.px(recipe.windows.side_um)
-        tiles: Sequence[Box] = TileGrid(labelled.slide.box, side, side)
+    for index, labeled in enumerate(slides):
+        side = labeled.px(recipe.patches.size_um)
+        tiles: Sequence[Box] = TileGrid(labeled.slide.box, side, side)
         if index in within:
             tiles = [tile for box in within[index] for tile in _tiles_of(box, side)]
-        counted = replace(labelled.tissue, mask=counted_tissue(labelled.tissue, labelled.regions))
+        counted = replace(labeled.tissue, mask=counted_tissue(labeled.tissue, labeled.regions))
         shares = counted.shares(tiles)
         windows += [
             Window(index, tile, "grid") for tile, share in zip(tiles, shares, strict=True) if share > 0
@@ -194,7 +194,7 @@ class ImageSampler:
     is a function of the seed and its number alone.
     """
 
-    slides: Sequence[LabelledSlide]
+    slides: Sequence[LabeledSlide]
     recipe: Recipe
 
     def draw(self, number: int) -> Window:
@@ -203,8 +203,8 @@ class ImageSampler:
         label, by_patient = self._classes[int(random.integers(len(self._classes)))]
         images = by_patient[int(random.integers(len(by_patient)))]
         index = images[int(random.integers(len(images)))]
-        labelled = self.slides[index]
-        side, whole = labelled.px(self.recipe.windows.side_um), labelled.slide.box
+        labeled = self.slides[index]
+        side, whole = labeled.px(self.recipe.patches.size_um), labeled.slide.box
         x, y = random.random(2) * (whole.width - side, whole.height - side)
         kind: Kind = "positive" if label == self.recipe.classes.positive else "other"
         return Window(index, Box(float(x), float(y), side, side), kind)
@@ -213,7 +213,7 @@ class ImageSampler:
     def _classes(self) -> list[tuple[str, list[list[int]]]]:
         """Each class with the images of it, patient by patient."""
         found: dict[str, dict[str, list[int]]] = {}
-        for index, labelled in enumerate(self.slides):
-            (label,) = labelled.regions.labels
-            found.setdefault(label, {}).setdefault(labelled.patient, []).append(index)
+        for index, labeled in enumerate(self.slides):
+            (label,) = labeled.regions.labels
+            found.setdefault(label, {}).setdefault(labeled.patient, []).append(index)
         return [(label, [of[patient] for patient in sorted(of)]) for label, of in sorted(found.items())]

@@ -18,7 +18,7 @@ from histoscout.slides.slide import About, Slide
 
 FORMATS = ("PNG", "JPEG", "BMP", "JPEG2000", "WEBP")
 EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
-GREY = {"1", "L", "LA"}
+GRAY = {"1", "L", "LA"}
 
 # What Pillow raises for files that are damaged in one way or another.
 PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError)
@@ -47,7 +47,7 @@ def open_with_pillow(path: Path) -> Opened | None:
     if mode not in EIGHT_BIT:
         raise SlideError(path, f"its pixels are of kind {mode}, not 8-bit", "Save it as 8-bit RGB")
     mpp, notes = one_mpp(*(plausible(25_400 / float(value)) if value else None for value in dpi or (0, 0)))
-    if mode in GREY:
+    if mode in GRAY:
         notes = (*notes, "a grey image; it is read as red = green = blue")
     return Opened(WholeImage(path, mpp, (width, height)), kind, notes=notes)
 

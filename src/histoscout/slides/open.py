@@ -56,8 +56,8 @@ def one_mpp(mpp_x: float | None, mpp_y: float | None) -> tuple[float | None, tup
         return None, ()
     low, high = CONCEIVABLE_MPP
     if min(stated) < low or max(stated) > high:
-        says = " x ".join(f"{mpp:.4g}" for mpp in stated)
-        return None, (f"the file says {says} um/px, which no slide has; it is not believed",)
+        message = " x ".join(f"{mpp:.4g}" for mpp in stated)
+        return None, (f"the file says {message} um/px, which no slide has; it is not believed",)
     mpp = sum(stated) / len(stated)
     if max(stated) <= 1.01 * min(stated):
         return mpp, ()

@@ -284,8 +284,8 @@ class Slide:
 
 def _centres_inside(start: float, scale: float, count: int, length: float) -> tuple[int, int]:
     """The range of output pixels whose centres lie in [0, length)."""
-    centres = start + (np.arange(count) + 0.5) * scale
-    first, last = np.searchsorted(centres, [0.0, length])
+    centers = start + (np.arange(count) + 0.5) * scale
+    first, last = np.searchsorted(centers, [0.0, length])
     return int(first), int(last)
 
 

@@ -245,11 +245,11 @@ def _rgb(pixels: NDArray[np.uint8], alpha: int | None) -> NDArray[np.uint8]:
     """Three colours: grey repeated, transparency laid on white, further channels left out."""
     if pixels.shape[2] < 3:
         return np.repeat(pixels[:, :, :1], 3, axis=2)
-    colours = pixels[:, :, :3]
+    colors = pixels[:, :, :3]
     if alpha is None or alpha == UNSPECIFIED:
-        return colours
+        return colors
     opacity = pixels[:, :, 3:4].astype(np.uint16)
-    shown = colours if alpha == PREMULTIPLIED else (colours * opacity + 127) // 255
+    shown = colors if alpha == PREMULTIPLIED else (colors * opacity + 127) // 255
     on_white: NDArray[np.uint8] = np.minimum(shown + (255 - opacity), 255).astype(np.uint8)
     return on_white
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from histoscout.cohort.annotated_slide import LabelledSlide, labelled_regions, open_labelled
+from histoscout.cohort.annotated_slide import LabeledSlide, labeled_regions, open_labeled
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
@@ -35,41 +35,41 @@ class Bench:
     fabric: Fabric
     out: Path
     progress: Progress
-    opened: dict[str, tuple[LabelledSlide, ...]] = field(default_factory=dict)  # by what their tissue is for
+    opened: dict[str, tuple[LabeledSlide, ...]] = field(default_factory=dict)  # by what their tissue is for
 
     def recipe(self, name: str) -> Recipe:
         """One of the study's recipes at this scale; at full scale as it is written."""
         recipe, px = own_recipe(name), self.scale.tile_px
         choices: dict[str, Any] = {
-            "windows.side_um": self.side_um,
-            "windows.mpp": self.side_um / px,
+            "patches.size_um": self.side_um,
+            "patches.mpp": self.side_um / px,
             "tissue.mpp": self.side_um / px,
-            "network.widths": self.scale.widths(recipe.network.widths),
+            "network.decoder_channels": self.scale.widths(recipe.network.decoder_channels),
         }
         if name == "resnet50_unet":
             choices |= {"network.weights": self.weights, "network.encoder": self.scale.resnet}
         return recipe.with_choices(choices)
 
-    def slides(self, recipe: Recipe) -> tuple[LabelledSlide, ...]:
+    def slides(self, recipe: Recipe) -> tuple[LabeledSlide, ...]:
         """The study's slides, filtered by tiles of the recipe's width."""
-        return self._open(f"filtering tiles of {recipe.windows.side_um:.0f} um", self.cases, recipe)
+        return self._open(f"filtering tiles of {recipe.patches.size_um:.0f} um", self.cases, recipe)
 
-    def referee(self) -> tuple[LabelledSlide, ...]:
+    def referee(self) -> tuple[LabeledSlide, ...]:
         """The slides of patients outside the study, with their tissue by colour."""
         return self._open("reading the referee's slides", self.referees, own_recipe("ours"))
 
-    def last_patient(self) -> tuple[LabelledSlide, ...]:
+    def last_patient(self) -> tuple[LabeledSlide, ...]:
         """The slides of the patient whom our recipe does not see, with their tissue by colour."""
         cases = tuple(case for case in self.cases if case.patient == self.left_out)
         return self._open("reading the left-out patient's slides", cases, own_recipe("ours"))
 
-    def _open(self, task: str, cases: tuple[Case, ...], recipe: Recipe) -> tuple[LabelledSlide, ...]:
+    def _open(self, task: str, cases: tuple[Case, ...], recipe: Recipe) -> tuple[LabeledSlide, ...]:
         """Looked at once, then kept: finding tissue takes its time."""
         if task not in self.opened:
             self.progress.start(task, len(cases))
             found = []
             for case in cases:
-                found.append(open_labelled(case, recipe)[0])
+                found.append(open_labeled(case, recipe)[0])
                 self.progress.advance()
             self.progress.done()
             self.opened[task] = tuple(found)
@@ -120,7 +120,7 @@ def lesion_um(cases: Sequence[Case]) -> float:
     sizes = []
     for case in cases:
         with open_case(case) as slide:
-            regions = labelled_regions(case, classes, slide).regions.labelled(classes.positive)
+            regions = labeled_regions(case, classes, slide).regions.labeled(classes.positive)
             sizes += [float(np.sqrt(region.box.width * region.box.height)) * slide.mpp for region in regions]
     if not sizes:
         raise CohortError(

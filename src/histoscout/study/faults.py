@@ -14,13 +14,13 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import mask_of
 from histoscout.recipe import Recipe
 
 Mask = NDArray[np.uint8]
-MaskFunction = Callable[[LabelledSlide, Box, float], Mask]
+MaskFunction = Callable[[LabeledSlide, Box, float], Mask]
 Batch = tuple[Tensor, Tensor]
 
 
@@ -102,21 +102,21 @@ CODE = frozenset("ABCDEFGH")
 
 def masks(faults: frozenset[str]) -> MaskFunction:
     """How a tile's mask is made; without A and B it is the ordinary `LabelledSlide.mask`."""
-    made = last_polygon if "B" in faults else LabelledSlide.mask
+    made = last_polygon if "B" in faults else LabeledSlide.mask
     return displaced(made) if "A" in faults else made
 
 
 def displaced(made: MaskFunction) -> MaskFunction:
     """A: looked up by the top left corner, stored under the bottom left one; and drawn with y upwards."""
-    return lambda labelled, tile, mpp: made(labelled, tile.moved(0, -tile.height), mpp)[::-1]
+    return lambda labeled, tile, mpp: made(labeled, tile.moved(0, -tile.height), mpp)[::-1]
 
 
-def last_polygon(labelled: LabelledSlide, tile: Box, mpp: float) -> Mask:
+def last_polygon(labeled: LabeledSlide, tile: Box, mpp: float) -> Mask:
     """B: the mask is made anew for each polygon, from its outer ring alone."""
-    mask = np.zeros(tile.shape(mpp / labelled.slide.mpp), np.uint8)
-    for region in labelled.regions.labelled(labelled.recipe.classes.positive).touching(tile):
+    mask = np.zeros(tile.shape(mpp / labeled.slide.mpp), np.uint8)
+    for region in labeled.regions.labeled(labeled.recipe.classes.positive).touching(tile):
         for polygon in shapely.get_parts(region.outline):
-            drawn = mask_of(shapely.Polygon(polygon.exterior), tile, mpp / labelled.slide.mpp)
+            drawn = mask_of(shapely.Polygon(polygon.exterior), tile, mpp / labeled.slide.mpp)
             mask = drawn.astype(np.uint8) if drawn.any() else mask
     return mask
 
@@ -196,7 +196,7 @@ def mended_start(recipe: Recipe) -> Recipe:
     return recipe.with_choices(
         {
             "network.architecture": "unet_bn" if architecture == "unet" else architecture,
-            "loss.prior": True,
+            "loss.prior_bias": True,
             "training.learning_rate": 2e-3,
             "training.schedule": "one_cycle",
         }
@@ -207,9 +207,9 @@ def wide_view(recipe: Recipe) -> Recipe:
     """Without K: four times as wide at half the resolution, four times fewer windows a batch."""
     return recipe.with_choices(
         {
-            "windows.side_um": recipe.windows.side_um * 4,
-            "windows.mpp": recipe.windows.mpp * 2,
-            "tissue.mpp": recipe.windows.mpp * 2,
-            "training.batch": max(1, recipe.training.batch // 4),
+            "patches.size_um": recipe.patches.size_um * 4,
+            "patches.mpp": recipe.patches.mpp * 2,
+            "tissue.mpp": recipe.patches.mpp * 2,
+            "training.batch_size": max(1, recipe.training.batch_size // 4),
         }
     )

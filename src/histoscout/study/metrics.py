@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.detection.grid import WindowPlan, detection_windows
 from histoscout.detection.heatmap import compute_heatmap
 from histoscout.evaluation.pixels.counts import Confusion, PixelCounts, count_pixels, ratio
@@ -175,7 +175,7 @@ class Stretched:
         self.network.eval()
         with torch.inference_mode():
             pictures = self.fabric.to_device(torch.from_numpy(windows[:, 0]))
-            images = prepare(pictures, self.recipe.network.channels).contiguous(
+            images = prepare(pictures, self.recipe.network.input_channels).contiguous(
                 memory_format=torch.channels_last
             )
             found = self.stretch.probability(self.network(images).float())
@@ -189,20 +189,20 @@ class Stretched:
         """Nothing is held."""
 
 
-def count_whole(engine: Stretched, slides: Sequence[LabelledSlide], progress: Progress) -> PixelCounts:
+def count_whole(engine: Stretched, slides: Sequence[LabeledSlide], progress: Progress) -> PixelCounts:
     """The network's answer to every tissue pixel of some slides, against their outlines."""
     counts = PixelCounts.none()
-    for labelled in slides:
-        boxes = detection_windows(labelled.slide, labelled.tissue, engine.recipe)
+    for labeled in slides:
+        boxes = detection_windows(labeled.slide, labeled.tissue, engine.recipe)
         if boxes:
-            progress.start(f"looking at {labelled.slide.name}", len(boxes))
+            progress.start(f"looking at {labeled.slide.name}", len(boxes))
             heatmap = compute_heatmap(
-                labelled.slide,
+                labeled.slide,
                 engine,
                 boxes,
                 WindowPlan.of(engine.recipe),
                 on_window=lambda done, total: progress.advance(),
             )
             progress.done()
-            counts = counts + count_pixels(labelled, heatmap, engine.recipe.classes.positive)
+            counts = counts + count_pixels(labeled, heatmap, engine.recipe.classes.positive)
     return counts

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.cohort import Cohort
 from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.results import Output
@@ -27,15 +27,15 @@ def our_recipe(bench: Bench, device: str) -> dict[str, Any]:
     # on slides of the kind that they were learnt from, weights flatter
     start = "none" if cohort.built_in else "built-in"
     recipe = own_recipe("ours").with_choices({"network.weights": start, **bench.scale.ours})
-    told = TrainOptions(device=device, progress=bench.progress, guards="tell")
+    told = TrainOptions(device=device, progress=bench.progress, sanity_checks="warn")
     model = train(cohort, folder / "model", recipe, told)
     evaluate(model, cohort, folder / "scores", EvaluateOptions(device=device, progress=bench.progress))
     scores = json.loads((folder / "scores" / "scores.json").read_text("utf-8"))
     result = {
         "patients": {"learnt from": model.metrics["data"]["train_patients"], "left out": [bench.left_out]},
-        "window_um": recipe.windows.side_um,
+        "window_um": recipe.patches.size_um,
         "steps": model.metrics["training"]["steps"],
-        "guards": model.metrics.get("guards", []),
+        "sanity_checks": model.metrics.get("sanity_checks", []),
         "whole": _whole(bench, folder / "scores"),
         "pixel": scores["pixel"],
         "lesion": {
@@ -64,9 +64,9 @@ def _whole(bench: Bench, scores: Path) -> dict[str, Any]:
     return {name: _figures(slides, Output(scores / "found")) for name, slides in sets.items() if slides}
 
 
-def _figures(slides: tuple[LabelledSlide, ...], found: Output) -> dict[str, float | None]:
+def _figures(slides: tuple[LabeledSlide, ...], found: Output) -> dict[str, float | None]:
     counts = PixelCounts.none()
-    for labelled in slides:
-        heatmap = read_heatmap(found.heatmap(labelled.slide.name))
-        counts = counts + count_pixels(labelled, heatmap, labelled.recipe.classes.positive)
+    for labeled in slides:
+        heatmap = read_heatmap(found.heatmap(labeled.slide.name))
+        counts = counts + count_pixels(labeled, heatmap, labeled.recipe.classes.positive)
     return {"ap": counts.ap, "prevalence": counts.prevalence}

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.errors import TrainingError
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.io.files import write_text
@@ -62,7 +62,7 @@ from histoscout.study.tiles import (
 )
 from histoscout.training.checkpoint import State, load_state, save_weights
 from histoscout.training.history import forget_after, read_rows
-from histoscout.training.loop import Job, Validation, fit, make_optimiser
+from histoscout.training.loop import Job, Validation, fit, make_optimizer
 from histoscout.training.validation import answers, validate
 
 
@@ -70,7 +70,7 @@ from histoscout.training.validation import answers, validate
 class Prepared:
     """What a run learns from and is judged on."""
 
-    slides: tuple[LabelledSlide, ...]
+    slides: tuple[LabeledSlide, ...]
     tiles: list[Tile]  # all that the filter kept
     has_mask: int  # how many of them have a mask, as the run's masks are made
     train: TileExamples
@@ -82,7 +82,7 @@ class Prepared:
 def recipe_for(run: Run, bench: Bench) -> Recipe:
     """The run's recipe: the paper's at this scale, with what I and K change."""
     recipe = bench.recipe(MODELS[run.model].recipe).with_choices(
-        {"seed": run.seed, "network.channels": run.channels}
+        {"seed": run.seed, "network.input_channels": run.channels}
     )
     recipe = recipe if "K" in run.faults else faulty.wide_view(recipe)
     return recipe if "I" in run.faults else faulty.mended_start(recipe)
@@ -125,7 +125,7 @@ def start_network(run: Run, recipe: Recipe, prepared: Prepared, bench: Bench) ->
         faulty.default_start(network)
     if run.classifier is not None:
         transfer_encoder(trained_classifier(run.classifier, bench), network)
-    if recipe.loss.prior:
+    if recipe.loss.prior_bias:
         share = float((prepared.train_pixels.own == 1).mean())
         if ARCHITECTURES[recipe.network.architecture].answers == "tile":
             share = 0.5  # balanced by repetition
@@ -193,7 +193,7 @@ def _judged(
 
 def spread(network: nn.Module, pixels: TilePixels, run: Run, recipe: Recipe, bench: Bench) -> Stretch:
     """How far the network's answers lie apart on the first test tiles."""
-    few = pixels.at(np.arange(min(len(pixels.own), LOOKED_AT * recipe.training.batch)))
+    few = pixels.at(np.arange(min(len(pixels.own), LOOKED_AT * recipe.training.batch_size)))
     found = answers(network, plain(few, run.faults, recipe), recipe, bench.fabric)
     return Stretch.of([logits.cpu() for logits, _ in found])
 
@@ -245,7 +245,7 @@ def make_job(
     accuracies = Accuracies(folder / "accuracies.json")
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     owned = faulty.another(network) if "E" in run.faults else network
-    state = State(network, average, make_optimiser(owned, recipe.training))
+    state = State(network, average, make_optimizer(owned, recipe.training))
 
     def tests() -> Iterator[Batch]:
         batches = plain(prepared.test_pixels, run.faults, recipe)
@@ -322,8 +322,8 @@ def about(run: Run, recipe: Recipe, prepared: Prepared, steps: list[int]) -> dic
         "learning_rate": rate,
         "rate_times_steps": [rate * count for count in steps],
         "paper_rate_times_steps": [protocol.rate_times_steps(run.rate, epochs) for epochs in run.epochs],
-        "tile_px": recipe.window_px,
-        "tile_um": recipe.windows.side_um,
+        "tile_px": recipe.patch_px,
+        "tile_um": recipe.patches.size_um,
         "tiles": len(prepared.tiles),
         "tiles_with_mask": prepared.has_mask,
         "train_tiles": len(prepared.train_pixels.own),

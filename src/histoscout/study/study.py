@@ -36,7 +36,7 @@ from histoscout.study.report.figures import mask_agreement
 from histoscout.study.report.page import write_report
 from histoscout.study.run import recipe_for, train_run
 from histoscout.study.slides import SCALES, Scale, bracs, built_in
-from histoscout.training.loop import make_optimiser
+from histoscout.training.loop import make_optimizer
 from histoscout.training.setup import choose_fabric
 
 SIDES, BATCHES = (64, 128, 256, 512), (4, 8, 16)
@@ -56,7 +56,9 @@ def epoch_times(bench: Bench) -> list[dict[str, Any]]:
         return earlier
     recipe = own_recipe("unet")
     if bench.scale.name not in {"quick", "full"}:
-        recipe = recipe.with_choices({"network.widths": bench.scale.widths(recipe.network.widths)})
+        recipe = recipe.with_choices(
+            {"network.decoder_channels": bench.scale.widths(recipe.network.decoder_channels)}
+        )
     network = bench.fabric.to_device(build_network(recipe))
     rows, per_pixel = [], 0.0
     bench.progress.start("timing the paper's U-Net", len(SIDES) * len(BATCHES))
@@ -79,18 +81,20 @@ def step_seconds(
 ) -> float:
     """Seconds of a training step on `shape` (batch, side in px), the fastest of some, after one to warm up."""
     batch, side = shape
-    optimiser, loss = make_optimiser(network, recipe.training), make_loss(recipe)
+    optimizer, loss = make_optimizer(network, recipe.training), make_loss(recipe)
     pictures = fabric.to_device(torch.zeros((batch, side, side, 3), dtype=torch.uint8))
     found = []
     for _ in range(steps + (side <= SIDES[0])):  # a long step needs no warming up
         begun = time.perf_counter()
-        images = prepare(pictures, recipe.network.channels).contiguous(memory_format=torch.channels_last)
+        images = prepare(pictures, recipe.network.input_channels).contiguous(
+            memory_format=torch.channels_last
+        )
         logits = network(images)
         shape_of_target = (batch,) if logits.dim() == 2 else (batch, side, side)
         target = torch.zeros(shape_of_target, dtype=torch.uint8, device=logits.device)
         fabric.backward(loss(logits, target))
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
         found.append(time.perf_counter() - begun)
@@ -128,7 +132,7 @@ def plan_runs(runs: Iterable[tuple[str, Run]], bench: Bench, expected: Expected)
     planned, seconds = [], dict[tuple[str, int, int], float]()
     for name, run in runs:
         recipe = recipe_for(run, bench)
-        shape = (recipe.training.batch, recipe.window_px)
+        shape = (recipe.training.batch_size, recipe.patch_px)
         key = (recipe.network.architecture + recipe.network.encoder, *shape)
         if key not in seconds:
             seconds[key] = step_seconds(build_network(recipe), recipe, shape, bench.fabric, 2)
@@ -154,7 +158,7 @@ def our_minutes(scale: Scale, device: str) -> float:
     if choices.minutes is not None:
         return choices.minutes * (1 + JUDGING)
     assert choices.epochs is not None
-    shape = (choices.batch, recipe.window_px)
+    shape = (choices.batch_size, recipe.patch_px)
     fabric = choose_fabric(device, choices.precision)
     seconds = step_seconds(build_network(recipe), recipe, shape, fabric, 2)
     return seconds * choices.epochs * choices.steps_per_epoch * (1 + JUDGING) / 60

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box, TileGrid
 from histoscout.recipe import IGNORE, Recipe
 from histoscout.sampling.datasets import target_of
@@ -38,28 +38,28 @@ class Drawn:
     test: Indices
 
 
-def tile_grid(labelled: LabelledSlide, recipe: Recipe) -> TileGrid:
+def tile_grid(labeled: LabeledSlide, recipe: Recipe) -> TileGrid:
     """The paper's grid: no overlap, incomplete tiles at the right and the bottom dropped."""
-    side = labelled.px(recipe.windows.side_um)
-    return TileGrid(labelled.slide.box, side, side, "drop")
+    side = labeled.px(recipe.patches.size_um)
+    return TileGrid(labeled.slide.box, side, side, "drop")
 
 
-def kept_tiles(slides: Sequence[LabelledSlide], recipe: Recipe) -> list[Tile]:
+def kept_tiles(slides: Sequence[LabeledSlide], recipe: Recipe) -> list[Tile]:
     """The tiles that the filter keeps (`tissue.method = "tile_std"`), slide by slide."""
     kept = []
-    for index, labelled in enumerate(slides):
-        grid = tile_grid(labelled, recipe)
-        shares = labelled.tissue.shares(grid)
+    for index, labeled in enumerate(slides):
+        grid = tile_grid(labeled, recipe)
+        shares = labeled.tissue.shares(grid)
         kept += [Tile(index, box) for box, share in zip(grid, shares, strict=True) if share > 0.5]
     return kept
 
 
 def with_mask(
-    tiles: Sequence[Tile], slides: Sequence[LabelledSlide], made: MaskFunction, recipe: Recipe
+    tiles: Sequence[Tile], slides: Sequence[LabeledSlide], made: MaskFunction, recipe: Recipe
 ) -> NDArray[np.bool_]:
     """Which tiles have any positive pixel in their mask, as the mask is made: bool (N,)."""
     return np.array(
-        [(made(slides[tile.slide], tile.box, recipe.windows.mpp) == 1).any() for tile in tiles], bool
+        [(made(slides[tile.slide], tile.box, recipe.patches.mpp) == 1).any() for tile in tiles], bool
     )
 
 
@@ -104,10 +104,10 @@ class TilePixels:
 
 
 def read_tiles(
-    tiles: Sequence[Tile], slides: Sequence[LabelledSlide], made: MaskFunction, recipe: Recipe
+    tiles: Sequence[Tile], slides: Sequence[LabeledSlide], made: MaskFunction, recipe: Recipe
 ) -> TilePixels:
     """Read pictures and both kinds of masks, all by the ordinary functions but `made`."""
-    mpp = recipe.windows.mpp
+    mpp = recipe.patches.mpp
     pictures = [slides[tile.slide].picture(tile.box, mpp) for tile in tiles]
     own = [made(slides[tile.slide], tile.box, mpp) for tile in tiles]
     truth = [slides[tile.slide].mask(tile.box, mpp) for tile in tiles]
@@ -150,7 +150,7 @@ class TileExamples:
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """The batches of the steps from `start` up to `stop`."""
-        size = self.recipe.training.batch
+        size = self.recipe.training.batch_size
         for step in range(start, stop):
             pairs = [self[number] for number in range(step * size, (step + 1) * size)]
             pictures, masks = (np.stack(kind) for kind in zip(*pairs, strict=True))
@@ -166,7 +166,7 @@ def plain(pixels: TilePixels, faults: frozenset[str], recipe: Recipe, truth: boo
     """All tiles in order, in batches; F flips these too. With `truth`, beside the masks as they are."""
     down, across = flips(recipe.seed, 0, faults) if "F" in faults else (False, False)
     masks = pixels.truth if truth else pixels.own
-    size = recipe.training.batch
+    size = recipe.training.batch_size
     for start in range(0, len(masks), size):
         pictures = [flipped(one, down, across) for one in pixels.pictures[start : start + size]]
         targets = [flipped(one, down, across) for one in masks[start : start + size]]

@@ -44,20 +44,20 @@ def punched(rng: np.random.Generator, depth: Field, share: float) -> Field:
     if area < 60 or not len(inner):
         return np.full_like(depth, -9.0)
     radius = float(np.clip(np.sqrt(area / np.pi / rng.uniform(6, 26)), 7.5, 22))
-    centres: list[tuple[float, float, float]] = []
+    centers: list[tuple[float, float, float]] = []
     left = area
     for _ in range(600):
         y, x = inner[rng.integers(len(inner))]
         size = radius * float(np.exp(rng.normal(0, 0.18)))
-        if depth[y, x] < size + 8 or any(np.hypot(y - b, x - a) < size + r + 7 for b, a, r in centres):
+        if depth[y, x] < size + 8 or any(np.hypot(y - b, x - a) < size + r + 7 for b, a, r in centers):
             continue
-        centres.append((float(y), float(x), size))
+        centers.append((float(y), float(x), size))
         left -= np.pi * size**2
         if left <= 0:
             break
     axis = np.arange(depth.shape[0], dtype=np.float32)
     score = np.full_like(depth, -1e3)
-    for y, x, size in centres:
+    for y, x, size in centers:
         turn, oval = rng.uniform(0, np.pi), float(np.exp(rng.normal(0, 0.09)))
         down, right = axis[:, None] - np.float32(y), axis[None, :] - np.float32(x)
         along, across = down * np.sin(turn) + right * np.cos(turn), down * np.cos(turn) - right * np.sin(turn)
@@ -163,15 +163,15 @@ def draw_duct(canvas: Canvas, duct: Placed, who: Patient, rng: np.random.Generat
     inside, hole = soft(fine(deep)), soft(fine(holes), 0.9)
     epithelium = inside * (1 - hole)
     nuclei = _nuclei(what, duct.shape, deep, holes, rng)
-    haematoxylin = _matched(nuclei, epithelium, what)
+    hematoxylin = _matched(nuclei, epithelium, what)
     eosin = what.cytoplasm * (1 + np.float32(0.1) * fine(cloud(rng, deep.shape, 5))) * epithelium
     eosin += np.float32(0.06) + np.float32(rng.uniform(0, 0.12)) * hole * fine(
         np.maximum(cloud(rng, deep.shape, 20), 0)
     )
     cover = _with_cleft(inside, deep, eosin, what, rng)
     if what.blur > 0.25:
-        haematoxylin = ndimage.gaussian_filter(haematoxylin, what.blur)
-    paste(canvas, where, cover, haematoxylin, eosin)
+        hematoxylin = ndimage.gaussian_filter(hematoxylin, what.blur)
+    paste(canvas, where, cover, hematoxylin, eosin)
 
 
 def _nuclei(what: Filling, shape: Blob, deep: Field, holes: Field, rng: np.random.Generator) -> Field:

@@ -70,15 +70,15 @@ def drawn(who: Patient, plan: Plan, rng: np.random.Generator) -> Canvas:
     cracks = np.clip((bundles + np.float32(0.28) * loose - np.float32(0.83)) * np.float32(16), 0, 1)
     eosin *= 1 - np.float32(0.93) * cracks
     eosin = np.maximum(eosin, np.float32(0.03)) * land.collagen
-    haematoxylin = land.collagen * (np.float32(0.05) + np.float32(0.05) * streaks) * (1 - cracks)
-    _add_fat(eosin, haematoxylin, land.fat, rng)
+    hematoxylin = land.collagen * (np.float32(0.05) + np.float32(0.05) * streaks) * (1 - cracks)
+    _add_fat(eosin, hematoxylin, land.fat, rng)
     eosin += np.float32(0.06) + np.float32(0.012) * cloud(rng, size, 700)
-    canvas = Canvas(fine(haematoxylin), fine(eosin))
+    canvas = Canvas(fine(hematoxylin), fine(eosin))
     _add_cells(who, canvas, land, rng)
     return canvas
 
 
-def _add_fat(eosin: Field, haematoxylin: Field, fat: Field, rng: np.random.Generator) -> None:
+def _add_fat(eosin: Field, hematoxylin: Field, fat: Field, rng: np.random.Generator) -> None:
     """Draw fat cells: large, empty, with thin pink walls."""
     if not fat.any():
         return
@@ -89,7 +89,7 @@ def _add_fat(eosin: Field, haematoxylin: Field, fat: Field, rng: np.random.Gener
     wall = wall[: eosin.shape[0], : eosin.shape[1]]
     line = np.exp(-((wall / np.float32(1.25)) ** 2)) * fat
     eosin += np.float32(0.5) * line
-    haematoxylin += np.float32(0.06) * line
+    hematoxylin += np.float32(0.06) * line
 
 
 def _add_cells(who: Patient, canvas: Canvas, land: Ground, rng: np.random.Generator) -> None:
@@ -105,7 +105,7 @@ def _add_cells(who: Patient, canvas: Canvas, land: Ground, rng: np.random.Genera
         down = land.height[row + 1, column] - land.height[row - 1, column]
         right = land.height[row, column + 1] - land.height[row, column - 1]
         set_down(
-            canvas.haematoxylin,
+            canvas.hematoxylin,
             where,
             long.toward(np.arctan2(right, -down).astype(np.float64), rng, 0.15),
             long,
@@ -113,7 +113,7 @@ def _add_cells(who: Patient, canvas: Canvas, land: Ground, rng: np.random.Genera
     small = stamps(Look(6.0 * who.nucleus, 0.08, 1.08, 0.05, 0.03, 1.15, 0.08, 0.1, 0.15, 0.0), rng, 48)
     where = scattered(rng, canvas.shape, 75.0 * UM, 0.45)
     where = where[rng.uniform(0, 1, len(where)) < at(land.collagen, where, UM)]
-    set_down(canvas.haematoxylin, where, small.any(len(where), rng), small)
+    set_down(canvas.hematoxylin, where, small.any(len(where), rng), small)
 
 
 def draw_vessel(canvas: Canvas, vessel: Placed, who: Patient, rng: np.random.Generator) -> None:
@@ -123,14 +123,14 @@ def draw_vessel(canvas: Canvas, vessel: Placed, who: Patient, rng: np.random.Gen
     deep = depth(shape, where)
     size = (deep.shape[0], deep.shape[1])
     inside, lumen = soft(fine(deep)), soft(fine(deep - np.float32(2.2)), 0.8)
-    haematoxylin = np.full((size[0] * UM, size[1] * UM), 0.08, dtype=np.float32)
+    hematoxylin = np.full((size[0] * UM, size[1] * UM), 0.08, dtype=np.float32)
     flat = stamps(Look(4.6 * who.nucleus, 0.12, 3.6, 0.6, 0.04, 0.95, 0.1), rng, 96)
-    set_in_row(haematoxylin, shape, where, Row(1.6, 22.0, flat, standing=False), rng)
+    set_in_row(hematoxylin, shape, where, Row(1.6, 22.0, flat, standing=False), rng)
     blood = float(rng.uniform(-1.0, 1.0))
     red = fine(np.clip(cloud(rng, size, 18) + np.float32(blood), 0, 1)) if blood > 0 else np.float32(0)
-    haematoxylin *= inside * (1 - lumen * np.float32(0.85))
+    hematoxylin *= inside * (1 - lumen * np.float32(0.85))
     eosin = np.float32(0.6) * inside * (1 - lumen) + np.float32(0.06) + np.float32(1.1) * lumen * red
-    paste(canvas, where, inside, haematoxylin, eosin)
+    paste(canvas, where, inside, hematoxylin, eosin)
 
 
 def draw_lymphocytes(canvas: Canvas, nest: Placed, who: Patient, rng: np.random.Generator) -> None:
@@ -148,8 +148,8 @@ def draw_lymphocytes(canvas: Canvas, nest: Placed, who: Patient, rng: np.random.
         return
     cover = part(soft(fine(deep), 8), canvas, where)
     below.eosin[...] *= 1 - np.float32(0.4) * cover
-    below.haematoxylin[...] *= 1 - cover
-    below.haematoxylin[...] += part(np.minimum(piece, np.float32(1.5)), canvas, where)
+    below.hematoxylin[...] *= 1 - cover
+    below.hematoxylin[...] += part(np.minimum(piece, np.float32(1.5)), canvas, where)
 
 
 @dataclass(frozen=True)
@@ -192,13 +192,13 @@ def draw_lobule(canvas: Canvas, lobule: Placed, who: Patient, rng: np.random.Gen
             0.06,
         )
     )
-    haematoxylin = np.full_like(eosin, 0.06)
+    hematoxylin = np.full_like(eosin, 0.06)
     cells = stamps(Look(6.0 * who.nucleus, 0.18, 1.9, 0.7, 0.06, 0.9, 0.15), rng)
     points = scattered(
-        rng, (haematoxylin.shape[0], haematoxylin.shape[1]), float(rng.uniform(17, 26)) * UM, 0.4
+        rng, (hematoxylin.shape[0], hematoxylin.shape[1]), float(rng.uniform(17, 26)) * UM, 0.4
     )
-    set_down(haematoxylin, points, cells.any(len(points), rng), cells)
-    paste(canvas, where, pale, haematoxylin, eosin)
+    set_down(hematoxylin, points, cells.any(len(points), rng), cells)
+    paste(canvas, where, pale, hematoxylin, eosin)
     lines = lining(float(rng.uniform(10, 13)), who, rng)
     for acinus in _acini(lobule.shape, rng):
         _lined(canvas, acinus, lines, rng)
@@ -227,15 +227,13 @@ def _lined(canvas: Canvas, shape: Blob, lines: Lining, rng: np.random.Generator)
     size = (deep.shape[0], deep.shape[1])
     thick = lines.wall * (1 + np.float32(0.22) * cloud(rng, size, 22))
     inside, lumen = soft(fine(deep)), soft(fine(deep - thick), 1.0)
-    haematoxylin = np.full((size[0] * UM, size[1] * UM), 0.12, dtype=np.float32)
+    hematoxylin = np.full((size[0] * UM, size[1] * UM), 0.12, dtype=np.float32)
     for inset, apart in ((0.52, 7.0), (0.75, 9.5))[: 2 if lines.wall > 15 else 1]:
-        set_in_row(
-            haematoxylin, shape, where, Row(lines.wall * inset, apart, lines.inner, standing=True), rng
-        )
-    set_in_row(haematoxylin, shape, where, Row(2.6, 11.0, lines.outer, standing=False), rng)
-    haematoxylin *= inside * (1 - lumen)
+        set_in_row(hematoxylin, shape, where, Row(lines.wall * inset, apart, lines.inner, standing=True), rng)
+    set_in_row(hematoxylin, shape, where, Row(2.6, 11.0, lines.outer, standing=False), rng)
+    hematoxylin *= inside * (1 - lumen)
     eosin = np.float32(lines.eosin) * inside * (1 - lumen)
     eosin += np.float32(0.03) + np.float32(lines.secretion) * lumen * fine(
         np.maximum(cloud(rng, size, 25), 0)
     )
-    paste(canvas, where, inside, haematoxylin, eosin)
+    paste(canvas, where, inside, hematoxylin, eosin)

@@ -38,9 +38,9 @@ class Patient:
     number: int
     mix: Mix
     counts: Counts
-    haematoxylin: tuple[float, float, float]
+    hematoxylin: tuple[float, float, float]
     eosin: tuple[float, float, float]
-    haematoxylin_gain: float
+    hematoxylin_gain: float
     eosin_gain: float
     white: tuple[float, float, float]
     nucleus: float
@@ -69,9 +69,9 @@ def patient_of(number: int) -> Patient:
         number=number,
         mix=mix,
         counts=_counts(mix, rng),
-        haematoxylin=_turned((0.5626, 0.7201, 0.4062), rng),
+        hematoxylin=_turned((0.5626, 0.7201, 0.4062), rng),
         eosin=_turned((0.2159, 0.8012, 0.5581), rng),
-        haematoxylin_gain=float(rng.uniform(0.8, 1.25)),
+        hematoxylin_gain=float(rng.uniform(0.8, 1.25)),
         eosin_gain=float(rng.uniform(0.75, 1.25)),
         white=(float(rng.uniform(236, 246)), float(rng.uniform(235, 245)), float(rng.uniform(237, 247))),
         nucleus=float(rng.uniform(0.92, 1.1)),

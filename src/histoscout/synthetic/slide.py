@@ -23,7 +23,7 @@ from histoscout.synthetic.layout import Kind, Placed, Plan, plan
 from histoscout.synthetic.lesions import draw_duct
 from histoscout.synthetic.normal_tissue import draw_lobule, draw_lymphocytes, draw_normal, draw_vessel
 from histoscout.synthetic.patient import MPP, Patient, patient_of, stream
-from histoscout.synthetic.textures import Blob, Canvas, Field, Shape, add_noise, blob, coloured, outline
+from histoscout.synthetic.textures import Blob, Canvas, Field, Shape, add_noise, blob, colored, outline
 
 UNSURE = 0.18
 """Share of the ducts with usual hyperplasia that the pathologist marks as unsure."""
@@ -130,22 +130,22 @@ def _within(drawn: Outline, size: Shape, label: str, rng: np.random.Generator) -
     return None if cut is None else Region(cut, label, id=name)
 
 
-def spoil(canvas: Canvas, artefacts: Regions) -> None:
+def spoil(canvas: Canvas, artifacts: Regions) -> None:
     """Draw folds (tissue lying double) and patches out of focus into the amounts of dye."""
-    for one in artefacts.labelled("fold"):
+    for one in artifacts.labeled("fold"):
         rows, columns, cover = _cover(one, canvas.shape, 3.0)
-        for field in (canvas.haematoxylin, canvas.eosin):
+        for field in (canvas.hematoxylin, canvas.eosin):
             field[rows, columns] *= 1 + np.float32(0.9) * cover
-    for one in artefacts.labelled("blur"):
+    for one in artifacts.labeled("blur"):
         rows, columns, cover = _cover(one, canvas.shape, 12.0)
-        for field in (canvas.haematoxylin, canvas.eosin):
+        for field in (canvas.hematoxylin, canvas.eosin):
             sharp = field[rows, columns]
             field[rows, columns] = sharp + cover * (ndimage.gaussian_filter(sharp, 4.5, truncate=2.5) - sharp)
 
 
-def write_on(pixels: NDArray[np.uint8], artefacts: Regions) -> None:
+def write_on(pixels: NDArray[np.uint8], artifacts: Regions) -> None:
     """Draw the marks of the pen over the finished picture, in place. They let some light through."""
-    for one in artefacts.labelled("pen"):
+    for one in artifacts.labeled("pen"):
         rows, columns, cover = _cover(one, (pixels.shape[0], pixels.shape[1]), 3.0)
         ink = np.asarray(INKS[int(one.id[0], 16) % len(INKS)], dtype=np.float32) / 255
         light = 1 - cover[..., None] * (1 - ink) * np.float32(0.85)
@@ -182,7 +182,7 @@ class PhantomSlide:
 
     `pixels` uint8 RGB (H, W, 3) at `mpp` um/px. `regions` are outlined and labelled as a pathologist would;
     `truth` holds the exact outline of every structure ("UDH", "ADH", "unclear", "Normal", "Lobule",
-    "Lymphocytes", "Vessel"); `artefacts` where it is spoilt ("pen", "fold", "blur"). All outlines in level-0
+    "Lymphocytes", "Vessel"); `artifacts` where it is spoilt ("pen", "fold", "blur"). All outlines in level-0
     px.
     """
 
@@ -190,7 +190,7 @@ class PhantomSlide:
     mpp: float
     regions: Regions
     truth: Regions
-    artefacts: Regions
+    artifacts: Regions
 
 
 def draw(seed: int, patient: int, size: tuple[int, int] = (4096, 4096)) -> PhantomSlide:
@@ -214,7 +214,7 @@ def draw_patient(who: Patient, seed: int, size: tuple[int, int] = (4096, 4096)) 
     spoilt = planned((height, width), stream(5, patient, seed))
     spoil(canvas, spoilt)
     add_noise(canvas, stream(7, patient, seed))
-    pixels = coloured(canvas.haematoxylin, canvas.eosin, who)
+    pixels = colored(canvas.hematoxylin, canvas.eosin, who)
     write_on(pixels, spoilt)
     rng = stream(6, patient, seed)
     return PhantomSlide(pixels[: size[0], : size[1]], MPP, by_hand(layout, rng), truth(layout, rng), spoilt)

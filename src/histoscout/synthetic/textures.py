@@ -85,16 +85,16 @@ STEPS_PER_UNIT = 80.0
 """Amounts are rounded to 1/80; 1 is that of a typical nucleus, or of dense collagen."""
 
 
-def coloured(haematoxylin: Field, eosin: Field, who: Patient) -> NDArray[np.uint8]:
+def colored(hematoxylin: Field, eosin: Field, who: Patient) -> NDArray[np.uint8]:
     """Return the colours (H, W, 3) of tissue that holds these amounts of dye, in this patient's stain.
 
     One table of all pairs of amounts: 65,536 colours worked out once instead of one exponential a pixel.
     """
-    index = _steps(haematoxylin).astype(np.uint16)
+    index = _steps(hematoxylin).astype(np.uint16)
     index <<= 8
     index |= _steps(eosin)
-    colours: NDArray[np.uint8] = _table(who)[index]
-    return colours
+    colors: NDArray[np.uint8] = _table(who)[index]
+    return colors
 
 
 def _steps(amount: Field) -> NDArray[np.uint8]:
@@ -104,7 +104,7 @@ def _steps(amount: Field) -> NDArray[np.uint8]:
 
 def _table(who: Patient) -> NDArray[np.uint8]:
     steps = (np.arange(256) + 0.5) / STEPS_PER_UNIT
-    blue = steps[:, None] * np.asarray(who.haematoxylin) * who.haematoxylin_gain
+    blue = steps[:, None] * np.asarray(who.hematoxylin) * who.hematoxylin_gain
     pink = steps[:, None] * np.asarray(who.eosin) * who.eosin_gain * 0.55
     light = np.exp(-(blue[:, None, :] + pink[None, :, :])) * np.asarray(who.white)
     table: NDArray[np.uint8] = np.rint(light).clip(0, 255).astype(np.uint8).reshape(-1, 3)
@@ -182,13 +182,13 @@ UM = round(1 / MPP)
 class Canvas:
     """Amounts of haematoxylin and eosin, (H, W) each at `MPP`; drawn on in place."""
 
-    haematoxylin: Field
+    hematoxylin: Field
     eosin: Field
 
     @property
     def shape(self) -> Shape:
         """Height and width, px."""
-        height, width = self.haematoxylin.shape
+        height, width = self.hematoxylin.shape
         return (height, width)
 
 
@@ -208,7 +208,7 @@ def under(canvas: Canvas, where: Frame) -> Canvas | None:
     rows, columns, _ = _overlap(canvas, where)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return None
-    return Canvas(canvas.haematoxylin[rows, columns], canvas.eosin[rows, columns])
+    return Canvas(canvas.hematoxylin[rows, columns], canvas.eosin[rows, columns])
 
 
 def part(drawn: Field, canvas: Canvas, where: Frame) -> Field:
@@ -217,13 +217,13 @@ def part(drawn: Field, canvas: Canvas, where: Frame) -> Field:
     return drawn[piece]
 
 
-def paste(canvas: Canvas, where: Frame, cover: Field, haematoxylin: Field, eosin: Field) -> None:
+def paste(canvas: Canvas, where: Frame, cover: Field, hematoxylin: Field, eosin: Field) -> None:
     """Put a drawn piece on the canvas: where `cover` is 1 it hides what was there. What sticks out is cut."""
     below = under(canvas, where)
     if below is None:
         return
     cover = part(cover, canvas, where)
-    for whole, drawn in ((below.haematoxylin, haematoxylin), (below.eosin, eosin)):
+    for whole, drawn in ((below.hematoxylin, hematoxylin), (below.eosin, eosin)):
         whole *= 1 - cover
         whole += part(drawn, canvas, where) * cover
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from histoscout.geometry.box import Box
-from histoscout.recipe import Tissue as Choices
-from histoscout.recipe import Windows
+from histoscout.recipe import PatchConfig
+from histoscout.recipe import TissueConfig as Choices
 from histoscout.slides.slide import Slide
-from histoscout.tissue.artefacts import FINEST, ink, out_of_focus
+from histoscout.tissue.artifacts import FINEST, ink, out_of_focus
 
 _Mask = NDArray[np.bool_]
 
@@ -85,7 +85,7 @@ class Tissue:
     """Where a slide shows tissue.
 
     `mask` bool (H, W) covers the slide's box at `scale` level-0 px per pixel. `left_out`, of the same
-    shape, is where pen marks or bad focus hide the tissue; it is no part of `mask`. `artefacts` says how
+    shape, is where pen marks or bad focus hide the tissue; it is no part of `mask`. `artifacts` says how
     much that is, in mm2: "pen" (on the glass too) and "out of focus". `notes` are for the user.
     """
 
@@ -94,7 +94,7 @@ class Tissue:
     box: Box
     scale: float
     area_mm2: float
-    artefacts: Mapping[str, float]
+    artifacts: Mapping[str, float]
     notes: tuple[str, ...] = ()
 
     def shares(self, boxes: Sequence[Box]) -> NDArray[np.float64]:
@@ -170,7 +170,7 @@ def _sampled(mask: _Mask, whole: Box, mask_scale: float, box: Box, scale: float)
     return np.asarray(mask[np.ix_(*indices)] & np.outer(*inside))
 
 
-def find_tissue(slide: Slide, choices: Choices, windows: Windows) -> Tissue:
+def find_tissue(slide: Slide, choices: Choices, windows: PatchConfig) -> Tissue:
     """Find a slide's tissue, by the colour of stain or by the study's rule.
 
     "saturation" reads the slide at `choices.mpp` um/px: what is coloured more than the glass is tissue; small
@@ -179,38 +179,38 @@ def find_tissue(slide: Slide, choices: Choices, windows: Windows) -> Tissue:
     are tissue where the standard deviation of all their red, green and blue values is at least `choices.std`.
     """
     if choices.method == "tile_std":
-        return _by_spread(slide, choices, windows.side_um)
+        return _by_spread(slide, choices, windows.size_um)
     scale = choices.mpp / slide.mpp
     pixels = slide.read(slide.box, choices.mpp)
-    pen = ink(pixels, choices.mpp) if choices.artefacts else np.zeros(pixels.shape[:2], bool)
+    pen = ink(pixels, choices.mpp) if choices.artifacts else np.zeros(pixels.shape[:2], bool)
     stained = _stained(pixels) & ~pen
     mask = (
         cleaned(
             closed(stained, round(GAP_UM / choices.mpp)),
-            choices.smallest_um2 / choices.mpp**2,
-            choices.largest_hole_um2 / choices.mpp**2,
+            choices.min_area_um2 / choices.mpp**2,
+            choices.max_hole_um2 / choices.mpp**2,
         )
         & ~pen
     )
     blurred = np.zeros_like(mask)
-    if choices.artefacts:
+    if choices.artifacts:
         blurred = out_of_focus(slide, mask, scale, max(FINEST, windows.mpp))
     mask &= ~blurred
     mm2 = choices.mpp**2 * 1e-6
-    artefacts = {"pen": float(pen.sum() * mm2), "out of focus": float(blurred.sum() * mm2)}
+    artifacts = {"pen": float(pen.sum() * mm2), "out of focus": float(blurred.sum() * mm2)}
     area = float(mask.sum() * mm2)
-    return Tissue(mask, pen | blurred, slide.box, scale, area, artefacts, _notes(pixels, area))
+    return Tissue(mask, pen | blurred, slide.box, scale, area, artifacts, _notes(pixels, area))
 
 
 def _stained(pixels: NDArray[np.uint8]) -> _Mask:
     """Which pixels have more colour than the glass."""
     glass = _glass(pixels)
-    colour = np.zeros(pixels.shape[:2], np.float32)
+    color = np.zeros(pixels.shape[:2], np.float32)
     planes = [pixels[..., c].astype(np.float32) * (255 / glass[c]) for c in range(3)]
-    np.subtract(np.maximum.reduce(planes), np.minimum.reduce(planes), out=colour)
-    colour = ndimage.gaussian_filter(colour, 0.7)
-    threshold = float(np.clip(_otsu(colour), FAINTEST, STRONGEST))
-    return np.asarray((colour > threshold) & (pixels.max(-1) > UNSCANNED))
+    np.subtract(np.maximum.reduce(planes), np.minimum.reduce(planes), out=color)
+    color = ndimage.gaussian_filter(color, 0.7)
+    threshold = float(np.clip(_otsu(color), FAINTEST, STRONGEST))
+    return np.asarray((color > threshold) & (pixels.max(-1) > UNSCANNED))
 
 
 def _glass(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -239,8 +239,8 @@ def all_of(box: Box, mpp: float, cell_um: float) -> Tissue:
     """A slide of which all is tissue: `box` in level-0 px of `mpp` um, in cells of `cell_um`."""
     scale = cell_um / mpp
     mask = np.ones(box.shape(scale), bool)
-    artefacts = {"pen": 0.0, "out of focus": 0.0}
-    return Tissue(mask, np.zeros_like(mask), box, scale, box.area * mpp**2 * 1e-6, artefacts)
+    artifacts = {"pen": 0.0, "out of focus": 0.0}
+    return Tissue(mask, np.zeros_like(mask), box, scale, box.area * mpp**2 * 1e-6, artifacts)
 
 
 def _by_spread(slide: Slide, choices: Choices, window_um: float) -> Tissue:
@@ -251,8 +251,8 @@ def _by_spread(slide: Slide, choices: Choices, window_um: float) -> Tissue:
         for column in range(columns):
             tile = Box(slide.box.x + column * side, slide.box.y + row * side, side, side)
             seen = tile.intersection(slide.box)
-            mask[row, column] = seen is not None and slide.read(seen, choices.mpp).std() >= choices.std
-    notes = ("the study's rule does not know pen marks and bad focus: none are left out",) * choices.artefacts
+            mask[row, column] = seen is not None and slide.read(seen, choices.mpp).std() >= choices.min_std
+    notes = ("the study's rule does not know pen marks and bad focus: none are left out",) * choices.artifacts
     area = float(mask.sum() * (window_um * 1e-3) ** 2)
     return Tissue(mask, np.zeros_like(mask), slide.box, side, area, {"pen": 0.0, "out of focus": 0.0}, notes)
 

@@ -17,7 +17,7 @@ from histoscout.io.files import write_text
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples
 from histoscout.training.checkpoint import State
-from histoscout.training.loop import Batches, Job, make_optimiser, take_step
+from histoscout.training.loop import Batches, Job, make_optimizer, take_step
 
 LEAST_TIMED, TIMED, MOST_TIMED = 8, 20, 100  # steps that are timed: slow ones, others, fast ones
 LEAST_SECONDS, MOST_SECONDS = 3.0, 10.0  # for as long are fast and slow ones timed
@@ -74,7 +74,7 @@ def rehearse(job: Job, network: nn.Module, batches: Batches) -> tuple[float, lis
     The mean, not the median: where windows are slower than the network, they come in bursts, one from each worker.
     """
     double = copy.deepcopy(network)
-    state = State(double, {}, make_optimiser(double, job.recipe.training))
+    state = State(double, {}, make_optimizer(double, job.recipe.training))
     wrapped = job.fabric.setup_module(double)
     ends, used = [time.monotonic()], []
     job.progress.start("timing the first steps", TIMED)
@@ -132,7 +132,7 @@ def budget_for(minutes: float, spent: float, timed: Timed, recipe: Recipe) -> Bu
     fit into a quarter of the minutes. One view is never left out, and then the training ends later.
     """
     whole = minutes * 60
-    views = _views(whole * MOST_TUNING, timed.tuning, recipe.detection.flips)
+    views = _views(whole * MOST_TUNING, timed.tuning, recipe.detection.tta_views)
     kept = whole * min(MOST_TUNING, max(FINISHING, views * timed.tuning / whole))
     each = timed.step + timed.validation / recipe.training.steps_per_epoch
     left = whole - kept - spent

@@ -29,7 +29,7 @@ class State:
 
     network: nn.Module
     average: Weights
-    optimiser: Optimizer
+    optimizer: Optimizer
     step: int = 0
     best: float = -1.0  # the highest validation figure so far
 
@@ -38,7 +38,7 @@ def save_state(state: State, path: Path) -> None:
     """Write everything needed to go on from here."""
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
-    for number, values in state.optimiser.state_dict()["state"].items():
+    for number, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
     header = {"step": json.dumps(state.step), "best": json.dumps(state.best)}
     save_weights(tensors, path, header)
@@ -79,16 +79,16 @@ def load_state(state: State, path: Path) -> None:
         ) from error
     for name, value in groups["average"].items():
         state.average[name].copy_(value)
-    _load_optimiser(state.optimiser, groups["optimiser"])
+    _load_optimizer(state.optimizer, groups["optimiser"])
     state.step, state.best = json.loads(header["step"]), json.loads(header["best"])
 
 
-def _load_optimiser(optimiser: Optimizer, tensors: Weights) -> None:
+def _load_optimizer(optimizer: Optimizer, tensors: Weights) -> None:
     values: dict[int, Weights] = {}
     for name, value in tensors.items():
         number, _, rest = name.partition(".")
         values.setdefault(int(number), {})[rest] = value
-    optimiser.load_state_dict({"state": values, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def save_weights(weights: Weights, path: Path, header: dict[str, str] | None = None) -> None:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.splits import Folds, draw_folds, fold_cohort, read_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.out_of_fold import Arm, Crossval, FoldResult, write_crossval
 from histoscout.progress import Progress, Silent
-from histoscout.recipe import Classes, Recipe
+from histoscout.recipe import ClassConfig, Recipe
 from histoscout.training.planning.classes import choose_positive
 from histoscout.training.planning.fingerprint import class_facts, read_drawn
 from histoscout.training.planning.plan import Plan, PlanOptions, plan_for
@@ -36,7 +36,7 @@ class CrossvalOptions:
     """How many folds, drawn from which seed, or read from a file; what holds for every recipe; where to compute.
 
     `choices` are dotted names of the recipe, such as {"training.minutes": 6}. `positive` is for plans alone. `device` is
-    that of `train`, or an engine for the processor as `evaluate` knows it. `guards`: "all" stops at a guard that
+    that of `train`, or an engine for the processor as `evaluate` knows it. `sanity_checks`: "all" stops at a guard that
     failed, "tell" goes on. `fold`: only this one, counted from 1, so that each can be a job of its own on a cluster; without it
     all are done, or read where they are done.
     """
@@ -48,7 +48,7 @@ class CrossvalOptions:
     choices: Mapping[str, Any] = field(default_factory=dict)
     positive: str | None = None
     device: str = "auto"
-    guards: Literal["all", "tell"] = "all"
+    sanity_checks: Literal["all", "warn"] = "all"
     progress: Progress = field(default_factory=Silent)
 
 
@@ -117,7 +117,9 @@ def _used(cohort: Cohort) -> tuple[Cohort, list[str]]:
     return replace(cohort, cases=annotated), notes
 
 
-def _common_classes(cohort: Cohort, arms: Mapping[str, Recipe | None], options: CrossvalOptions) -> Classes:
+def _common_classes(
+    cohort: Cohort, arms: Mapping[str, Recipe | None], options: CrossvalOptions
+) -> ClassConfig:
     """The classes by which patients count as positive; RecipeError if recipes do not look for the same."""
     for name in arms:
         if not name or name != Path(name).name or name in {".", ".."}:
@@ -132,10 +134,10 @@ def _common_classes(cohort: Cohort, arms: Mapping[str, Recipe | None], options: 
         fault = f"recipes look for different classes: {', '.join(sorted(looked_for))}"
         raise RecipeError(", ".join(arms), fault, "Compare recipes that look for the same class")
     first = next(iter(given.values()), None)
-    return first.classes if first is not None else Classes(positive=looked_for.pop())
+    return first.classes if first is not None else ClassConfig(positive=looked_for.pop())
 
 
-def _folds(cohort: Cohort, classes: Classes, options: CrossvalOptions) -> Folds:
+def _folds(cohort: Cohort, classes: ClassConfig, options: CrossvalOptions) -> Folds:
     """The folds that are asked for: read from a file, or drawn."""
     if options.folds_file is not None:
         return read_folds(options.folds_file, cohort.patients)
@@ -161,12 +163,12 @@ def _keep(folds: Folds, out: Path, patients: Sequence[str]) -> None:
         write_folds(folds, written)
 
 
-def _positive(cohort: Cohort, classes: Classes) -> dict[str, bool]:
+def _positive(cohort: Cohort, classes: ClassConfig) -> dict[str, bool]:
     """Whether each patient has a region of the positive class."""
     having = {
         case.patient
         for case in cohort.cases
-        if len(labelled_regions(case, classes).regions.labelled(classes.positive))
+        if len(labeled_regions(case, classes).regions.labeled(classes.positive))
     }
     return {patient: patient in having for patient in cohort.patients}
 
@@ -180,15 +182,15 @@ def _run_fold(
     chosen = (recipe or plan_fold(cohort, folder / "model", options)).with_choices(dict(options.choices))
     told = options.progress
     device = "cpu" if options.device in ENGINES_OF_CPU else options.device
-    training = TrainOptions(device, guards=options.guards, progress=told)
+    training = TrainOptions(device, sanity_checks=options.sanity_checks, progress=told)
     model = train(cohort, folder / "model", chosen, training)
-    judging = EvaluateOptions(device=options.device, progress=told, guards=options.guards)
+    judging = EvaluateOptions(device=options.device, progress=told, sanity_checks=options.sanity_checks)
     scores = evaluate(model, cohort, folder / "scores", judging)
     data = model.metrics["data"]
     return FoldResult(
         number,
         scores,
-        model.recipe.windows.mpp,
+        model.recipe.patches.mpp,
         model.metrics["training"]["steps"],
         tuple(data["train_patients"]),
         tuple(data["tune_patients"]),

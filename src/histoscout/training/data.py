@@ -10,7 +10,7 @@ from pathlib import Path
 
 import shapely
 
-from histoscout.cohort.annotated_slide import LabelledSlide, open_labelled, open_labelled_image
+from histoscout.cohort.annotated_slide import LabeledSlide, open_labeled, open_labeled_image
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.splits import (
@@ -28,7 +28,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.hardware import usable_cores
 from histoscout.progress import Progress
-from histoscout.recipe import SET_ASIDE, Classes, Recipe
+from histoscout.recipe import SET_ASIDE, ClassConfig, Recipe
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Sets:
     are of one class each (`by_class`), `tune_boxes[i]` is the whole image.
     """
 
-    train: tuple[LabelledSlide, ...]
-    tune: tuple[LabelledSlide, ...]
+    train: tuple[LabeledSlide, ...]
+    tune: tuple[LabeledSlide, ...]
     tune_boxes: Mapping[int, Sequence[Box]]
     kept_out: Mapping[int, Sequence[Box]]
     split: Split
@@ -56,9 +56,9 @@ def tuning_area(blocks: Sequence[Box] | None) -> Regions | None:
     return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in blocks)
 
 
-def tuning_windows(labelled: LabelledSlide, blocks: Sequence[Box] | None, recipe: Recipe) -> list[Box]:
+def tuning_windows(labeled: LabeledSlide, blocks: Sequence[Box] | None, recipe: Recipe) -> list[Box]:
     """The windows by which detection looks at a tuning slide, or at its blocks."""
-    return detection_windows(labelled.slide, labelled.tissue, recipe, tuning_area(blocks))
+    return detection_windows(labeled.slide, labeled.tissue, recipe, tuning_area(blocks))
 
 
 def count_tuning_windows(sets: Sets, recipe: Recipe) -> int:
@@ -66,8 +66,8 @@ def count_tuning_windows(sets: Sets, recipe: Recipe) -> int:
     if sets.by_class:
         return 0
     return sum(
-        len(tuning_windows(labelled, sets.tune_boxes.get(place), recipe))
-        for place, labelled in enumerate(sets.tune)
+        len(tuning_windows(labeled, sets.tune_boxes.get(place), recipe))
+        for place, labeled in enumerate(sets.tune)
     )
 
 
@@ -79,7 +79,7 @@ def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progre
     cases = [case for case in cohort.cases if case.split != "test"]
     annotated = [case for case in cases if case.annotations is not None]
     opened, notes = _open_all(annotated, recipe, progress)
-    if not any(labelled.has_positive for labelled in opened.values()):
+    if not any(labeled.has_positive for labeled in opened.values()):
         raise _no_positive(cohort, opened.values(), recipe)
     if len(annotated) < len(cases):
         names = ", ".join(case.name for case in cases if case.annotations is None)
@@ -88,12 +88,12 @@ def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progre
     split = _split(cohort, annotated, opened, recipe, split_file)
     train = tuple(opened[case.slide] for case in split.train)
     tune = tuple(opened[case.slide] for case in split.tune)
-    if not any(labelled.has_positive for labelled in train):
+    if not any(labeled.has_positive for labeled in train):
         raise _no_positive(cohort, train, recipe)
     blocks, kept_out = _blocks(tune, recipe) if split.blocks else ({}, {})
     if split.blocks:  # what lies outside the blocks is learnt from
         tune = tuple(
-            replace(labelled, tissue=labelled.tissue.within(blocks[i])) for i, labelled in enumerate(tune)
+            replace(labeled, tissue=labeled.tissue.within(blocks[i])) for i, labeled in enumerate(tune)
         )
     said = [*split.notes, *_incomplete(split, recipe)]
     for note in said:
@@ -110,7 +110,7 @@ def turned(sets: Sets, cohort: Cohort, recipe: Recipe, turn: int, split_file: Pa
     cases = (*sets.split.train, *sets.split.tune)
     if turn == 0 or sets.by_class or sets.split.blocks or any(case.split == "tune" for case in cases):
         return sets
-    opened = {case.slide: labelled for case, labelled in zip(cases, (*sets.train, *sets.tune), strict=True)}
+    opened = {case.slide: labeled for case, labeled in zip(cases, (*sets.train, *sets.tune), strict=True)}
     ordered = [case for case in cohort.cases if case.slide in opened]
     split = _split(cohort, ordered, opened, recipe, split_file, turn)
     train, tune = (tuple(opened[case.slide] for case in part) for part in (split.train, split.tune))
@@ -129,13 +129,13 @@ def _incomplete(split: Split, recipe: Recipe) -> list[str]:
 
 def _open_all(
     cases: Sequence[Case], recipe: Recipe, progress: Progress
-) -> tuple[dict[Path, LabelledSlide], list[str]]:
-    opened: dict[Path, LabelledSlide] = {}
+) -> tuple[dict[Path, LabeledSlide], list[str]]:
+    opened: dict[Path, LabeledSlide] = {}
     notes: list[str] = []
     progress.start("reading slides and outlines", len(cases))
     for case in cases:
-        labelled, said = open_labelled(case, recipe)
-        opened[case.slide] = labelled
+        labeled, said = open_labeled(case, recipe)
+        opened[case.slide] = labeled
         for text in said:
             notes.append(f"{case.name}: {text}")
             progress.note(notes[-1])  # at once: it may be the reason for an error
@@ -147,7 +147,7 @@ def _open_all(
 def _split(
     cohort: Cohort,
     cases: Sequence[Case],
-    opened: Mapping[Path, LabelledSlide],
+    opened: Mapping[Path, LabeledSlide],
     recipe: Recipe,
     file: Path,
     turn: int = 0,
@@ -157,7 +157,7 @@ def _split(
         return read_split(file, Cohort((*cases, *cohort.in_split("test").cases), cohort.where))
     known = Cohort(tuple(cases), cohort.where)
     split = split_cohort(
-        known, recipe.training.tune_share, recipe.seed, lambda case: opened[case.slide].has_positive, turn
+        known, recipe.training.tuning_share, recipe.seed, lambda case: opened[case.slide].has_positive, turn
     )
     write_split(
         Split(split.train, split.tune, cohort.in_split("test").cases, split.blocks, split.notes), file
@@ -166,18 +166,18 @@ def _split(
 
 
 def _blocks(
-    slides: Sequence[LabelledSlide], recipe: Recipe
+    slides: Sequence[LabeledSlide], recipe: Recipe
 ) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
-    positive, share = recipe.classes.positive, recipe.training.tune_share
+    positive, share = recipe.classes.positive, recipe.training.tuning_share
     blocks = {
         index: tune_blocks(
-            labelled.slide.box,
-            labelled.slide.mpp,
+            labeled.slide.box,
+            labeled.slide.mpp,
             recipe.seed,
             share,
-            holding=labelled.regions.labelled(positive),
+            holding=labeled.regions.labeled(positive),
         )
-        for index, labelled in enumerate(slides)
+        for index, labeled in enumerate(slides)
     }
     kept_out = {
         index: [
@@ -188,13 +188,13 @@ def _blocks(
     return blocks, kept_out
 
 
-def _beyond(block: Box, labelled: LabelledSlide, recipe: Recipe) -> float:
+def _beyond(block: Box, labeled: LabeledSlide, recipe: Recipe) -> float:
     """How far a tuning window reaches out of a block that is smaller than it, level-0 px."""
-    return (labelled.px(recipe.windows.side_um) - min(block.width, block.height)) / 2
+    return (labeled.px(recipe.patches.size_um) - min(block.width, block.height)) / 2
 
 
-def _no_positive(cohort: Cohort, slides: Iterable[LabelledSlide], recipe: Recipe) -> TrainingError:
-    labels = sorted({label for labelled in slides for label in labelled.regions.labels})
+def _no_positive(cohort: Cohort, slides: Iterable[LabeledSlide], recipe: Recipe) -> TrainingError:
+    labels = sorted({label for labeled in slides for label in labeled.regions.labels})
     return TrainingError(
         cohort.where,
         f"no outline of the class {recipe.classes.positive!r} among the slides for training "
@@ -221,19 +221,19 @@ def open_image_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: 
     if split_file.exists():
         split = read_split(split_file, kept)
     else:
-        split = split_by_class(kept, recipe.training.tune_share, recipe.seed)
+        split = split_by_class(kept, recipe.training.tuning_share, recipe.seed)
         write_split(split, split_file)
     for note in (*notes, *split.notes):
         progress.note(note)
     opened = _open_all_images((*split.train, *split.tune), recipe, progress)
     train, tune = opened[: len(split.train)], opened[len(split.train) :]
-    if (held := sum(_bytes(labelled) for labelled in opened)) > TOLD_BYTES:
+    if (held := sum(_bytes(labeled) for labeled in opened)) > TOLD_BYTES:
         progress.note(f"images take {held / 2**30:.1f} GiB of memory; a larger windows.mpp takes less")
-    whole = {number: [labelled.slide.box] for number, labelled in enumerate(tune)}
+    whole = {number: [labeled.slide.box] for number, labeled in enumerate(tune)}
     return Sets(train, tune, whole, {}, split, (*notes, *split.notes), by_class=True)
 
 
-def of_known_classes(cohort: Cohort, classes: Classes) -> tuple[Cohort, tuple[str, ...]]:
+def of_known_classes(cohort: Cohort, classes: ClassConfig) -> tuple[Cohort, tuple[str, ...]]:
     """The images of the classes a recipe names, labelled in its words, and what was left out."""
     words = {case.label: classes.canonical(case.label) for case in cohort.cases}
     kept = tuple(
@@ -251,17 +251,17 @@ def of_known_classes(cohort: Cohort, classes: Classes) -> tuple[Cohort, tuple[st
     return replace(cohort, cases=kept), notes
 
 
-def _bytes(labelled: LabelledSlide) -> float:
-    return 3 * labelled.slide.box.width * labelled.slide.box.height
+def _bytes(labeled: LabeledSlide) -> float:
+    return 3 * labeled.slide.box.width * labeled.slide.box.height
 
 
-def _open_all_images(cases: Sequence[Case], recipe: Recipe, progress: Progress) -> tuple[LabelledSlide, ...]:
+def _open_all_images(cases: Sequence[Case], recipe: Recipe, progress: Progress) -> tuple[LabeledSlide, ...]:
     """The images in order, decoded by a few threads: each is decoded once, and then held as fine as it is needed."""
     opened = []
     progress.start("reading images", len(cases))
     with ThreadPoolExecutor(min(MOST_READERS, usable_cores()), thread_name_prefix="histoscout-read") as pool:
-        for labelled in pool.map(lambda case: open_labelled_image(case, case.label, recipe), cases):
-            opened.append(labelled)
+        for labeled in pool.map(lambda case: open_labeled_image(case, case.label, recipe), cases):
+            opened.append(labeled)
             progress.advance()
     progress.done()
     return tuple(opened)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.network.detector import Detector, Ensemble, count_outputs
 from histoscout.recipe import Recipe
@@ -26,8 +26,8 @@ SEEDS_APART = 1_000  # between members, so that models of neighbouring seeds sha
 
 def members_of(recipe: Recipe) -> list[Recipe]:
     """The recipe of each member of a model: its share of the minutes, a seed of its own."""
-    count, minutes = recipe.network.members, recipe.training.minutes
-    shared = {"network.members": 1, "training.minutes": minutes and minutes / count}
+    count, minutes = recipe.network.ensemble_size, recipe.training.minutes
+    shared = {"network.ensemble_size": 1, "training.minutes": minutes and minutes / count}
     return [
         recipe.with_choices({**shared, "seed": recipe.seed + number * SEEDS_APART}) for number in range(count)
     ]
@@ -62,7 +62,7 @@ class Member:
 class Tuned:
     """A slide that is tuned on, the blocks of it that are (None: all), and an engine that has not learnt from it."""
 
-    labelled: LabelledSlide
+    labeled: LabeledSlide
     blocks: Sequence[Box] | None
     engine: "InTraining"
 
@@ -107,31 +107,31 @@ class Trained:
         """Every slide that somebody is tuned on, to be judged by all who have not learnt from it."""
         strangers: dict[int, list[int]] = {}
         for number, one in enumerate(self.members):
-            for labelled in one.sets.tune:
-                strangers.setdefault(id(labelled), []).append(number)
+            for labeled in one.sets.tune:
+                strangers.setdefault(id(labeled), []).append(number)
         engines = {numbers: self.engine(numbers) for numbers in set(map(tuple, strangers.values()))}
         found = {}
         for one in self.members:
-            for place, labelled in enumerate(one.sets.tune):
-                engine = engines[tuple(strangers[id(labelled)])]
-                found[id(labelled)] = Tuned(labelled, one.sets.tune_boxes.get(place), engine)
+            for place, labeled in enumerate(one.sets.tune):
+                engine = engines[tuple(strangers[id(labeled)])]
+                found[id(labeled)] = Tuned(labeled, one.sets.tune_boxes.get(place), engine)
         return tuple(found.values())
 
     @property
-    def slides(self) -> list[LabelledSlide]:
+    def slides(self) -> list[LabeledSlide]:
         """All slides that were learnt from or tuned on, each once."""
         first = self.members[0].sets
         return _once((*first.train, *first.tune))
 
     @property
-    def taught(self) -> list[LabelledSlide]:
+    def taught(self) -> list[LabeledSlide]:
         """The slides that somebody has learnt from, each once."""
-        return _once(labelled for one in self.members for labelled in one.sets.train)
+        return _once(labeled for one in self.members for labeled in one.sets.train)
 
 
-def _once(slides: Iterable[LabelledSlide]) -> list[LabelledSlide]:
+def _once(slides: Iterable[LabeledSlide]) -> list[LabeledSlide]:
     """Each slide once, also where its blocks for tuning are a set of their own."""
-    return list({id(labelled.slide): labelled for labelled in slides}.values())
+    return list({id(labeled.slide): labeled for labeled in slides}.values())
 
 
 @dataclass(frozen=True)

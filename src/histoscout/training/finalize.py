@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.image_folders import RoiImage
 from histoscout.detection.domain_shift import Learnt, appearance
 from histoscout.detection.heatmap import LEVELS, write_heatmap
@@ -26,7 +26,7 @@ from histoscout.evaluation.lesions.froc import Owner, measure_operating
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
-from histoscout.recipe import Classes, Recipe
+from histoscout.recipe import ClassConfig, Recipe
 from histoscout.training.data import Sets, tuning_area, tuning_windows
 from histoscout.training.ensemble import InTraining, Member, Trained, Tuned
 from histoscout.training.loop import Job
@@ -46,21 +46,21 @@ def finish(members: Sequence[Member], recipe: Recipe, out: Path) -> ModelFolder:
         blocks = members[0].sets.split.blocks
         owner = Owner("blocks of the training slides" if blocks else "tuning patients", used)
         lesions = tune_lesions(trained.tuned, used, Path(folder))
-    patients = [tuned.labelled.patient for tuned in trained.tuned]
+    patients = [tuned.labeled.patient for tuned in trained.tuned]
     operating = measure_operating(lesions, patients, owner)
     ask_about_unmarked(trained, lesions, recipe.classes)
     tune = {"pixel": counts.row(threshold), "optimistic": blocks}
     figures = {**told(tune, trained), "operating": operating.to_dict()}
-    figures["appearance"] = appearances(trained.slides, recipe.windows.mpp)
+    figures["appearance"] = appearances(trained.slides, recipe.patches.mpp)
     return save_trained(trained, recipe, out, Words(threshold, figures, card(figures, recipe)))
 
 
-def ask_about_unmarked(trained: Trained, lesions: Sequence[SlideLesions], classes: Classes) -> None:
+def ask_about_unmarked(trained: Trained, lesions: Sequence[SlideLesions], classes: ClassConfig) -> None:
     """Lay findings where nothing is drawn before the pathologist: lesions among them counted as background."""
     job = trained.members[0].job
     cases = list(dict.fromkeys(case for one in trained.members for case in one.sets.split.tune))
     folder = job.folder / FOLDER
-    of_slides = [(tuned.labelled.slide.path, one) for tuned, one in zip(trained.tuned, lesions, strict=True)]
+    of_slides = [(tuned.labeled.slide.path, one) for tuned, one in zip(trained.tuned, lesions, strict=True)]
     found = lay_out_unmarked({path: one for path, one in of_slides if path}, cases, classes, folder)
     tell_unmarked(found, folder, job.progress)
 
@@ -92,14 +92,14 @@ def save_trained(trained: Trained, recipe: Recipe, out: Path, words: Words) -> M
 def tune_counts(job: Job, slides: Sequence[Tuned], folder: Path, views: int | None) -> PixelCounts:
     """The heatmaps of the tuning slides (or of their tuning blocks) against their outlines; kept in the folder."""
     counts = PixelCounts.none()
-    windows = [tuning_windows(tuned.labelled, tuned.blocks, job.recipe) for tuned in slides]
+    windows = [tuning_windows(tuned.labeled, tuned.blocks, job.recipe) for tuned in slides]
     job.progress.start("choosing the threshold", sum(map(len, windows)))
     for index, (tuned, boxes) in enumerate(zip(slides, windows, strict=True)):
         if boxes:
-            seen = (tuned.labelled, tuned.engine, boxes, views or job.recipe.detection.flips)
+            seen = (tuned.labeled, tuned.engine, boxes, views or job.recipe.detection.tta_views)
             heatmap = look_through(*seen, lambda done, total: job.progress.advance())
-            counts = counts + count_pixels(tuned.labelled, heatmap, job.recipe.classes.positive)
-            hide(heatmap, Sight(tuned.labelled.tissue, boxes, tuning_area(tuned.blocks), ()))
+            counts = counts + count_pixels(tuned.labeled, heatmap, job.recipe.classes.positive)
+            hide(heatmap, Sight(tuned.labeled.tissue, boxes, tuning_area(tuned.blocks), ()))
             write_heatmap(heatmap, kept_heatmap(folder, index))
     job.progress.done()
     return counts
@@ -108,7 +108,7 @@ def tune_counts(job: Job, slides: Sequence[Tuned], folder: Path, views: int | No
 def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
     """The figures on the tuning set, named after it (they chose the threshold, so they flatter), and who was learnt from,
     be it by the model that this one began with."""
-    taught, tuned = trained.taught, [one.labelled for one in trained.tuned]
+    taught, tuned = trained.taught, [one.labeled for one in trained.tuned]
     known = trained.members[0].job.known
     seen = [one.to_dict() for one in fingerprints(trained.slides)]
     budgets = [one.course.budget for one in trained.members]
@@ -117,12 +117,12 @@ def told(tune: dict[str, Any], trained: Trained) -> dict[str, Any]:
         "data": {
             "train_patients": _with(known.get("train_patients", ()), taught),
             "tune_patients": _with(known.get("tune_patients", ()), tuned),
-            "train_slides": sorted(labelled.slide.name for labelled in taught),
-            "tune_slides": sorted(labelled.slide.name for labelled in tuned),
+            "train_slides": sorted(labeled.slide.name for labeled in taught),
+            "tune_slides": sorted(labeled.slide.name for labeled in tuned),
             "regions": _counted(taught),
             "fingerprints": [*seen, *(one for one in known.get("fingerprints", ()) if one not in seen)],
         },
-        "guards": [vars(verdict) for verdict in _verdicts(trained)],
+        "sanity_checks": [vars(verdict) for verdict in _verdicts(trained)],
         "training": {
             "members": len(budgets),
             "steps": sum(budget.steps for budget in budgets),
@@ -138,15 +138,15 @@ def _verdicts(trained: Trained) -> list[Verdict]:
     return [*first, *(verdict for told in others for verdict in told if verdict.state != "good")]
 
 
-def _with(known: Sequence[str], slides: Sequence[LabelledSlide]) -> list[str]:
+def _with(known: Sequence[str], slides: Sequence[LabeledSlide]) -> list[str]:
     """The patients of slides, and those known before."""
-    return sorted({*known, *(labelled.patient for labelled in slides)})
+    return sorted({*known, *(labeled.patient for labeled in slides)})
 
 
-def appearances(slides: Sequence[LabelledSlide], mpp: float) -> list[dict[str, Any]]:
+def appearances(slides: Sequence[LabeledSlide], mpp: float) -> list[dict[str, Any]]:
     """What the slides look like that were learnt from or tuned on, in a few numbers each."""
-    seen = [appearance(labelled.slide, labelled.tissue, mpp) for labelled in slides]
-    pairs = [(labelled.patient, one) for labelled, one in zip(slides, seen, strict=True) if one is not None]
+    seen = [appearance(labeled.slide, labeled.tissue, mpp) for labeled in slides]
+    pairs = [(labeled.patient, one) for labeled, one in zip(slides, seen, strict=True) if one is not None]
     return Learnt(tuple(one for _, one in pairs), tuple(patient for patient, _ in pairs)).to_list()
 
 
@@ -178,7 +178,7 @@ def always(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
         weights, f"The encoder started from {Path(weights).name}; its licence applies and is yours to check."
     )
     return {
-        "Guards": _guards(figures["guards"]),
+        "Guards": _guards(figures["sanity_checks"]),
         "Licence of the weights": licence,
         "Use": "For research only. Not a medical device; not for diagnosis.",
     }
@@ -187,15 +187,15 @@ def always(figures: dict[str, Any], recipe: Recipe) -> dict[str, str]:
 def _guards(verdicts: list[dict[str, str]]) -> str:
     good = sum(verdict["state"] == "good" for verdict in verdicts)
     lines = [
-        f"- {verdict['state']}: {verdict['name']}: {verdict['says']}"
+        f"- {verdict['state']}: {verdict['name']}: {verdict['message']}"
         for verdict in verdicts
         if verdict["state"] != "good"
     ]
     return "\n".join([f"{good} of {len(verdicts)} guards found all good before the first step.", *lines])
 
 
-def _counted(slides: Sequence[LabelledSlide]) -> dict[str, int]:
-    labels = [region.label for labelled in slides for region in labelled.regions]
+def _counted(slides: Sequence[LabeledSlide]) -> dict[str, int]:
+    labels = [region.label for labeled in slides for region in labeled.regions]
     return {label: labels.count(label) for label in sorted(set(labels))}
 
 
@@ -211,7 +211,7 @@ def finish_images(members: Sequence[Member], recipe: Recipe, out: Path) -> Model
     named, classes, _ = name_images(images, means, recipe.classes, threshold)
     scores = score_images(named, classes)
     tune = {"images": {**scores.to_dict()["images"], "patients": len(scores.patients)}, "optimistic": False}
-    figures = {**told(tune, trained), "appearance": appearances(trained.slides, recipe.windows.mpp)}
+    figures = {**told(tune, trained), "appearance": appearances(trained.slides, recipe.patches.mpp)}
     return save_trained(trained, recipe, out, Words(threshold, figures, image_card(figures, recipe)))
 
 

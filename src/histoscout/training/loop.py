@@ -26,13 +26,13 @@ from histoscout.hardware import usable_cores
 from histoscout.network.detector import prepare
 from histoscout.network.losses import LossFunction
 from histoscout.progress import Progress
-from histoscout.recipe import BACKGROUND, IGNORE, Recipe, Training
+from histoscout.recipe import BACKGROUND, IGNORE, Recipe, TrainingConfig
 from histoscout.sampling.datasets import PlainExamples, SampledExamples
 from histoscout.training.checkpoint import Checkpoints, State, average_into, save_weights
 from histoscout.training.history import append_row
 
 
-def make_optimiser(network: nn.Module, choices: Training) -> Optimizer:
+def make_optimizer(network: nn.Module, choices: TrainingConfig) -> Optimizer:
     """AdamW or Adam over exactly the trainable parameters; the encoder at a rate of its own if the recipe says so.
 
     Biases and normalisation scales are not decayed.
@@ -51,19 +51,19 @@ def make_optimiser(network: nn.Module, choices: Training) -> Optimizer:
         }
         for (encoder, matrix), parameters in groups.items()
     ]
-    kind = torch.optim.AdamW if choices.optimiser == "adamw" else torch.optim.Adam
+    kind = torch.optim.AdamW if choices.optimizer == "adamw" else torch.optim.Adam
     return kind(settings)
 
 
-def set_rate(optimiser: Optimizer, choices: Training, step: int, steps: int) -> float:
+def set_rate(optimizer: Optimizer, choices: TrainingConfig, step: int, steps: int) -> float:
     """Set each group's learning rate for this step; the share of the peak that it is."""
     share = rate_share(choices, step, steps)
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = group["peak"] * share
     return share
 
 
-def rate_share(choices: Training, step: int, steps: int) -> float:
+def rate_share(choices: TrainingConfig, step: int, steps: int) -> float:
     """The learning rate of a step as a share of its peak.
 
     "one_cycle" rises from 1/25 and falls to nothing along cosines (Smith 2018); "cosine" rises in a straight line
@@ -71,7 +71,7 @@ def rate_share(choices: Training, step: int, steps: int) -> float:
     """
     if choices.schedule == "constant":
         return 1.0
-    rising = max(1, round(choices.warm_up * steps))
+    rising = max(1, round(choices.warmup * steps))
     if step < rising:
         done = step / rising
         return (
@@ -172,17 +172,17 @@ def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches)
     are functions of the seed, so a run that was killed and goes on ends with the same weights.
     """
     network = job.fabric.setup_module(state.network)
-    job.fabric.setup_optimizers(state.optimiser)
+    job.fabric.setup_optimizers(state.optimizer)
     board = SummaryWriter(str(job.folder / "tensorboard"), purge_step=state.step)
     started, checkpoints = time.monotonic(), Checkpoints(job.last)
     losses: list[float] = []
     job.progress.start("training", steps)
     job.progress.advance(state.step)
     for pictures, targets in batches:
-        rate = set_rate(state.optimiser, job.recipe.training, state.step, steps)
+        rate = set_rate(state.optimizer, job.recipe.training, state.step, steps)
         doubting = not job.recipe.classes.complete and state.step >= FROM * steps
         losses.append(take_step(job, state, network, (pictures, targets), doubting=doubting))
-        average_into(state.average, state.network, job.recipe.training.ema, state.step)
+        average_into(state.average, state.network, job.recipe.training.ema_decay, state.step)
         state.step += 1
         job.progress.advance()
         board.add_scalar("loss/train", losses[-1], state.step)
@@ -211,7 +211,7 @@ def take_step(
     torch.manual_seed(job.recipe.seed * 1_000_003 + state.step)  # dropout, as a function of the step
     network.train()
     pictures, targets = (job.fabric.to_device(part) for part in batch)
-    images = prepare(pictures, job.recipe.network.channels)
+    images = prepare(pictures, job.recipe.network.input_channels)
     logits = network(images.contiguous(memory_format=torch.channels_last))
     loss = job.loss(logits, without_doubtful(logits, targets) if doubting else targets)
     value = float(loss.detach())
@@ -221,11 +221,11 @@ def take_step(
             f"the loss is {value} at step {state.step}",
             'Lower training.learning_rate, or set training.precision = "float32"; the checkpoint before it is kept',
         )
-    state.optimiser.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad(set_to_none=True)
     job.fabric.backward(loss)
-    if choices.clip:
-        torch.nn.utils.clip_grad_norm_(state.network.parameters(), choices.clip)
-    state.optimiser.step()
+    if choices.gradient_clip:
+        torch.nn.utils.clip_grad_norm_(state.network.parameters(), choices.gradient_clip)
+    state.optimizer.step()
     return value
 
 
@@ -263,7 +263,7 @@ MOST_WORKERS = 8
 
 def sampled_batches(examples: SampledExamples, recipe: Recipe, start: int, stop: int) -> Batches:
     """The batches of the steps from `start` up to `stop`; the same whatever the number of workers."""
-    size = recipe.training.batch
+    size = recipe.training.batch_size
     return iter(_loader(examples, range(start * size, stop * size), recipe))
 
 
@@ -279,7 +279,7 @@ def _loader(
     workers = min(wanted, usable_cores())  # a recipe may come from a larger machine
     return DataLoader(
         examples,  # type: ignore[arg-type]  # numbered access is all that is needed
-        batch_size=recipe.training.batch,
+        batch_size=recipe.training.batch_size,
         sampler=numbers,
         num_workers=workers if isinstance(examples, SampledExamples) else 0,
         drop_last=False,

@@ -11,7 +11,7 @@ import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.detection.grid import detection_windows
 from histoscout.detection.heatmap import LEVELS, Heatmap, read_heatmap, write_heatmap
 from histoscout.detection.postprocess import outline
@@ -86,7 +86,7 @@ class SecondLook:
                 examples = SampledExamples(slides, sampler, self.job.recipe)
                 batches = sampled_batches(examples, self.job.recipe, done, self.steps)
 
-    def look(self, state: State, mark: int) -> tuple[LabelledSlide, ...]:
+    def look(self, state: State, mark: int) -> tuple[LabeledSlide, ...]:
         """The slides with what is found on them, which is kept in files; what is there already is read."""
         files = self._files(mark)
         if not all(file.exists() for file in files):
@@ -127,7 +127,7 @@ class SecondLook:
         """Slides and their windows: all, or as many as there is time for, drawn by the seed, those with lesions first."""
         random = np.random.default_rng([self.job.recipe.seed, mark])
         drawn = random.permutation(len(self.sets.train)).tolist()
-        left = SHARE * self.steps * self.job.recipe.training.batch
+        left = SHARE * self.steps * self.job.recipe.training.batch_size
         chosen: dict[int, list[Box]] = {}
         for number in sorted(drawn, key=lambda number: not self.sets.train[number].has_positive):
             slide = self.sets.train[number]
@@ -145,12 +145,12 @@ class SecondLook:
 
     def _tell(self, found: Sequence[Regions], folder: Path, mark: int) -> None:
         count = sum(map(len, found))
-        says = (
+        message = (
             f"second look at the slides learnt from, after step {mark}: {count} found where nothing is drawn"
         )
         if count:
-            says += f", no longer taught as background and kept in {folder}. Outline what is lesion there and train again"
-        self.job.progress.note(says)
+            message += f", no longer taught as background and kept in {folder}. Outline what is lesion there and train again"
+        self.job.progress.note(message)
 
 
 def doubtful_from(counts: PixelCounts) -> float:
@@ -161,7 +161,7 @@ def doubtful_from(counts: PixelCounts) -> float:
     return max(LEAST, float(np.searchsorted(below, SURER_THAN * below[-1])) / (LEVELS - 1))
 
 
-def unmarked_regions(slide: LabelledSlide, heatmap: Heatmap, doubtful: float) -> Regions:
+def unmarked_regions(slide: LabeledSlide, heatmap: Heatmap, doubtful: float) -> Regions:
     """What may be lesion on a slide and touches no outline, to be ignored, with a rim, since its edge is less sure.
 
     An outline of any class stands, whatever lies beside it: what is there was seen by whoever drew it.
@@ -179,7 +179,7 @@ def _meets(region: Region, drawn: Regions) -> bool:
     return any(region.outline.intersects(other.outline) for other in drawn.touching(region.box))
 
 
-def _with_rim(region: Region, slide: LabelledSlide) -> Outline | None:
+def _with_rim(region: Region, slide: LabeledSlide) -> Outline | None:
     """The region, wider by a rim as far as no outline lies there."""
     wide: BaseGeometry = region.outline.buffer(slide.px(RIM_UM))
     for other in slide.regions.touching(region.box.grown(slide.px(RIM_UM))):

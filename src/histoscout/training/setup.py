@@ -40,7 +40,7 @@ def patients_met(known: Mapping[str, Any], sets: Sets, cohort: Cohort) -> list[s
     """The patients whom a model with this knowledge must not be judged by: who tune, if it has learnt from them; who are kept
     for testing, if it has so much as been tuned on them."""
     learnt = set(known.get("train_patients", ()))
-    tuning = {labelled.patient for labelled in sets.tune} if not sets.split.blocks else set()
+    tuning = {labeled.patient for labeled in sets.tune} if not sets.split.blocks else set()
     tested = {case.patient for case in cohort.cases if case.split == "test"}
     return sorted((tuning & learnt) | (tested & (learnt | set(known.get("tune_patients", ())))))
 
@@ -67,7 +67,7 @@ def first_network(
     network = build_network(recipe)
     if model is not None:
         transfer_encoder(load_network(model), network)
-    if not recipe.loss.prior:
+    if not recipe.loss.prior_bias:
         return network, None
     shares = class_shares(examples, PRIOR_WINDOWS)
     set_prior(network, shares)
@@ -79,14 +79,14 @@ def _answers(recipe: Recipe) -> str:
 
 
 def _check_same_kind(model: ModelFolder, recipe: Recipe) -> None:
-    if (members := model.recipe.network.members) > 1:
+    if (members := model.recipe.network.ensemble_size) > 1:
         raise ModelError(
             model.path,
             f"is {members} networks, and a network can begin with one only",
-            "Give a model of one network (network.members = 1), or train without --from",
+            "Give a model of one network (network.ensemble_size = 1), or train without --from",
         )
     there, here = (
-        (one.network.architecture, one.network.encoder, one.network.channels, *one.classes.labels)
+        (one.network.architecture, one.network.encoder, one.network.input_channels, *one.classes.labels)
         for one in (model.recipe, recipe)
     )
     if here != there:

@@ -45,7 +45,7 @@ from histoscout.training.loop import (
     Job,
     Validation,
     fit,
-    make_optimiser,
+    make_optimizer,
     plain_batches,
     sampled_batches,
 )
@@ -66,7 +66,7 @@ class TrainOptions:
     device: str = "auto"
     start: Path | None = None  # a model folder whose weights are the start
     overwrite: bool = False
-    guards: str = (
+    sanity_checks: str = (
         "all"  # "quick": without learning a batch by heart; "tell": failures are told, training goes on
     )
     progress: Progress = field(default_factory=Silent)
@@ -109,7 +109,7 @@ def _train(
         return run.finished
     opened = open_image_sets if cohort.by_class else open_sets
     sets = opened(cohort, recipe, run.split, options.progress)
-    clock = Clock(recipe.network.members, begun)
+    clock = Clock(recipe.network.ensemble_size, begun)
     clock.share()
     members = []
     for number, member in enumerate(members_of(recipe)):
@@ -130,7 +130,7 @@ def refuse_known(options: TrainOptions, sets: Sets, cohort: Cohort) -> None:
         return
     fault = f"has learnt from patients who are to judge what is made of it: {', '.join(met)}"
     remedy = "Give these patients the split train, begin with another model, or train without --from"
-    if options.guards != "tell":
+    if options.sanity_checks != "warn":
         raise TrainingError(options.start, fault, remedy)
     options.progress.note(f"failed: {options.start} {fault}")
 
@@ -141,7 +141,7 @@ def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, clo
     The first one's guards are asked for all, and take an equal share of everybody's minutes.
     """
     job, state = prepare_job(sets, recipe, run, options)
-    guarding = options.guards
+    guarding = options.sanity_checks
     verdicts = guard(job, state, sets, guarding) if run.first else guard_division(job, sets, guarding)
     if run.first:
         clock.share()
@@ -162,7 +162,7 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
     fabric = choose_fabric(options.device, recipe.training.precision)
     examples = SampledExamples(sets.train, sampler_of(sets, recipe), recipe)
     grid = grid_windows(sets.tune, recipe, sets.tune_boxes)
-    tuning = PlainExamples(sets.tune, evenly(grid, recipe.training.validation_windows, recipe.seed), recipe)
+    tuning = PlainExamples(sets.tune, evenly(grid, recipe.training.validation_patches, recipe.seed), recipe)
     loss = make_loss(recipe)
     judged = range(1, len(recipe.classes.labels) + 1) if sets.by_class else (1,)
 
@@ -176,7 +176,7 @@ def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOption
     network, prior = first_network(recipe, options.start, examples)
     network = fabric.to_device(network.to(memory_format=torch.channels_last))
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    state = State(network, average, make_optimiser(network, recipe.training))
+    state = State(network, average, make_optimizer(network, recipe.training))
     told = (run.folder, options.progress)
     asked = count_tuning_windows(sets, recipe)
     again = count_looked_at(sets, recipe)
@@ -217,14 +217,14 @@ def plan_steps(job: Job, state: State, run: RunFolder, clock: Clock) -> tuple[Bu
         validation_seconds,
         tuning=job.tuning_windows * window,
         again=LOOKS * job.again_windows * window,
-        most_again=LOOKS * SHARE * choices.batch * window,
+        most_again=LOOKS * SHARE * choices.batch_size * window,
     )
     budget = budget_for(choices.minutes, clock.spent(), timed, job.recipe)
     if late := overtime(choices.minutes, budget, timed):
-        says = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"
-        job.progress.note(says)
+        message = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"
+        job.progress.note(message)
     if budget.steps <= LEAST_STEPS:
-        says = f"the minutes are too few for this cohort on this machine: {budget.steps} steps are made all the same. Give more"
-        job.progress.note(says)
+        message = f"the minutes are too few for this cohort on this machine: {budget.steps} steps are made all the same. Give more"
+        job.progress.note(message)
     budget.write(run.budget)
     return budget, itertools.islice(itertools.chain(used, ahead), budget.steps)

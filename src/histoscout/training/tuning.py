@@ -7,7 +7,7 @@ from pathlib import Path
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.detection.class_smoothing import decide_together
 from histoscout.detection.grid import WindowPlan
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, read_heatmap
@@ -26,16 +26,16 @@ def kept_heatmap(folder: Path, index: int) -> Path:
 
 
 def look_through(
-    labelled: LabelledSlide,
+    labeled: LabeledSlide,
     engine: Engine,
     boxes: Sequence[Box],
     views: int,
     tell: Callable[[int, int], None],
 ) -> Heatmap:
     """What an engine says of a slide's windows in so many views, neighbours agreed; `tell(done, total)` as windows are finished."""
-    plan = replace(WindowPlan.of(labelled.recipe), flips=views)
-    heatmap = compute_heatmap(labelled.slide, engine, boxes, plan, on_window=tell, tissue=labelled.tissue)
-    decide_together(heatmap, labelled.recipe.detection.neighbourhood_um)
+    plan = replace(WindowPlan.of(labeled.recipe), flips=views)
+    heatmap = compute_heatmap(labeled.slide, engine, boxes, plan, on_window=tell, tissue=labeled.tissue)
+    decide_together(heatmap, labeled.recipe.detection.class_smoothing_um)
     return heatmap
 
 
@@ -45,8 +45,8 @@ def tune_lesions(slides: Sequence[Tuned], threshold: float, folder: Path) -> lis
 
 
 def _lesions(tuned: Tuned, path: Path, threshold: float) -> SlideLesions:
-    recipe = tuned.labelled.recipe
-    ground = Ground.of(tuned.labelled)
+    recipe = tuned.labeled.recipe
+    ground = Ground.of(tuned.labeled)
     if tuned.blocks is not None:
         blocks = shapely.union_all([shapely.box(*box.bounds) for box in tuned.blocks])
         ground = replace(ground, regions=inside_blocks(ground.regions, blocks))

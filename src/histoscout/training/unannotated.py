@@ -10,7 +10,7 @@ from histoscout.cohort.case import Case
 from histoscout.evaluation.lesions.compare import Place, SlideLesions
 from histoscout.evaluation.review import AuditPlan, lay_out_audit, questions
 from histoscout.progress import Progress
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 
 FOLDER = "unmarked"
 MOST = 30
@@ -18,7 +18,7 @@ PLACES: tuple[Place, ...] = ("unmarked tissue",)
 
 
 def lay_out_unmarked(
-    lesions: Mapping[Path, SlideLesions], cases: Sequence[Case], classes: Classes, folder: Path
+    lesions: Mapping[Path, SlideLesions], cases: Sequence[Case], classes: ClassConfig, folder: Path
 ) -> int:
     """Lay the surest findings on unmarked tissue before the pathologist; how many there are.
 

@@ -28,7 +28,7 @@ def answers(
     network.eval()
     with torch.inference_mode():
         for pictures, targets in batches:
-            images = prepare(fabric.to_device(pictures), recipe.network.channels)
+            images = prepare(fabric.to_device(pictures), recipe.network.input_channels)
             logits = network(images.contiguous(memory_format=torch.channels_last)).float()
             yield logits, fabric.to_device(targets)
 

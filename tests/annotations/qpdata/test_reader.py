@@ -283,7 +283,7 @@ def test_counts_agree_with_qupaths_summaries(shared_data: Path, project: str) ->
         assert len(found.regions) + left_out(found) == said["hierarchy"]["nObjects"] - 1
         assert len(found.regions) + left_out(found) == sum(classes.values())
         for label, count in classes.items():
-            of_class = len(found.regions.labelled("" if label == "Unclassified" else label))
+            of_class = len(found.regions.labeled("" if label == "Unclassified" else label))
             assert count - left_out(found) <= of_class <= count
         assert found.image is not None
         assert (found.image.width, found.image.height) == (said["server"]["width"], said["server"]["height"])

@@ -18,10 +18,10 @@ from histoscout.checks.alignment.slides import (
     Subject,
     aligned,
     cohort_verdict,
-    labelled_fit,
+    labeled_fit,
     subject_of,
 )
-from histoscout.cohort.annotated_slide import REVIEWED, LabelledSlide, without_unseen
+from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, without_unseen
 from histoscout.geometry.regions import Region, Regions
 from histoscout.slides.image_reader import in_memory
 from histoscout.tissue.mask import find_tissue
@@ -82,7 +82,7 @@ def test_a_mistake_is_found_named_and_undone(
     assert found.verdict.state == "failed"
     assert found.mistake is not None
     assert found.mistake.name == fault
-    assert fault in found.verdict.says
+    assert fault in found.verdict.message
     mended = aligned(replace(wrong, regions=found.mistake.correct(wrong.regions)))
     assert mended.verdict.state == "good"
 
@@ -92,8 +92,8 @@ def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:
     found = aligned(replace(subject, regions=subject.regions.moved(-83, 91)))
     assert found.mistake is not None
     assert found.mistake.name == "displaced"
-    assert "x by -8" in found.verdict.says
-    assert "y by 9" in found.verdict.says or "y by 8" in found.verdict.says
+    assert "x by -8" in found.verdict.message
+    assert "y by 9" in found.verdict.message or "y by 8" in found.verdict.message
 
 
 def test_another_slides_outlines_are_known_for_what_they_are(subjects: Subjects) -> None:
@@ -110,7 +110,7 @@ def test_nothing_is_said_where_nothing_shows() -> None:
     slide = in_memory(pixels, toy.MPP)
     regions = toy.draw(0)[1]
     found = aligned(
-        subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows), TILE_UM)
+        subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
     )
     assert found.verdict.state == "cannot tell"
 
@@ -120,7 +120,7 @@ def test_outlines_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Sub
     far = Regions.of(one.moved(0, 5 * toy.SIDE + 37 * place) for place, one in enumerate(subject.regions))
     found = aligned(replace(subject, regions=far))
     assert found.verdict.state == "failed"
-    assert "0% of the outlined area is tissue" in found.verdict.says
+    assert "0% of the outlined area is tissue" in found.verdict.message
 
 
 def test_an_area_that_was_reviewed_is_no_lesion(subjects: Subjects) -> None:
@@ -147,7 +147,7 @@ def test_an_area_reviewed_alone_says_nothing(subjects: Subjects) -> None:
     corner = Region(shapely.box(0, 0, 10, 10), "Reviewed")
     found = aligned(replace(subjects(0), regions=Regions((corner,))))
     assert found.verdict.state == "cannot tell"
-    assert found.verdict.says.startswith("0 outlines")
+    assert found.verdict.message.startswith("0 outlines")
 
 
 @given(order=st.permutations(range(9)))
@@ -170,7 +170,7 @@ def test_the_verdict_is_the_same_each_time(subjects: Subjects) -> None:
 def test_a_cohort_is_good_if_its_slides_are(subjects: Subjects) -> None:
     verdict = cohort_verdict([aligned(subjects(seed)) for seed in range(3)])
     assert verdict.state == "good"
-    assert "3 of 3" in verdict.says
+    assert "3 of 3" in verdict.message
 
 
 def test_one_wrong_slide_fails_the_cohort_and_is_named(subjects: Subjects) -> None:
@@ -178,7 +178,7 @@ def test_one_wrong_slide_fails_the_cohort_and_is_named(subjects: Subjects) -> No
     wrong = aligned(faulty(subjects(2), "mirrored top to bottom", subjects(2).regions))
     verdict = cohort_verdict([*good, wrong])
     assert verdict.state == "failed"
-    assert "1 of 3 slides: toy 2: mirrored top to bottom" in verdict.says
+    assert "1 of 3 slides: toy 2: mirrored top to bottom" in verdict.message
 
 
 def weak(subject: Subject, given: float, undone: float) -> Alignment:
@@ -187,7 +187,7 @@ def weak(subject: Subject, given: float, undone: float) -> Alignment:
     fits = {name: replace(fit, z=0.1) for name, fit in one.fits.items()}
     fits[AS_GIVEN] = replace(fits[AS_GIVEN], z=given)
     fits["mirrored top to bottom"] = replace(fits["mirrored top to bottom"], z=undone)
-    return Alignment("weak", Verdict("v", "cannot tell", ""), fits)
+    return Alignment("weak", Verdict(name="v", state="cannot tell", message=""), fits)
 
 
 def test_slides_that_cannot_tell_alone_can_together(subjects: Subjects) -> None:
@@ -195,7 +195,7 @@ def test_slides_that_cannot_tell_alone_can_together(subjects: Subjects) -> None:
     assert cohort_verdict([few]).state == "cannot tell"
     together = cohort_verdict([few] * 5)
     assert together.state == "failed"
-    assert "mirrored top to bottom" in together.says
+    assert "mirrored top to bottom" in together.message
     assert cohort_verdict([weak(subjects(0), FITS / 2, 0.0)] * 5).state == "good"
 
 
@@ -208,19 +208,19 @@ def test_slides_that_training_opened_are_asked() -> None:
     for seed in range(2):
         pixels, regions = toy.draw(seed)
         slide = in_memory(pixels, toy.MPP, f"toy {seed}")
-        tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows)
-        slides.append(LabelledSlide(slide, f"{seed}", regions, tissue, toy.RECIPE))
-    assert labelled_fit(slides).state == "good"
+        tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
+        slides.append(LabeledSlide(slide, f"{seed}", regions, tissue, toy.RECIPE))
+    assert labeled_fit(slides).state == "good"
     mirrored = [replace(one, regions=laid(one.regions, (1, 0, 0, -1, 0, toy.SIDE))) for one in slides]
-    assert labelled_fit(mirrored).state == "failed"
+    assert labeled_fit(mirrored).state == "failed"
 
 
 def test_what_nobody_looked_at_is_no_outline() -> None:
     pixels, regions = toy.draw(0)
     slide = in_memory(pixels, toy.MPP, "toy")
-    tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.windows)
-    one = LabelledSlide(slide, "p", regions, tissue, toy.RECIPE)
+    tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
+    one = LabeledSlide(slide, "p", regions, tissue, toy.RECIPE)
     area = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), REVIEWED)
     seen, _ = without_unseen(Regions((area, *regions)), slide.box)
     assert len(seen) == len(regions) + 1
-    assert labelled_fit([replace(one, regions=seen)]) == labelled_fit([one])
+    assert labeled_fit([replace(one, regions=seen)]) == labeled_fit([one])

@@ -16,7 +16,7 @@ from histoscout.checks.alignment.windows import (
     fits_in_training,
     straightness,
 )
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
@@ -26,12 +26,12 @@ from histoscout.tissue.mask import find_tissue
 from tests import toy
 
 Mask = NDArray[np.uint8]
-RECIPE = Recipe.from_dict({**toy.CHOICES, "windows": {"mpp": 2.0, "side_um": 128.0}})
+RECIPE = Recipe.from_dict({**toy.CHOICES, "patches": {"mpp": 2.0, "size_um": 128.0}})
 STILL = RECIPE.with_choices({"augment.rotate": False, "augment.flip": False, "augment.scale": 0.0})
 COUNT = 64
 
 
-class Misread(LabelledSlide):
+class Misread(LabeledSlide):
     """A slide whose masks come from the tile above, upside down: the study's fault."""
 
     def mask(self, box: Box, mpp: float) -> Mask:
@@ -39,33 +39,33 @@ class Misread(LabelledSlide):
 
 
 @pytest.fixture(scope="module")
-def slides() -> list[LabelledSlide]:
+def slides() -> list[LabeledSlide]:
     made = []
     for seed in range(4):
         pixels, regions = toy.draw(seed)
         slide = in_memory(pixels, toy.MPP, f"toy {seed}")
-        tissue = find_tissue(slide, RECIPE.tissue, RECIPE.windows)
-        made.append(LabelledSlide(slide, f"{seed}", regions, tissue, RECIPE))
+        tissue = find_tissue(slide, RECIPE.tissue, RECIPE.patches)
+        made.append(LabeledSlide(slide, f"{seed}", regions, tissue, RECIPE))
     return made
 
 
-def examples(slides: list[LabelledSlide], recipe: Recipe = RECIPE) -> SampledExamples:
+def examples(slides: list[LabeledSlide], recipe: Recipe = RECIPE) -> SampledExamples:
     return SampledExamples(slides, WindowSampler(slides, recipe, {}), recipe)
 
 
-def misread(slides: list[LabelledSlide]) -> list[LabelledSlide]:
+def misread(slides: list[LabeledSlide]) -> list[LabeledSlide]:
     return [Misread(one.slide, one.patient, one.regions, one.tissue, one.recipe) for one in slides]
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, STILL], ids=["turned", "still"])
-def test_masks_that_fit_are_good(slides: list[LabelledSlide], recipe: Recipe) -> None:
+def test_masks_that_fit_are_good(slides: list[LabeledSlide], recipe: Recipe) -> None:
     made = examples(slides, recipe)
     assert fits_in_training(made, COUNT).state == "good"
-    assert fits_at_the_door([made[number] for number in range(COUNT)], recipe.windows.mpp).state == "good"
+    assert fits_at_the_door([made[number] for number in range(COUNT)], recipe.patches.mpp).state == "good"
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, STILL], ids=["turned", "still"])
-def test_masks_of_the_tile_above_are_found(slides: list[LabelledSlide], recipe: Recipe) -> None:
+def test_masks_of_the_tile_above_are_found(slides: list[LabeledSlide], recipe: Recipe) -> None:
     made = examples(misread(slides), recipe)
     assert fits_in_training(made, COUNT).state == "failed"
 
@@ -86,12 +86,12 @@ FAULTS: dict[str, Callable[[list[tuple[Mask, Mask]]], list[tuple[Mask, Mask]]]] 
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_happened_to_masks_is_found_and_named(slides: list[LabelledSlide], fault: str) -> None:
+def test_what_happened_to_masks_is_found_and_named(slides: list[LabeledSlide], fault: str) -> None:
     made = examples(slides, STILL)
     pairs = FAULTS[fault]([made[number] for number in range(COUNT)])
-    verdict = fits_at_the_door(pairs, STILL.windows.mpp)
+    verdict = fits_at_the_door(pairs, STILL.patches.mpp)
     assert verdict.state == "failed"
-    assert fault in verdict.says
+    assert fault in verdict.message
 
 
 def boxed(mask: Mask) -> Mask:
@@ -103,17 +103,17 @@ def boxed(mask: Mask) -> Mask:
     return drawn
 
 
-def test_rectangles_that_fit_nothing_are_not_called_faulty(slides: list[LabelledSlide]) -> None:
+def test_rectangles_that_fit_nothing_are_not_called_faulty(slides: list[LabeledSlide]) -> None:
     made = examples(slides, STILL)
     pairs = [(picture, boxed(mask)) for picture, mask in (made[number] for number in range(COUNT))]
     assert straightness(mask for _, mask in pairs) > RECTANGLES
     strangers = FAULTS["no better than"](pairs)
-    verdict = fits_at_the_door(strangers, STILL.windows.mpp)
+    verdict = fits_at_the_door(strangers, STILL.patches.mpp)
     assert verdict.state == "cannot tell"
-    assert "rectangles" in verdict.says
-    assert fits_at_the_door(pairs, STILL.windows.mpp).state == "good"
+    assert "rectangles" in verdict.message
+    assert fits_at_the_door(pairs, STILL.patches.mpp).state == "good"
     mirrored = FAULTS["mirrored top to bottom"](pairs)
-    assert fits_at_the_door(mirrored, STILL.windows.mpp).state == "failed"
+    assert fits_at_the_door(mirrored, STILL.patches.mpp).state == "failed"
 
 
 @pytest.mark.parametrize(("fit", "state"), [(50.0, "good"), (20.0, "cannot tell"), (1.0, "failed")])
@@ -121,26 +121,26 @@ def test_more_windows_must_fit_better(fit: float, state: str) -> None:
     assert _outlines_alone(Seen(fit, "", 0.0, windows=100)).state == state
 
 
-def test_too_few_windows_cannot_tell(slides: list[LabelledSlide]) -> None:
+def test_too_few_windows_cannot_tell(slides: list[LabeledSlide]) -> None:
     made = examples(slides)
     assert fits_at_the_door([made[number] for number in range(8)], 2.0).state == "cannot tell"
     tiles = [(made[number][0], np.array(1, np.uint8)) for number in range(COUNT)]
     assert fits_at_the_door(tiles, 2.0).state == "cannot tell"
 
 
-def test_lesions_that_look_like_all_else_stop_no_training(slides: list[LabelledSlide]) -> None:
+def test_lesions_that_look_like_all_else_stop_no_training(slides: list[LabeledSlide]) -> None:
     random = np.random.default_rng(0)
-    grey = [
+    gray = [
         replace(one, slide=in_memory(random.integers(150, 200, (512, 512, 3)).astype(np.uint8), toy.MPP))
         for one in slides
     ]
-    assert fits_in_training(examples(grey), COUNT).state != "failed"
+    assert fits_in_training(examples(gray), COUNT).state != "failed"
 
 
-def test_masks_that_lose_their_lesions_on_the_way_are_found(slides: list[LabelledSlide]) -> None:
+def test_masks_that_lose_their_lesions_on_the_way_are_found(slides: list[LabeledSlide]) -> None:
     made = examples(slides)
     pairs = [made[number] for number in range(COUNT)]
     empty = [(picture, mask if place < 8 else mask * 0) for place, (picture, mask) in enumerate(pairs)]
-    verdict = fits_at_the_door(empty, RECIPE.windows.mpp, pairs)
+    verdict = fits_at_the_door(empty, RECIPE.patches.mpp, pairs)
     assert verdict.state == "failed"
-    assert "straight from the slides" in verdict.says
+    assert "straight from the slides" in verdict.message

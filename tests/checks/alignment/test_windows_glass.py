@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from histoscout.checks.alignment.windows import glass_of
-from histoscout.recipe import Augment
-from histoscout.sampling.augment import vary_colours
+from histoscout.recipe import AugmentConfig
+from histoscout.sampling.augment import vary_colors
 
 SIDE, PER_CELL = 256, 4
 Picture = NDArray[np.uint8]
@@ -38,10 +38,10 @@ def test_glass_is_found_however_dark(darker: float) -> None:
 
 @pytest.mark.parametrize("stain", [0.07, 0.2])
 def test_glass_is_found_after_strong_jitter(stain: float) -> None:
-    choices = Augment(stain=stain, brightness=0.1)
+    choices = AugmentConfig(stain=stain, brightness=0.1)
     right = []
     for number in range(24):
-        found = glass_of(vary_colours(half_glass(), choices, np.random.default_rng(number)), PER_CELL)
+        found = glass_of(vary_colors(half_glass(), choices, np.random.default_rng(number)), PER_CELL)
         half = found.shape[1] // 2
         right.append(found[:, : half - 1].mean() > 0.95 and found[:, half + 1 :].mean() < 0.2)
     assert np.mean(right) >= 0.9
@@ -57,5 +57,5 @@ def test_pale_tissue_without_glass_is_tissue(lighter: float) -> None:
 
 def test_a_white_window_is_glass_and_a_dark_one_is_not() -> None:
     assert glass_of(np.full((SIDE, SIDE, 3), 255, np.uint8), PER_CELL).all()
-    for grey in (0, 120):
-        assert not glass_of(np.full((SIDE, SIDE, 3), grey, np.uint8), PER_CELL).any()
+    for gray in (0, 120):
+        assert not glass_of(np.full((SIDE, SIDE, 3), gray, np.uint8), PER_CELL).any()

@@ -15,7 +15,7 @@ def test_sound_windows_fit_and_a_class_stands_in_where_none_is_named(table: Path
     assert windows_fit(reads, nameless).state == "good"
 
 
-def test_strong_colours_are_no_displacement(table: Path) -> None:
+def test_strong_colors_are_no_displacement(table: Path) -> None:
     reads = [read_case(case) for case in read_cohort(table).cases]
     strong = {"augment.stain": 0.1, "augment.brightness": 0.2}
     assert windows_fit(reads, RECIPE.with_choices(strong)).state == "good"

@@ -53,7 +53,7 @@ def test_moving_everything_changes_nothing(scene: tuple[Regions, Regions], dx: i
 # ---------------------------------------------------------------- lesions
 
 
-def test_outlines_drawn_over_one_another_are_one_lesion_and_neighbours_are_two() -> None:
+def test_outlines_drawn_over_one_another_are_one_lesion_and_neighbors_are_two() -> None:
     twice = regions(square(0, 0, 100), square(50, 0, 100))
     slide = compared(twice, regions(square(0, 0, 150)))
     assert len(slide.lesions) == 1

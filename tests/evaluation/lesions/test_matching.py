@@ -134,7 +134,7 @@ def test_each_rule_says_in_words_what_it_is() -> None:
     assert "IoU >= .3" in words("iou_0.3")
 
 
-def test_centre_rule_wants_the_centre_inside() -> None:
+def test_center_rule_wants_the_center_inside() -> None:
     drawn = regions(disc(100, 100, 50))
     slide = compare_lesions(
         ground(drawn), regions(disc(140, 100, 5, score=0.5), disc(160, 100, 20, score=0.4))

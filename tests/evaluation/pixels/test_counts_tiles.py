@@ -42,7 +42,7 @@ def test_tiles_are_classed_as_classifiers_are_taught_and_scored_by_what_share_of
     mask = np.kron(blocks, np.ones((8, 8), np.uint8))[:rows, :columns]
     levels = random.integers(0, 256, mask.shape).astype(np.uint8)
     recipe = RECIPE.with_choices(
-        {"windows.tile_share": share, "network.architecture": "timm", "network.encoder": "resnet18"}
+        {"patches.tile_coverage": share, "network.architecture": "timm", "network.encoder": "resnet18"}
     )
     tissue = ground(Regions(), box=Box(0, 0, columns * 2, rows * 2)).tissue
     counts = count_tiles(strip_of(levels, mask), Ground("s", "p", Regions(), tissue, MPP, recipe))
@@ -80,7 +80,7 @@ def test_tiles_without_tissue_do_not_count() -> None:
     tissue = Tissue(half, np.zeros_like(half), BOX, 4.0, 1.0, {})
     judged = Ground("s", "p", Regions(), tissue, MPP, RECIPE)
     levels = np.zeros((128, 128), np.uint8)
-    (strip,) = strips(judged, FoundHeatmap(heatmap(levels), "UDH", RECIPE.windows.mpp), SIDE)
+    (strip,) = strips(judged, FoundHeatmap(heatmap(levels), "UDH", RECIPE.patches.mpp), SIDE)
     assert count_tiles(strip, judged).negative.sum() == 8
     assert PixelCounts.in_strip(strip).negative.sum() == 128 * 64
 
@@ -88,7 +88,7 @@ def test_tiles_without_tissue_do_not_count() -> None:
 @given(arrays(np.uint8, (128, 128), elements=VALUES))
 def test_strips_add_up_to_the_whole_whatever_their_height(levels: NDArray[np.uint8]) -> None:
     judged = ground(Regions.of([Region(shapely.Point(100, 90).buffer(40), "UDH")]))
-    found = FoundHeatmap(heatmap(levels), "UDH", RECIPE.windows.mpp)
+    found = FoundHeatmap(heatmap(levels), "UDH", RECIPE.patches.mpp)
     whole = PixelCounts.total(PixelCounts.in_strip(strip) for strip in strips(judged, found))
     direct = PixelCounts.of(levels, judged_mask(judged))
     assert whole.positive.tolist() == direct.positive.tolist()
@@ -97,16 +97,16 @@ def test_strips_add_up_to_the_whole_whatever_their_height(levels: NDArray[np.uin
 
 def judged_mask(judged: Ground) -> NDArray[np.bool_]:
     (region,) = judged.positive
-    return mask_of(region.outline, BOX, RECIPE.windows.mpp / MPP)
+    return mask_of(region.outline, BOX, RECIPE.patches.mpp / MPP)
 
 
 @pytest.mark.parametrize("rows", [4, 5, 7])
 def test_the_last_cells_answer_for_the_slide_beyond_them(rows: int) -> None:
-    recipe = Recipe.from_dict({"windows": {"mpp": 4.0, "side_um": 128.0}, "classes": {"positive": "UDH"}})
+    recipe = Recipe.from_dict({"patches": {"mpp": 4.0, "size_um": 128.0}, "classes": {"positive": "UDH"}})
     box = Box(0, 0, 64 * rows + 20, 64 * rows + 20)  # cells of 64 px: a third of one is left over
     cells = np.full((rows, rows), 200, np.uint8)
     judged = Ground("s", "p", Regions(), ground(Regions(), box=box).tissue, MPP, recipe)
-    shown = FoundHeatmap(heatmap(cells, box, mpp=128.0), "UDH", recipe.windows.mpp)
+    shown = FoundHeatmap(heatmap(cells, box, mpp=128.0), "UDH", recipe.patches.mpp)
     counts = PixelCounts.total(PixelCounts.in_strip(strip) for strip in strips(judged, shown))
     assert counts.negative[200] == (32 * rows + 10) ** 2
     assert counts.negative.sum() == counts.negative[200]

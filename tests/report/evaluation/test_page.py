@@ -87,7 +87,7 @@ def test_with_few_patients_no_interval_is_shown_and_it_is_said_why(
 def test_without_slides_or_model_nothing_is_said_of_them(
     measured: tuple[Scores, Path], tmp_path: Path
 ) -> None:
-    _, reading = written(replace(measured[0], guards=()), tmp_path)
+    _, reading = written(replace(measured[0], sanity_checks=()), tmp_path)
     assert not reading.faults
     assert "img" not in reading.tags
     for title in ("Hits, misses, false alarms", "Guards", "How it was trained"):
@@ -99,10 +99,10 @@ def test_every_network_of_a_model_shows_its_curves(
 ) -> None:
     recipe = toy.RECIPE.with_choices(
         {
-            "network.members": 2,
+            "network.ensemble_size": 2,
             "training.epochs": 2,
             "training.steps_per_epoch": 2,
-            "training.tune_share": 0.3,
+            "training.tuning_share": 0.3,
         }
     )
     two = train(toy.write_cohort(tmp_path, splits=()), tmp_path / "model", recipe)
@@ -143,8 +143,11 @@ def test_wishes_are_met_by_a_score_or_said_not_to_be(model: ModelFolder, tmp_pat
 
 
 def test_guards_are_told_the_gravest_first(measured: tuple[Scores, Path], tmp_path: Path) -> None:
-    guards = (Verdict("one", "good", "all well"), Verdict("two", "failed", "broken", "mend it"))
-    _, reading = written(replace(measured[0], guards=guards), tmp_path)
+    sanity_checks = (
+        Verdict(name="one", state="good", message="all well"),
+        Verdict(name="two", state="failed", message="broken", remedy="mend it"),
+    )
+    _, reading = written(replace(measured[0], sanity_checks=sanity_checks), tmp_path)
     assert reading.text.index("mend it") < reading.text.index("all well")
 
 
@@ -194,9 +197,9 @@ def test_nothing_that_could_be_judged_is_a_short_report(tmp_path: Path) -> None:
 
 
 def test_what_a_recipe_calls_the_lesion_is_drawn(table: Path, tmp_path: Path) -> None:
-    drawn = read_geojson(table.parent / "slide_3.geojson").regions.labelled("UDH")
+    drawn = read_geojson(table.parent / "slide_3.geojson").regions.labeled("UDH")
     write_geojson(drawn, tmp_path / "found" / "slide_3.geojson")
-    write_geojson(drawn.relabelled(lambda label: "usual hyperplasia"), tmp_path / "slide_3.geojson")
+    write_geojson(drawn.relabeled(lambda label: "usual hyperplasia"), tmp_path / "slide_3.geojson")
     case = Case(table.parent / "slide_3.tif", tmp_path / "slide_3.geojson")
     names = {"classes.aliases": {"UDH": ["UDH", "usual hyperplasia"]}}
     options = CompareOptions(recipe=toy.RECIPE.with_choices(names))
@@ -207,9 +210,9 @@ def test_what_a_recipe_calls_the_lesion_is_drawn(table: Path, tmp_path: Path) ->
 
 
 def test_hits_misses_and_false_alarms_are_cut_from_the_slides(table: Path, tmp_path: Path) -> None:
-    drawn = read_geojson(table.parent / "slide_3.geojson").regions.labelled("UDH")
-    other = read_geojson(table.parent / "slide_3.geojson").regions.labelled("ADH")
-    found = Regions.of([*drawn[:3], *other[:2].relabelled(lambda label: "UDH")])
+    drawn = read_geojson(table.parent / "slide_3.geojson").regions.labeled("UDH")
+    other = read_geojson(table.parent / "slide_3.geojson").regions.labeled("ADH")
+    found = Regions.of([*drawn[:3], *other[:2].relabeled(lambda label: "UDH")])
     write_geojson(found, tmp_path / "found" / "slide_3.geojson")
     options = CompareOptions("UDH", toy.RECIPE)
     scores = evaluate_regions(tmp_path / "found", table, tmp_path / "out", options)

@@ -98,34 +98,34 @@ def test_every_choice_has_a_reason_or_stands_below_one(found: CohortFingerprint)
 def test_it_finds_the_two_measured_recipes_again() -> None:
     glands = replace(facts("malignant gland"), extent_um=Spread(55, 132, 296), patients=7)
     glas = make_plan(cohort_of(glands, facts("benign gland"), patients=7), Wish("malignant gland")).recipe
-    assert (glas.windows.mpp, glas.windows.side_um) == (2.0, 320.0)
+    assert (glas.patches.mpp, glas.patches.size_um) == (2.0, 320.0)
     assert glas.classes.other == ("benign gland",)
-    assert (glas.training.batch, glas.training.tune_share, glas.network.members) == (8, 0.2, 3)
+    assert (glas.training.batch_size, glas.training.tuning_share, glas.network.ensemble_size) == (8, 0.2, 3)
     ducts = replace(facts("UDH"), extent_um=Spread(192, 291, 392))
     demo = make_plan(cohort_of(ducts), Wish("UDH")).recipe
-    assert (demo.windows.mpp, demo.windows.side_um) == (4.0, 512.0)
+    assert (demo.patches.mpp, demo.patches.size_um) == (4.0, 512.0)
 
 
 def test_it_never_looks_finer_than_the_coarsest_slide_and_says_so() -> None:
     mitoses = cohort_of(facts("mitosis", 10), slides=(SlideScale("a", 0.5, "metadata", 9000.0),))
     made = make_plan(mitoses, Wish("mitosis"))
-    assert made.recipe.windows.mpp == 0.5
+    assert made.recipe.patches.mpp == 0.5
     assert "coarsest slide" in made.to_toml()
 
 
 def test_windows_are_no_wider_than_the_slides() -> None:
     small = cohort_of(facts("UDH", 290), slides=(SlideScale("a", 0.5, "metadata", 400.0),))
-    assert make_plan(small, Wish("UDH")).recipe.windows.side_um <= 400
+    assert make_plan(small, Wish("UDH")).recipe.patches.size_um <= 400
 
 
 def test_the_machine_decides_what_is_its_to_decide() -> None:
     def training(machine: Machine) -> Any:
         return make_plan(cohort_of(facts("UDH"), machine=machine), Wish("UDH")).recipe.training
 
-    assert (training(LAPTOP).batch, training(LAPTOP).workers) == (8, 2)
-    assert (training(Machine(1, 2.0, "cpu")).batch, training(Machine(1, 2.0, "cpu")).workers) == (4, 1)
+    assert (training(LAPTOP).batch_size, training(LAPTOP).workers) == (8, 2)
+    assert (training(Machine(1, 2.0, "cpu")).batch_size, training(Machine(1, 2.0, "cpu")).workers) == (4, 1)
     assert (
-        training(Machine(64, 128.0, "cuda", 80.0)).batch,
+        training(Machine(64, 128.0, "cuda", 80.0)).batch_size,
         training(Machine(64, 128.0, "cuda")).workers,
     ) == (16, 8)
 
@@ -138,9 +138,9 @@ def test_networks_take_turns_where_patients_are_few_and_there_is_time(
     patients: int, minutes: float | None, members: int
 ) -> None:
     few = cohort_of(replace(facts("UDH"), patients=patients), patients=patients + 2)
-    assert make_plan(few, Wish("UDH", minutes)).recipe.network.members == members
+    assert make_plan(few, Wish("UDH", minutes)).recipe.network.ensemble_size == members
     told = make_plan(replace(few, tuned_by_table=True), Wish("UDH", minutes))
-    assert told.recipe.network.members == 1
+    assert told.recipe.network.ensemble_size == 1
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_networks_share_the_minutes_only_where_the_machine_makes_enough_steps_in
     machine: Machine, members: int
 ) -> None:
     few = replace(cohort_of(replace(facts("UDH"), patients=7)), machine=machine)
-    assert make_plan(few, Wish("UDH", 20)).recipe.network.members == members
+    assert make_plan(few, Wish("UDH", 20)).recipe.network.ensemble_size == members
 
 
 def test_no_minutes_are_not_taken_for_the_default() -> None:
@@ -172,7 +172,7 @@ def test_a_graphics_card_needs_a_quarter_of_the_minutes() -> None:
         given = [
             make_plan(replace(few, machine=machine), Wish("UDH", time)) for time in (minutes, minutes - 0.1)
         ]
-        assert [plan.recipe.network.members for plan in given] == [3, 2]
+        assert [plan.recipe.network.ensemble_size for plan in given] == [3, 2]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_views_make_room_for_members() -> None:
     few = replace(facts("UDH"), patients=7)
     large = replace(cohort_of(few, patients=9), tissue_mm2=400.0)
     views = {
-        minutes: make_plan(large, Wish("UDH", minutes)).recipe.detection.flips for minutes in (5.0, 60.0)
+        minutes: make_plan(large, Wish("UDH", minutes)).recipe.detection.tta_views for minutes in (5.0, 60.0)
     }
     assert views[60.0] < views[5.0]
 
@@ -283,7 +283,7 @@ def test_the_fingerprint_of_the_toy_is_what_was_drawn(table: Path) -> None:
     assert 0.05 < found.annotated_share < 0.3
     assert (found.patients, found.test_slides, found.tuned_by_table) == (3, 1, True)
     assert found.stain is not None
-    assert 0 < found.stain.haematoxylin.median < found.stain.eosin.median
+    assert 0 < found.stain.hematoxylin.median < found.stain.eosin.median
 
 
 def test_test_slides_are_never_opened(tmp_path: Path) -> None:
@@ -309,9 +309,9 @@ def quick(cohort: Path) -> Plan:
     }
     changes = {**small, "training.minutes": None, "training.epochs": 1, "training.steps_per_epoch": 2}
     changes |= {
-        "windows.mpp": 4.0,
-        "windows.side_um": 256.0,
-        "tissue.artefacts": False,
+        "patches.mpp": 4.0,
+        "patches.size_um": 256.0,
+        "tissue.artifacts": False,
     }
     return plan(cohort, PlanOptions("udh")).with_choices(changes)
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from histoscout.network.build import build_network
 from histoscout.network.losses import make_loss, set_prior
-from histoscout.recipe import Recipe, Training
-from histoscout.training.loop import make_optimiser
+from histoscout.recipe import Recipe, TrainingConfig
+from histoscout.training.loop import make_optimizer
 from histoscout.training.sanity.network import (
     Batch,
     base_loss,
@@ -19,13 +19,13 @@ from histoscout.training.sanity.network import (
     learns_by_heart,
     loss_at_start,
     one_sigmoid,
-    optimiser_owns,
+    optimizer_owns,
 )
 from histoscout.training.validation import positive_probability
 from tests.network import tiny
 
 SHARES = [0.9, 0.1]
-CHOICES = Training.model_validate({})
+CHOICES = TrainingConfig.model_validate({})
 LOSSES = ("bce", "cross_entropy", "dice+bce", "dice+cross_entropy", "focal", "tversky")
 
 
@@ -77,14 +77,14 @@ def test_a_network_that_was_not_told_the_base_rate_is_heard(loss: str) -> None:
         network.head.bias.copy_(torch.tensor([2.0] if loss.endswith("bce") else [0.0, 3.0]))  # type: ignore[union-attr, operator]
     verdict = loss_at_start(network, make_loss(recipe), some_batch(), SHARES)
     assert verdict.state == "warning"
-    assert "base rate" in verdict.says
+    assert "base rate" in verdict.message
     assert verdict.remedy
 
 
-def test_pixels_that_were_never_normalised_are_heard() -> None:
+def test_pixels_that_were_never_normalized_are_heard() -> None:
     recipe, batch = tiny.recipe("unet", "bce"), some_batch()
-    coloured = Batch((batch.images + 3) * 60, batch.targets)
-    assert loss_at_start(told(recipe), make_loss(recipe), coloured, SHARES).state == "warning"
+    colored = Batch((batch.images + 3) * 60, batch.targets)
+    assert loss_at_start(told(recipe), make_loss(recipe), colored, SHARES).state == "warning"
 
 
 def test_a_network_that_was_told_nothing_cannot_be_judged() -> None:
@@ -110,13 +110,13 @@ class Steps:
 
     def __init__(self, recipe: Recipe, network: nn.Module, rate: float) -> None:
         self.network, self.batch, self.loss = network, some_batch(), make_loss(recipe)
-        self.optimiser = torch.optim.Adam(network.parameters(), lr=rate)
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=rate)
 
     def __call__(self) -> float:
         loss = self.loss(self.network(self.batch.images), self.batch.targets)
-        self.optimiser.zero_grad()
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
+        self.optimizer.step()
         return float(loss.detach())
 
     @property
@@ -125,11 +125,11 @@ class Steps:
 
 
 def test_i_stalled_start_is_heard() -> None:
-    recipe = tiny.recipe("unet", "bce", {"loss.prior": False})
+    recipe = tiny.recipe("unet", "bce", {"loss.prior_bias": False})
     steps = Steps(recipe, tiny.network(recipe), 1e-6)
     verdict = learns_by_heart(steps, steps.base, seconds=60)
     assert verdict.state == "warning"
-    assert "base rate" in verdict.says
+    assert "base rate" in verdict.message
     assert "learning_rate" in verdict.remedy
 
 
@@ -149,26 +149,26 @@ def test_too_few_steps_are_no_verdict() -> None:
 # ---------------------------------------------------------------- optimiser
 
 
-def test_an_optimiser_of_its_own_network_is_good() -> None:
+def test_an_optimizer_of_its_own_network_is_good() -> None:
     network = tiny.network(tiny.recipe("unet_bn", "bce"))
-    assert optimiser_owns(network, make_optimiser(network, CHOICES)).state == "good"
+    assert optimizer_owns(network, make_optimizer(network, CHOICES)).state == "good"
 
 
-def test_e_foreign_optimiser_is_heard() -> None:
+def test_e_foreign_optimizer_is_heard() -> None:
     network = tiny.network(tiny.recipe("unet_bn", "bce"))
-    verdict = optimiser_owns(network, make_optimiser(copy.deepcopy(network), CHOICES))
+    verdict = optimizer_owns(network, make_optimizer(copy.deepcopy(network), CHOICES))
     assert verdict.state == "failed"
-    assert "another network's" in verdict.says
+    assert "another network's" in verdict.message
 
 
 def test_a_part_left_out_and_a_part_frozen_are_heard() -> None:
     network = tiny.network(tiny.recipe("unet_bn", "bce"))
     part = torch.optim.Adam(list(network.parameters())[:-1])
-    assert optimiser_owns(network, part).state == "failed"
+    assert optimizer_owns(network, part).state == "failed"
     next(network.parameters()).requires_grad_(False)
-    verdict = optimiser_owns(network, make_optimiser(network, CHOICES))
+    verdict = optimizer_owns(network, make_optimizer(network, CHOICES))
     assert verdict.state == "warning"
-    assert "frozen" in verdict.says
+    assert "frozen" in verdict.message
 
 
 # ---------------------------------------------------------------- logits
@@ -183,7 +183,7 @@ def test_d_double_sigmoid_in_the_network_is_heard() -> None:
     network = nn.Sequential(told(tiny.recipe("unet", "bce")), nn.Sigmoid())
     verdict = gives_logits(network, some_batch().images)
     assert verdict.state == "failed"
-    assert "Sigmoid" in verdict.says
+    assert "Sigmoid" in verdict.message
 
 
 class Hidden(nn.Module):
@@ -204,8 +204,8 @@ def test_a_hidden_sigmoid_is_heard() -> None:
 def test_d_double_sigmoid_in_evaluation_is_heard() -> None:
     verdict = one_sigmoid(lambda logits: positive_probability(logits).sigmoid(), 1)
     assert verdict.state == "failed"
-    assert "0.50" in verdict.says
-    assert "0.73" in verdict.says
+    assert "0.50" in verdict.message
+    assert "0.73" in verdict.message
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3])
@@ -214,5 +214,5 @@ def test_one_sigmoid_is_enough(outputs: int) -> None:
 
 
 def test_the_probe_takes_networks_of_one_channel() -> None:
-    recipe = tiny.recipe("unet_bn", "bce", {"network.channels": 1})
+    recipe = tiny.recipe("unet_bn", "bce", {"network.input_channels": 1})
     assert gives_logits(build_network(recipe), torch.randn(2, 1, 64, 64)).state == "good"

@@ -22,7 +22,7 @@ from histoscout.recipe import Recipe
 from histoscout.sampling import datasets
 from histoscout.slides.pyramid import write_pyramid
 from histoscout.synthetic.slide import draw
-from histoscout.training.loop import make_optimiser
+from histoscout.training.loop import make_optimizer
 from histoscout.training.sanity.run import data_questions, guard, network_questions, read_verdicts
 from histoscout.training.train import TrainOptions, train
 from tests import toy
@@ -59,28 +59,32 @@ class Notes(Silent):
 
 
 def test_a_sound_training_passes_every_guard(model: ModelFolder) -> None:
-    verdicts = {one["name"]: one for one in model.metrics["guards"]}
+    verdicts = {one["name"]: one for one in model.metrics["sanity_checks"]}
     assert verdicts.keys() >= NAMES
     for name in NAMES - {"patients enough to speak of new ones"}:
         assert verdicts[name]["state"] == "good", verdicts[name]
     assert verdicts["patients enough to speak of new ones"]["state"] == "warning"  # the toy has three
     assert "no statement about new patients" in (model.path / "card.md").read_text()
-    kept = read_verdicts(model.path / "training" / "guards.json")
-    assert [vars(verdict) for verdict in kept] == model.metrics["guards"]
+    kept = read_verdicts(model.path / "training" / "sanity_checks.json")
+    assert [vars(verdict) for verdict in kept] == model.metrics["sanity_checks"]
 
 
 @pytest.mark.parametrize(
     "choices",
     [
         {"network": {"architecture": "timm", "encoder": "resnet18"}, "loss": {"name": "cross_entropy"}},
-        {"network": {"architecture": "unet", "widths": [32, 16, 8]}, "loss": {"name": "bce"}, "classes": {}},
-        {"network": {"architecture": "smp.Unet", "channels": 1}, "loss": {"name": "tversky"}},
+        {
+            "network": {"architecture": "unet", "decoder_channels": [32, 16, 8]},
+            "loss": {"name": "bce"},
+            "classes": {},
+        },
+        {"network": {"architecture": "smp.Unet", "input_channels": 1}, "loss": {"name": "tversky"}},
         {"augment": {"rotate": False, "scale": 0, "stain": 0, "brightness": 0, "blur": 0, "noise": 0}},
     ],
 )
 def test_sound_parts_of_any_kind_pass(prepare: Callable[[Recipe], Parts], choices: dict[str, object]) -> None:
-    windows = {"mpp": 2.0, "side_um": 128.0, "tile_share": 0.1}
-    job, state, sets = prepare(Recipe.from_dict({**CHOICES, "windows": windows, **choices}))
+    patches = {"mpp": 2.0, "size_um": 128.0, "tile_coverage": 0.1}
+    job, state, sets = prepare(Recipe.from_dict({**CHOICES, "patches": patches, **choices}))
     questions = [*data_questions(job, sets), *network_questions(job, state)]
     verdicts = [question() for question in questions]
     assert not [verdict for verdict in verdicts if verdict.state != "good"][1:], verdicts  # three patients
@@ -92,16 +96,16 @@ def test_guards_change_neither_weights_nor_random_states(parts: Parts) -> None:
     guard(job, state, sets)
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
-    assert not state.optimiser.state
+    assert not state.optimizer.state
     assert state.step == 0
 
 
 def test_weights_are_the_same_whatever_is_asked(table: Path, tmp_path: Path) -> None:
     found = []
-    for guarding in ("all", "quick", "tell"):
-        model = train(table, tmp_path / guarding, SHORT, TrainOptions(guards=guarding))
+    for guarding in ("all", "quick", "warn"):
+        model = train(table, tmp_path / guarding, SHORT, TrainOptions(sanity_checks=guarding))
         found.append(load_file(model.weights()))
-        names = {one["name"] for one in model.metrics["guards"]}
+        names = {one["name"] for one in model.metrics["sanity_checks"]}
         assert ("one batch can be learnt by heart" in names) == (guarding != "quick")
     assert all((found[0][name] == other[name]).all() for other in found[1:] for name in found[0])
 
@@ -110,14 +114,14 @@ def test_a_failure_stops_before_a_step_unless_told_otherwise(prepare: Callable[[
     job, state, sets = prepare(RECIPE)
     notes = Notes()
     job = replace(job, progress=notes)
-    state.optimiser = make_optimiser(copy.deepcopy(state.network), job.recipe.training)
+    state.optimizer = make_optimizer(copy.deepcopy(state.network), job.recipe.training)
     with pytest.raises(TrainingError) as raised:
         guard(job, state, sets)
     line = str(raised.value)
     assert "guard: the optimiser holds the network's parameters" in line
     assert "--guards tell" in line
-    assert not (job.folder / "guards.json").exists()  # the next start asks again
-    verdicts = guard(job, state, sets, "tell")
+    assert not (job.folder / "sanity_checks.json").exists()  # the next start asks again
+    verdicts = guard(job, state, sets, "warn")
     assert [verdict.name for verdict in verdicts if verdict.state == "failed"] == [
         "the optimiser holds the network's parameters"
     ]
@@ -129,7 +133,7 @@ def test_a_training_that_goes_on_takes_the_verdicts_of_its_beginning(
 ) -> None:
     job, state, sets = prepare(SHORT)
     first = guard(job, state, sets, "quick")
-    state.optimiser = make_optimiser(copy.deepcopy(state.network), job.recipe.training)
+    state.optimizer = make_optimizer(copy.deepcopy(state.network), job.recipe.training)
     assert guard(job, state, sets) == first
 
 
@@ -139,7 +143,7 @@ def test_a_slide_twice_under_two_names_stops_the_training(tmp_path: Path) -> Non
         shutil.copy(tmp_path / f"slide_0{suffix}", tmp_path / f"slide_2{suffix}")  # patient 2 tunes
     with pytest.raises(TrainingError, match="slide_0 = slide_2"):
         train(table, tmp_path / "model", SHORT)
-    model = train(table, tmp_path / "model", SHORT, TrainOptions(guards="tell"))
+    model = train(table, tmp_path / "model", SHORT, TrainOptions(sanity_checks="warn"))
     assert "failed: no slide or patient in two sets" in (model.path / "card.md").read_text()
 
 
@@ -162,8 +166,8 @@ def test_a_piece_of_a_training_slide_mirrored_among_the_tuning_slides_stops_the_
 def test_narrow_windows_and_a_stalled_start_are_told_and_kept(table: Path, tmp_path: Path) -> None:
     slow = RECIPE.with_choices(
         {
-            "windows.mpp": 1.0,
-            "windows.side_um": 32.0,
+            "patches.mpp": 1.0,
+            "patches.size_um": 32.0,
             "network.architecture": "unet",
             "training.learning_rate": 1e-6,
             "training.epochs": 1,
@@ -172,10 +176,10 @@ def test_narrow_windows_and_a_stalled_start_are_told_and_kept(table: Path, tmp_p
     )
     notes = Notes()
     model = train(table, tmp_path / "model", slow, TrainOptions(progress=notes))
-    states = {one["name"]: one["state"] for one in model.metrics["guards"]}
+    states = {one["name"]: one["state"] for one in model.metrics["sanity_checks"]}
     assert states["field of view against lesion size"] == "warning"
     assert states["one batch can be learnt by heart"] == "warning"
-    assert any("windows.side_um" in note for note in notes.told)
+    assert any("patches.size_um" in note for note in notes.told)
     assert any("training.learning_rate" in note for note in notes.told)
 
 
@@ -194,7 +198,7 @@ def test_masks_are_asked_by_the_road_of_the_examples(parts: Parts, monkeypatch: 
 
 def test_an_unknown_way_to_guard_is_refused(table: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="all, quick, tell"):
-        train(table, tmp_path / "model", SHORT, TrainOptions(guards="none"))
+        train(table, tmp_path / "model", SHORT, TrainOptions(sanity_checks="none"))
 
 
 def test_tuning_blocks_share_no_tissue_with_training_windows(tmp_path: Path) -> None:
@@ -202,21 +206,21 @@ def test_tuning_blocks_share_no_tissue_with_training_windows(tmp_path: Path) -> 
     recipe = Recipe.from_dict(
         {
             **CHOICES,
-            "windows": {"mpp": 8.0, "side_um": 512.0},
+            "patches": {"mpp": 8.0, "size_um": 512.0},
             "training": {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 1},
         }
     )
     model = train(table, tmp_path / "model", recipe)
-    states = {one["name"]: one["state"] for one in model.metrics["guards"]}
+    states = {one["name"]: one["state"] for one in model.metrics["sanity_checks"]}
     assert states["no tissue in two sets"] == "good"
-    told = json.dumps(model.metrics["guards"])
+    told = json.dumps(model.metrics["sanity_checks"])
     assert "tuning is on blocks of the training slides" in told
 
 
 def test_a_member_that_divides_slides_otherwise_is_asked_whether_its_sets_are_apart(tmp_path: Path) -> None:
     """The same slide under two patients, both learnt from by the first network; the next one is tuned on one of them."""
     table = toy.write_cohort(tmp_path, patients=3, splits=())
-    several = SHORT.with_choices({"network.members": 3, "training.tune_share": 0.3})
+    several = SHORT.with_choices({"network.ensemble_size": 3, "training.tuning_share": 0.3})
     first = train(table, tmp_path / "first", several)
     lines = (first.path / "training" / "split.csv").read_text().splitlines()
     (tuned,) = [line for line in lines if line.startswith("tune")]
@@ -227,5 +231,5 @@ def test_a_member_that_divides_slides_otherwise_is_asked_whether_its_sets_are_ap
         train(table, tmp_path / "model", several)
     kept = tmp_path / "model" / "training" / "best.safetensors"
     assert kept.exists()  # the first network's sets are apart
-    told = train(table, tmp_path / "model", several, TrainOptions(guards="tell"))
+    told = train(table, tmp_path / "model", several, TrainOptions(sanity_checks="warn"))
     assert "failed: no slide or patient in two sets" in (told.path / "card.md").read_text()

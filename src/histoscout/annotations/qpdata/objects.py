@@ -73,7 +73,7 @@ class Objects:
 
     def _object(self, cursor: Cursor, kind: str, number: int) -> tuple[PathObject | None, list[Any]]:
         """One object, None for the root, and the objects in it."""
-        name, colour = cursor.object(), cursor.object()
+        name, color = cursor.object(), cursor.object()
         identity, metadata, measured = self._described(cursor)
         children = cursor.objects(cursor.number(">i"))
         if kind == ROOT:
@@ -86,7 +86,7 @@ class Objects:
         properties: dict[str, Any] = {
             "objectType": LEGACY_TYPES[kind],
             "name": name if isinstance(name, str) else None,
-            "color": _integer(colour),
+            "color": _integer(color),
             "classification": self._class(path_class),
             "isLocked": is_locked and locked.fields.get("value") is True,
             "measurements": measured,
@@ -169,8 +169,8 @@ class Objects:
             return None
         if id(written) not in self._classes:
             names = self._names(written)
-            colour = _integer(written.fields.get("colorRGB"))
-            self._classes[id(written)] = {"name": ": ".join(names), "colorRGB": colour} if names else {}
+            color = _integer(written.fields.get("colorRGB"))
+            self._classes[id(written)] = {"name": ": ".join(names), "colorRGB": color} if names else {}
         return self._classes[id(written)] or None
 
     def _names(self, written: JavaObject) -> list[str]:

@@ -126,9 +126,9 @@ def _rectangle(roi: JavaObject, reading: Reading) -> Drawn:
 
 def _ellipse(roi: JavaObject, reading: Reading) -> Drawn:
     corners = _corners(roi, reading)
-    radii, centre = np.ptp(corners, axis=0) / 2, corners.mean(axis=0)
+    radii, center = np.ptp(corners, axis=0) / 2, corners.mean(axis=0)
     turns = np.arange(ELLIPSE_POINTS) * (2 * np.pi / ELLIPSE_POINTS)
-    return _drawn(centre + radii * np.stack([np.cos(turns), np.sin(turns)], axis=1))
+    return _drawn(center + radii * np.stack([np.cos(turns), np.sin(turns)], axis=1))
 
 
 def _without_area(kind: str) -> Callable[[JavaObject, Reading], Drawn]:

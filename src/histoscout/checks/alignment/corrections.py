@@ -20,7 +20,7 @@ class Mistake:
     """What may have happened to outlines on their way: its `name`, what a user should be told, and its undoing."""
 
     name: str
-    says: str
+    message: str
     correct: Callable[[Regions], Regions]
 
 
@@ -44,9 +44,9 @@ def known_mistakes(frame: Frame) -> tuple[Mistake, ...]:
     )
 
 
-def moved(dx: float, dy: float, name: str, says: str) -> Mistake:
+def moved(dx: float, dy: float, name: str, message: str) -> Mistake:
     """Outlines displaced by (dx, dy) level-0 px."""
-    return Mistake(name, says, partial(_transformed, matrix=(1, 0, 0, 1, -dx, -dy)))
+    return Mistake(name, message, partial(_transformed, matrix=(1, 0, 0, 1, -dx, -dy)))
 
 
 def _displaced(frame: Frame) -> list[Mistake]:
@@ -69,7 +69,8 @@ def _mirrored(box: Box) -> list[Mistake]:
         "rows and columns swapped": ("x and y are exchanged", (0, 1, 1, 0, 0, 0)),
     }
     return [
-        Mistake(name, says, partial(_transformed, matrix=matrix)) for name, (says, matrix) in ways.items()
+        Mistake(name, message, partial(_transformed, matrix=matrix))
+        for name, (message, matrix) in ways.items()
     ]
 
 
@@ -97,10 +98,10 @@ def _by_tile(tile: float) -> list[Mistake]:
     return [
         Mistake(
             name,
-            f"{says} (tiles of {tile:g} px)",
+            f"{message} (tiles of {tile:g} px)",
             partial(mirrored_by_tile, tile=tile, mirror=mirror, rows=rows),
         )
-        for name, (says, mirror, rows) in ways.items()
+        for name, (message, mirror, rows) in ways.items()
     ]
 
 
@@ -163,8 +164,8 @@ def _pieces(
         region.outline, np.array([shapely.box(*one.bounds) for one in tiles], dtype=object)
     )
     points, piece = shapely.get_coordinates(cut, return_index=True)
-    centres = np.array([one.centre for one in tiles]).reshape(-1, 2)[piece]
-    turned = centres + (points - centres) * mirror + (0.0, rows * tile)
+    centers = np.array([one.center for one in tiles]).reshape(-1, 2)[piece]
+    turned = centers + (points - centers) * mirror + (0.0, rows * tile)
     return [one for one in shapely.set_coordinates(cut, turned) if not one.is_empty]
 
 

@@ -94,9 +94,9 @@ def measured(pixels: NDArray[np.uint8], per_cell: int, mpp: float) -> Maps:
 
     `pixels` uint8 (H * per_cell, W * per_cell, 3) at `mpp` um/px.
     """
-    haematoxylin = DENSITY[pixels] @ RGB_TO_HED[:, 0]
-    uneven = (haematoxylin - ndimage.gaussian_filter(haematoxylin, NUCLEUS_UM / mpp)) ** 2
-    return np.stack([means(one, per_cell) for one in (haematoxylin, uneven)])
+    hematoxylin = DENSITY[pixels] @ RGB_TO_HED[:, 0]
+    uneven = (hematoxylin - ndimage.gaussian_filter(hematoxylin, NUCLEUS_UM / mpp)) ** 2
+    return np.stack([means(one, per_cell) for one in (hematoxylin, uneven)])
 
 
 def means(field: Maps, per_cell: int) -> Maps:

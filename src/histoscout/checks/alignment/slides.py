@@ -13,9 +13,9 @@ import shapely
 
 from histoscout.checks.alignment.corrections import Frame, Mistake, known_mistakes, moved
 from histoscout.checks.alignment.scoring import Cells, Fit, FitTest, cells_of, zones_of
-from histoscout.cohort.annotated_slide import REVIEWED, LabelledSlide, outlines_drawn
+from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, outlines_drawn
 from histoscout.geometry.regions import Region, Regions, polygonal
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
@@ -67,7 +67,7 @@ class Subject:
     regions: Regions
     frame: Frame
     test: FitTest
-    classes: Classes = field(default_factory=Classes)
+    classes: ClassConfig = field(default_factory=ClassConfig)
 
     @property
     def cells(self) -> Cells:
@@ -185,20 +185,29 @@ def _verdict(subject: Subject, fits: Mapping[str, Fit], mistake: Mistake | None)
     shown = f"fit {given.z:.1f}" if not math.isnan(given.z) else "fit not to be judged"
     if mistake is not None:
         undone = fits[mistake.name].z
-        says = f"{mistake.name} ({mistake.says}): undone, they fit by {undone:.1f} (as given: {shown})"
+        message = f"{mistake.name} ({mistake.message}): undone, they fit by {undone:.1f} (as given: {shown})"
         return Verdict(
-            NAME,
-            "failed",
-            says,
-            "Look at the picture; `histoscout check --apply DIR` writes corrected outlines",
+            name=NAME,
+            state="failed",
+            message=message,
+            remedy="Look at the picture; `histoscout check --apply DIR` writes corrected outlines",
         )
     if given.z >= FITS:
-        return Verdict(NAME, "good", f"{shown}: standard deviations better than the same outlines elsewhere")
+        return Verdict(
+            name=NAME,
+            state="good",
+            message=f"{shown}: standard deviations better than the same outlines elsewhere",
+        )
     if given.on_tissue < OFF_TISSUE and count:
-        says = f"only {given.on_tissue:.0%} of the outlined area is tissue of this slide, and no known mistake explains it"
-        return Verdict(NAME, "failed", says, "Are these the outlines of this slide, in level-0 px of it?")
-    says = f"{count} outlines tell too little here ({shown}; {FITS:g} would do)"
-    return Verdict(NAME, "cannot tell", says, "Look at the picture")
+        message = f"only {given.on_tissue:.0%} of the outlined area is tissue of this slide, and no known mistake explains it"
+        return Verdict(
+            name=NAME,
+            state="failed",
+            message=message,
+            remedy="Are these the outlines of this slide, in level-0 px of it?",
+        )
+    message = f"{count} outlines tell too little here ({shown}; {FITS:g} would do)"
+    return Verdict(name=NAME, state="cannot tell", message=message, remedy="Look at the picture")
 
 
 def cohort_verdict(alignments: Sequence[Alignment]) -> Verdict:
@@ -208,22 +217,27 @@ def cohort_verdict(alignments: Sequence[Alignment]) -> Verdict:
     """
     asked = [one for one in alignments if AS_GIVEN in one.fits]
     if failed := [one for one in asked if one.verdict.state == "failed"]:
-        told = "; ".join(f"{one.slide}: {one.verdict.says}" for one in failed[:MOST_TOLD])
+        told = "; ".join(f"{one.slide}: {one.verdict.message}" for one in failed[:MOST_TOLD])
         more = f"; and {len(failed) - MOST_TOLD} more" if len(failed) > MOST_TOLD else ""
         return Verdict(
-            NAME, "failed", f"{len(failed)} of {len(asked)} slides: {told}{more}", failed[0].verdict.remedy
+            name=NAME,
+            state="failed",
+            message=f"{len(failed)} of {len(asked)} slides: {told}{more}",
+            remedy=failed[0].verdict.remedy,
         )
     together = {name: _together(asked, name) for name in _names(asked)}
     given = together.pop(AS_GIVEN, 0.0)
     worst = max(together, key=lambda name: together[name], default="")
     if worst and together[worst] >= max(MISTAKEN, given + MARGIN):
-        says = f"no slide tells alone, but together they do: {worst}; undone, fit {together[worst]:.1f} (as given: {given:.1f})"
-        return Verdict(NAME, "failed", says, "Look at the pictures before training")
+        message = f"no slide tells alone, but together they do: {worst}; undone, fit {together[worst]:.1f} (as given: {given:.1f})"
+        return Verdict(
+            name=NAME, state="failed", message=message, remedy="Look at the pictures before training"
+        )
     good = sum(one.verdict.state == "good" for one in asked)
-    says = f"on {good} of {len(asked)} slides each for itself; fit of all together {given:.1f}"
+    message = f"on {good} of {len(asked)} slides each for itself; fit of all together {given:.1f}"
     if given >= FITS:
-        return Verdict(NAME, "good", says)
-    return Verdict(NAME, "cannot tell", says, "Look at the pictures")
+        return Verdict(name=NAME, state="good", message=message)
+    return Verdict(name=NAME, state="cannot tell", message=message, remedy="Look at the pictures")
 
 
 def _names(alignments: Sequence[Alignment]) -> list[str]:
@@ -237,7 +251,7 @@ def _together(alignments: Sequence[Alignment], name: str) -> float:
     return sum(judged) / math.sqrt(len(judged)) if judged else 0.0
 
 
-def labelled_fit(slides: Sequence[LabelledSlide]) -> Verdict:
+def labeled_fit(slides: Sequence[LabeledSlide]) -> Verdict:
     """Whether the outlines of slides that training has opened fit their tissue; they are clipped to the slides.
 
     Of many slides `MOST_ASKED` are asked, from the first to the last: a mistake is seldom made on one slide alone, and
@@ -251,7 +265,7 @@ def labelled_fit(slides: Sequence[LabelledSlide]) -> Verdict:
     )
     return cohort_verdict(
         [
-            aligned(subject_of(one.slide, outlines, one.tissue, one.recipe.windows.side_um))
+            aligned(subject_of(one.slide, outlines, one.tissue, one.recipe.patches.size_um))
             for one, outlines in asked
         ]
     )

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 from histoscout.checks.alignment.scoring import SMOOTH_UM, Maps, means, measured, smoothed
 from histoscout.checks.integrity import Read
-from histoscout.cohort.annotated_slide import open_labelled
+from histoscout.cohort.annotated_slide import open_labeled
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
 from histoscout.geometry.vectorize import trace
 from histoscout.recipe import BACKGROUND, IGNORE, SET_ASIDE, Recipe
-from histoscout.sampling.augment import vary_colours
+from histoscout.sampling.augment import vary_colors
 from histoscout.sampling.datasets import SampledExamples
 from histoscout.sampling.sampler import WindowSampler
 from histoscout.verdict import Verdict
@@ -50,10 +50,10 @@ GLASS_TIMES = 2
 
 def glass_of(picture: NDArray[np.uint8], per_cell: int) -> NDArray[np.bool_]:
     """Which cells of a window are mostly glass: bool (H, W). `picture` uint8 (H * per_cell, W * per_cell, 3)."""
-    greys = np.stack([means(picture[..., colour].astype(np.float32), per_cell) for colour in range(3)]).min(0)
-    white = float(np.percentile(greys, USUAL))
-    if white < DARKEST_WHITE or not _has_glass(greys / white):
-        return np.zeros(greys.shape, bool)
+    grays = np.stack([means(picture[..., color].astype(np.float32), per_cell) for color in range(3)]).min(0)
+    white = float(np.percentile(grays, USUAL))
+    if white < DARKEST_WHITE or not _has_glass(grays / white):
+        return np.zeros(grays.shape, bool)
     bright: Maps = (picture.min(-1) > NEARLY * white).astype(np.float32)
     return means(bright, per_cell) >= 0.5
 
@@ -135,7 +135,7 @@ def fits_in_training(examples: SampledExamples, count: int = PAIRS) -> Verdict:
     """Whether training's own windows fit, after all that was done to them, as well as straight from the slides."""
     numbers = range(count)
     straight = (_straight(examples, number) for number in numbers)
-    return fits_at_the_door((examples[n] for n in numbers), examples.recipe.windows.mpp, straight)
+    return fits_at_the_door((examples[n] for n in numbers), examples.recipe.patches.mpp, straight)
 
 
 def _straight(examples: SampledExamples, number: int) -> Pair:
@@ -144,11 +144,11 @@ def _straight(examples: SampledExamples, number: int) -> Pair:
     Its colours are varied as those of training are, so that both tell tissue from tissue equally well.
     """
     recipe = examples.recipe
-    window, mpp = examples.sampler.draw(number), recipe.windows.mpp
-    labelled = examples.slides[window.slide]
+    window, mpp = examples.sampler.draw(number), recipe.patches.mpp
+    labeled = examples.slides[window.slide]
     random = np.random.default_rng([recipe.seed, number, 2])
-    picture = vary_colours(labelled.picture(window.box, mpp), recipe.augment, random)
-    return picture, label_map(labelled.layers, window.box, mpp / labelled.slide.mpp)
+    picture = vary_colors(labeled.picture(window.box, mpp), recipe.augment, random)
+    return picture, label_map(labeled.layers, window.box, mpp / labeled.slide.mpp)
 
 
 def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair] = ()) -> Verdict:
@@ -162,13 +162,18 @@ def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair]
     some = [pair for pair in islice(pairs, PAIRS) if _is_mixed(pair[1])]
     known = [pair for pair in islice(straight, PAIRS) if _is_mixed(pair[1])]
     if len(known) >= LEAST_PAIRS and len(some) < LOST * len(known):
-        says = (
+        message = (
             f"{len(some)} windows show a class beside other tissue; straight from the slides {len(known)} do"
         )
-        return Verdict(NAME, "failed", says, f"Something between loses or displaces masks. {LOOK}")
+        return Verdict(
+            name=NAME,
+            state="failed",
+            message=message,
+            remedy=f"Something between loses or displaces masks. {LOOK}",
+        )
     if len(some) < LEAST_PAIRS:
-        says = f"only {len(some)} windows show a class beside other tissue ({LEAST_PAIRS} are needed)"
-        return Verdict(NAME, "cannot tell", says, LOOK)
+        message = f"only {len(some)} windows show a class beside other tissue ({LEAST_PAIRS} are needed)"
+        return Verdict(name=NAME, state="cannot tell", message=message, remedy=LOOK)
     looks = looks_of(some, mpp)
     given = door_fit(looks.values, looks.inside)
     expected = _expected(known, mpp)
@@ -308,15 +313,17 @@ def _against_slides(seen: Seen, expected: float) -> Verdict:
     if seen.is_mistaken:
         return _mistaken(seen)
     if expected >= FITS and seen.given < LOST * expected:
-        says = f"{seen.shown}, but {expected:.1f} straight from the slides: something between displaces masks"
-        return Verdict(NAME, "failed", says, LOOK)
+        message = (
+            f"{seen.shown}, but {expected:.1f} straight from the slides: something between displaces masks"
+        )
+        return Verdict(name=NAME, state="failed", message=message, remedy=LOOK)
     if seen.given >= FITS:
         return _good(seen)
-    says = (
+    message = (
         f"{seen.shown}; nor can the classes be told from what surrounds them on the slides themselves "
         f"({expected:.1f})"
     )
-    return Verdict(NAME, "cannot tell", says, LOOK)
+    return Verdict(name=NAME, state="cannot tell", message=message, remedy=LOOK)
 
 
 def _outlines_alone(seen: Seen) -> Verdict:
@@ -328,9 +335,16 @@ def _outlines_alone(seen: Seen) -> Verdict:
     if seen.given >= enough:
         return _good(seen)
     if seen.given >= UNRELATED:
-        return Verdict(NAME, "cannot tell", f"{seen.shown}; {enough:.1f} would do", LOOK)
-    says = f"masks tell their own pictures apart no better than other windows' masks do ({seen.shown})"
-    return Verdict(NAME, "failed", says, f"Are they another slide's masks, or a place beside? {LOOK}")
+        return Verdict(
+            name=NAME, state="cannot tell", message=f"{seen.shown}; {enough:.1f} would do", remedy=LOOK
+        )
+    message = f"masks tell their own pictures apart no better than other windows' masks do ({seen.shown})"
+    return Verdict(
+        name=NAME,
+        state="failed",
+        message=message,
+        remedy=f"Are they another slide's masks, or a place beside? {LOOK}",
+    )
 
 
 def _rectangles_alone(seen: Seen) -> Verdict:
@@ -339,19 +353,30 @@ def _rectangles_alone(seen: Seen) -> Verdict:
         return _mistaken(seen)
     if seen.given >= FITS:
         return _good(seen)
-    says = (
+    message = (
         f"the masks are rectangles, which say little about what is in them ({seen.shown}; {FITS:g} would do)"
     )
-    return Verdict(NAME, "cannot tell", says, f"{LOOK}, or let `check` see the slides")
+    return Verdict(
+        name=NAME, state="cannot tell", message=message, remedy=f"{LOOK}, or let `check` see the slides"
+    )
 
 
 def _mistaken(seen: Seen) -> Verdict:
-    says = f"masks look {seen.mistake}: undone, fit {seen.undone:.1f} (as given: {seen.shown})"
-    return Verdict(NAME, "failed", says, f"{LOOK} with their masks, and mend how masks are made or read")
+    message = f"masks look {seen.mistake}: undone, fit {seen.undone:.1f} (as given: {seen.shown})"
+    return Verdict(
+        name=NAME,
+        state="failed",
+        message=message,
+        remedy=f"{LOOK} with their masks, and mend how masks are made or read",
+    )
 
 
 def _good(seen: Seen) -> Verdict:
-    return Verdict(NAME, "good", f"{seen.shown}: standard deviations better than with other windows' masks")
+    return Verdict(
+        name=NAME,
+        state="good",
+        message=f"{seen.shown}: standard deviations better than with other windows' masks",
+    )
 
 
 MOST_SLIDES = 24
@@ -366,12 +391,17 @@ def windows_fit(reads: Sequence[Read], recipe: Recipe) -> Verdict:
     usable = [one for one in reads if not one.fault and len(one.regions) and one.case.split != "test"]
     recipe = _with_a_class(usable, recipe)
     chosen = np.random.default_rng(recipe.seed).permutation(len(usable))[:MOST_SLIDES]
-    slides = [open_labelled(usable[number].case, recipe)[0] for number in sorted(chosen)]
+    slides = [open_labeled(usable[number].case, recipe)[0] for number in sorted(chosen)]
     try:
         seen = [slide for slide in slides if slide.tissue.mask.any()]
         if not any(slide.has_positive for slide in seen):
-            says = f"no outline of {recipe.classes.positive!r} to draw windows on"
-            return Verdict(NAME, "cannot tell", says, "Name the class to look for with --positive")
+            message = f"no outline of {recipe.classes.positive!r} to draw windows on"
+            return Verdict(
+                name=NAME,
+                state="cannot tell",
+                message=message,
+                remedy="Name the class to look for with --positive",
+            )
         return fits_in_training(SampledExamples(seen, WindowSampler(seen, recipe, {}), recipe))
     finally:
         for slide in slides:

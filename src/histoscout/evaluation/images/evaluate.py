@@ -12,12 +12,12 @@ from histoscout.errors import CohortError
 from histoscout.evaluation.bootstrap import DRAWS
 from histoscout.evaluation.images.inference import answers_for_images
 from histoscout.evaluation.images.scores import ImageScores, NamedImage, score_images, write_image_scores
-from histoscout.evaluation.leakage import Guarding, guard_images
+from histoscout.evaluation.leakage import SanityMode, guard_images
 from histoscout.evaluation.protocol import refuse_scores
 from histoscout.network.engines import open_engine
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import Progress, Silent
-from histoscout.recipe import SET_ASIDE, Classes
+from histoscout.recipe import SET_ASIDE, ClassConfig
 
 NONE_OF_THESE = "none of these"
 """What an image is taken for that shows none of the model's classes, and the class of images of other classes."""
@@ -27,7 +27,7 @@ NONE_OF_THESE = "none of these"
 class ImageOptions:
     """Where to compute, the um/px of images that do not say, whether to replace results, and who is told.
 
-    `guards`: "all" stops at images that were learnt from, "tell" goes on and says so.
+    `sanity_checks`: "all" stops at images that were learnt from, "tell" goes on and says so.
     """
 
     device: str = "auto"
@@ -35,7 +35,7 @@ class ImageOptions:
     overwrite: bool = False
     progress: Progress = field(default_factory=Silent)
     draws: int = DRAWS
-    guards: Guarding = "all"
+    sanity_checks: SanityMode = "all"
 
 
 def evaluate_images(
@@ -56,10 +56,10 @@ def evaluate_images(
     _refuse_known(images, model)
     kept, ignored = _not_ignored(images, model)
     kept, scale = with_scale(kept, options.mpp)
-    copies = guard_images(model, kept, options.guards)
+    copies = guard_images(model, kept, options.sanity_checks)
     asked = [(image.path, image.mpp) for image in kept]
     options.progress.start("naming images", len(asked))
-    engine = open_engine(model, options.device, batch=model.recipe.detection.batch)
+    engine = open_engine(model, options.device, batch=model.recipe.detection.batch_size)
     try:
         answers = answers_for_images(engine, asked, model.recipe, options.progress)
     finally:
@@ -100,7 +100,7 @@ def _not_ignored(images: RoiImages, model: ModelFolder) -> tuple[list[RoiImage],
 
 
 def name_images(
-    images: Sequence[RoiImage], means: NDArray[np.float64], known: Classes, threshold: float
+    images: Sequence[RoiImage], means: NDArray[np.float64], known: ClassConfig, threshold: float
 ) -> tuple[tuple[NamedImage, ...], tuple[str, ...], tuple[str, ...]]:
     """The images with their classes, the classes to choose from, and how it was chosen.
 

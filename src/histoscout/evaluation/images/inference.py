@@ -40,18 +40,18 @@ def windows_on(length: float, side: float) -> list[float]:
 def look_at(path: Path, mpp: float | None, recipe: Recipe) -> Looked:
     """Cut an image into windows as the recipe has them, white beyond its edges. SlideError if it cannot be read."""
     with open_slide(path, mpp) as image:
-        scale, side = recipe.windows.mpp / image.mpp, recipe.window_px * recipe.windows.mpp / image.mpp
+        scale, side = recipe.patches.mpp / image.mpp, recipe.patch_px * recipe.patches.mpp / image.mpp
         across, down = (windows_on(length, side) for length in (image.box.width, image.box.height))
         boxes = [Box(x, y, side, side) for y, x in product(down, across)]
-        pictures = np.stack([image.read(box, recipe.windows.mpp) for box in boxes])
-        inside = np.stack([_inside(box, image.box, scale, recipe.window_px) for box in boxes])
+        pictures = np.stack([image.read(box, recipe.patches.mpp) for box in boxes])
+        inside = np.stack([_inside(box, image.box, scale, recipe.patch_px) for box in boxes])
     return Looked(pictures, inside)
 
 
 def _inside(box: Box, whole: Box, scale: float, side: int) -> NDArray[np.bool_]:
-    centres = (np.arange(side) + 0.5) * scale
-    rows = (box.y + centres > 0) & (box.y + centres < whole.height)
-    columns = (box.x + centres > 0) & (box.x + centres < whole.width)
+    centers = (np.arange(side) + 0.5) * scale
+    rows = (box.y + centers > 0) & (box.y + centers < whole.height)
+    columns = (box.x + centers > 0) & (box.x + centers < whole.width)
     return np.outer(rows, columns)
 
 
@@ -79,7 +79,7 @@ def answers_for_images(
     """
     answers = Answers(np.zeros((len(images), len(engine.labels))), np.zeros(len(images)))
     asked: deque[tuple[int, NDArray[np.bool_]]] = deque()
-    batches = _batches(_looked(images, recipe, answers, progress), recipe.detection.batch, asked)
+    batches = _batches(_looked(images, recipe, answers, progress), recipe.detection.batch_size, asked)
     for output in engine.stream(batches):
         for answer in output:
             number, inside = asked.popleft()

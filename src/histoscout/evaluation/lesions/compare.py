@@ -106,8 +106,8 @@ def _ground(region: Region, tissue: Tissue) -> tuple[float, float, float]:
     inside = mask_of(region.outline, Box(*corner, seen.shape[1] * scale, seen.shape[0] * scale), scale)
     if not inside.any():
         inside[inside.shape[0] // 2, inside.shape[1] // 2] = True
-    on_tissue, artefact = float(seen[inside].mean()), float(hidden[inside].mean())
-    return on_tissue, artefact, max(0.0, 1 - on_tissue - artefact)
+    on_tissue, artifact = float(seen[inside].mean()), float(hidden[inside].mean())
+    return on_tissue, artifact, max(0.0, 1 - on_tissue - artifact)
 
 
 def _cells(low: float, high: float, scale: float, count: int) -> slice:
@@ -164,7 +164,7 @@ def drawn_on(ground: Ground) -> Drawn:
     others = ground.annotated.where(lambda region: region.label != positive)
     return Drawn(
         lesions,
-        {label: merged(others.labelled(label)) for label in others.labels},
+        {label: merged(others.labeled(label)) for label in others.labels},
         ignored,
         _area(ground.annotated) * ground.mpp**2 * 1e-6,
         _notes(lesions, int((~counted).sum()), len(ground.positive) - len(every)),

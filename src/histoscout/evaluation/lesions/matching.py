@@ -145,10 +145,10 @@ def _iou_of(least: float) -> Callable[[Overlaps, Regions, Regions], NDArray[np.b
     return fits
 
 
-def _centre_inside(pairs: Overlaps, lesions: Regions, findings: Regions) -> NDArray[np.bool_]:
+def _center_inside(pairs: Overlaps, lesions: Regions, findings: Regions) -> NDArray[np.bool_]:
     outlines = np.array([lesion.outline for lesion in lesions], dtype=object)[pairs.first]
-    centres = shapely.centroid(np.array([finding.outline for finding in findings], dtype=object))
-    return np.asarray(shapely.intersects(outlines, centres[pairs.second]), bool)
+    centers = shapely.centroid(np.array([finding.outline for finding in findings], dtype=object))
+    return np.asarray(shapely.intersects(outlines, centers[pairs.second]), bool)
 
 
 # the first is the one that claims are made by; the others are for comparison with published figures
@@ -156,7 +156,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {
         "iou_0.3": Rule("shared area at least .3 of the area of both together (IoU >= .3)", _iou_of(0.3)),
         "iou_0.1": Rule("shared area at least .1 of the area of both together (IoU >= .1)", _iou_of(0.1)),
-        "centre": Rule("the centre of the finding lies in the lesion's outline", _centre_inside),
+        "centre": Rule("the centre of the finding lies in the lesion's outline", _center_inside),
     }
 )
 PRIMARY = "iou_0.3"

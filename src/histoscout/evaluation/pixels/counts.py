@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.detection.grid import LEAST_TISSUE
 from histoscout.detection.heatmap import LEVELS, Heatmap, level_of
 from histoscout.evaluation.reference import FoundHeatmap, Ground, Strip, strips
@@ -169,10 +169,10 @@ def _histogram(levels: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[n
     return np.array(picture.histogram(shown), np.int64)
 
 
-def count_pixels(labelled: LabelledSlide, heatmap: Heatmap, label: str) -> PixelCounts:
+def count_pixels(labeled: LabeledSlide, heatmap: Heatmap, label: str) -> PixelCounts:
     """Histogram the tissue of one slide by heatmap level, the positive class apart from the rest."""
-    found = FoundHeatmap(heatmap, label, labelled.recipe.windows.mpp)
-    return PixelCounts.total(PixelCounts.in_strip(strip) for strip in strips(Ground.of(labelled), found))
+    found = FoundHeatmap(heatmap, label, labeled.recipe.patches.mpp)
+    return PixelCounts.total(PixelCounts.in_strip(strip) for strip in strips(Ground.of(labeled), found))
 
 
 _Levels = NDArray[np.uint8]
@@ -187,12 +187,12 @@ def count_tiles(strip: Strip, ground: Ground) -> PixelCounts:
     tiles that detection would look at count. A tile's score is the highest probability that at least
     `tile_share` of it reaches: at any threshold, the tile is found if so much of it is found.
     """
-    side = ground.recipe.window_px
+    side = ground.recipe.patch_px
     worth = _with_tissue(strip, ground, side)
     masks = _tiles(strip.mask, side)[worth]
     truth = _classes(masks, ground)
     known = truth != IGNORE
-    scores = _scores(_tiles(strip.levels, side)[worth][known], ground.recipe.windows.tile_share)
+    scores = _scores(_tiles(strip.levels, side)[worth][known], ground.recipe.patches.tile_coverage)
     return PixelCounts.of(scores, truth[known] == 1)
 
 
@@ -221,7 +221,7 @@ def _classes(masks: _Levels, ground: Ground) -> _Levels:
     touched = np.any([shares[value] > 0 for value in classes], axis=0) | (shares[IGNORE] > 0.5)
     found = np.where(touched, IGNORE, 0).astype(np.uint8)
     for value in reversed(classes):
-        found[(shares[value] > 0) & (shares[value] >= ground.recipe.windows.tile_share)] = value
+        found[(shares[value] > 0) & (shares[value] >= ground.recipe.patches.tile_coverage)] = value
     return found
 
 

@@ -147,14 +147,14 @@ def _of_model(measured: Measured) -> list[tuple[str, Cell]]:
     network = recipe.network.architecture
     if network.startswith(("smp.", "timm")):  # the others have none
         network = f"{network} {recipe.network.encoder}"
-    members = recipe.network.members
+    members = recipe.network.ensemble_size
     if members > 1:
         network = f"{members} of {network}, their probabilities averaged"
     learnt, tuned = (len(data.get(f"{part}_patients", ())) for part in ("train", "tune"))
     both = set(data.get("train_patients", ())) & set(data.get("tune_patients", ()))
     by_turns = " in turn: no network on patients that it learnt from" if members > 1 and both else ""
     steps = model.metrics.get("training", {}).get("steps")
-    side, mpp = recipe.windows.side_um, recipe.windows.mpp
+    side, mpp = recipe.patches.size_um, recipe.patches.mpp
     return [
         ("model", f"{measured.folder_name} ({model.hash})"),
         ("network", f"{network}, weights at the start: {recipe.network.weights}"),
@@ -185,10 +185,10 @@ def _difference(measured: Measured) -> Section | None:
 def _guards(measured: Measured) -> Section | None:
     """What was looked into before this evaluation, and before the training."""
     blocks: list[Block] = []
-    if measured.scores.guards:
-        blocks += [Heading("Before this evaluation"), Verdicts(measured.scores.guards)]
+    if measured.scores.sanity_checks:
+        blocks += [Heading("Before this evaluation"), Verdicts(measured.scores.sanity_checks)]
     if measured.model is not None:
-        told = _verdicts(measured.model.metrics.get("guards"))
+        told = _verdicts(measured.model.metrics.get("sanity_checks"))
         missing = Text("The model folder says nothing of them: it was trained without guards.")
         blocks += [Heading("Before the training"), Verdicts(told) if told else missing]
     sentence = "Faults that make figures wrong without a sound, each looked for: the gravest verdict first."
@@ -196,7 +196,7 @@ def _guards(measured: Measured) -> Section | None:
 
 
 def _verdicts(told: object) -> tuple[Verdict, ...]:
-    return tuple(Verdict(**one) for one in told) if isinstance(told, list) else ()
+    return tuple(Verdict.from_dict(one) for one in told) if isinstance(told, list) else ()
 
 
 def _claims(measured: Measured) -> Section:

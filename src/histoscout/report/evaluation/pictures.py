@@ -15,13 +15,13 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageFont
 
-from histoscout.cohort.annotated_slide import labelled_regions
+from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.detection.overlay import LETTERS, Outlined, cut_out, overlay
 from histoscout.evaluation.lesions.compare import SlideLesions
 from histoscout.evaluation.slide_metrics import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 from histoscout.report.blocks import (
     Block,
     Card,
@@ -208,8 +208,8 @@ def _drawn(measured: Measured, case: Case, slide: Slide) -> Regions:
     if measured.model is not None:
         classes = measured.model.recipe.classes
     else:
-        classes = exam.classes or Classes(positive=exam.positive)
-    drawn = labelled_regions(case, classes, slide).regions
+        classes = exam.classes or ClassConfig(positive=exam.positive)
+    drawn = labeled_regions(case, classes, slide).regions
     return drawn.where(lambda region: region.label != "ignore")
 
 
@@ -251,7 +251,7 @@ def _anchor(measured: Measured, slide: SlideScores) -> str:
 
 def _overlay(measured: Measured, scores: SlideScores, longest: int) -> Picture:
     with opened(measured, scores) as (slide, outlined):
-        positive = outlined.drawn.labelled(measured.scores.exam.positive)
+        positive = outlined.drawn.labeled(measured.scores.exam.positive)
         picture = jpeg(overlay(slide, outlined.found, positive, longest, letters=30), 78)
     lesions = scores.lesions
     said = (

@@ -23,7 +23,7 @@ def training_section(measured: Measured) -> Section | None:
         return None
     run, members = (
         RunFolder(Path(measured.model.path) / "training", None),
-        measured.model.recipe.network.members,
+        measured.model.recipe.network.ensemble_size,
     )
     blocks: list[Block] = []
     for number in range(members):

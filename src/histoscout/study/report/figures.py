@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoscout.cohort.annotated_slide import LabelledSlide
-from histoscout.network.detector import GREY
+from histoscout.cohort.annotated_slide import LabeledSlide
+from histoscout.network.detector import GRAY
 from histoscout.recipe import Recipe
 from histoscout.report.blocks import Block, Heading, Picture, Pictures
 from histoscout.report.page import Section
@@ -76,21 +76,21 @@ def base_loss(result: dict[str, Any]) -> float | None:
     return -prevalence * math.log(prevalence) - (1 - prevalence) * math.log(1 - prevalence)
 
 
-def matrix(judged: dict[str, Any], set_name: str, kind: str = "own", *, normalised: bool = True) -> bytes:
+def matrix(judged: dict[str, Any], set_name: str, kind: str = "own", *, normalized: bool = True) -> bytes:
     """A confusion matrix: of rows what is there, of columns what was found; as shares of the row or as numbers."""
     seen = judged[set_name][kind]["confusion"]
-    return matrix_of(seen, normalised=normalised)
+    return matrix_of(seen, normalized=normalized)
 
 
-def matrix_of(seen: dict[str, float], *, normalised: bool) -> bytes:
+def matrix_of(seen: dict[str, float], *, normalized: bool) -> bytes:
     """The same of counts by name."""
     counts = [[int(seen["hits"]), int(seen["misses"])], [int(seen["alarms"]), int(seen["rests"])]]
-    return confusion(LABELS, counts, of_row=normalised)
+    return confusion(LABELS, counts, of_row=normalized)
 
 
 SHOWN_PX = 256  # side of a tile as it is shown
 OVERVIEW_PX = 900
-GAP, GREY_GAP = 8, 128  # grey: masks are black and white
+GAP, GRAY_GAP = 8, 128  # grey: masks are black and white
 
 Pixels = NDArray[np.uint8]
 
@@ -109,9 +109,9 @@ def enlarged(pixels: Pixels, side: int = SHOWN_PX) -> Pixels:
 
 def beside(*parts: Pixels) -> Pixels:
     """Pictures of one height side by side, a grey gap between them."""
-    gap = np.full((parts[0].shape[0], GAP, 3), GREY_GAP, np.uint8)
+    gap = np.full((parts[0].shape[0], GAP, 3), GRAY_GAP, np.uint8)
     row = np.concatenate([one for part in parts for one in (part, gap)][:-1], axis=1)
-    return np.pad(row, ((GAP // 2, GAP // 2), (GAP // 2, GAP // 2), (0, 0)), constant_values=GREY_GAP)
+    return np.pad(row, ((GAP // 2, GAP // 2), (GAP // 2, GAP // 2), (0, 0)), constant_values=GRAY_GAP)
 
 
 def as_picture(mask: NDArray[np.uint8]) -> Pixels:
@@ -124,24 +124,24 @@ class Exhibit:
     """A tile that is shown: where it is, and what it is on."""
 
     tile: Tile
-    slides: Sequence[LabelledSlide]
+    slides: Sequence[LabeledSlide]
     recipe: Recipe
 
     @property
     def picture(self) -> Pixels:
-        return enlarged(self.slides[self.tile.slide].picture(self.tile.box, self.recipe.windows.mpp))
+        return enlarged(self.slides[self.tile.slide].picture(self.tile.box, self.recipe.patches.mpp))
 
     def mask(self, made: MaskFunction) -> Pixels:
         """Its mask, as some function makes it."""
-        found = made(self.slides[self.tile.slide], self.tile.box, self.recipe.windows.mpp)
+        found = made(self.slides[self.tile.slide], self.tile.box, self.recipe.patches.mpp)
         return enlarged(as_picture(found))
 
 
-def exhibit(slides: Sequence[LabelledSlide], recipe: Recipe) -> Exhibit:
+def exhibit(slides: Sequence[LabeledSlide], recipe: Recipe) -> Exhibit:
     """The first tile of which a lesion covers about half: there a displaced mask shows best."""
     tiles = kept_tiles(slides, recipe)
     chosen = [tiles[i] for i in np.flatnonzero(with_mask(tiles, slides, masks(frozenset()), recipe))] or tiles
-    shares = [float((slides[tile.slide].mask(tile.box, recipe.windows.mpp) == 1).mean()) for tile in chosen]
+    shares = [float((slides[tile.slide].mask(tile.box, recipe.patches.mpp) == 1).mean()) for tile in chosen]
     return Exhibit(chosen[int(np.argmin(np.abs(np.array(shares) - 0.5)))], slides, recipe)
 
 
@@ -156,37 +156,37 @@ def masks_as_run(shown: Exhibit) -> bytes:
     return png(beside(shown.picture, *(shown.mask(one) for one in made)))
 
 
-def grey_tile(shown: Exhibit) -> bytes:
+def gray_tile(shown: Exhibit) -> bytes:
     """Figure 6: a tile in colour and as the weighted sum of its colours."""
-    grey = np.round(shown.picture @ np.array(GREY)).astype(np.uint8)
-    return png(beside(shown.picture, np.repeat(grey[..., None], 3, axis=2)))
+    gray = np.round(shown.picture @ np.array(GRAY)).astype(np.uint8)
+    return png(beside(shown.picture, np.repeat(gray[..., None], 3, axis=2)))
 
 
-def filtered(labelled: LabelledSlide, recipe: Recipe, thresholds: Sequence[float]) -> tuple[bytes, list[int]]:
+def filtered(labeled: LabeledSlide, recipe: Recipe, thresholds: Sequence[float]) -> tuple[bytes, list[int]]:
     """Figure 5: a slide, and beside it what the filter keeps at each threshold; how many tiles these are."""
-    pixels, mpp = labelled.slide.overview(OVERVIEW_PX)
-    scale, parts, counts = mpp / labelled.slide.mpp, [pixels], []
+    pixels, mpp = labeled.slide.overview(OVERVIEW_PX)
+    scale, parts, counts = mpp / labeled.slide.mpp, [pixels], []
     for threshold in thresholds:
-        choices = recipe.tissue.model_copy(update={"std": threshold})
-        same = threshold == labelled.recipe.tissue.std
-        tissue = labelled.tissue if same else find_tissue(labelled.slide, choices, recipe.windows)
-        shares = tissue.shares(tile_grid(labelled, recipe))
-        kept = tissue.mask_of(labelled.slide.box, scale)[: pixels.shape[0], : pixels.shape[1]]
+        choices = recipe.tissue.model_copy(update={"min_std": threshold})
+        same = threshold == labeled.recipe.tissue.min_std
+        tissue = labeled.tissue if same else find_tissue(labeled.slide, choices, recipe.patches)
+        shares = tissue.shares(tile_grid(labeled, recipe))
+        kept = tissue.mask_of(labeled.slide.box, scale)[: pixels.shape[0], : pixels.shape[1]]
         dimmed = (pixels // 5 + 24).astype(np.uint8)
         parts.append(np.where(kept[..., None], pixels, dimmed))
         counts.append(int((shares > 0.5).sum()))
     return png(beside(*parts)), counts
 
 
-def mask_agreement(slides: Sequence[LabelledSlide], recipe: Recipe) -> dict[str, dict[str, float]]:
+def mask_agreement(slides: Sequence[LabeledSlide], recipe: Recipe) -> dict[str, dict[str, float]]:
     """How well faulty masks fit the outlines over all kept tiles: IoU, and the share of tiles with a mask they spoil."""
     tiles, found = kept_tiles(slides, recipe), {}
     for faults in ("A", "B", "AB"):
         made, shared, either, spoilt, marked = masks(frozenset(faults)), 0, 0, 0, 0
         for tile in tiles:
-            labelled = slides[tile.slide]
+            labeled = slides[tile.slide]
             own, truth = (
-                made_by(labelled, tile.box, recipe.windows.mpp) == 1 for made_by in (made, LabelledSlide.mask)
+                made_by(labeled, tile.box, recipe.patches.mpp) == 1 for made_by in (made, LabeledSlide.mask)
             )
             shared, either = shared + int((own & truth).sum()), either + int((own | truth).sum())
             marked += bool(truth.any())
@@ -219,7 +219,7 @@ def picture_section(bench: Bench) -> Section:
                     "A tile of tissue and a mask.",
                 ),
                 Picture(
-                    grey_tile(shown),
+                    gray_tile(shown),
                     "The paper's Figure 6. The tile as weighted sum of red, green and blue.",
                     "A tile in colour and grey.",
                 ),
@@ -283,7 +283,7 @@ def _of_unet(result: Found, column: str, *, stale: bool) -> list[Block]:
         for set_name in ("train", "test")
     )
     raw = Picture(
-        matrix(judged_of(result, protocol.EPOCHS[0]), "test", normalised=False),
+        matrix(judged_of(result, protocol.EPOCHS[0]), "test", normalized=False),
         f"{column}, 50 epochs, test: numbers of pixels.",
         "A confusion matrix in numbers of pixels.",
     )
@@ -299,12 +299,12 @@ def _of_classifier(result: Found) -> list[Block]:
             "Loss and accuracy of the classifier by epoch.",
         ),
         Picture(
-            matrix_of(seen, normalised=False),
+            matrix_of(seen, normalized=False),
             "All tiles, as run: numbers of tiles.",
             "A confusion matrix in tiles.",
         ),
         Picture(
-            matrix_of(seen, normalised=True),
+            matrix_of(seen, normalized=True),
             "All tiles, as run: shares of each row.",
             "A confusion matrix in shares.",
         ),

@@ -56,7 +56,7 @@ def our_section(found: Found, overlays: Path) -> Section:
         )
         for row in ours["per_patient"]
     )
-    verdicts = tuple(Verdict(**one) for one in ours["guards"])
+    verdicts = tuple(Verdict.from_dict(one) for one in ours["sanity_checks"])
     blocks: list[Block] = [
         Facts(facts),
         Table(

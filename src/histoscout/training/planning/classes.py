@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from histoscout.errors import RecipeError
-from histoscout.recipe import SET_ASIDE, Classes, plain
+from histoscout.recipe import SET_ASIDE, ClassConfig, plain
 from histoscout.training.planning.fingerprint import ClassFacts
 
 MOST_OTHER = 12  # outputs for other classes; further ones are background
@@ -61,7 +61,7 @@ def choose_positive(classes: Sequence[ClassFacts], wanted: str | None, where: st
 
 
 def _may_be_positive(name: str) -> bool:
-    return bool(plain(name)) and Classes().canonical(name) not in SET_ASIDE
+    return bool(plain(name)) and ClassConfig().canonical(name) not in SET_ASIDE
 
 
 def divide_classes(classes: Sequence[ClassFacts], positive: str) -> ClassPlan:
@@ -74,7 +74,7 @@ def divide_classes(classes: Sequence[ClassFacts], positive: str) -> ClassPlan:
         if each is chosen or not plain(each.name):
             continue
         resembled = next((name for name in kept if may_be_same(each.name, name)), None)
-        if (word := Classes().canonical(each.name)) in SET_ASIDE:
+        if (word := ClassConfig().canonical(each.name)) in SET_ASIDE:
             (unsure if word == "ignore" else reviewed).append(each.name)
         elif _is_area(each, chosen):
             areas.append(each.name)

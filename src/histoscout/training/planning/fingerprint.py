@@ -12,13 +12,13 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from histoscout.cohort.annotated_slide import UNLISTED, labelled_regions
+from histoscout.cohort.annotated_slide import UNLISTED, labeled_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.progress import Progress
-from histoscout.recipe import Classes, Tissue, Windows, plain
+from histoscout.recipe import ClassConfig, PatchConfig, TissueConfig, plain
 from histoscout.sampling.augment import DENSITY, RGB_TO_HED
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import find_tissue
@@ -26,7 +26,7 @@ from histoscout.tissue.mask import find_tissue
 MOST_LOOKED_AT = 40  # slides whose tissue and stain are looked at; outlines are read on all
 OVERVIEW_PX = 512  # longest side at which stain is looked at
 
-_AS_TYPED = Classes(
+_AS_TYPED = ClassConfig(
     positive="\0", ignore=(), reviewed=()
 )  # a class that nobody can type: every label stays as it is
 
@@ -81,7 +81,7 @@ class Stain:
     """How differently patients are stained: the mean density of each dye in a patient's tissue, over patients."""
 
     patients: int
-    haematoxylin: Spread
+    hematoxylin: Spread
     eosin: Spread
 
 
@@ -139,7 +139,7 @@ def read_drawn(cohort: Cohort, progress: Progress) -> tuple[DrawnSlide, ...]:
     progress.start("reading outlines", len(cases))
     for case in cases:
         with open_case(case) as slide:
-            found = labelled_regions(case, _AS_TYPED, slide)
+            found = labeled_regions(case, _AS_TYPED, slide)
             notes = tuple(f"{case.name}: {note}" for note in found.notes if not note.startswith(UNLISTED))
             drawn.append(DrawnSlide(case, _scale(slide), found.regions, notes))
         progress.advance()
@@ -252,7 +252,7 @@ class _Look:
 
 def _look(one: DrawnSlide) -> _Look:
     with open_case(one.case) as slide:
-        tissue = find_tissue(slide, Tissue(), Windows())
+        tissue = find_tissue(slide, TissueConfig(), PatchConfig())
         pixels, mpp = slide.overview(OVERVIEW_PX)
         seen = tissue.mask_of(slide.box, mpp / slide.mpp)
         dyes = None

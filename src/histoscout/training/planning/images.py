@@ -13,7 +13,7 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.errors import RecipeError
 from histoscout.io.notes import enumerated
 from histoscout.progress import Progress
-from histoscout.recipe import SET_ASIDE, Classes, plain
+from histoscout.recipe import SET_ASIDE, ClassConfig, plain
 from histoscout.training.planning.classes import exactly
 from histoscout.training.planning.fingerprint import Machine, Spread
 from histoscout.training.planning.rules import (
@@ -104,7 +104,7 @@ def first_class(facts: ImageFacts, wanted: str | None, where: str) -> str:
 
 def known_classes(facts: ImageFacts) -> list[str]:
     """The classes to be told apart, those with most images first; unsure ones are none of them."""
-    return [name for name, _, _ in facts.classes if Classes().canonical(name) not in SET_ASIDE]
+    return [name for name, _, _ in facts.classes if ClassConfig().canonical(name) not in SET_ASIDE]
 
 
 def image_choices(facts: ImageFacts, wish: Wish) -> tuple[Choice, ...]:
@@ -139,18 +139,18 @@ def about_images(facts: ImageFacts) -> tuple[str, ...]:
 def _classes(facts: ImageFacts, wish: Wish) -> list[Choice]:
     names = known_classes(facts)
     ordered = [name for name in BRACS if name in names] if set(names) <= set(BRACS) else sorted(names)
-    says = "Comes first; all classes are told apart alike. It is the one looked for if the model is used on slides."
+    message = "Comes first; all classes are told apart alike. It is the one looked for if the model is used on slides."
     left = sorted({name for name, _, _ in facts.classes} - set(names))
     unsure = f"Unsure classes are left out: {enumerated(left)}." if left else "Unsure classes are left out."
     special = {name: [exactly(name)] for name in names if exactly(name) != name}
     rows = [
-        Choice("classes.positive", wish.positive, says, "these images"),
+        Choice("classes.positive", wish.positive, message, "these images"),
         Choice("classes.other", [name for name in ordered if name != wish.positive], "", ""),
-        Choice("classes.ignore", list(Classes().ignore), unsure, CONVENTION),
+        Choice("classes.ignore", list(ClassConfig().ignore), unsure, CONVENTION),
     ]
     if special:
-        says = "These names hold signs that patterns are made of."
-        rows.append(Choice("classes.aliases", special, says, "these images"))
+        message = "These names hold signs that patterns are made of."
+        rows.append(Choice("classes.aliases", special, message, "these images"))
     return rows
 
 
@@ -158,14 +158,14 @@ def _windows(facts: ImageFacts, wish: Wish) -> list[Choice]:
     wanted = facts.length_um.median / SIDE_PX
     rung = min(LADDER, key=lambda step: abs(math.log(step / wanted)))
     mpp = rung if rung >= facts.coarsest_mpp else float(f"{facts.coarsest_mpp:.4g}")
-    says = f"Half of the images are longer than {facts.length_um.median:.0f} um, so about half are seen whole in {SIDE_PX} px."
+    message = f"Half of the images are longer than {facts.length_um.median:.0f} um, so about half are seen whole in {SIDE_PX} px."
     if mpp != rung:
-        says += f" {rung:g} um/px would be right, but the coarsest image has {facts.coarsest_mpp:.4g}."
+        message += f" {rung:g} um/px would be right, but the coarsest image has {facts.coarsest_mpp:.4g}."
     return [
-        Choice("windows.mpp", mpp, says, WHOLE_IMAGE),
-        Choice("windows.side_um", SIDE_PX * mpp, "", ""),
+        Choice("patches.mpp", mpp, message, WHOLE_IMAGE),
+        Choice("patches.size_um", SIDE_PX * mpp, "", ""),
         Choice(
-            "windows.tile_share",
+            "patches.tile_coverage",
             0.0,
             "However little a window shows of an image, it is of its class.",
             "by definition",
@@ -175,13 +175,13 @@ def _windows(facts: ImageFacts, wish: Wish) -> list[Choice]:
 
 def _augment(facts: ImageFacts, wish: Wish) -> list[Choice]:
     few = facts.patients < 20
-    says = "Few patients: colour must not become a clue." if few else "Many patients: the ordinary amount."
-    return [Choice("augment.stain", 0.07 if few else 0.05, says, CONVENTION)]
+    message = "Few patients: colour must not become a clue." if few else "Many patients: the ordinary amount."
+    return [Choice("augment.stain", 0.07 if few else 0.05, message, CONVENTION)]
 
 
 def _network(facts: ImageFacts, wish: Wish) -> list[Choice]:
     encoder = "resnet50" if facts.machine.device == "cuda" else "resnet18"
-    says = (
+    message = (
         "As you wish."
         if wish.weights is not None
         else "No download, and nobody else's licence; weights from a file usually do better (--weights)."
@@ -191,7 +191,7 @@ def _network(facts: ImageFacts, wish: Wish) -> list[Choice]:
         Choice(
             "network.encoder", encoder, f"For {facts.machine.device}; others were not compared.", CONVENTION
         ),
-        Choice("network.weights", wish.weights or "none", says, "given" if wish.weights else CONVENTION),
+        Choice("network.weights", wish.weights or "none", message, "given" if wish.weights else CONVENTION),
         Choice(
             "loss.name", "cross_entropy", "The sampler shows every class as often as any other.", CONVENTION
         ),
@@ -211,10 +211,13 @@ def _training(facts: ImageFacts, wish: Wish) -> list[Choice]:
     return [
         minutes_allowed(wish),
         Choice(
-            "training.batch", batch, f"This machine: {machine.cores} cores, {machine.device}.", CONVENTION
+            "training.batch_size",
+            batch,
+            f"This machine: {machine.cores} cores, {machine.device}.",
+            CONVENTION,
         ),
         Choice("training.workers", 1 if small else min(MOST_WORKERS, machine.cores), "", ""),
         Choice("training.learning_rate", rate, "AdamW in one cycle.", CONVENTION),
-        Choice("training.validation_windows", 512, "So that rare classes are among them.", CONVENTION),
-        Choice("training.tune_share", 0.2 if facts.patients >= 15 else 0.3, tuned, CONVENTION),
+        Choice("training.validation_patches", 512, "So that rare classes are among them.", CONVENTION),
+        Choice("training.tuning_share", 0.2 if facts.patients >= 15 else 0.3, tuned, CONVENTION),
     ]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from histoscout.recipe import Classes
+from histoscout.recipe import ClassConfig
 from histoscout.training.planning.classes import ClassPlan, exactly
 from histoscout.training.planning.fingerprint import CohortFingerprint, Machine
 
@@ -77,17 +77,17 @@ def _seed(known: _Known) -> list[Choice]:
 def _classes(known: _Known) -> list[Choice]:
     plan = known.classes
     lesion = plan.positive
-    says = f"{lesion.regions} outlines on {lesion.slides} slides of {lesion.patients} of {known.facts.patients} patients."
-    rows = [Choice("classes.positive", lesion.name, says, "this cohort")]
+    message = f"{lesion.regions} outlines on {lesion.slides} slides of {lesion.patients} of {known.facts.patients} patients."
+    rows = [Choice("classes.positive", lesion.name, message, "this cohort")]
     if plan.other:
-        says = "Annotated classes that must not be taken for it: each has an output of its own."
-        rows.append(Choice("classes.other", list(plan.other), says, GLAS))
+        message = "Annotated classes that must not be taken for it: each has an output of its own."
+        rows.append(Choice("classes.other", list(plan.other), message, GLAS))
     return rows + _ignored(plan) + _reviewed(plan) + _incomplete(known.wish) + _aliases(plan)
 
 
 def _ignored(plan: ClassPlan) -> list[Choice]:
     """Unsure classes, and what looks like another spelling of a class until somebody decides."""
-    patterns, reasons = list(Classes().ignore), ["Unsure classes count neither for nor against."]
+    patterns, reasons = list(ClassConfig().ignore), ["Unsure classes count neither for nor against."]
     if plan.unsure:
         reasons.append(f"Here: {', '.join(plan.unsure)}.")
     for name, resembled in plan.alike:
@@ -112,13 +112,13 @@ def _reviewed(plan: ClassPlan) -> list[Choice]:
     """Areas in which everything was marked."""
     if not plan.reviewed:
         return []
-    says = f"Here: {', '.join(plan.reviewed)}. On slides with such areas, unmarked tissue outside them is not taken as healthy."
-    return [Choice("classes.reviewed", list(Classes().reviewed), says, CONVENTION)]
+    message = f"Here: {', '.join(plan.reviewed)}. On slides with such areas, unmarked tissue outside them is not taken as healthy."
+    return [Choice("classes.reviewed", list(ClassConfig().reviewed), message, CONVENTION)]
 
 
 def _incomplete(wish: Wish) -> list[Choice]:
-    says = "Not every lesion is outlined: others are looked for and not taught as background."
-    return [] if wish.complete else [Choice("classes.complete", False, says, "given")]
+    message = "Not every lesion is outlined: others are looked for and not taught as background."
+    return [] if wish.complete else [Choice("classes.complete", False, message, "given")]
 
 
 def _aliases(plan: ClassPlan) -> list[Choice]:
@@ -138,22 +138,22 @@ def _windows(known: _Known) -> list[Choice]:
     wanted = size.median / ACROSS_PX
     rung = min(LADDER, key=lambda step: abs(math.log(step / wanted)))
     mpp = rung if rung >= coarsest else float(f"{coarsest:.4g}")
-    says = f"Lesions are {_um(size.median)} um long (tenths: {_um(size.low)} and {_um(size.high)}), so {size.median / mpp:.0f} px."
+    message = f"Lesions are {_um(size.median)} um long (tenths: {_um(size.low)} and {_um(size.high)}), so {size.median / mpp:.0f} px."
     if mpp != rung:
-        says += f" {rung:g} um/px would be right, but the coarsest slide has {coarsest:.4g}."
+        message += f" {rung:g} um/px would be right, but the coarsest slide has {coarsest:.4g}."
     rows = [
         Choice(
-            "windows.mpp",
+            "patches.mpp",
             mpp,
-            f"{says} About {ACROSS_PX:.0f} px did best on the built-in cohort, and well on GlaS.",
+            f"{message} About {ACROSS_PX:.0f} px did best on the built-in cohort, and well on GlaS.",
             MEASURED,
         )
     ]
     side = _side_px(known, mpp)
-    says = f"{side} px: {side * mpp / size.median:.1f} times a lesion. The aim is {SIDE_TIMES:g} times at least, and whole lesions up to the longest tenth."
+    message = f"{side} px: {side * mpp / size.median:.1f} times a lesion. The aim is {SIDE_TIMES:g} times at least, and whole lesions up to the longest tenth."
     if side * mpp < size.median * 1.2:
-        says += " It is less here: larger windows would cost too much, or slides are no wider."
-    rows.append(Choice("windows.side_um", side * mpp, says, MEASURED))
+        message += " It is less here: larger windows would cost too much, or slides are no wider."
+    rows.append(Choice("patches.size_um", side * mpp, message, MEASURED))
     return rows
 
 
@@ -172,12 +172,12 @@ def _um(length: float) -> str:
 
 def _sampler(known: _Known) -> list[Choice]:
     other = 0.3 if known.classes.other else 0.0
-    says = "Lesions, look-alikes and any tissue by turns."
+    message = "Lesions, look-alikes and any tissue by turns."
     if not other:
-        says = "No other class is outlined: lesions, and any tissue."
+        message = "No other class is outlined: lesions, and any tissue."
     basis = GLAS if other else CONVENTION
     return [
-        Choice("sampler.positive", 0.4, says, basis),
+        Choice("sampler.positive", 0.4, message, basis),
         Choice("sampler.other", other, "", ""),
         Choice("sampler.tissue", 0.6 - other, "", ""),
         Choice("sampler.jitter", 0.6, "So that lesions lie anywhere in a window.", GLAS),
@@ -196,7 +196,7 @@ def _augment(known: _Known) -> list[Choice]:
 def _stain_in_words(known: _Known) -> str:
     stain = known.facts.stain
     assert stain is not None
-    blue, pink = stain.haematoxylin, stain.eosin
+    blue, pink = stain.hematoxylin, stain.eosin
     return (
         f"Mean density in the tissue of {stain.patients} patients, tenths: haematoxylin {blue.low:.2f} to {blue.high:.2f}, "
         f"eosin {pink.low:.2f} to {pink.high:.2f}."
@@ -204,12 +204,12 @@ def _stain_in_words(known: _Known) -> str:
 
 
 def _network(known: _Known) -> list[Choice]:
-    says = "Learns in minutes; the network of the measured recipes. Larger ones were not compared."
+    message = "Learns in minutes; the network of the measured recipes. Larger ones were not compared."
     return [
-        Choice("network.architecture", "smp.Unet", says, GLAS),
+        Choice("network.architecture", "smp.Unet", message, GLAS),
         Choice("network.encoder", "resnet18", "", ""),
         Choice("network.weights", *_whose_weights(known)),
-        Choice("network.members", *_members(known)),
+        Choice("network.ensemble_size", *_members(known)),
     ]
 
 
@@ -223,17 +223,17 @@ def _members(known: _Known) -> tuple[int, str, str]:
             CONVENTION,
         )
     if not 2 <= patients < FEW_PATIENTS:
-        says = "One patient with lesions: nobody else could be tuned on in turn." if patients < 2 else ""
-        return 1, says or f"{patients} patients with lesions: few are missed while they tune.", CONVENTION
+        message = "One patient with lesions: nobody else could be tuned on in turn." if patients < 2 else ""
+        return 1, message or f"{patients} patients with lesions: few are missed while they tune.", CONVENTION
     each = MEMBER_MINUTES / _pace(known.facts.machine)
     count = max(1, min(MEMBERS, patients, int(minutes / each)))
     if count == 1:
         return 1, f"Too few minutes for two networks: on this machine each needs {each:.2g}.", MEASURED
-    says = (
+    message = (
         f"{patients} patients with lesions: those who tune are missed among those learnt from. So networks take turns, "
         "and each patient is learnt from by most of them. Detection takes as many times longer."
     )
-    return count, says, MEASURED
+    return count, message, MEASURED
 
 
 def _pace(machine: Machine) -> float:
@@ -254,8 +254,10 @@ def _whose_weights(known: _Known) -> tuple[str, str, str]:
             "Weights that have learnt from other built-in slides would flatter on these.",
             CONVENTION,
         )
-    says = "Learnt from slides that histoscout draws: no download, no patient's data, nobody else's licence."
-    return "built-in", says, MEASURED
+    message = (
+        "Learnt from slides that histoscout draws: no download, no patient's data, nobody else's licence."
+    )
+    return "built-in", message, MEASURED
 
 
 def minutes_allowed(wish: Wish) -> Choice:
@@ -285,11 +287,11 @@ def _training(known: _Known) -> list[Choice]:
     precision = "bf16" if machine.bf16 else "float32"
     return [
         minutes_allowed(known.wish),
-        Choice("training.batch", batch, f"This machine: {told}.", basis),
+        Choice("training.batch_size", batch, f"This machine: {told}.", basis),
         Choice("training.workers", workers, "One for each core, eight at most.", "this machine"),
         Choice("training.precision", "auto", f"Here that is {precision}.", "this machine"),
         Choice("training.learning_rate", 1e-3, "AdamW in one cycle.", GLAS),
-        Choice("training.tune_share", share, tuned, CONVENTION),
+        Choice("training.tuning_share", share, tuned, CONVENTION),
     ]
 
 
@@ -309,12 +311,12 @@ def _tuned(patients: int, share: float) -> int:
 def _detection(known: _Known) -> list[Choice]:
     size = known.classes.positive.diameter_um
     smallest = float(f"{math.pi / 4 * size.low**2 / 3:.2g}")
-    views, says = _views(known)
+    views, message = _views(known)
     return [
         Choice("detection.overlap", 0.5, "Every place is seen near the middle of some window.", GLAS),
-        Choice("detection.flips", views, says, GLAS if views == 8 else CONVENTION),
+        Choice("detection.tta_views", views, message, GLAS if views == 8 else CONVENTION),
         Choice(
-            "detection.smallest_um2",
+            "detection.min_area_um2",
             smallest,
             "A third of the area below which only the smallest tenth of the lesions lies.",
             CONVENTION,
@@ -332,8 +334,8 @@ def _views(known: _Known) -> tuple[int, str]:
         return 8, "Mirrored and turned views are averaged."
     rate = machine.cores * (PX_A_SECOND if machine.bf16 else PX_A_SECOND_FLOAT32)
     views = next((views for views in (8, 4, 2) if views * px / rate <= SECONDS_A_SLIDE), 1)
-    says = f"A slide has {known.facts.tissue_mm2:.0f} mm2 of tissue: views, mirrored and turned, that fit into half an hour a slide."
-    return views, says
+    message = f"A slide has {known.facts.tissue_mm2:.0f} mm2 of tissue: views, mirrored and turned, that fit into half an hour a slide."
+    return views, message
 
 
 RULES: tuple[Callable[[_Known], list[Choice]], ...] = (

@@ -9,19 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.recipe import Augment
+from histoscout.recipe import AugmentConfig
 from histoscout.sampling.datasets import Example
 from histoscout.verdict import Verdict
 
 Picture = NDArray[np.uint8]
 Look = Callable[
-    [Augment, int], Picture
+    [AugmentConfig, int], Picture
 ]  # one and the same window, varied by these choices as this example's number
-Mask = Callable[[LabelledSlide, Box, float], NDArray[np.uint8]]
-STILL = Augment(flip=False, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
+Mask = Callable[[LabeledSlide, Box, float], NDArray[np.uint8]]
+STILL = AugmentConfig(flip=False, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
 
 DRAWS = 8  # of one window; that all draws of eight poses agree by chance: 1 in 8 ** 7
 MOST_SEEN = 16  # validation windows that are looked for among what the network was shown
@@ -30,28 +30,31 @@ RIM_SHARE = 0.03  # of an outline's area that may differ beside its rim
 LEAST_PX = 200.0  # outlines with a smaller area in px are mostly border
 
 
-def augmentation_varies(look: Look, choices: Augment) -> Verdict:
+def augmentation_varies(look: Look, choices: AugmentConfig) -> Verdict:
     """The same window must look otherwise under another number (study: "constant-flip").
 
     Turning and mirroring are asked about without colours, colours without turning: one must not hide the other.
     """
     name = "augmentation differs between items"
     turned = choices.model_copy(update={"stain": 0.0, "brightness": 0.0, "blur": 0.0, "noise": 0.0})
-    coloured = choices.model_copy(update={"flip": False, "rotate": False, "scale": 0.0})
-    asked = {"turning and mirroring": turned, "colours": coloured}
+    colored = choices.model_copy(update={"flip": False, "rotate": False, "scale": 0.0})
+    asked = {"turning and mirroring": turned, "colours": colored}
     asked = {what: some for what, some in asked.items() if some != STILL}
     constant = [what for what, some in asked.items() if not _differ([look(some, n) for n in range(DRAWS)])]
     if constant:
-        says = f"{' and '.join(constant)}: the same for {DRAWS} items of one window"
+        message = f"{' and '.join(constant)}: the same for {DRAWS} items of one window"
         return Verdict(
-            name, "failed", says, "Draw from a random state of each item's own, seeded by its number"
+            name=name,
+            state="failed",
+            message=message,
+            remedy="Draw from a random state of each item's own, seeded by its number",
         )
-    says = (
+    message = (
         f"{' and '.join(asked)} differ among {DRAWS} items"
         if asked
         else "the recipe asks for no augmentation"
     )
-    return Verdict(name, "good", says)
+    return Verdict(name=name, state="good", message=message)
 
 
 def _differ(pictures: Sequence[Picture]) -> bool:
@@ -68,9 +71,11 @@ def augmentation_rests(see: Callable[[int], Example], plain: Sequence[Example]) 
         for _ in range(2):
             seen, answer = see(number)
             if not (np.array_equal(seen, picture) and np.array_equal(answer, target)):
-                says = f"validation window {number} is not as it is on the slide"
-                return Verdict(name, "failed", says, "Vary training windows only")
-    return Verdict(name, "good", f"{len(plain)} windows are as on the slide, twice")
+                message = f"validation window {number} is not as it is on the slide"
+                return Verdict(
+                    name=name, state="failed", message=message, remedy="Vary training windows only"
+                )
+    return Verdict(name=name, state="good", message=f"{len(plain)} windows are as on the slide, twice")
 
 
 class Recorder(nn.Module):
@@ -106,7 +111,7 @@ def validation_sees(
     judge(recorder)
     shown = recorder.seen
     if not count or not shown:
-        return Verdict(name, "cannot tell", "there are no validation windows")
+        return Verdict(name=name, state="cannot tell", message="there are no validation windows")
     numbers = np.unique(np.linspace(0, count - 1, min(MOST_SEEN, count)).astype(int))
     seen, looked_for = torch.stack(shown), signatures(torch.stack([wanted(int(n)) for n in numbers]))
     if seen.shape[1] != looked_for.shape[1]:
@@ -116,12 +121,12 @@ def validation_sees(
         absent = int((distance > 1e-2).sum())
     remedy = "Feed the network the batch that the validation loader gave, not another variable"
     if absent or len(shown) != count:
-        says = (
+        message = (
             f"{absent} of {len(numbers)} validation windows were never shown to the network; it saw {len(shown)} "
             f"windows instead of {count}"
         )
-        return Verdict(name, "failed", says, remedy)
-    return Verdict(name, "good", f"{len(shown)} windows, each as it is on the slide")
+        return Verdict(name=name, state="failed", message=message, remedy=remedy)
+    return Verdict(name=name, state="good", message=f"{len(shown)} windows, each as it is on the slide")
 
 
 @dataclass(frozen=True)
@@ -148,12 +153,21 @@ def windows_apart(learnt: Sequence[Place], judged: Sequence[Place]) -> Verdict:
         for place in learnt
     )
     if both:
-        says = f"{both} of {len(learnt)} training windows share tissue with tuning windows"
-        return Verdict(name, "failed", says, "Divide slides by patient before windows are drawn")
-    return Verdict(name, "good", f"{len(learnt)} training windows touch none of {len(judged)} tuning windows")
+        message = f"{both} of {len(learnt)} training windows share tissue with tuning windows"
+        return Verdict(
+            name=name,
+            state="failed",
+            message=message,
+            remedy="Divide slides by patient before windows are drawn",
+        )
+    return Verdict(
+        name=name,
+        state="good",
+        message=f"{len(learnt)} training windows touch none of {len(judged)} tuning windows",
+    )
 
 
-def masks_are_whole(mask: Mask, slides: Sequence[LabelledSlide], mpp: float, most: int = 6) -> Verdict:
+def masks_are_whole(mask: Mask, slides: Sequence[LabeledSlide], mpp: float, most: int = 6) -> Verdict:
     """A window's mask holds all its outlines, where they lie, and no hole (study: "last-polygon-wins", and what
     "displaced-masks" does on the way from outlines to masks).
 
@@ -162,46 +176,48 @@ def masks_are_whole(mask: Mask, slides: Sequence[LabelledSlide], mpp: float, mos
     """
     name = "masks hold every outline and no hole"
     windows, several, holes = _telling_windows(slides, mpp)[:most], 0, 0
-    for labelled, box in windows:
-        regions = labelled.regions.labelled(labelled.recipe.classes.positive).touching(box)
+    for labeled, box in windows:
+        regions = labeled.regions.labeled(labeled.recipe.classes.positive).touching(box)
         several += len(regions) > 1
         holes += any(_has_hole(region.outline) for region in regions)
-        drawn = mask(labelled, box, mpp) == 1
-        exact, rim = _exact(labelled, regions, box, drawn.shape)
+        drawn = mask(labeled, box, mpp) == 1
+        exact, rim = _exact(labeled, regions, box, drawn.shape)
         wrong = int((drawn != exact).sum())
         if wrong > RIM_SHARE * exact.sum() + rim:
-            says = f"on {labelled.slide.name} {wrong} px of a mask of {exact.sum()} px are not as outlined"
+            message = f"on {labeled.slide.name} {wrong} px of a mask of {exact.sum()} px are not as outlined"
             remedy = "Paint all outlines of a window into one mask, where they lie, holes left out"
-            return Verdict(name, "failed", says, remedy)
+            return Verdict(name=name, state="failed", message=message, remedy=remedy)
     if not windows:
         return Verdict(
-            name, "cannot tell", f"no outline of the positive class is large enough ({LEAST_PX:.0f} px)"
+            name=name,
+            state="cannot tell",
+            message=f"no outline of the positive class is large enough ({LEAST_PX:.0f} px)",
         )
-    says = f"{len(windows)} masks agree with their outlines ({several} with several, {holes} with holes)"
-    return Verdict(name, "good", says)
+    message = f"{len(windows)} masks agree with their outlines ({several} with several, {holes} with holes)"
+    return Verdict(name=name, state="good", message=message)
 
 
-def _telling_windows(slides: Sequence[LabelledSlide], mpp: float) -> list[tuple[LabelledSlide, Box]]:
+def _telling_windows(slides: Sequence[LabeledSlide], mpp: float) -> list[tuple[LabeledSlide, Box]]:
     """Boxes round positive outlines and what lies beside them, the ones that could go wrong most first."""
-    ranked: list[tuple[tuple[int, int], LabelledSlide, Box]] = []
-    for labelled in slides:
-        least = LEAST_PX * (mpp / labelled.slide.mpp) ** 2
-        positive = labelled.regions.labelled(labelled.recipe.classes.positive)
+    ranked: list[tuple[tuple[int, int], LabeledSlide, Box]] = []
+    for labeled in slides:
+        least = LEAST_PX * (mpp / labeled.slide.mpp) ** 2
+        positive = labeled.regions.labeled(labeled.recipe.classes.positive)
         for region in positive.where(lambda region: region.outline.area >= least):  # noqa: B023 (used at once)
-            side = max(labelled.px(labelled.recipe.windows.side_um), region.box.width, region.box.height)
+            side = max(labeled.px(labeled.recipe.patches.size_um), region.box.width, region.box.height)
             # off the centre: a round lesion in the middle looks the same upside down
-            box = Box.around(*region.box.centre, side, side).moved(0.2 * side, 0.13 * side)
+            box = Box.around(*region.box.center, side, side).moved(0.2 * side, 0.13 * side)
             rank = (-int(_has_hole(region.outline)), -min(9, len(positive.touching(box))))
-            ranked.append((rank, labelled, box))
+            ranked.append((rank, labeled, box))
     ranked.sort(key=lambda entry: entry[0])
-    return [(labelled, box) for _, labelled, box in ranked]
+    return [(labeled, box) for _, labeled, box in ranked]
 
 
 def _exact(
-    labelled: LabelledSlide, regions: Regions, box: Box, shape: tuple[int, int]
+    labeled: LabeledSlide, regions: Regions, box: Box, shape: tuple[int, int]
 ) -> tuple[NDArray[np.bool_], float]:
     """Whether each pixel's centre is positive and not ignored, bool of this shape; and the length of the border in px."""
-    ignored = [region.outline for region in labelled.regions.labelled("ignore").touching(box)]
+    ignored = [region.outline for region in labeled.regions.labeled("ignore").touching(box)]
     positive = shapely.union_all([region.outline for region in regions])
     outline = positive.intersection(shapely.box(*box.bounds)).difference(shapely.union_all(ignored))
     shapely.prepare(outline)

@@ -48,15 +48,19 @@ def loss_at_start(
     """
     name = "loss at the start"
     if shares is None:
-        return Verdict(name, "cannot tell", "the network was not told how rare the classes are")
+        return Verdict(
+            name=name, state="cannot tell", message="the network was not told how rare the classes are"
+        )
     logits = _answer(network, batch.images)
     found = float(loss(logits, batch.targets))
     expected = base_loss(loss, batch.targets, logits.shape[1], shares)
-    says = f"{found:.3f}; the base rate alone would give {expected:.3f}"
+    message = f"{found:.3f}; the base rate alone would give {expected:.3f}"
     if abs(found - expected) <= START_TOLERANCE * expected + 0.005:
-        return Verdict(name, "good", says)
-    remedy = "Look at the class names, the outlines and the colours of the slides; loss.prior = true sets the first answer"
-    return Verdict(name, "warning" if math.isfinite(found) else "failed", says, remedy)
+        return Verdict(name=name, state="good", message=message)
+    remedy = "Look at the class names, the outlines and the colours of the slides; loss.prior_bias = true sets the first answer"
+    return Verdict(
+        name=name, state="warning" if math.isfinite(found) else "failed", message=message, remedy=remedy
+    )
 
 
 def _answer(network: nn.Module, images: Tensor) -> Tensor:
@@ -81,13 +85,17 @@ def learns_by_heart(step: Callable[[], float], base: float, seconds: float) -> V
         if len(losses) > SETTLED and statistics.fmean(losses[-SETTLED:]) <= goal:
             break
     last = statistics.fmean(losses[-SETTLED:])
-    says = f"the loss went from {losses[0]:.3f} to {last:.3f} in {len(losses) - 1} steps; the base rate costs {base:.3f}"
+    message = f"the loss went from {losses[0]:.3f} to {last:.3f} in {len(losses) - 1} steps; the base rate costs {base:.3f}"
     if last <= goal:
-        return Verdict(name, "good", says)
+        return Verdict(name=name, state="good", message=message)
     if len(losses) <= FEWEST_STEPS:
-        return Verdict(name, "cannot tell", f"{says}: too few steps in {seconds:.0f} s to judge by")
+        return Verdict(
+            name=name, state="cannot tell", message=f"{message}: too few steps in {seconds:.0f} s to judge by"
+        )
     remedy = "Raise training.learning_rate (1e-3 suits most networks), or take one with normalisation (unet_bn, smp.Unet)"
-    return Verdict(name, "warning", f"{says}: training may stall at the base rate", remedy)
+    return Verdict(
+        name=name, state="warning", message=f"{message}: training may stall at the base rate", remedy=remedy
+    )
 
 
 def base_loss(
@@ -107,25 +115,30 @@ def base_loss(
     )
 
 
-def optimiser_owns(network: nn.Module, optimiser: Optimizer) -> Verdict:
+def optimizer_owns(network: nn.Module, optimizer: Optimizer) -> Verdict:
     """The optimiser holds the network's trainable parameters, all of them and nothing else, and none is frozen.
 
     Otherwise some of the network, or all of it, never learns (study: "foreign-optimiser").
     """
     name = "the optimiser holds the network's parameters"
-    owned = {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     named = dict(network.named_parameters())
     missing = [key for key, value in named.items() if value.requires_grad and id(value) not in owned]
     strangers = owned - {id(value) for value in named.values()}
     frozen = [key for key, value in named.items() if not value.requires_grad]
     remedy = "Make the optimiser from the parameters of the network that is trained"
     if missing or strangers:
-        says = f"{len(missing)} of {len(named)} parameters would not learn, {len(strangers)} are another network's"
-        return Verdict(name, "failed", says, remedy)
+        message = f"{len(missing)} of {len(named)} parameters would not learn, {len(strangers)} are another network's"
+        return Verdict(name=name, state="failed", message=message, remedy=remedy)
     if frozen:
-        says = f"{len(frozen)} of {len(named)} parameters are frozen ({frozen[0]}, ...)"
-        return Verdict(name, "warning", says, "Set requires_grad, unless they are frozen on purpose")
-    return Verdict(name, "good", f"all {len(named)}, and no other")
+        message = f"{len(frozen)} of {len(named)} parameters are frozen ({frozen[0]}, ...)"
+        return Verdict(
+            name=name,
+            state="warning",
+            message=message,
+            remedy="Set requires_grad, unless they are frozen on purpose",
+        )
+    return Verdict(name=name, state="good", message=f"all {len(named)}, and no other")
 
 
 def gives_logits(network: nn.Module, images: Tensor, probe_px: int = PROBE_PX) -> Verdict:
@@ -138,15 +151,20 @@ def gives_logits(network: nn.Module, images: Tensor, probe_px: int = PROBE_PX) -
     try:
         check_logits(copy.deepcopy(network).cpu(), images.shape[1], probe_px)
     except ModelError as error:
-        return Verdict(name, "failed", error.fault, error.remedy)
+        return Verdict(name=name, state="failed", message=error.fault, remedy=error.remedy)
     logits = _answer(network, images)
     low, high = float(logits.min()), float(logits.max())
     if low >= 0 and high <= 1 and high > low:
-        says = (
+        message = (
             f"its answers to {len(images)} windows lie between {low:.3f} and {high:.3f}, as probabilities do"
         )
-        return Verdict(name, "warning", says, "Remove a sigmoid or softmax at its end, if it has one")
-    return Verdict(name, "good", f"from {low:.2f} to {high:.2f} on {len(images)} windows")
+        return Verdict(
+            name=name,
+            state="warning",
+            message=message,
+            remedy="Remove a sigmoid or softmax at its end, if it has one",
+        )
+    return Verdict(name=name, state="good", message=f"from {low:.2f} to {high:.2f} on {len(images)} windows")
 
 
 def one_sigmoid(probability: Callable[[Tensor], Tensor], outputs: int) -> Verdict:
@@ -160,6 +178,10 @@ def one_sigmoid(probability: Callable[[Tensor], Tensor], outputs: int) -> Verdic
     logits[:, min(1, outputs - 1)] = torch.tensor([-SURE, SURE])
     no, yes = (float(value) for value in probability(logits).reshape(-1))
     if no < 0.01 and yes > 0.99:
-        return Verdict(name, "good", "one sigmoid or softmax between logits and probabilities")
-    says = f"a network sure of no is given {no:.2f}, one sure of yes {yes:.2f}"
-    return Verdict(name, "failed", says, "Apply sigmoid or softmax once, to logits")
+        return Verdict(
+            name=name, state="good", message="one sigmoid or softmax between logits and probabilities"
+        )
+    message = f"a network sure of no is given {no:.2f}, one sure of yes {yes:.2f}"
+    return Verdict(
+        name=name, state="failed", message=message, remedy="Apply sigmoid or softmax once, to logits"
+    )

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histoscout.checks.alignment.slides import labelled_fit
+from histoscout.checks.alignment.slides import labeled_fit
 from histoscout.checks.alignment.windows import fits_in_training
 from histoscout.checks.leakage import Landmarks, landmarks_of, tissue_apart
-from histoscout.cohort.annotated_slide import LabelledSlide
+from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.leakage import Fingerprint, enough_patients, sets_apart
 from histoscout.detection.self_check import field_of_view
 from histoscout.errors import TrainingError
@@ -29,13 +29,13 @@ from histoscout.geometry.box import Box
 from histoscout.io.files import write_text
 from histoscout.network.detector import count_outputs, prepare
 from histoscout.progress import Progress
-from histoscout.recipe import Augment
+from histoscout.recipe import AugmentConfig
 from histoscout.registry import ARCHITECTURES
 from histoscout.sampling.datasets import Example, target_of
 from histoscout.sampling.sampler import Window
 from histoscout.training.checkpoint import State
 from histoscout.training.data import Sets
-from histoscout.training.loop import Job, make_optimiser, take_step
+from histoscout.training.loop import Job, make_optimizer, take_step
 from histoscout.training.sanity.data import (
     STILL,
     Mask,
@@ -55,12 +55,12 @@ from histoscout.training.sanity.network import (
     learns_by_heart,
     loss_at_start,
     one_sigmoid,
-    optimiser_owns,
+    optimizer_owns,
 )
 from histoscout.training.validation import positive_probability
 from histoscout.verdict import Verdict
 
-Guarding = Literal["all", "quick", "tell"]
+SanityMode = Literal["all", "quick", "warn"]
 Question = Callable[[], Verdict]
 
 DRAWN = 256  # training windows held against the tuning windows
@@ -76,21 +76,21 @@ def guard(job: Job, state: State, sets: Sets, guarding: str = "all") -> tuple[Ve
     A training that goes on takes the verdicts of its beginning. `guarding`: "all" stops at the first failure
     (TrainingError), "quick" does not learn a batch by heart, "tell" tells failures and goes on.
     """
-    if guarding not in get_args(Guarding):
-        known = ", ".join(get_args(Guarding))
+    if guarding not in get_args(SanityMode):
+        known = ", ".join(get_args(SanityMode))
         raise TrainingError("--guards", f"{guarding!r} is not a way to guard", f"Take one of {known}")
-    file = job.folder / "guards.json"
+    file = job.folder / "sanity_checks.json"
     if file.exists():
         return read_verdicts(file)
     questions = [*data_questions(job, sets), *network_questions(job, state)]
     if guarding != "quick":
         questions.append(partial(_by_heart, job, state.network))
     verdicts = []
-    job.progress.start("guards", len(questions))
+    job.progress.start("sanity checks", len(questions))
     with torch.random.fork_rng(range(torch.cuda.device_count())):
         for question in questions:
             verdicts.append(question())
-            tell(verdicts[-1], job.progress, stop=guarding != "tell")
+            tell(verdicts[-1], job.progress, stop=guarding != "warn")
             job.progress.advance()
     job.progress.done()
     write_text(file, json.dumps([vars(verdict) for verdict in verdicts], indent=1) + "\n")
@@ -101,23 +101,23 @@ def guard_division(job: Job, sets: Sets, guarding: str = "all") -> tuple[Verdict
     """Ask of a further member, for which the same slides are divided otherwise, whether its two sets are apart."""
     verdicts = tuple(question() for question in division_questions(sets))
     for verdict in verdicts:
-        tell(verdict, job.progress, stop=guarding != "tell")
+        tell(verdict, job.progress, stop=guarding != "warn")
     return verdicts
 
 
 def read_verdicts(file: Path) -> tuple[Verdict, ...]:
     """The verdicts that `guard` kept."""
-    return tuple(Verdict(**values) for values in json.loads(file.read_text(encoding="utf-8")))
+    return tuple(Verdict.from_dict(values) for values in json.loads(file.read_text(encoding="utf-8")))
 
 
 def tell(verdict: Verdict, progress: Progress, *, stop: bool) -> None:
     """Say what is not good; TrainingError if it failed and `stop`."""
     if verdict.state == "failed" and stop:
         remedy = f"{verdict.remedy}. To train all the same: --guards tell"
-        raise TrainingError(f"guard: {verdict.name}", verdict.says, remedy)
+        raise TrainingError(f"guard: {verdict.name}", verdict.message, remedy)
     if verdict.state != "good":
         remedy = f". {verdict.remedy}" if verdict.remedy else ""
-        progress.note(f"{verdict.state}: {verdict.name}: {verdict.says}{remedy}")
+        progress.note(f"{verdict.state}: {verdict.name}: {verdict.message}{remedy}")
 
 
 # ---------------------------------------------------------------- what is asked
@@ -126,7 +126,7 @@ def tell(verdict: Verdict, progress: Progress, *, stop: bool) -> None:
 def data_questions(job: Job, sets: Sets) -> list[Question]:
     """The guards over sets, windows and masks, in the order in which they are asked."""
     recipe, learning, tuning = job.recipe, job.learning, job.tuning
-    patients = {labelled.patient for labelled in (*sets.train, *sets.tune)}
+    patients = {labeled.patient for labeled in (*sets.train, *sets.tune)}
     questions: list[Question] = [
         lambda: enough_patients(patients, sets.split.blocks),
         lambda: field_of_view([(one.regions, one.slide.mpp) for one in sets.train], recipe),
@@ -139,8 +139,8 @@ def data_questions(job: Job, sets: Sets) -> list[Question]:
         lambda: validation_sees(job.validate, _recorder(job), partial(_prepared, job), len(tuning)),
     ]
     if not sets.by_class:  # on which nothing is outlined
-        questions.insert(1, lambda: labelled_fit(sets.train))
-        questions.insert(4, lambda: masks_are_whole(_mask_of(job), sets.train, recipe.windows.mpp))
+        questions.insert(1, lambda: labeled_fit(sets.train))
+        questions.insert(4, lambda: masks_are_whole(_mask_of(job), sets.train, recipe.patches.mpp))
     if ARCHITECTURES[recipe.network.architecture].answers == "pixels":
         questions.append(lambda: fits_in_training(learning))
     return [*division_questions(sets), *questions]
@@ -158,10 +158,10 @@ def division_questions(sets: Sets) -> list[Question]:
 
 def network_questions(job: Job, state: State) -> list[Question]:
     """The guards over network, optimiser and loss that take no step."""
-    network, optimiser, recipe = state.network, state.optimiser, job.recipe
-    probe_px = min(PROBE_PX, recipe.window_px)
+    network, optimizer, recipe = state.network, state.optimizer, job.recipe
+    probe_px = min(PROBE_PX, recipe.patch_px)
     questions: list[Question] = [
-        lambda: optimiser_owns(network, optimiser),
+        lambda: optimizer_owns(network, optimizer),
         lambda: gives_logits(network, _batch(job, range(TRIED)).images, probe_px),
         lambda: one_sigmoid(positive_probability, count_outputs(recipe)),
     ]
@@ -170,9 +170,9 @@ def network_questions(job: Job, state: State) -> list[Question]:
     return questions
 
 
-def fingerprints(slides: Sequence[LabelledSlide]) -> list[Fingerprint]:
+def fingerprints(slides: Sequence[LabeledSlide]) -> list[Fingerprint]:
     """What the slides look like from far away."""
-    return [Fingerprint.of(labelled.slide, labelled.patient) for labelled in slides]
+    return [Fingerprint.of(labeled.slide, labeled.patient) for labeled in slides]
 
 
 def _landmarks(sets: Sets) -> list[Landmarks]:
@@ -184,8 +184,8 @@ def _landmarks(sets: Sets) -> list[Landmarks]:
     ]
 
 
-def _places(slides: Sequence[LabelledSlide], windows: Sequence[Window]) -> list[Place]:
-    keys = [labelled.slide.path or id(labelled.slide) for labelled in slides]
+def _places(slides: Sequence[LabeledSlide], windows: Sequence[Window]) -> list[Place]:
+    keys = [labeled.slide.path or id(labeled.slide) for labeled in slides]
     return [Place(keys[window.slide], window.box) for window in windows]
 
 
@@ -199,12 +199,12 @@ class Always:
         return self.window
 
 
-def _look(job: Job) -> Callable[[Augment, int], Picture]:
+def _look(job: Job) -> Callable[[AugmentConfig, int], Picture]:
     """One window of the training set, a lesion if there is one, as any number and any choices vary it."""
     drawn = [job.learning.sampler.draw(number) for number in range(DRAWN)]
     window = next((one for one in drawn if one.kind == "positive"), drawn[0])
 
-    def look(choices: Augment, number: int) -> Picture:
+    def look(choices: AugmentConfig, number: int) -> Picture:
         recipe = job.recipe.model_copy(update={"augment": choices})
         return replace(job.learning, sampler=Always(window), recipe=recipe)[number][0]
 
@@ -214,22 +214,22 @@ def _look(job: Job) -> Callable[[Augment, int], Picture]:
 def _mask_of(job: Job) -> Mask:
     """Masks by the very road of training's examples, with nothing varied."""
     if ARCHITECTURES[job.recipe.network.architecture].answers == "tile":
-        return LabelledSlide.mask  # the examples hold the tile's class only
+        return LabeledSlide.mask  # the examples hold the tile's class only
 
     still = job.recipe.model_copy(update={"augment": STILL})
 
-    def mask(labelled: LabelledSlide, box: Box, mpp: float) -> NDArray[np.uint8]:
+    def mask(labeled: LabeledSlide, box: Box, mpp: float) -> NDArray[np.uint8]:
         sampler = Always(Window(0, box, "grid"))
-        return replace(job.learning, slides=[labelled], sampler=sampler, recipe=still)[0][1]
+        return replace(job.learning, slides=[labeled], sampler=sampler, recipe=still)[0][1]
 
     return mask
 
 
 def _plain(job: Job, number: int) -> Example:
     """A validation window as it lies on the slide."""
-    window, mpp = job.tuning.windows[number], job.recipe.windows.mpp
-    labelled = job.tuning.slides[window.slide]
-    return labelled.picture(window.box, mpp), target_of(labelled.mask(window.box, mpp), job.recipe)
+    window, mpp = job.tuning.windows[number], job.recipe.patches.mpp
+    labeled = job.tuning.slides[window.slide]
+    return labeled.picture(window.box, mpp), target_of(labeled.mask(window.box, mpp), job.recipe)
 
 
 def _recorder(job: Job) -> Recorder:
@@ -240,14 +240,14 @@ def _recorder(job: Job) -> Recorder:
 def _prepared(job: Job, number: int) -> Tensor:
     """A validation window as the network should see it."""
     picture = torch.from_numpy(job.tuning[number][0])
-    return prepare(picture[None], job.recipe.network.channels)[0]
+    return prepare(picture[None], job.recipe.network.input_channels)[0]
 
 
 def _batch(job: Job, numbers: Sequence[int]) -> Batch:
     """Training windows by their numbers, as the loop would hand them to the network."""
     examples = [job.learning[number] for number in numbers]
     pictures, targets = (torch.from_numpy(np.stack(parts)) for parts in zip(*examples, strict=True))
-    images = prepare(job.fabric.to_device(pictures), job.recipe.network.channels)
+    images = prepare(job.fabric.to_device(pictures), job.recipe.network.input_channels)
     return Batch(images.contiguous(memory_format=torch.channels_last), job.fabric.to_device(targets))
 
 
@@ -261,7 +261,7 @@ def _by_heart(job: Job, network: nn.Module) -> Verdict:
     ]
     pictures, targets = (torch.from_numpy(np.stack(parts)) for parts in zip(*chosen, strict=True))
     double = copy.deepcopy(network)
-    state = State(double, {}, make_optimiser(double, job.recipe.training))
+    state = State(double, {}, make_optimizer(double, job.recipe.training))
     wrapped = job.fabric.setup_module(double)
 
     def step() -> float:

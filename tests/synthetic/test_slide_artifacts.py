@@ -21,12 +21,12 @@ def texture() -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("label", ["fold", "blur", "pen"])
-def test_an_artefact_changes_what_it_says_and_nothing_else(label: str) -> None:
+def test_an_artifact_changes_what_it_says_and_nothing_else(label: str) -> None:
     regions = Regions.of([Region(PLACE, label)])
     canvas, pixels = Canvas(texture(), texture()), np.full((SIDE, SIDE, 3), 230, np.uint8)
     spoil(canvas, regions)
     write_on(pixels, regions)
-    changed = (canvas.haematoxylin != texture()) | (canvas.eosin != texture()) | (pixels != 230).any(axis=2)
+    changed = (canvas.hematoxylin != texture()) | (canvas.eosin != texture()) | (pixels != 230).any(axis=2)
     inside = mask_of(PLACE, Box(0, 0, SIDE, SIDE), 1.0)
     assert changed[inside].mean() > 0.9
     assert not changed[~inside].any()
@@ -37,7 +37,7 @@ def test_a_fold_is_darker_a_blur_is_smoother_a_pen_is_ink() -> None:
     fold, blur = Canvas(texture(), texture()), Canvas(texture(), texture())
     spoil(fold, Regions.of([Region(PLACE, "fold")]))
     spoil(blur, Regions.of([Region(PLACE, "blur")]))
-    assert (fold.haematoxylin[inside] > 1.5 * texture()[inside]).all()
+    assert (fold.hematoxylin[inside] > 1.5 * texture()[inside]).all()
     assert blur.eosin[inside].std() < 0.2 * texture()[inside].std()
     pixels = np.full((SIDE, SIDE, 3), 230, np.uint8)
     write_on(pixels, Regions.of([Region(PLACE, "pen")]))
@@ -45,13 +45,13 @@ def test_a_fold_is_darker_a_blur_is_smoother_a_pen_is_ink() -> None:
 
 
 @given(st.integers(0, 10**6), st.tuples(st.integers(256, 3000), st.integers(256, 3000)))
-def test_planned_artefacts_lie_on_the_slide(seed: int, size: tuple[int, int]) -> None:
+def test_planned_artifacts_lie_on_the_slide(seed: int, size: tuple[int, int]) -> None:
     for region in planned(size, stream(seed)):
         assert region.outline.is_valid
         assert shapely.box(0, 0, 2 * size[1], 2 * size[0]).covers(region.outline)
 
 
-def test_each_artefact_occurs_and_none_always() -> None:
+def test_each_artifact_occurs_and_none_always() -> None:
     labels = [set(planned((2048, 2048), stream(seed)).labels) for seed in range(60)]
     for label in ("fold", "blur", "pen"):
         assert 5 < sum(label in found for found in labels) < 50

@@ -32,7 +32,7 @@ def ink(pixels: NDArray[np.uint8], mpp: float) -> _Mask:
     """
     smooth = np.stack([ndimage.gaussian_filter(pixels[..., c].astype(np.float32), 1.0) for c in range(3)])
     darkness = -np.log10(np.maximum(smooth, 1) / 255).sum(0)
-    seeds = _strokes(_colour_of_ink(smooth, darkness), mpp)
+    seeds = _strokes(_color_of_ink(smooth, darkness), mpp)
     if not seeds.any():
         return seeds
     dark = _strokes(darkness > _darker_than_tissue(smooth, darkness, seeds), mpp)
@@ -40,7 +40,7 @@ def ink(pixels: NDArray[np.uint8], mpp: float) -> _Mask:
     return np.asarray(ndimage.binary_dilation(ndimage.binary_propagation(near, mask=near | dark)))
 
 
-def _colour_of_ink(rgb: NDArray[np.float32], darkness: _Plane) -> _Mask:
+def _color_of_ink(rgb: NDArray[np.float32], darkness: _Plane) -> _Mask:
     red, green, blue = rgb
     brightest, dullest = rgb.max(0), rgb.min(0)
     blue_or_green = (red < green - 7) & (brightest - dullest > 30) & (darkness > 0.5)
@@ -145,10 +145,10 @@ def _detail(slide: Readable, wanted: _Mask, side: float) -> tuple[NDArray[np.flo
 def _energies(
     pixels: NDArray[np.uint8], rows: int, columns: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    grey = np.log10((pixels.mean(-1, dtype=np.float32) + 1) / 256)
-    once, twice = (ndimage.gaussian_filter(grey, sigma, truncate=3.0) for sigma in (1.0, 2.0))
+    gray = np.log10((pixels.mean(-1, dtype=np.float32) + 1) / 256)
+    once, twice = (ndimage.gaussian_filter(gray, sigma, truncate=3.0) for sigma in (1.0, 2.0))
     cells = (rows, CELL_PX, columns, CELL_PX)
-    fine, coarse = ((difference**2).reshape(cells).mean((1, 3)) for difference in (grey - once, once - twice))
+    fine, coarse = ((difference**2).reshape(cells).mean((1, 3)) for difference in (gray - once, once - twice))
     return fine.astype(np.float64), coarse.astype(np.float64)
 
 
