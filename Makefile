@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench fuzz clean
+.PHONY: demo test test-slow check bench fuzz clean
 
 demo: $(VENV)/ready
 	$(BIN)/histoscout demo -o demo
 
 test: $(VENV)/ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+
+# the rest: trainings and whole commands that take minutes
+test-slow: $(VENV)/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 check: $(VENV)/ready-dev
 	$(BIN)/ruff check .
@@ -23,7 +27,7 @@ bench: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/detection.py
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/annotations.py
-	$(BIN)/python benchmarks/phantom_difficulty.py
+	$(BIN)/python benchmarks/synthetic_difficulty.py
 ifdef DATA
 	$(BIN)/python -m benchmarks.qpdata $(DATA)
 	$(BIN)/python benchmarks/alignment.py $(DATA)
