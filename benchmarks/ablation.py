@@ -1,10 +1,10 @@
-"""What each part of the demonstration's recipe is worth: one part off at a time, all else the same.
+"""What each part of the demonstration's recipe contributes: one part off at a time, all else the same.
 
-    python benchmarks/ablation.py OUT [--patients 24] [--epochs 9] [--views 8] [--only NAME ...]     # OUT: a folder to work in, kept
+    python benchmarks/ablation.py OUT [--patients 24] [--epochs 9] [--views 8] [--only NAME ...]
 
-The demonstration's patients, recipe, steps and seed; judged by new built-in patients. Differences are paired over these patients.
-Two rows with nothing off but another seed say how much one training differs from the next: a smaller difference says nothing.
-Started again, it goes on where it was.
+OUT is a folder for models and scores; it is kept, and the same command resumes an interrupted run. Patients, recipe, steps and
+seed are those of the demonstration; models are evaluated on new synthetic patients, and differences are paired over them. Two
+rows with nothing off but another seed show how much one training differs from the next: smaller differences mean nothing.
 """
 
 import argparse
@@ -18,21 +18,22 @@ from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.demo import PATIENTS, demo_recipe
 from histoscout.evaluation.bootstrap import bootstrap, bootstrap_difference
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.out_of_fold import Arm, FoldResult, pooled_statistic
+from histoscout.evaluation.out_of_fold import FoldResult, RecipeResult, pooled_statistic
 from histoscout.network.model_folder import ModelFolder
-from histoscout.synthetic.cohort import write
+from histoscout.synthetic.cohort import write_synthetic_cohort
 from histoscout.training.train import TrainOptions, train
 
-SEED = 9  # of the new patients; those of the demonstration are of seed 0
-FIGURES = ("ap", "dice", "sensitivity_at_5_per_cm2", "ece")
+# the new patients; those of the demonstration have seed 0
+SEED = 9
+METRICS = ("ap", "dice", "sensitivity_at_5_per_cm2", "ece")
 BASE = "all parts"
 
 Choices = Mapping[str, Any]
-SEEDS: Mapping[str, Choices] = {"another seed": {"seed": 1}, "a third seed": {"seed": 2}}
-PARTS: Mapping[str, Choices] = {
+SEED_VARIANTS: Mapping[str, Choices] = {"another seed": {"seed": 1}, "a third seed": {"seed": 2}}
+TRAINING_PARTS: Mapping[str, Choices] = {
     "look-alikes are background": {"classes.other": [], "sampler.other": 0.0, "sampler.tissue": 0.55},
-    "windows round look-alikes": {"sampler.other": 0.0, "sampler.tissue": 0.55},
-    "windows round anything": {"sampler.positive": 0.0, "sampler.other": 0.0, "sampler.tissue": 1.0},
+    "patches around look-alikes": {"sampler.other": 0.0, "sampler.tissue": 0.55},
+    "patches around annotations": {"sampler.positive": 0.0, "sampler.other": 0.0, "sampler.tissue": 1.0},
     "a wide view (256 um instead of 512)": {"patches.size_um": 256.0},
     "stain, brightness, blur, noise": {
         "augment.stain": 0.0,
@@ -40,76 +41,103 @@ PARTS: Mapping[str, Choices] = {
         "augment.blur": 0.0,
         "augment.noise": 0.0,
     },
-    "turns and sizes": {"augment.flip": False, "augment.rotate": False, "augment.scale": 0.0},
-    "averaged weights": {"training.ema_decay": 0.0},
-    "prior of the classes": {"loss.prior_bias": False},
+    "rotation, flips, scale": {"augment.flip": False, "augment.rotate": False, "augment.scale": 0.0},
+    "averaged weights (EMA)": {"training.ema_decay": 0.0},
+    "prior bias": {"loss.prior_bias": False},
     "Dice in the loss": {"loss.name": "cross_entropy"},
-    "one cycle of the learning rate": {"training.schedule": "constant"},
-    "pen and focus left out": {"tissue.artifacts": False},
+    "one-cycle learning rate": {"training.schedule": "constant"},
+    "artifact detection (pen, blur)": {"tissue.artifacts": False},
 }
-"""What is off, and the choices that switch it off; each is learnt anew."""
+"""What is switched off, and the choices that switch it off; each needs a training of its own."""
 
-LOOKED: Mapping[str, Choices] = {
-    "views (1 instead of 8)": {"detection.tta_views": 1},
+DETECTION_PARTS: Mapping[str, Choices] = {
+    "TTA (1 view instead of 8)": {"detection.tta_views": 1},
     "overlap": {"detection.overlap": 0.0},
-    "neighbours agree on the class": {"detection.class_smoothing_um": 0.0},
+    "class smoothing": {"detection.class_smoothing_um": 0.0},
 }
 """The same for detection alone, with the network of the base."""
 
-ALL_OFF = {key: value for off in (*PARTS.values(), *LOOKED.values()) for key, value in off.items()}
-LEARNT: Mapping[str, Choices] = {**SEEDS, **PARTS, "all of these": ALL_OFF}
+ALL_OFF = {
+    key: value
+    for choices in (*TRAINING_PARTS.values(), *DETECTION_PARTS.values())
+    for key, value in choices.items()
+}
+TRAINED_VARIANTS: Mapping[str, Choices] = {**SEED_VARIANTS, **TRAINING_PARTS, "all of these": ALL_OFF}
 
 
-def judge(name: str, model: ModelFolder, exam: Cohort, folder: Path) -> Arm:
-    """A model's scores on the new patients, as an arm of one fold."""
-    scores = evaluate(model, exam, folder / "scores", EvaluateOptions())
+def training_cohort(folder: Path) -> Cohort:
+    """The demonstration's patients without the test patients."""
+    cohort = read_cohort(write_synthetic_cohort(folder, patients=PATIENTS))
+    return replace(cohort, cases=tuple(case for case in cohort.cases if case.split != "test"))
+
+
+def test_cohort(folder: Path, patients: int, seed: int) -> Cohort:
+    """New synthetic patients, all for testing."""
+    cohort = read_cohort(write_synthetic_cohort(folder, patients=patients, seed=seed))
+    return replace(cohort, cases=tuple(replace(case, split="test") for case in cohort.cases))
+
+
+def evaluate_variant(name: str, model: ModelFolder, cohort: Cohort, folder: Path) -> RecipeResult:
+    """A model's scores on the new patients, as a cross-validation of one fold."""
+    scores = evaluate(model, cohort, folder / "scores", EvaluateOptions())
     data = model.metrics["data"]
-    steps, mpp = model.metrics["training"]["steps"], model.recipe.patches.mpp
-    fold = FoldResult(1, scores, mpp, steps, tuple(data["train_patients"]), tuple(data["tune_patients"]))
-    return Arm(name, (fold,))
+    fold = FoldResult(
+        number=1,
+        scores=scores,
+        mpp=model.recipe.patches.mpp,
+        steps=model.metrics["training"]["steps"],
+        train_patients=tuple(data["train_patients"]),
+        tune_patients=tuple(data["tune_patients"]),
+    )
+    return RecipeResult(name, (fold,))
 
 
-def print_row(arm: Arm, base: Arm | None) -> None:
-    """The arm's figures; for all but the base, what the part is worth, paired over patients."""
-    scores = arm.folds[0].scores
+def print_row(variant: RecipeResult, base: RecipeResult | None) -> None:
+    """The metrics of a variant; for all but the base also the difference, paired over patients."""
+    scores = variant.folds[0].scores
     slides = tuple(slide.name for slide in scores.slides)
-    ours = pooled_statistic(arm, slides, scores.patients)
+    statistic = pooled_statistic(variant, slides, scores.patients)
     count = len(scores.patients)
-    figures = bootstrap(ours, count)
-    cells = [interval_cell(figures[name]) for name in FIGURES]
+    metrics = bootstrap(statistic, count)
+    cells = [interval_cell(metrics[name]) for name in METRICS]
     if base is not None:
-        lost = bootstrap_difference(ours, pooled_statistic(base, slides, scores.patients), count)
-        cells.append(interval_cell(lost["ap"]))
-    print(f"| {arm.name} | {' | '.join(cells)} |", flush=True)
+        difference = bootstrap_difference(statistic, pooled_statistic(base, slides, scores.patients), count)
+        cells.append(interval_cell(difference["ap"]))
+    print(f"| {variant.name} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--patients", type=int, default=24)
+    variants = {**TRAINED_VARIANTS, **DETECTION_PARTS}
+    parser.add_argument("out", type=Path, help="folder for models and scores")
+    parser.add_argument("--patients", type=int, default=24, help="number of new patients")
     parser.add_argument("--epochs", type=int, default=9)
-    parser.add_argument("--views", type=int, default=8, choices=(1, 2, 4, 8))
-    parser.add_argument("--only", nargs="*", default=[*LEARNT, *LOOKED], choices=[*LEARNT, *LOOKED])
-    given = parser.parse_args()
-    learnt = read_cohort(write(given.out / "cohort", patients=PATIENTS))
-    learnt = replace(learnt, cases=tuple(case for case in learnt.cases if case.split != "test"))
-    new = read_cohort(write(given.out / "new", patients=given.patients, seed=SEED))
-    exam = replace(new, cases=tuple(replace(case, split="test") for case in new.cases))
-    recipe = demo_recipe().with_choices({"training.epochs": given.epochs, "detection.tta_views": given.views})
-    print(f"| off | {' | '.join(FIGURES)} | AP, difference |")
-    print("|" + "---|" * (2 + len(FIGURES)))
-    telling = TrainOptions(sanity_checks="warn")
-    model = train(learnt, given.out / "base" / "model", recipe, telling)
-    base = judge(BASE, model, exam, given.out / "base")
+    parser.add_argument("--views", type=int, default=8, choices=(1, 2, 4, 8), help="TTA views")
+    parser.add_argument("--only", nargs="*", default=[*variants], choices=[*variants])
+    options = parser.parse_args()
+    training = training_cohort(options.out / "cohort")
+    testing = test_cohort(options.out / "new", options.patients, SEED)
+    recipe = demo_recipe().with_choices(
+        {"training.epochs": options.epochs, "detection.tta_views": options.views}
+    )
+    print(f"| off | {' | '.join(METRICS)} | AP, difference |")
+    print("|" + "---|" * (2 + len(METRICS)))
+    train_options = TrainOptions(sanity_checks="warn")
+    base_model = train(training, options.out / "base" / "model", recipe, train_options)
+    base = evaluate_variant(BASE, base_model, testing, options.out / "base")
     print_row(base, None)
-    for number, (name, choices) in enumerate({**LEARNT, **LOOKED}.items()):
-        folder, changed = given.out / f"{number:02d}", recipe.with_choices(dict(choices))
-        if name in given.only and changed != recipe:  # with --views 1 there are no views to switch off
-            detecting = replace(model, recipe=changed)
-            used = detecting if name in LOOKED else train(learnt, folder / "model", changed, telling)
-            print_row(judge(name, used, exam, folder), base)
+    for number, (name, choices) in enumerate(variants.items()):
+        folder, changed = options.out / f"{number:02d}", recipe.with_choices(dict(choices))
+        # with --views 1 there is no TTA to switch off
+        if name not in options.only or changed == recipe:
+            continue
+        if name in DETECTION_PARTS:
+            model = replace(base_model, recipe=changed)
+        else:
+            model = train(training, folder / "model", changed, train_options)
+        print_row(evaluate_variant(name, model, testing, folder), base)
 
 
 if __name__ == "__main__":

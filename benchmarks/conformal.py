@@ -1,11 +1,12 @@
-"""Whether the bound on missed lesions keeps its promise: on new built-in patients, drawn again and again.
+"""Whether the conformal guarantee on missed lesions holds, on new synthetic patients and many random splits.
 
-    python benchmarks/conformal.py MODEL [--patients 60]     # MODEL: that of `histoscout demo`
+    python benchmarks/conformal.py MODEL [--patients 60]
 
-Patients whom nobody has seen are drawn and evaluated once. Then, 200 times, half of those with lesions chooses the cut-off for
-"miss at most a share of patients", and the other half says how many of them have a lesion missed at that cut-off. The promise is
-about the mean over all choices: where it is refused, nothing is promised and nothing broken. The halves that are not refused are the lucky
-ones, so that among these alone more is missed; that mean stands beside.
+MODEL is the model of `histoscout demo`. New patients are drawn and evaluated once. Then, 200 times, a random half of those with
+lesions chooses the score threshold for "at most a share of patients with a missed lesion", and the other half shows how many of
+them have one missed at this threshold. The guarantee is about the mean over all splits; where it is refused, nothing is
+guaranteed and nothing violated. The splits that are not refused are the lucky ones, so that more is missed among these alone;
+their mean is printed beside.
 """
 
 import argparse
@@ -19,55 +20,55 @@ from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.operating_point import Operating, bounded_cut_off
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.network.model_folder import read_model
-from histoscout.synthetic.cohort import write
+from histoscout.synthetic.cohort import write_synthetic_cohort
 
-SEED = 7  # other patients than those of the demonstration
-DRAWS = 200
+# other patients than those of the demonstration
+SEED = 7
+SPLITS = 200
 SHARES = (0.05, 0.1, 0.2, 0.3)
 
 
-def weakest_of(model: Path, patients: int, folder: Path) -> list[float]:
-    """For each new patient with lesions the highest cut-off at which all are found; 0 where none does."""
-    table = write(folder / "cohort", patients=patients, seed=SEED)
-    cohort = read_cohort(table)
+def weakest_scores(model: Path, patients: int, folder: Path) -> list[float]:
+    """For each new patient with lesions the highest threshold at which all are found; 0 where there is none."""
+    cohort = read_cohort(write_synthetic_cohort(folder / "cohort", patients=patients, seed=SEED))
     cohort = replace(cohort, cases=tuple(replace(case, split="test") for case in cohort.cases))
     evaluate(read_model(model), cohort, folder / "scores", EvaluateOptions())
     return list(Operating.read(folder / "scores").weakest)
 
 
-def missed(weakest: list[float], share: float, draw: int) -> tuple[float, float] | None:
-    """The share of the other half that has a lesion missed, and the cut-off; None where the promise is refused."""
-    order = np.random.default_rng([SEED, draw]).permutation(weakest)
-    choosing, judging = np.split(order, [len(order) // 2])
-    cut_off = bounded_cut_off(choosing.tolist(), share)
-    return (float((judging < cut_off).mean()), cut_off) if cut_off else None
+def missed_share(weakest: list[float], share: float, split: int) -> tuple[float, float] | None:
+    """The share of the second half with a missed lesion, and the score threshold; None if refused."""
+    order = np.random.default_rng([SEED, split]).permutation(weakest)
+    first, second = np.split(order, [len(order) // 2])
+    threshold = bounded_cut_off(first.tolist(), share)
+    return (float((second < threshold).mean()), threshold) if threshold else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--patients", type=int, default=60)
-    given = parser.parse_args()
+    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("--patients", type=int, default=60, help="number of new patients")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        weakest = weakest_of(given.model, given.patients, Path(scratch))
-    never = sum(score <= 0 for score in weakest)
+        weakest = weakest_scores(options.model, options.patients, Path(scratch))
+    unreachable = sum(score <= 0 for score in weakest)
     print(
-        f"{len(weakest)} of {given.patients} new patients have lesions; {never} have one that no score finds"
+        f"{len(weakest)} of {options.patients} new patients have lesions; {unreachable} have one that no score finds"
     )
-    print("promised  made and broken  where made  5 to 95 of 100 draws  usual cut-off  refused")
+    print("guaranteed  missed, all  missed, not refused  5 to 95 % of splits  median threshold  refused")
     for share in SHARES:
-        found = [one for draw in range(DRAWS) if (one := missed(weakest, share, draw)) is not None]
-        if not found:
-            print(f"{share:8.2f}  refused in all {DRAWS}")
+        results = [missed_share(weakest, share, split) for split in range(SPLITS)]
+        kept = [result for result in results if result is not None]
+        if not kept:
+            print(f"{share:10.2f}  refused in all {SPLITS}")
             continue
-        shares, cut_offs = np.array(found).T
-        low, high = np.percentile(shares, [5, 95])
-        broken, refused = shares.sum() / DRAWS, DRAWS - len(found)
+        missed, thresholds = np.array(kept).T
+        low, high = np.percentile(missed, [5, 95])
         print(
-            f"{share:8.2f}  {broken:15.3f}  {shares.mean():10.3f}  {low:.3f} to {high:.3f}  "
-            f"{np.median(cut_offs):13.3f}  {refused}"
+            f"{share:10.2f}  {missed.sum() / SPLITS:11.3f}  {missed.mean():19.3f}  {low:.3f} to {high:.3f}       "
+            f"{np.median(thresholds):16.3f}  {SPLITS - len(kept)}"
         )
 
 

@@ -1,10 +1,10 @@
-"""What a model loses on slides that look otherwise: other stain, JPEG 50, blur, another um/px.
+"""How much a model loses on slides with another stain, JPEG 50, blur or another um/px.
 
     python benchmarks/robustness.py MODEL COHORT
 
-Test slides are copied as another laboratory or scanner would have made them, each copy is evaluated in the ordinary way,
-and the pixel AP and Dice (at the model's threshold) are set beside those of the slides copied unchanged. Stain is shifted by fixed gains
-of haematoxylin and eosin, the same for all slides of a row.
+Test slides are copied as another laboratory or scanner would have made them. Each copy is evaluated in the ordinary way, and its
+pixel AP and Dice (at the model's threshold) are printed beside those of slides copied unchanged. Stain is shifted by fixed gains
+of hematoxylin and eosin, the same for all slides of a row.
 """
 
 import argparse
@@ -27,30 +27,31 @@ from histoscout.detection.domain_shift import UNLIKE
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import read_model
-from histoscout.sampling.augment import DENSITY, HED, RGB_TO_HED
 from histoscout.slides.open import open_slide
 from histoscout.slides.pyramid import write_pyramid
+from histoscout.slides.stains import HED, OPTICAL_DENSITY, RGB_TO_HED
 
 Pixels = NDArray[np.uint8]
 BLUR_UM = 1.0
 COARSER = 1.6
 
 
-def stained(hematoxylin: float, eosin: float) -> Callable[[Pixels, float], Pixels]:
-    """Multiply how much there is of each stain."""
-    turn = (RGB_TO_HED @ np.diag([hematoxylin, eosin, 1.0]) @ HED).astype(np.float32)
+def scale_stains(hematoxylin: float, eosin: float) -> Callable[[Pixels, float], Pixels]:
+    """Multiply the amount of each stain."""
+    matrix = (RGB_TO_HED @ np.diag([hematoxylin, eosin, 1.0]) @ HED).astype(np.float32)
 
     def change(pixels: Pixels, mpp: float) -> Pixels:
-        parts = np.array_split(pixels, 16)  # densities take sixteen times the memory of pixels
-        strips = [np.exp(-(DENSITY[part] @ turn)) * 256 - 1 for part in parts]
-        varied: Pixels = np.clip(np.rint(np.concatenate(strips)), 0, 255).astype(np.uint8)
-        return varied
+        # in strips, since densities take sixteen times the memory of pixels
+        parts = np.array_split(pixels, 16)
+        strips = [np.exp(-(OPTICAL_DENSITY[part] @ matrix)) * 256 - 1 for part in parts]
+        scaled: Pixels = np.clip(np.rint(np.concatenate(strips)), 0, 255).astype(np.uint8)
+        return scaled
 
     return change
 
 
-def jpeg(quality: int) -> Callable[[Pixels, float], Pixels]:
-    """Through JPEG of a low quality and back."""
+def compress_jpeg(quality: int) -> Callable[[Pixels, float], Pixels]:
+    """Compress as JPEG and decompress."""
 
     def change(pixels: Pixels, mpp: float) -> Pixels:
         file = io.BytesIO()
@@ -60,25 +61,25 @@ def jpeg(quality: int) -> Callable[[Pixels, float], Pixels]:
     return change
 
 
-def blurred(pixels: Pixels, mpp: float) -> Pixels:
-    """Out of focus by a little."""
+def blur(pixels: Pixels, mpp: float) -> Pixels:
+    """Slightly out of focus."""
     return np.asarray(gaussian_filter(pixels, (BLUR_UM / mpp, BLUR_UM / mpp, 0)))
 
 
 CHANGES: Mapping[str, Callable[[Pixels, float], Pixels]] = {
     "unchanged": lambda pixels, mpp: pixels,
-    "haematoxylin x 1.4": stained(1.4, 1.0),
-    "haematoxylin x .7": stained(0.7, 1.0),
-    "eosin x 1.4": stained(1.0, 1.4),
-    "eosin x .6": stained(1.0, 0.6),
-    "haematoxylin x 1.3, eosin x .7": stained(1.3, 0.7),
-    "JPEG 50": jpeg(50),
-    f"blur, sigma {BLUR_UM:g} um": blurred,
+    "hematoxylin x 1.4": scale_stains(1.4, 1.0),
+    "hematoxylin x .7": scale_stains(0.7, 1.0),
+    "eosin x 1.4": scale_stains(1.0, 1.4),
+    "eosin x .6": scale_stains(1.0, 0.6),
+    "hematoxylin x 1.3, eosin x .7": scale_stains(1.3, 0.7),
+    "JPEG 50": compress_jpeg(50),
+    f"blur, sigma {BLUR_UM:g} um": blur,
 }
 
 
-def changed(cohort: Cohort, folder: Path, change: Callable[[Pixels, float], Pixels]) -> Cohort:
-    """The test slides of a cohort, changed and written anew."""
+def change_slides(cohort: Cohort, folder: Path, change: Callable[[Pixels, float], Pixels]) -> Cohort:
+    """Write changed copies of the test slides of a cohort."""
     cases = []
     for case in cohort.in_split("test").cases:
         with open_slide(case.slide, case.mpp) as slide:
@@ -89,25 +90,25 @@ def changed(cohort: Cohort, folder: Path, change: Callable[[Pixels, float], Pixe
     return replace(cohort, cases=tuple(cases))
 
 
-def scanned_coarser(cohort: Cohort, folder: Path) -> Cohort:
-    """The test slides as if scanned with fewer pixels; outlines stay where they are on the tissue."""
+def rescan_coarser(cohort: Cohort, folder: Path) -> Cohort:
+    """Write the test slides as if scanned with fewer pixels; annotations keep their place on the tissue."""
     cases = []
     for case in cohort.in_split("test").cases:
         assert case.annotations is not None
         with open_slide(case.slide, case.mpp) as slide:
-            path, outlines = folder / f"{case.slide.stem}.tif", folder / f"{case.slide.stem}.geojson"
+            path, annotations = folder / f"{case.slide.stem}.tif", folder / f"{case.slide.stem}.geojson"
             pixels = slide.read(slide.box, slide.mpp * COARSER)
             write_pyramid(path, pixels, slide.mpp * COARSER, compression="zlib")
-            finer = pixels.shape[1] / slide.box.width
-        drawn = read_annotations(case.annotations).regions
+            factor = pixels.shape[1] / slide.box.width
+        regions = read_annotations(case.annotations).regions
         write_geojson(
             Regions.of(
-                replace(region, outline=scale(region.outline, finer, finer, origin=(0, 0)))
-                for region in drawn
+                replace(region, outline=scale(region.outline, factor, factor, origin=(0, 0)))
+                for region in regions
             ),
-            outlines,
+            annotations,
         )
-        cases.append(replace(case, slide=path, annotations=outlines, mpp=None))
+        cases.append(replace(case, slide=path, annotations=annotations, mpp=None))
     return replace(cohort, cases=tuple(cases))
 
 
@@ -115,22 +116,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", type=Path)
-    parser.add_argument("cohort", type=Path)
-    given = parser.parse_args()
-    model, cohort = read_model(given.model), read_cohort(given.cohort)
-    print(f"{'slides':34} {'AP':>6} {'Dice':>6}  notes of unlike slides")
+    parser.add_argument("model", type=Path, help="model folder")
+    parser.add_argument("cohort", type=Path, help="cohort.csv with test slides")
+    options = parser.parse_args()
+    model, cohort = read_model(options.model), read_cohort(options.cohort)
+    print(f"{'slides':34} {'AP':>6} {'Dice':>6}  notes of domain shift")
     for name in (*CHANGES, f"{COARSER:g} times the um/px"):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "slides"
             folder.mkdir()
-            made = (
-                changed(cohort, folder, CHANGES[name]) if name in CHANGES else scanned_coarser(cohort, folder)
+            copied = (
+                change_slides(cohort, folder, CHANGES[name])
+                if name in CHANGES
+                else rescan_coarser(cohort, folder)
             )
-            scores = evaluate(model, made, Path(scratch) / "scores", EvaluateOptions(sanity_checks="warn"))
-        unlike = sum(UNLIKE in note for note in scores.notes)
+            scores = evaluate(model, copied, Path(scratch) / "scores", EvaluateOptions(sanity_checks="warn"))
+        notes = sum(UNLIKE in note for note in scores.notes)
         pixel = scores.pixel
-        print(f"{name:34} {pixel['ap'].value:6.3f} {pixel['dice'].value:6.3f}  {unlike}", flush=True)
+        print(f"{name:34} {pixel['ap'].value:6.3f} {pixel['dice'].value:6.3f}  {notes}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
-from histoscout.geometry.regions import Outline, Region, Regions, polygonal
+from histoscout.geometry.regions import Outline, Region, Regions, valid_outline
 
 # pixel sizes that binary fractions can say: a pixel's centre is the same number from wherever it is counted
 DYADIC = st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0])
@@ -44,8 +44,8 @@ def outlines(draw: DrawFn) -> Outline:
     """Any valid outline: with holes, in several parts, with edges on the pixel lattice."""
     pieces = draw(st.lists(stars() | lattice_polygons(), min_size=1, max_size=3))
     holes = draw(st.lists(stars(reach=10.0), max_size=2))
-    solid = shapely.union_all([polygonal(piece) for piece in pieces])
-    whole = polygonal(shapely.difference(solid, shapely.union_all(holes)))
+    solid = shapely.union_all([valid_outline(piece) for piece in pieces])
+    whole = valid_outline(shapely.difference(solid, shapely.union_all(holes)))
     return whole if whole is not None and whole.area > 1e-6 else Polygon([(0, 0), (3, 0), (0, 3)])
 
 
@@ -101,7 +101,7 @@ def regions(draw: DrawFn) -> Region:
     if draw(st.booleans()) and isinstance(outline, Polygon):
         outline = MultiPolygon([outline])
     label = draw(st.sampled_from(["UDH", "Tumor: Positive", "Ignore*", ""]) | st.text(max_size=12))
-    return Region(outline, label, score, identity, draw(PROPERTIES))
+    return Region(outline, label, score, id=identity, properties=draw(PROPERTIES))
 
 
 def region_lists() -> SearchStrategy[Regions]:

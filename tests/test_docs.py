@@ -13,7 +13,7 @@ from histoscout.cli.main import app
 from histoscout.demo import demo_recipe
 from histoscout.recipe import Recipe
 from histoscout.slides.pyramid import write_pyramid
-from tests.annotations.qpdata_writer import Drawn, Saved, path_class, points_roi
+from tests.annotations.qpdata_writer import DataFile, QupathObject, path_class, points_roi
 from tests.cohort.bracs_tree import make_tree, square
 from tests.fuzz.seeds import IMAGESCOPE
 
@@ -53,10 +53,10 @@ def test_the_guide_to_annotations_does_what_it_says(
 ) -> None:
     page = ROOT / "docs" / "guides" / "annotations.md"
     monkeypatch.chdir(tmp_path)
-    drawn = [Drawn(points_roi("PolygonROI", square(i)), path_class("UDH-sure")) for i in range(2)]
+    drawn = [QupathObject(points_roi("PolygonROI", square(i)), path_class("UDH-sure")) for i in range(2)]
     for place in (Path("A1.qpdata"), Path("annotations/A1.qpdata")):
         place.parent.mkdir(exist_ok=True)
-        place.write_bytes(bytes(Saved(drawn, "0.2", "file:/C:/slides/A1.svs")))
+        place.write_bytes(bytes(DataFile(drawn, "0.2", "file:/C:/slides/A1.svs")))
     Path("A1.xml").write_bytes(IMAGESCOPE.encode("cp1252"))
     write_pyramid(Path("A1.svs"), np.full((120, 160, 3), 230, np.uint8), 0.25)
     make_tree(tmp_path / "BRACS")

@@ -1,14 +1,32 @@
-"""What `doctor` says of packages."""
+"""The checks of the machine that `doctor` makes."""
 
-from histoscout.doctor import _package
+from pathlib import Path
+
+import pytest
+
+from histoscout.doctor import PACKAGES, check_package, doctor
 
 
-def test_what_comes_with_another_package_is_there() -> None:
-    found = _package("no-such-distribution", "json", "reads JSON")
-    assert (found.state, found.detail) == ("ok", "there as part of another package, reads JSON")
+def test_every_part_of_the_machine_is_checked(tmp_path: Path) -> None:
+    checks = {check.name: check for check in doctor(tmp_path)}
+    assert {"python", "processor", "memory", "disk", *(name for name, _, _ in PACKAGES)} <= checks.keys()
+    assert str(tmp_path) in checks["disk"].detail
+    assert all(check.remedy for check in checks.values() if check.state == "missing")
 
 
-def test_what_is_nowhere_is_missing_with_its_remedy() -> None:
-    found = _package("no-such-distribution", "no_such_module", "does something")
-    assert found.state == "missing"
-    assert found.remedy == "pip install no-such-distribution"
+def test_a_package_that_is_part_of_another_is_ok() -> None:
+    check = check_package("no-such-distribution", "json", "reads JSON")
+    assert check.state == "ok"
+    assert "reads JSON" in check.detail
+
+
+def test_a_package_that_is_not_installed_is_missing() -> None:
+    check = check_package("no-such-distribution", "no_such_module", "does something")
+    assert (check.state, check.remedy) == ("missing", "pip install no-such-distribution")
+
+
+def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("histoscout.doctor.MIN_DISK_GB", 1e12)
+    (disk,) = [check for check in doctor(tmp_path) if check.name == "disk"]
+    assert disk.state == "note"
+    assert disk.remedy

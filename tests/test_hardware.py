@@ -1,4 +1,4 @@
-"""How many cores there are for us."""
+"""The processor cores that a process may use."""
 
 import os
 import subprocess
@@ -8,25 +8,29 @@ import pytest
 
 from histoscout.hardware import usable_cores
 
-ASK = (
+SCRIPT = (
     "import os; os.sched_setaffinity(0, {{{core}}}); "
     "from histoscout.hardware import usable_cores; from histoscout.doctor import doctor; "
-    "print(usable_cores(), next(one.detail for one in doctor() if one.what == 'processor'))"
+    "print(usable_cores(), next(check.detail for check in doctor() if check.name == 'processor'))"
 )
 
 
-def test_there_is_a_core_and_no_more_than_the_machine_has() -> None:
-    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+@pytest.mark.parametrize(("cores", "count"), [(8, 8), (None, 1)])
+def test_without_affinity_all_cores_count(
+    monkeypatch: pytest.MonkeyPatch, cores: int | None, count: int
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert usable_cores() == count
 
 
 @pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to cores"
 )
 def test_a_process_that_is_bound_to_one_core_counts_one() -> None:
-    core = min(os.sched_getaffinity(0))
-    told = subprocess.run(
-        [sys.executable, "-c", ASK.format(core=core)], capture_output=True, text=True, check=True
-    ).stdout.split(" ", 1)
-    assert told[0] == "1"
+    script = SCRIPT.format(core=min(os.sched_getaffinity(0)))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    count, detail = done.stdout.split(" ", 1)
+    assert count == "1"
     if (os.cpu_count() or 1) > 1:
-        assert "1 of them for this process" in told[1]
+        assert "1 of them" in detail

@@ -15,7 +15,7 @@ import histoscout
 SOURCE = Path(histoscout.__file__).parent
 LEVELS = (
     {"errors", "registry", "verdict", "progress", "hardware", "geometry"},
-    {"io"},
+    {"io", "recipe_sections"},
     {"recipe", "slides"},
     {"annotations", "network", "tissue"},
     {"cohort"},

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from histoscout import registry
 from histoscout.errors import RecipeError
-from histoscout.recipe import ClassConfig, Recipe, plain
+from histoscout.recipe import Recipe
+from histoscout.recipe_sections import ClassConfig, plain
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 

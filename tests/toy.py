@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.annotations.geojson import write_geojson
 from histoscout.geometry.box import Box
-from histoscout.geometry.rasterize import mask_of
+from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
 from histoscout.slides.pyramid import write_pyramid
@@ -54,7 +54,7 @@ def draw(seed: int, lesions: int = 4) -> tuple[NDArray[np.uint8], Regions]:
     for place, label in zip(random.permutation(16), labels, strict=False):
         x, y = (place % 4 + 0.5) * 120 + 16 + random.uniform(-8, 8), (place // 4 + 0.5) * 120 + 16
         outline = shapely.Point(x, y).buffer(random.uniform(28, 44))
-        inside = mask_of(outline, Box(0, 0, SIDE, SIDE), 1.0)
+        inside = polygon_to_mask(outline, Box(0, 0, SIDE, SIDE), 1.0)
         pixels[inside] = np.array(LILAC if label == "ADH" else PURPLE) + noise[inside, None]
         regions.append(Region(outline, label))
     return np.clip(pixels, 0, 255).astype(np.uint8), Regions.of(regions)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from histoscout.annotations.geojson import read_geojson, write_geojson
     from histoscout.annotations.read import read_annotations
-    from histoscout.annotations.write import Canvas, write_annotations
+    from histoscout.annotations.write import MaskCanvas, write_annotations
     from histoscout.checks.alignment.windows import fits_at_the_door
     from histoscout.checks.run import CheckOptions, Checks, check_cohort
     from histoscout.cohort.bracs import Bracs, read_bracs, write_bracs
     from histoscout.cohort.case import Case
     from histoscout.cohort.cohort import Cohort, read_cohort
     from histoscout.cohort.image_folders import read_image_cohort
-    from histoscout.conversion import Converted, ConvertOptions, convert
+    from histoscout.conversion import ConversionResult, ConvertOptions, convert
     from histoscout.demo import demo
     from histoscout.detection.detect import DetectOptions, detect
     from histoscout.detection.heatmap import Heatmap, read_heatmap
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
     from histoscout.evaluation.images.evaluate import ImageOptions, evaluate_images
     from histoscout.evaluation.out_of_fold import Crossval
-    from histoscout.evaluation.regions import ComparedSlide, CompareOptions, evaluate_regions, score_regions
+    from histoscout.evaluation.regions import SlideComparison, CompareOptions, evaluate_regions, score_regions
     from histoscout.evaluation.scores import Scores
     from histoscout.geometry.box import Box, TileGrid
     from histoscout.geometry.regions import Region, Regions
@@ -44,15 +44,14 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Box": "geometry.box",
     "Bracs": "cohort.bracs",
-    "Canvas": "annotations.write",
     "Case": "cohort.case",
     "CheckOptions": "checks.run",
     "Checks": "checks.run",
     "Cohort": "cohort.cohort",
     "CompareOptions": "evaluation.regions",
-    "ComparedSlide": "evaluation.regions",
+    "SlideComparison": "evaluation.regions",
     "ConvertOptions": "conversion",
-    "Converted": "conversion",
+    "ConversionResult": "conversion",
     "Crossval": "evaluation.out_of_fold",
     "CrossvalOptions": "training.crossval",
     "DetectOptions": "detection.detect",
@@ -60,6 +59,7 @@ _PUBLIC = {
     "Heatmap": "detection.heatmap",
     "HistoscoutError": "errors",
     "ImageOptions": "evaluation.images.evaluate",
+    "MaskCanvas": "annotations.write",
     "ModelFolder": "network.model_folder",
     "Plan": "training.planning.plan",
     "PlanOptions": "training.planning.plan",
@@ -106,15 +106,14 @@ _PUBLIC = {
 __all__ = [
     "Box",
     "Bracs",
-    "Canvas",
     "Case",
     "CheckOptions",
     "Checks",
     "Cohort",
     "CompareOptions",
-    "ComparedSlide",
+    "SlideComparison",
     "ConvertOptions",
-    "Converted",
+    "ConversionResult",
     "Crossval",
     "CrossvalOptions",
     "DetectOptions",
@@ -122,6 +121,7 @@ __all__ = [
     "Heatmap",
     "HistoscoutError",
     "ImageOptions",
+    "MaskCanvas",
     "ModelFolder",
     "Plan",
     "PlanOptions",

@@ -1,37 +1,56 @@
-"""Outlines from any format that we read to any that we write, a file or a folder at a time."""
+"""Conversion of annotations between formats, one file, a folder or a QuPath project at a time."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from histoscout.annotations.geojson import ANNOTATION, kind_of
-from histoscout.annotations.masks import label_facts, read_label_image
-from histoscout.annotations.read import FORMATS, Annotations, format_of, in_file, read_annotations
-from histoscout.annotations.write import Canvas, write_annotations, writer_of
+from histoscout.annotations.geojson import ANNOTATION, object_type
+from histoscout.annotations.masks import read_mask, read_mask_metadata
+from histoscout.annotations.read import (
+    FORMATS,
+    Annotations,
+    ImageMetadata,
+    format_of,
+    read_annotations,
+    to_file_frame,
+)
+from histoscout.annotations.write import MaskCanvas, write_annotations, writer_of
 from histoscout.cohort.annotated_slide import is_mask, mask_scale
 from histoscout.cohort.case import Case, in_place, open_case
 from histoscout.cohort.discovery import PICTURES, slides_in
 from histoscout.cohort.qupath_project import read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
-from histoscout.progress import Progress, Silent
-from histoscout.recipe import plain
+from histoscout.io.notes import pluralize
+from histoscout.progress import NoProgress, Progress
+from histoscout.recipe_sections import plain
 from histoscout.slides.slide import Slide
 
-PROJECT = ".qpproj"
+PROJECT_SUFFIX = ".qpproj"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConvertOptions:
-    """How outlines are converted.
+    """Options of `convert`.
 
-    With `everything`, detections and cells are kept as well. `slide` is the slide that the outlines belong to, or a
-    folder of slides of the same names; instead of it, `size` (width and height in level-0 px) and `slide_mpp` do for
-    label images. `mpp` is how fine a label image is drawn (None: as the slide), `values` what its values mean, as
-    pairs such as (1, "UDH"), which is also asked of a label image that is read, where several values may be one class;
-    `threshold` is for one that is a JPEG. `to` is the suffix for files
-    of a folder.
+    Attributes:
+        everything: Whether detections, cells and tiles are kept as well.
+        slide: The annotated slide, or a folder of slides with the same names as the annotation files.
+        size: Width and height of the slide in level-0 px, for masks without a `slide`.
+        slide_mpp: Resolution of the slide in um per level-0 px, where it does not state one or is not given.
+        mpp: Resolution of a mask that is written, in um/px; None for the slide's.
+        values: The classes of the values of a mask, as pairs such as (1, "UDH"). In a mask that is read, several
+            values may be one class.
+        threshold: Lowest gray value of an annotated pixel, for masks stored as JPEG.
+        suffix: Format of the files written for a folder.
+        overwrite: Whether existing files are replaced.
+        progress: Receives the progress of a folder.
+
+    Example:
+        >>> from pathlib import Path
+        >>> ConvertOptions(slide=Path("slides"), values=((1, "UDH"),), suffix=".tif").suffix
+        '.tif'
     """
 
     everything: bool = False
@@ -41,16 +60,27 @@ class ConvertOptions:
     mpp: float | None = None
     values: tuple[tuple[int, str], ...] = ()
     threshold: int | None = None
-    to: str = ".geojson"
+    suffix: str = ".geojson"
     overwrite: bool = False
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=NoProgress)
 
 
-@dataclass(frozen=True)
-class Converted:
-    """What became of one file: where it went, how many regions, what was noted; `fault` if it could not be done.
+@dataclass(frozen=True, kw_only=True)
+class ConversionResult:
+    """What became of one annotation file.
 
-    `regions` is None where the file was there already and was left as it is.
+    Attributes:
+        source: The file that was read.
+        target: The file to write.
+        regions: How many regions were written; None if the target existed or the conversion failed.
+        notes: What could not be kept, for the user.
+        fault: Why the conversion failed; empty if it did not.
+
+    Example:
+        >>> from pathlib import Path
+        >>> result = ConversionResult(source=Path("a.xml"), target=Path("a.geojson"), regions=3)
+        >>> result.regions, result.fault
+        (3, '')
     """
 
     source: Path
@@ -61,102 +91,130 @@ class Converted:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Task:
+    """One file to convert, and the slide that it belongs to."""
+
     source: Path
     target: Path
     slide: Path | None
 
 
 @dataclass(frozen=True)
-class _Scan:
-    """What is known of the slide that outlines belong to; `slide` is closed, only what is known of it is asked."""
+class _SlideGeometry:
+    """What is known of the annotated slide; `slide` is closed, only its metadata are used."""
 
     box: Box | None = None
     mpp: float | None = None
     slide: Slide | None = None
 
 
-def convert(source: Path, target: Path, options: ConvertOptions | None = None) -> tuple[Converted, ...]:
-    """Write the outlines of a file in the format that the target's name asks for; notes say what got lost.
+def convert(
+    source: Path, target: Path, options: ConvertOptions | None = None
+) -> tuple[ConversionResult, ...]:
+    """Convert annotations to the format that the target's name asks for.
 
-    A folder, or a QuPath project, becomes a folder: each file of outlines in it is converted, one that cannot be is
-    told in `fault` and does not stop the others, and files that are there already are left as they are. For a single
-    file, what is wrong is raised: AnnotationError, SlideError, or OutputError, also where the target exists and
-    `overwrite` is not given.
+    A folder or a QuPath project becomes a folder: each annotation file in it is converted. A file that cannot be
+    converted does not stop the others (see `ConversionResult.fault`), and existing files are kept.
+
+    Args:
+        source: An annotation file, a folder of them, or a QuPath project (.qpproj).
+        target: The file or folder to write.
+        options: Options; by default annotations only, at the resolution of the slide.
+
+    Returns:
+        The result for each file, with notes on what could not be kept.
+
+    Raises:
+        AnnotationError: The source cannot be read, or has no annotation files.
+        SlideError: The slide does not exist or cannot be opened.
+        OutputError: The target cannot be written, or exists and `overwrite` is not set.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import shapely
+        >>> from histoscout import Region, Regions, read_annotations, write_annotations
+        >>> square = Region(shapely.box(10, 10, 50, 50), "UDH")
+        >>> _ = write_annotations(Regions.of([square]), Path("slide.geojson"))
+        >>> (result,) = convert(Path("slide.geojson"), Path("slide.xml"))
+        >>> result.regions, read_annotations(Path("slide.xml")).regions.labels
+        (1, ['UDH'])
     """
-    chosen = options or ConvertOptions()
-    if source.is_dir() or source.suffix.casefold() == PROJECT:
-        return tuple(_each(source, target, chosen))
+    options = options or ConvertOptions()
+    if source.is_dir() or source.suffix.casefold() == PROJECT_SUFFIX:
+        return tuple(_convert_folder(source, target, options))
     if target.is_dir():
-        target = target / f"{_stem(source)}{chosen.to}"
+        target = target / f"{_stem(source)}{options.suffix}"
+    # an unknown format or an existing target is an error before anything is read
     writer_of(target)
-    if target.exists() and not chosen.overwrite:
-        raise OutputError(target, "exists already", "Give another name, or --overwrite")
-    slide = chosen.slide
+    if target.exists() and not options.overwrite:
+        raise OutputError(target, "the file exists already", "Give another name, or --overwrite")
+    slide = options.slide
     if slide is None or slide.is_dir():
-        slide = _slide_for(source, _slides_of(chosen))
-    return (_converted(_Job(source, target, slide), chosen),)
+        slide = _match_slide(source, _find_slides(options))
+    return (_convert_file(_Task(source, target, slide), options),)
 
 
-def _each(source: Path, target: Path, options: ConvertOptions) -> Iterator[Converted]:
-    jobs = list(
-        _jobs_of_project(source, target, options) if source.is_file() else _jobs(source, target, options)
-    )
-    if not jobs:
-        kinds = ", ".join(suffix for suffix in FORMATS if suffix not in PICTURES)
-        raise AnnotationError(source, f"holds no files of outlines ({kinds})", "Give the folder they lie in")
-    writer_of(jobs[0].target)
-    options.progress.start("converting", len(jobs))
-    seen: dict[Path, Path] = {}
-    for job in jobs:
-        if (other := seen.setdefault(job.target, job.source)) != job.source:
-            yield Converted(job.source, job.target, fault=f"{job.source}: has the same name as {other.name}")
-        elif job.target.exists() and not options.overwrite:
-            yield Converted(job.source, job.target)
+# ---------------------------------------------------------------- folders and projects
+
+
+def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iterator[ConversionResult]:
+    find_tasks = _tasks_of_project if source.is_file() else _tasks_of_folder
+    tasks = list(find_tasks(source, target, options))
+    if not tasks:
+        suffixes = ", ".join(suffix for suffix in FORMATS if suffix not in PICTURES)
+        fault = f"there are no annotation files here ({suffixes})"
+        raise AnnotationError(source, fault, "Give the folder that contains them")
+    writer_of(tasks[0].target)
+
+    options.progress.start("converting", len(tasks))
+    source_of_target: dict[Path, Path] = {}
+    for task in tasks:
+        other = source_of_target.setdefault(task.target, task.source)
+        if other != task.source:
+            fault = f"{task.source}: the file has the same name as {other.name}"
+            yield ConversionResult(source=task.source, target=task.target, fault=fault)
+        elif task.target.exists() and not options.overwrite:
+            yield ConversionResult(source=task.source, target=task.target)
         else:
-            yield _attempted(job, options)
+            try:
+                yield _convert_file(task, options)
+            except HistoscoutError as error:
+                yield ConversionResult(source=task.source, target=task.target, fault=str(error))
         options.progress.advance()
     options.progress.done()
 
 
-def _attempted(job: _Job, options: ConvertOptions) -> Converted:
-    try:
-        return _converted(job, options)
-    except HistoscoutError as error:
-        return Converted(job.source, job.target, fault=str(error))
-
-
-def _jobs(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]:
-    """The files of outlines in a folder; pictures may be slides, so they are converted by name only."""
-    slides = _slides_of(options)
+def _tasks_of_folder(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Task]:
+    """The annotation files in a folder, without pictures, which may be slides."""
+    slides = _find_slides(options)
     for path in sorted(source.iterdir()):
         suffix = format_of(path)
         if path.is_file() and suffix is not None and suffix not in PICTURES and not path.name.startswith("."):
-            yield _Job(path, target / f"{_stem(path)}{options.to}", _slide_for(path, slides))
+            yield _Task(path, target / f"{_stem(path)}{options.suffix}", _match_slide(path, slides))
 
 
-def _jobs_of_project(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Job]:
-    slides = _slides_of(options)
+def _tasks_of_project(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Task]:
+    slides = _find_slides(options)
     project = read_project(source)
     for entry in project.entries:
         if entry.annotations is not None:
             stem = PurePath(entry.name).stem or entry.annotations.parent.name
             slide = slides.get(stem) or project.slide_of(entry)
-            yield _Job(entry.annotations, target / f"{stem}{options.to}", slide)
+            yield _Task(entry.annotations, target / f"{stem}{options.suffix}", slide)
 
 
-def _slides_of(options: ConvertOptions) -> dict[str, Path]:
-    """The slides that outlines may belong to, by their names; SlideError if there is no such place."""
+def _find_slides(options: ConvertOptions) -> dict[str, Path]:
+    """The slides that annotations may belong to, by name."""
     place = options.slide
     if place is None:
         return {}
     if not place.exists():
-        raise SlideError(place, "does not exist", "Give the slide, or the folder that the slides lie in")
+        raise SlideError(place, "there is no such file or folder", "Give the slide, or the folder of slides")
     return {slide.stem: slide for slide in (slides_in(place) if place.is_dir() else [place])}
 
 
-def _slide_for(source: Path, slides: Mapping[str, Path]) -> Path | None:
-    """The slide of a file's name: that of A1.geojson and of A1.svs.geojson is A1."""
+def _match_slide(source: Path, slides: Mapping[str, Path]) -> Path | None:
+    """The slide with the name of a file: A1 for A1.geojson and for A1.svs.geojson."""
     stem = _stem(source)
     return slides.get(stem) or slides.get(Path(stem).stem)
 
@@ -168,67 +226,80 @@ def _stem(path: Path) -> str:
 # ---------------------------------------------------------------- one file
 
 
-def _converted(job: _Job, options: ConvertOptions) -> Converted:
-    scan = _scan(job, options)
-    found = _read(job.source, scan, options)
-    if (place := scan.slide or scan.box) is not None:
-        found = in_place(found, job.source, place)
-    notes = list(found.notes)
-    regions = found.regions
+def _convert_file(task: _Task, options: ConvertOptions) -> ConversionResult:
+    # read the annotations into the slide's coordinates
+    geometry = _find_geometry(task, options)
+    annotations = _read_source(task.source, geometry, options)
+    if (place := geometry.slide or geometry.box) is not None:
+        annotations = in_place(annotations, task.source, place)
+    notes = list(annotations.notes)
+
+    # leave out what is not an annotation
+    regions = annotations.regions
     if not options.everything:
-        regions = regions.where(lambda region: kind_of(region) == ANNOTATION)
-        if left := len(found.regions) - len(regions):
-            notes.append(f"{left} detections, cells or tiles left out; --all keeps them")
+        regions = regions.where(lambda region: object_type(region) == ANNOTATION)
+        if left_out := len(annotations.regions) - len(regions):
+            objects = pluralize(left_out, "detection, cell or tile", "detections, cells or tiles")
+            notes.append(f"{objects} left out; --all keeps them")
+
+    # write them in the coordinates of the target's format
     canvas = None
-    if writer_of(job.target).on_canvas:
-        canvas = _canvas(job, scan, found, options)
-    moved, said = in_file(regions, job.target, scan.slide.scan_corner if scan.slide else (0.0, 0.0))
-    notes += [*said, *write_annotations(moved, job.target, canvas)]
-    return Converted(job.source, job.target, len(regions), tuple(notes))
+    if writer_of(task.target).needs_canvas:
+        canvas = _make_canvas(task, geometry, annotations.image, options=options)
+    corner = geometry.slide.scan_corner if geometry.slide else (0.0, 0.0)
+    in_file, frame_notes = to_file_frame(regions, task.target, corner)
+    notes += [*frame_notes, *write_annotations(in_file, task.target, canvas)]
+    return ConversionResult(source=task.source, target=task.target, regions=len(regions), notes=tuple(notes))
 
 
-def _scan(job: _Job, options: ConvertOptions) -> _Scan:
-    if job.slide is not None:
-        with open_case(Case(job.slide, job.source, mpp=options.slide_mpp)) as opened:
-            return _Scan(opened.box, opened.mpp, opened)
+def _find_geometry(task: _Task, options: ConvertOptions) -> _SlideGeometry:
+    if task.slide is not None:
+        with open_case(Case(task.slide, task.source, mpp=options.slide_mpp)) as slide:
+            return _SlideGeometry(slide.box, slide.mpp, slide)
     if options.slide is not None:
-        fault = f"no slide of its name is given ({options.slide})"
-        raise AnnotationError(job.source, fault, "Give the folder of its slide, or leave out --slide")
+        fault = f"there is no slide with this name ({options.slide})"
+        raise AnnotationError(task.source, fault, "Give the folder of its slide, or leave out --slide")
     box = None if options.size is None else Box(0, 0, *map(float, options.size))
-    return _Scan(box, options.slide_mpp)
+    return _SlideGeometry(box, options.slide_mpp)
 
 
-def _read(path: Path, scan: _Scan, options: ConvertOptions) -> Annotations:
+def _read_source(path: Path, geometry: _SlideGeometry, options: ConvertOptions) -> Annotations:
     if not is_mask(path):
         return read_annotations(path, options.everything)
-    scale = None if scan.box is None else mask_scale(path, scan.box)
-    found = read_label_image(path, dict(options.values), options.threshold, scale)
-    if scale is None and label_facts(path).scale is None:
-        note = "without a slide, an image of classes is taken to be as fine as the slide"
-        return replace(found, notes=(*found.notes, note))
-    return found
+    scale = None if geometry.box is None else mask_scale(path, geometry.box)
+    annotations = read_mask(path, dict(options.values), options.threshold, scale=scale)
+    if scale is None and read_mask_metadata(path).scale is None:
+        note = "no slide is given: the mask is assumed to have the slide's resolution"
+        return replace(annotations, notes=(*annotations.notes, note))
+    return annotations
 
 
-def _canvas(job: _Job, scan: _Scan, found: Annotations, options: ConvertOptions) -> Canvas | None:
-    """What a label image is drawn on: the slide's own size, or that which the file of outlines states."""
-    mpp, image = scan.mpp, found.image
-    box = scan.box
+def _make_canvas(
+    task: _Task, geometry: _SlideGeometry, image: ImageMetadata | None, *, options: ConvertOptions
+) -> MaskCanvas | None:
+    """The canvas of a mask: as large as the slide, or as the annotation file states."""
+    mpp, box = geometry.mpp, geometry.box
     if box is None and image is not None and image.width and image.height:
         box, mpp = Box(0, 0, image.width, image.height), mpp or image.mpp
     if box is None:
         return None
     if options.mpp is not None and mpp is None:
-        fault = "cannot be drawn at a given um/px, as that of the slide is not known"
-        raise OutputError(job.target, fault, "Give the slide's um/px with --slide-mpp, or leave out --mpp")
-    drawn = options.mpp or mpp
-    scale = drawn / mpp if drawn is not None and mpp is not None else 1.0
-    return Canvas(box.width, box.height, scale, drawn, _values_by_label(job, options))
+        fault = "a mask of a given um/px needs the resolution of the slide, which is unknown"
+        raise OutputError(task.target, fault, "Give the slide's um/px with --slide-mpp, or leave out --mpp")
+    mask_mpp = options.mpp or mpp
+    return MaskCanvas(
+        width=box.width,
+        height=box.height,
+        scale=mask_mpp / mpp if mask_mpp is not None and mpp is not None else 1.0,
+        mpp=mask_mpp,
+        values=_values_by_label(task, options),
+    )
 
 
-def _values_by_label(job: _Job, options: ConvertOptions) -> dict[str, int]:
-    """The value that each class is drawn with; OutputError if one is given several."""
+def _values_by_label(task: _Task, options: ConvertOptions) -> dict[str, int]:
+    """The value that each class is written with."""
     counts = Counter(plain(label) for _, label in options.values)
     if repeated := [f"{value}={label}" for value, label in options.values if counts[plain(label)] > 1]:
-        fault = f"cannot hold a class as several values ({', '.join(repeated)})"
-        raise OutputError(job.target, fault, "Give each class one value (--values)")
+        fault = f"a mask cannot store a class as several values ({', '.join(repeated)})"
+        raise OutputError(task.target, fault, "Give each class one value (--values)")
     return {label: value for value, label in options.values}

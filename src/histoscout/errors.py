@@ -1,22 +1,35 @@
-"""What can go wrong, whose fault it is, and what to do about it.
+"""The exceptions of histoscout: where something is wrong, what it is, and what to do about it.
 
 HistoscoutError
 ├── SlideError          a slide cannot be opened or read
-│   └── MppMissingError its physical scale is unknown
-├── AnnotationError     an annotation file cannot be understood
+│   └── MppMissingError its resolution is unknown
+├── AnnotationError     an annotation file cannot be read or understood
 ├── CohortError         the table of slides contradicts itself or is too small
-├── RecipeError         a choice in the recipe is not possible
+├── RecipeError         the recipe contains an impossible value
 ├── ModelError          a model folder is incomplete, changed or unsuitable
-├── TrainingError       training cannot start or has gone wrong
-└── OutputError         a result cannot be written where it was asked for
+├── TrainingError       training cannot start or has failed
+└── OutputError         a result cannot be written
 """
 
 
 class HistoscoutError(Exception):
-    """Something a user can mend: `where` it is, the `fault`, and the `remedy`."""
+    """A problem that the user can fix. Its text is "where: fault. remedy."
+
+    Attributes:
+        where: The file, option or key that it is about.
+        fault: What is wrong.
+        remedy: What to do about it.
+
+    Example:
+        >>> raise HistoscoutError("slide.svs", "the file is empty", "Copy it again")
+        Traceback (most recent call last):
+        histoscout.errors.HistoscoutError: slide.svs: the file is empty. Copy it again.
+    """
 
     def __init__(self, where: object, fault: str, remedy: str) -> None:
-        self.where, self.fault, self.remedy = str(where), fault, remedy
+        self.where = str(where)
+        self.fault = fault
+        self.remedy = remedy
         super().__init__(where, fault, remedy)
 
     def __str__(self) -> str:
@@ -28,19 +41,19 @@ class SlideError(HistoscoutError):
 
 
 class MppMissingError(SlideError):
-    """The slide does not say how large its pixels are."""
+    """The resolution of a slide (um/px) is unknown."""
 
 
 class AnnotationError(HistoscoutError):
-    """An annotation file cannot be understood."""
+    """An annotation file cannot be read or understood."""
 
 
 class CohortError(HistoscoutError):
-    """The table of slides contradicts itself or is too small for what was asked."""
+    """The table of slides contradicts itself, or there are too few slides or patients."""
 
 
 class RecipeError(HistoscoutError):
-    """A choice in the recipe is not possible."""
+    """The recipe contains an impossible value."""
 
 
 class ModelError(HistoscoutError):
@@ -48,8 +61,8 @@ class ModelError(HistoscoutError):
 
 
 class TrainingError(HistoscoutError):
-    """Training cannot start, or has gone wrong."""
+    """Training cannot start, or has failed."""
 
 
 class OutputError(HistoscoutError):
-    """A result cannot be written where it was asked for."""
+    """A result cannot be written."""

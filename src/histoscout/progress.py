@@ -1,35 +1,35 @@
-"""What long work tells whoever waits for it."""
+"""Progress of long work, as the command line shows it."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Somebody who wants to know how far the work is; the command line draws it, tests count it."""
+    """A progress bar or log: receives the progress of long work."""
 
     def start(self, task: str, total: int) -> None:
-        """A piece of work of `total` steps begins."""
+        """A task of `total` steps starts."""
 
     def advance(self, steps: int = 1) -> None:
-        """Some steps of the current piece are done."""
+        """Some steps of the current task are finished."""
 
     def note(self, text: str) -> None:
-        """Something a user must see."""
+        """A note for the user."""
 
     def done(self) -> None:
-        """The current piece of work is over."""
+        """The current task is finished."""
 
 
-class Silent:
-    """Nobody is waiting."""
+class NoProgress:
+    """A `Progress` that shows nothing."""
 
     def start(self, task: str, total: int) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def advance(self, steps: int = 1) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Show nothing."""
 
     def done(self) -> None:
-        """Say nothing."""
+        """Show nothing."""

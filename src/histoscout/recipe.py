@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from histoscout import registry
 from histoscout.errors import RecipeError
 from histoscout.io.files import write_text
+from histoscout.io.notes import pluralize
 from histoscout.recipe_sections import (
     AugmentConfig,
     ClassConfig,
@@ -164,7 +165,7 @@ class Recipe(RecipeSection):
                 f"  {'.'.join(map(str, problem['loc'])) or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}"
                 for problem in error.errors(include_url=False)
             ]
-            fault = f"{len(problems)} problem{'s' * (len(problems) > 1)}\n" + "\n".join(problems)
+            fault = f"{pluralize(len(problems), 'problem')}\n" + "\n".join(problems)
             raise RecipeError(
                 where, fault, "Correct these lines; docs/guides/recipe.md explains each"
             ) from error

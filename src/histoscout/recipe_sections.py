@@ -183,7 +183,7 @@ class NetworkConfig(RecipeSection):
     @property
     def predicts_tiles(self) -> bool:
         """Whether the network gives one answer for a whole patch instead of one for each pixel."""
-        return registry.ARCHITECTURES[self.architecture].answers == "tile"
+        return registry.ARCHITECTURES[self.architecture].predicts_tiles
 
     @model_validator(mode="after")
     def _name_is_known(self) -> Self:

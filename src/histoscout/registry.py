@@ -1,7 +1,6 @@
-"""The names a recipe may use, and where what they name is made: knowing a name costs no import of torch.
+"""The architectures and losses that a recipe may name, without importing torch.
 
-To add an architecture or a loss, write its function and add one line here: that enrols it in the contract
-tests.
+To add one, write its function and add one line here: the line also enrolls it in the contract tests.
 """
 
 import difflib
@@ -9,65 +8,91 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Where a network is made, and what it answers for a window: a map of pixels, or one answer."""
+    """A network architecture.
 
-    made_by: str  # "module:function"
-    answers: str  # "pixels" or "tile"
+    Attributes:
+        factory: The function that builds the network, as "module:function".
+        output: What the network predicts for a patch: a score for each pixel, or one for the whole tile.
+    """
+
+    factory: str
+    output: Literal["pixels", "tile"] = "pixels"
+
+    @property
+    def predicts_tiles(self) -> bool:
+        """Whether the network predicts one score per patch instead of one per pixel."""
+        return self.output == "tile"
 
 
 @dataclass(frozen=True)
-class LossName:
-    """Where a loss is made, and whether it knows one class only (a sigmoid) or several (a softmax)."""
+class LossFunction:
+    """A loss function.
 
-    made_by: str
+    Attributes:
+        factory: The function that makes the loss, as "module:function".
+        binary: Whether it is for one class (sigmoid) instead of several (softmax).
+    """
+
+    factory: str
     binary: bool
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
-        "unet": Architecture("histoscout.network.unet:build", "pixels"),
-        "unet_bn": Architecture("histoscout.network.unet:build_bn", "pixels"),
-        "smp.Unet": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.UnetPlusPlus": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.FPN": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.DeepLabV3Plus": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.Linknet": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.MAnet": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.PSPNet": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.PAN": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.UPerNet": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "smp.Segformer": Architecture("histoscout.network.build:smp_network", "pixels"),
-        "timm": Architecture("histoscout.network.build:timm_classifier", "tile"),
+        "unet": Architecture("histoscout.network.unet:build_unet"),
+        "unet_bn": Architecture("histoscout.network.unet:build_unet_bn"),
+        "smp.Unet": Architecture("histoscout.network.build:smp_network"),
+        "smp.UnetPlusPlus": Architecture("histoscout.network.build:smp_network"),
+        "smp.FPN": Architecture("histoscout.network.build:smp_network"),
+        "smp.DeepLabV3Plus": Architecture("histoscout.network.build:smp_network"),
+        "smp.Linknet": Architecture("histoscout.network.build:smp_network"),
+        "smp.MAnet": Architecture("histoscout.network.build:smp_network"),
+        "smp.PSPNet": Architecture("histoscout.network.build:smp_network"),
+        "smp.PAN": Architecture("histoscout.network.build:smp_network"),
+        "smp.UPerNet": Architecture("histoscout.network.build:smp_network"),
+        "smp.Segformer": Architecture("histoscout.network.build:smp_network"),
+        "timm": Architecture("histoscout.network.build:timm_classifier", output="tile"),
     }
 )
+"""Architectures by the name that `network.architecture` of a recipe gives."""
 
-LOSSES: Mapping[str, LossName] = MappingProxyType(
+LOSSES: Mapping[str, LossFunction] = MappingProxyType(
     {
-        "bce": LossName("histoscout.network.losses:bce", binary=True),
-        "cross_entropy": LossName("histoscout.network.losses:cross_entropy", binary=False),
-        "dice+bce": LossName("histoscout.network.losses:dice_bce", binary=True),
-        "dice+cross_entropy": LossName("histoscout.network.losses:dice_cross_entropy", binary=False),
-        "focal": LossName("histoscout.network.losses:focal", binary=False),
-        "tversky": LossName("histoscout.network.losses:tversky", binary=False),
+        "bce": LossFunction("histoscout.network.losses:bce", binary=True),
+        "cross_entropy": LossFunction("histoscout.network.losses:cross_entropy", binary=False),
+        "dice+bce": LossFunction("histoscout.network.losses:dice_bce", binary=True),
+        "dice+cross_entropy": LossFunction("histoscout.network.losses:dice_cross_entropy", binary=False),
+        "focal": LossFunction("histoscout.network.losses:focal", binary=False),
+        "tversky": LossFunction("histoscout.network.losses:tversky", binary=False),
     }
 )
+"""Losses by the name that `loss.name` of a recipe gives."""
 
 
-def check(kind: str, name: str, known: Iterable[str]) -> None:
-    """ValueError with the nearest known name if `name` is not among the known ones."""
-    known = list(known)
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+def check_name(kind: str, name: str, names: Iterable[str]) -> None:
+    """Check that a name is registered.
+
+    Args:
+        kind: What it names, for the message ("architecture").
+        name: The name.
+        names: The registered names.
+
+    Raises:
+        ValueError: It is not; the message suggests the nearest name.
+    """
+    names = list(names)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(known)})")
+        raise ValueError(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
 
 
-def find(made_by: str) -> Any:
-    """What "module:name" means; only now is its module imported."""
-    module, _, name = made_by.partition(":")
+def load_factory(path: str) -> Any:
+    """Import the object at "module:name"; its module is imported only now."""
+    module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""Writing Java object streams, for tests: from the specification, not from the reader that they try."""
+"""Write Java object streams for tests, after the specification and independently of the reader."""
 
 import struct
 from collections.abc import Sequence
@@ -10,13 +10,21 @@ import numpy as np
 
 @dataclass(eq=False)
 class Java:
-    """An object: fields as (type, name, value); `content` what it writes by itself (bytes are numbers)."""
+    """An object.
+
+    Attributes:
+        name: Full name of its class.
+        fields: (type, name, value) of each field.
+        content: What it writes by itself; bytes are numbers.
+        externalizable: Whether it writes everything by itself.
+        extends: A parent class without fields or data of its own.
+    """
 
     name: str
     fields: list[tuple[str, str, Any]] = field(default_factory=list)
     content: list[Any] | None = None
     externalizable: bool = False
-    extends: str | None = None  # a class without fields or data of its own
+    extends: str | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class Array:
 
 @dataclass(frozen=True)
 class Enum:
+    """A constant of a Java enum."""
+
     name: str
     constant: str
 
@@ -40,7 +50,8 @@ class Stream:
         self.out = bytearray(b"\xac\xed\x00\x05")
         self._handles: dict[object, int] = {}
         self._count = 0
-        self._kept: list[object] = []  # ids must not be used again
+        # keeps objects alive, so that their ids are not used again
+        self._kept: list[object] = []
 
     def value(self, value: Any) -> None:
         if value is None:
@@ -48,13 +59,13 @@ class Stream:
         elif isinstance(value, bytes):
             self._block(value)
         elif isinstance(value, str):
-            if not self._known(value):
+            if not self._refer_to(value):
                 self._string(value)
         elif isinstance(value, Java):
-            if not self._known(id(value)):
+            if not self._refer_to(id(value)):
                 self._object(value)
         elif isinstance(value, Array):
-            if not self._known(id(value)):
+            if not self._refer_to(id(value)):
                 self._array(value)
         elif isinstance(value, Enum):
             self.out += b"\x7e"
@@ -69,7 +80,8 @@ class Stream:
         self._count += 1
         self._kept.append(key)
 
-    def _known(self, key: object) -> bool:
+    def _refer_to(self, key: object) -> bool:
+        """Write a reference if the value is in the stream already."""
         if key in self._handles:
             self.out += b"\x71" + struct.pack(">I", 0x7E0000 + self._handles[key])
         return key in self._handles
@@ -81,22 +93,22 @@ class Stream:
         ) + numbers
 
     def _string(self, text: str) -> None:
-        written = modified_utf8(text)
-        short = len(written) < 65536
+        encoded = modified_utf8(text)
+        short = len(encoded) < 65536
         self.out += (
-            b"\x74" + struct.pack(">H", len(written)) if short else b"\x7c" + struct.pack(">Q", len(written))
+            b"\x74" + struct.pack(">H", len(encoded)) if short else b"\x7c" + struct.pack(">Q", len(encoded))
         )
-        self.out += written
+        self.out += encoded
         self._handle(text)
 
     def _utf(self, text: str) -> None:
-        written = modified_utf8(text)
-        self.out += struct.pack(">H", len(written)) + written
+        encoded = modified_utf8(text)
+        self.out += struct.pack(">H", len(encoded)) + encoded
 
     def _class(
         self, name: str, flags: int, fields: Sequence[tuple[str, str]], extends: str | None = None
     ) -> None:
-        if self._known(("class", name)):
+        if self._refer_to(("class", name)):
             return
         self.out += b"\x72"
         self._utf(name)
@@ -114,19 +126,21 @@ class Stream:
         else:
             self._class(extends, flags, ())
 
-    def _object(self, made: Java) -> None:
+    def _object(self, instance: Java) -> None:
         self.out += b"\x73"
-        flags = 0x0C if made.externalizable else 0x02 | (made.content is not None)
-        self._class(made.name, flags, [(kind, name) for kind, name, _ in made.fields], made.extends)
-        self._handle(id(made))
-        self._kept.append(made)
-        for kind, _, value in made.fields:
+        flags = 0x0C if instance.externalizable else 0x02 | (instance.content is not None)
+        self._class(
+            instance.name, flags, [(kind, name) for kind, name, _ in instance.fields], instance.extends
+        )
+        self._handle(id(instance))
+        self._kept.append(instance)
+        for kind, _, value in instance.fields:
             if kind[0] in "L[":
                 self.value(value)
             else:
                 self.out += struct.pack(">" + dict(zip("BCDFIJSZ", "bHdfiqh?", strict=True))[kind], value)
-        if made.content is not None:
-            for value in made.content:
+        if instance.content is not None:
+            for value in instance.content:
                 self.value(value)
             self.out += b"\x78"
 
@@ -146,7 +160,8 @@ class Stream:
 
 
 def modified_utf8(text: str) -> bytes:
-    """Java's own UTF-8: two bytes for zero, two halves of three bytes for what lies beyond 65,535."""
+    """Encode text in Java's UTF-8: two bytes for zero, two surrogates of three bytes for characters above
+    65,535."""
     units = np.frombuffer(text.encode("utf-16-be", "surrogatepass"), ">u2")
     halves = "".join(map(chr, units)).encode("utf-8", "surrogatepass")
     return halves.replace(b"\0", b"\xc0\x80")

@@ -1,4 +1,4 @@
-"""Writing QuPath data files of every version, for tests, after QuPath's sources: small files of known content."""
+"""Write small QuPath data files of every version for tests, after QuPath's sources."""
 
 import json
 import struct
@@ -48,7 +48,7 @@ def path_class(name: str | None, rgb: int | None = None, parent: Java | None = N
 
 
 def measurements(pairs: dict[str, float], compact: bool) -> Java:
-    """A list of measurements in one of QuPath's two forms; the compact one has room to spare."""
+    """A list of measurements in one of QuPath's two forms; the compact one has unused entries at its end."""
     prefix = "qupath.lib.measurements."
     if compact:
         names = Java(
@@ -62,13 +62,13 @@ def measurements(pairs: dict[str, float], compact: bool) -> Java:
             ("[F", "values", values),
         ]
         return Java(f"{prefix}NumericMeasurementList$FloatList", fields)
-    one = [
+    items = [
         Java(f"{prefix}DoubleMeasurement", [("D", "value", v), ("L", "name", n)]) for n, v in pairs.items()
     ]
-    return Java(f"{prefix}DefaultMeasurementList", [("L", "list", array_list(one))])
+    return Java(f"{prefix}DefaultMeasurementList", [("L", "list", array_list(items))])
 
 
-# ---------------------------------------------------------------- outlines
+# ---------------------------------------------------------------- ROIs
 
 Points = Sequence[Sequence[float]] | NDArray[np.float64]
 
@@ -86,14 +86,14 @@ def points_roi(kind: str, points: Points) -> Java:
 
 
 def area_roi(rings: Sequence[Points]) -> Java:
-    each = [np.asarray(ring, np.float64).T for ring in rings]
-    x, y = (Array("[[F", [Array("[F", ring[axis]) for ring in each]) for axis in (0, 1))
+    points = [np.asarray(ring, np.float64).T for ring in rings]
+    x, y = (Array("[[F", [Array("[F", ring[axis]) for ring in points]) for axis in (0, 1))
     return _roi("AreaROI$SerializationProxy", [("[[F", "x", x), ("[[F", "y", y)])
 
 
 def geometry_roi(geometry: shapely.Geometry | bytes, plane: tuple[int, int] = (0, 0)) -> Java:
-    written = geometry if isinstance(geometry, bytes) else shapely.to_wkb(geometry, byte_order=0)
-    wkb = Array("[B", np.frombuffer(written, np.uint8))
+    wkb_bytes = geometry if isinstance(geometry, bytes) else shapely.to_wkb(geometry, byte_order=0)
+    wkb = Array("[B", np.frombuffer(wkb_bytes, np.uint8))
     return _roi("GeometryROI$WKBSerializationProxy", [("L", "stats", None), ("[B", "wkb", wkb)], plane)
 
 
@@ -107,8 +107,8 @@ def corners_roi(kind: str, x: float, y: float, x2: float, y2: float) -> Java:
 
 
 @dataclass(eq=False)
-class Drawn:
-    """An object of a hierarchy, to be written in the layout of any version."""
+class QupathObject:
+    """An object of QuPath's hierarchy, which can be written in the layout of any version."""
 
     roi: Java | None = None
     path_class: Java | None = None
@@ -120,23 +120,23 @@ class Drawn:
     metadata: dict[str, str] = field(default_factory=dict)
     id: str | None = None
     probability: float = float("nan")
-    children: Sequence["Drawn"] = ()
+    children: Sequence["QupathObject"] = ()
     nucleus: Java | None = None
     missing: bool = False
-    _written: dict[str, Java] = field(default_factory=dict)
+    _java: dict[str, Java] = field(default_factory=dict)
 
-    def written(self, version: str) -> Java:
-        """The object as QuPath of this version writes it; "uuid" is the layout that no release wrote."""
-        if version not in self._written:
-            self._written[version] = self._made(version)
-        return self._written[version]
+    def to_java(self, version: str) -> Java:
+        """The object as QuPath of this version writes it; "uuid" is a layout that no release wrote."""
+        if version not in self._java:
+            self._java[version] = self._build(version)
+        return self._java[version]
 
-    def _made(self, version: str) -> Java:
+    def _build(self, version: str) -> Java:
         content: list[Any] = [self.name, None if self.color is None else boxed("Integer", self.color)]
         content += self._described(version)
         content += [
             struct.pack(">i", len(self.children)),
-            *(child.written(version) for child in self.children),
+            *(child.to_java(version) for child in self.children),
         ]
         if self.kind != "PathRootObject":
             content += [] if self.locked is None else [boxed("Boolean", self.locked)]
@@ -150,23 +150,32 @@ class Drawn:
 
     def _described(self, version: str) -> list[Any]:
         if version == "uuid":
-            listed = [metadata_map(self.metadata)] if self.metadata else []
-            listed += [self.measurements] if self.measurements else []
-            return [uuid(1, -2), struct.pack(">i", len(listed) + (not self.metadata)), *listed]
-        said = dict(self.metadata)
+            entries = [metadata_map(self.metadata)] if self.metadata else []
+            entries += [self.measurements] if self.measurements else []
+            return [uuid(1, -2), struct.pack(">i", len(entries) + (not self.metadata)), *entries]
+        metadata = dict(self.metadata)
         if version >= "0.4":
-            said["Object ID"] = self.id or "00000000-0000-0000-0000-000000000000"
-        return [metadata_map(said), self.measurements] if said else [self.measurements]
+            metadata["Object ID"] = self.id or "00000000-0000-0000-0000-000000000000"
+        return [metadata_map(metadata), self.measurements] if metadata else [self.measurements]
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A data file: its objects, QuPath's version, its image (JSON of the server, or a path), a grid of cores."""
+class DataFile:
+    """A data file.
 
-    objects: Sequence[Drawn] = ()
+    Attributes:
+        objects: Its objects.
+        version: QuPath's version.
+        server: Its image: JSON of the image server, or before 0.3 a path.
+        grid: Indices of the objects that are the cores of a TMA grid.
+        end: Whether it has QuPath's end mark.
+        data_version: Version of the data, if it is not that of QuPath's version.
+    """
+
+    objects: Sequence[QupathObject] = ()
     version: str = "0.5"
     server: dict[str, Any] | str | None = None
-    grid: Sequence[int] = ()  # which of the objects are the cores of a grid
+    grid: Sequence[int] = ()
     end: bool = True
     data_version: str | None = None
 
@@ -175,8 +184,8 @@ class Saved:
         old = self.version in ("0.1", "0.2")
         number = ("2" if old else "3") if self.data_version is None else self.data_version
         stream.value(_utf(f"Data file version {number}"))
-        said = {"dataVersion": 3, "qupathVersion": f"{self.version}.0", "server": self.server}
-        stream.value(f"Image path: {self.server}" if old else json.dumps(said))
+        description = {"dataVersion": 3, "qupathVersion": f"{self.version}.0", "server": self.server}
+        stream.value(f"Image path: {self.server}" if old else json.dumps(description))
         stream.value(Java("java.util.Locale", [("I", "hashcode", -1), ("L", "language", "en")], []))
         stream.value(Enum("qupath.lib.images.ImageData$ImageType", "BRIGHTFIELD_H_E"))
         stream.value(None)
@@ -187,7 +196,7 @@ class Saved:
         return bytes(stream.out)
 
     def _hierarchy(self) -> Java:
-        root = Drawn(kind="PathRootObject", children=self.objects).written(self.version)
+        root = QupathObject(kind="PathRootObject", children=self.objects).to_java(self.version)
         first = next(
             i for i, item in enumerate(root.content or ()) if isinstance(item, bytes) and len(item) >= 4
         )
@@ -206,8 +215,8 @@ def _utf(text: str) -> bytes:
     return struct.pack(">H", len(written)) + written
 
 
-def saved(folder: Path, objects: Sequence[Drawn] = (), **how: Any) -> Path:
-    """A data file of these objects in a folder."""
+def write_data_file(folder: Path, objects: Sequence[QupathObject] = (), **options: Any) -> Path:
+    """Write a data file of these objects into a folder."""
     path = folder / "slide.qpdata"
-    path.write_bytes(bytes(Saved(objects, **how)))
+    path.write_bytes(bytes(DataFile(objects, **options)))
     return path

@@ -1,10 +1,9 @@
-"""What every registered format promises."""
+"""What holds for every file format that is read."""
 
 import os
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from histoscout.annotations.read import FORMATS, Annotations, format_of, read_an
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
-from histoscout.geometry.vectorize import trace
+from histoscout.geometry.vectorize import mask_to_polygons
 from tests.annotations import qpdata_writer
 
 MASK = np.zeros((40, 60), bool)
@@ -30,7 +29,7 @@ MASK[30:35, 40:55] = True
 
 
 def _geojson(path: Path) -> None:
-    outlines = trace(MASK, Box(0, 0, 60, 40), 1)
+    outlines = mask_to_polygons(MASK, Box(0, 0, 60, 40), 1)
     write_geojson(Regions.of(Region(outline, "1", id=str(n)) for n, outline in enumerate(outlines)), path)
 
 
@@ -42,14 +41,14 @@ def _zip(path: Path) -> None:
 
 
 def _asap(path: Path) -> None:
-    outlines = trace(MASK, Box(0, 0, 60, 40), 1)
+    outlines = mask_to_polygons(MASK, Box(0, 0, 60, 40), 1)
     write_asap(Regions.of(Region(outline, "1", id=str(n)) for n, outline in enumerate(outlines)), path)
 
 
 def _halo(path: Path) -> None:
     rings = [
         (ring, int(number > 0))
-        for outline in trace(MASK, Box(0, 0, 60, 40), 1)
+        for outline in mask_to_polygons(MASK, Box(0, 0, 60, 40), 1)
         for number, ring in enumerate((outline.exterior, *outline.interiors))
     ]
     vertices = ["".join(f'<V X="{x:g}" Y="{y:g}"/>' for x, y in ring.coords) for ring, _ in rings]
@@ -63,13 +62,13 @@ def _halo(path: Path) -> None:
 
 
 def _qpdata(path: Path) -> None:
-    outlines = trace(MASK, Box(0, 0, 60, 40), 1)
+    outlines = mask_to_polygons(MASK, Box(0, 0, 60, 40), 1)
     label = qpdata_writer.path_class("1")
-    drawn = [
-        qpdata_writer.Drawn(qpdata_writer.geometry_roi(outline), label, id=f"0-{number}")
+    objects = [
+        qpdata_writer.QupathObject(qpdata_writer.geometry_roi(outline), label, id=f"0-{number}")
         for number, outline in enumerate(outlines)
     ]
-    path.write_bytes(bytes(qpdata_writer.Saved(drawn)))
+    path.write_bytes(bytes(qpdata_writer.DataFile(objects)))
 
 
 def _picture(path: Path) -> None:
@@ -80,7 +79,7 @@ def _tiff(path: Path) -> None:
     tifffile.imwrite(path, MASK.astype(np.uint8))
 
 
-# how a file of each format with the two outlines of MASK is made; JPEG cannot hold classes as such
+# how to write the two polygons of MASK in each format; JPEG cannot hold classes without a threshold
 EXAMPLES: dict[str, Callable[[Path], None]] = {
     ".geojson": _geojson,
     ".geojson.gz": _geojson,
@@ -101,33 +100,27 @@ every_format = pytest.mark.parametrize("suffix", FORMATS)
 
 
 @every_format
-def test_the_reader_exists_and_is_documented(suffix: str) -> None:
-    module, function = FORMATS[suffix].split(":")
-    assert getattr(import_module(module), function).__doc__
-
-
-@every_format
-def test_two_outlines_are_read_alike_from_every_format(tmp_path: Path, suffix: str) -> None:
+def test_two_polygons_are_read_alike_from_every_format(tmp_path: Path, suffix: str) -> None:
     if suffix in NEEDS_A_THRESHOLD:
-        pytest.skip("values in a JPEG waver; see test_label_image")
+        pytest.skip("a JPEG needs a threshold; see test_masks")
     path = tmp_path / f"slide{suffix.upper()}"
     EXAMPLES[suffix](path)
-    found = read_annotations(path)
-    assert [region.outline for region in found.regions] == trace(MASK, Box(0, 0, 60, 40), 1)
-    assert found.regions.labels == ["1"]
-    assert len({region.id for region in found.regions}) == 2
-    assert all(region.score is None for region in found.regions)
-    assert read_annotations(path) == found
+    annotations = read_annotations(path)
+    assert [region.outline for region in annotations.regions] == mask_to_polygons(MASK, Box(0, 0, 60, 40), 1)
+    assert annotations.regions.labels == ["1"]
+    assert len({region.id for region in annotations.regions}) == 2
+    assert all(region.score is None for region in annotations.regions)
+    assert read_annotations(path) == annotations
 
 
 @every_format
-def test_a_missing_file_is_named(tmp_path: Path, suffix: str) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(AnnotationError, match="absent"):
         read_annotations(tmp_path / f"absent{suffix}")
 
 
 @every_format
-def test_a_folder_is_not_a_file(tmp_path: Path, suffix: str) -> None:
+def test_a_folder_is_refused(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"folder{suffix}").mkdir()
     with pytest.raises(AnnotationError, match="folder"):
         read_annotations(tmp_path / f"folder{suffix}")
@@ -145,7 +138,7 @@ def test_rubbish_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None
 
 
 @every_format
-def test_a_file_cut_short_is_read_or_refused_at_every_sixteenth(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_file_is_read_or_refused(tmp_path: Path, suffix: str) -> None:
     if suffix in NEEDS_A_THRESHOLD:
         pytest.skip("not read without a threshold; see the fuzz tests")
     path = tmp_path / f"whole{suffix}"
@@ -154,7 +147,7 @@ def test_a_file_cut_short_is_read_or_refused_at_every_sixteenth(tmp_path: Path, 
     for sixteenths in range(16):
         cut = tmp_path / f"cut{suffix}"
         cut.write_bytes(whole[: len(whole) * sixteenths // 16])
-        outcome = _read_or_refused(cut)
+        outcome = _read_or_refuse(cut)
         if isinstance(outcome, AnnotationError):
             assert cut.name in str(outcome)
         else:
@@ -162,7 +155,7 @@ def test_a_file_cut_short_is_read_or_refused_at_every_sixteenth(tmp_path: Path, 
             assert sixteenths > 8, "half a file is not a file"
 
 
-def _read_or_refused(path: Path) -> Annotations | AnnotationError:
+def _read_or_refuse(path: Path) -> Annotations | AnnotationError:
     try:
         return read_annotations(path)
     except AnnotationError as error:
@@ -170,7 +163,7 @@ def _read_or_refused(path: Path) -> Annotations | AnnotationError:
 
 
 @every_format
-def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, suffix: str) -> None:
+def test_a_file_without_permission_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"secret{suffix}"
     path.write_bytes(b"{}")
     path.chmod(0)
@@ -181,7 +174,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, suffix: str) -> No
 
 
 @given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=200))
-def test_no_content_gives_a_foreign_error(
+def test_any_content_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("any") / f"any{suffix}"
@@ -196,6 +189,6 @@ def test_the_longest_suffix_decides_and_case_does_not() -> None:
     assert format_of(Path("a.docx")) is None
 
 
-def test_an_unknown_format_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(AnnotationError, match=r"\.geojson"):
+def test_an_unknown_format_is_refused_with_the_known_suffixes() -> None:
+    with pytest.raises(AnnotationError, match=r"a\.docx: .*\.geojson, .*\.qpdata"):
         read_annotations(Path("a.docx"))

@@ -1,11 +1,11 @@
-"""Toy slides as `check` asks them."""
+"""Toy slides as `check_name` asks them."""
 
 from collections.abc import Callable
 
 import pytest
 
 from histoscout.checks.alignment.slides import Subject, subject_of
-from histoscout.slides.image_reader import in_memory
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from tests import toy
 
@@ -15,7 +15,7 @@ TILE_UM = 128.0
 def toy_subject(seed: int) -> Subject:
     """A toy slide with nine lesions and look-alikes, and the outlines that fit them."""
     pixels, regions = toy.draw(seed, lesions=5)
-    slide = in_memory(pixels, toy.MPP, f"toy {seed}")
+    slide = slide_from_array(pixels, toy.MPP, f"toy {seed}")
     return subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
 
 

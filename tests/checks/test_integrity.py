@@ -21,12 +21,12 @@ from histoscout.checks.integrity import (
 )
 from histoscout.cohort.case import Case
 from histoscout.geometry.regions import Region, Regions
-from histoscout.recipe import ClassConfig
-from histoscout.slides.image_reader import in_memory
+from histoscout.recipe_sections import ClassConfig
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.slides.pyramid import write_pyramid
 from tests import toy
 
-SLIDE = in_memory(np.full((400, 400, 3), 200, np.uint8), 0.5)
+SLIDE = slide_from_array(np.full((400, 400, 3), 200, np.uint8), 0.5)
 
 
 def circle(x: float, y: float, radius: float = 20, label: str = "UDH") -> Region:

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from histoscout.checks.leakage import Landmarks, patients_apart, slides_once, tissue_apart
+from histoscout.checks.leakage import Landmarks, check_patient_splits, check_duplicate_slides, check_shared_tissue
 from histoscout.cohort.case import Case
 from histoscout.cohort.leakage import Fingerprint
-from histoscout.slides.image_reader import in_memory
+from histoscout.slides.image_reader import slide_from_array
 from tests import toy
 
 
 def fingerprint(seed: int, name: str, patient: str) -> Fingerprint:
-    return Fingerprint.of(in_memory(toy.draw(seed)[0], toy.MPP, name), patient)
+    return Fingerprint.of(slide_from_array(toy.draw(seed)[0], toy.MPP, name), patient)
 
 
 def test_a_patient_in_two_splits_fails() -> None:
@@ -22,20 +22,20 @@ def test_a_patient_in_two_splits_fails() -> None:
         Case(Path("b.svs"), patient="p", split="test"),
     )
     other = Case(Path("c.svs"), patient="q", split="test")
-    assert patients_apart([train, other]).state == "good"
-    assert patients_apart([train, replace(train, slide=Path("d.svs"))]).state == "good"
-    assert patients_apart([replace(train, split=None)]).state == "good"
-    verdict = patients_apart([train, test, other])
+    assert check_patient_splits([train, other]).state == "good"
+    assert check_patient_splits([train, replace(train, slide=Path("d.svs"))]).state == "good"
+    assert check_patient_splits([replace(train, split=None)]).state == "good"
+    verdict = check_patient_splits([train, test, other])
     assert (verdict.state, verdict.message) == ("failed", "p in test and train")
 
 
 def test_a_slide_under_two_names() -> None:
     one, other = fingerprint(0, "a", "p"), fingerprint(1, "b", "q")
     copy = fingerprint(0, "c", "q")
-    assert slides_once([one, other], ["", ""]).state == "good"
-    assert slides_once([one, copy], ["", ""]).state == "failed"
-    assert slides_once([one, replace(copy, patient="p")], ["train", "test"]).state == "failed"
-    verdict = slides_once([one, replace(copy, patient="p")], ["train", "train"])
+    assert check_duplicate_slides([one, other], ["", ""]).state == "good"
+    assert check_duplicate_slides([one, copy], ["", ""]).state == "failed"
+    assert check_duplicate_slides([one, replace(copy, patient="p")], ["train", "test"]).state == "failed"
+    verdict = check_duplicate_slides([one, replace(copy, patient="p")], ["train", "train"])
     assert (verdict.state, verdict.message) == ("warning", "a and c show the same")
 
 
@@ -44,8 +44,8 @@ def test_tissue_on_two_slides() -> None:
     patches -= patches.mean((1, 2), keepdims=True)
     patches /= np.sqrt((patches**2).sum((1, 2), keepdims=True))
     one = Landmarks("a", "p", "train", patches)
-    assert tissue_apart([one, Landmarks("b", "q", "train", patches[:0])]).state == "good"
-    assert tissue_apart([one, replace(one, slide="b")]).state == "good"  # one patient, one split: no harm
-    assert tissue_apart([one, replace(one, slide="b", patient="q")]).state == "warning"
-    verdict = tissue_apart([one, replace(one, slide="b", split="test")])
+    assert check_shared_tissue([one, Landmarks("b", "q", "train", patches[:0])]).state == "good"
+    assert check_shared_tissue([one, replace(one, slide="b")]).state == "good"  # one patient, one split: no harm
+    assert check_shared_tissue([one, replace(one, slide="b", patient="q")]).state == "warning"
+    verdict = check_shared_tissue([one, replace(one, slide="b", split="test")])
     assert (verdict.state, verdict.message) == ("failed", "a and b share 9 places")

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from histoscout.checks.leakage import ENOUGH, Landmarks, all_shared, landmarks_of, shared
-from histoscout.recipe import PatchConfig, TissueConfig
-from histoscout.slides.image_reader import in_memory
+from histoscout.checks.leakage import ENOUGH, Landmarks, find_shared_tissue, find_landmarks, count_shared_landmarks
+from histoscout.recipe_sections import PatchConfig, TissueConfig
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 
 Pixels = NDArray[np.uint8]
@@ -30,8 +30,8 @@ def tissue(seed: int) -> Pixels:
 
 
 def landmarks(pixels: Pixels, name: str, patient: str = "", split: str = "") -> Landmarks:
-    slide = in_memory(pixels, MPP, name)
-    return landmarks_of(
+    slide = slide_from_array(pixels, MPP, name)
+    return find_landmarks(
         slide, find_tissue(slide, TissueConfig(artifacts=False), PatchConfig()), patient or name, split
     )
 
@@ -59,21 +59,21 @@ def whole() -> Landmarks:
 )
 def test_a_copy_is_known(whole: Landmarks, change: object) -> None:
     assert callable(change)
-    assert shared(whole, landmarks(change(tissue(0)), "copy")) >= ENOUGH
+    assert count_shared_landmarks(whole, landmarks(change(tissue(0)), "copy")) >= ENOUGH
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_other_tissue_is_not(whole: Landmarks, seed: int) -> None:
-    assert shared(whole, landmarks(tissue(seed), "other")) < ENOUGH
+    assert count_shared_landmarks(whole, landmarks(tissue(seed), "other")) < ENOUGH
 
 
 def test_nothing_on_a_slide_shares_nothing(whole: Landmarks) -> None:
     bare = landmarks(np.full((SIDE, SIDE, 3), 245, np.uint8), "bare")
     assert len(bare.patches) == 0
-    assert shared(whole, bare) == shared(bare, whole) == 0
+    assert count_shared_landmarks(whole, bare) == count_shared_landmarks(bare, whole) == 0
 
 
 def test_all_pairs_are_asked(whole: Landmarks) -> None:
     slides = [whole, landmarks(tissue(1), "other"), landmarks(jpeg(tissue(0)), "copy")]
-    (found,) = all_shared(slides)
+    (found,) = find_shared_tissue(slides)
     assert (found.one.slide, found.two.slide) == ("whole", "copy")

@@ -17,7 +17,7 @@ from histoscout.cli.main import app
 from histoscout.cohort.case import Case
 from histoscout.errors import OutputError
 from histoscout.geometry.regions import Regions
-from histoscout.progress import Silent
+from histoscout.progress import NoProgress
 from histoscout.recipe import Recipe
 from histoscout.verdict import Verdict
 from tests import toy
@@ -127,7 +127,7 @@ def test_a_folder_that_is_not_empty_is_refused_before_anything_is_looked_at(
 
 
 def test_who_waits_is_told(table: Path) -> None:
-    class Counts(Silent):
+    class Counts(NoProgress):
         done_steps = 0
 
         def advance(self, steps: int = 1) -> None:

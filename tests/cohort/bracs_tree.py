@@ -7,7 +7,7 @@ import openpyxl
 from PIL import Image
 
 from histoscout.slides.pyramid import write_pyramid
-from tests.annotations.qpdata_writer import Drawn, Saved, path_class, points_roi
+from tests.annotations.qpdata_writer import DataFile, QupathObject, path_class, points_roi
 
 HEADINGS = ["WSI Filename", "Patient Id", "RoI ", "WSI label", "Set"]
 ROWS: list[list[object]] = [
@@ -53,12 +53,12 @@ def make_tree(folder: Path) -> Path:
         write_pyramid(folder / "BRACS_WSI" / place / f"{name}.svs", pixels, 0.25)
         if name in SPELLINGS:
             drawn = [
-                Drawn(points_roi("PolygonROI", square(i)), path_class(n))
+                QupathObject(points_roi("PolygonROI", square(i)), path_class(n))
                 for i, n in enumerate(SPELLINGS[name])
             ]
             outlines = folder / "BRACS_WSI_Annotations" / place / f"{name}.qpdata"
             outlines.parent.mkdir(parents=True)
-            outlines.write_bytes(bytes(Saved(drawn, "0.2", f"file:/C:/bracs/{name}.svs")))
+            outlines.write_bytes(bytes(DataFile(drawn, "0.2", f"file:/C:/bracs/{name}.svs")))
     for roi in ROIS:
         write_roi(folder / "BRACS_RoI" / roi)
     write_table(folder / "BRACS.xlsx")

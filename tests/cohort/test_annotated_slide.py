@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from histoscout.annotations.geojson import MANY, write_geojson
+from histoscout.annotations.geojson import DETECTIONS_FROM, write_geojson
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import read_cohort
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
-from histoscout.recipe import ClassConfig
+from histoscout.recipe_sections import ClassConfig
 
 CLASSES = ClassConfig(positive="UDH", other=("DCIS",), aliases={"UDH": ("usual ductal*",)})
 SLIDE = Box(0, 0, 100, 80)
@@ -81,9 +81,9 @@ def test_cells_and_detections_are_no_lesions(tmp_path: Path) -> None:
 
 def test_detections_that_histoscout_wrote_are_outlines(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
-    write_geojson(Regions.of(Region(shapely.box(1, 1, 9, 9), "UDH", 0.5) for _ in range(MANY)), path)
+    write_geojson(Regions.of(Region(shapely.box(1, 1, 9, 9), "UDH", 0.5) for _ in range(DETECTIONS_FROM)), path)
     case = Case(tmp_path / "a.svs", path)
-    assert len(labeled_regions(case, CLASSES).regions) == MANY
+    assert len(labeled_regions(case, CLASSES).regions) == DETECTIONS_FROM
     content = json.loads(path.read_text(encoding="utf-8"))
     content["features"] = content["features"][:3]
     del content["histoscout"]  # as QuPath exports them anew

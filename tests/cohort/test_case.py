@@ -8,17 +8,17 @@ import pytest
 import tifffile
 from shapely.geometry import box
 
-from histoscout.annotations.read import Annotations, ImageFacts
+from histoscout.annotations.read import Annotations, ImageMetadata
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, in_place, open_case
 from histoscout.errors import AnnotationError, MppMissingError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
-from histoscout.recipe import ClassConfig
-from histoscout.slides.image_reader import Arrays
-from histoscout.slides.slide import About, Slide
+from histoscout.recipe_sections import ClassConfig
+from histoscout.slides.image_reader import ArraySource
+from histoscout.slides.slide import SlideMetadata, Slide
 from tests.annotations import qpdata_writer as write
-from tests.annotations.qpdata_writer import Drawn, Saved
+from tests.annotations.qpdata_writer import DataFile, QupathObject
 
 PATH = Path("a.qpdata")
 
@@ -26,34 +26,34 @@ PATH = Path("a.qpdata")
 def slide(name: str = "a.svs", bounds: Box | None = None, mpp: float = 0.5) -> Slide:
     """A slide of 60 x 40 px, or the part of it that was scanned."""
     pixels = np.full((40, 60, 3), 255, np.uint8)
-    return Slide(Arrays([pixels], mpp), About("a", mpp, path=Path(name), bounds=bounds))
+    return Slide(ArraySource([pixels], mpp), SlideMetadata(name="a", mpp=mpp, path=Path(name), bounds=bounds))
 
 
-def drawn(image: ImageFacts | None) -> Annotations:
+def drawn(image: ImageMetadata | None) -> Annotations:
     return Annotations(Regions.of([Region(box(25, 15, 35, 25), "UDH", id="a")]), ("a note",), image)
 
 
 @pytest.mark.parametrize(
-    "image", [None, ImageFacts(), ImageFacts("a.svs", 60, 40, 0.5), ImageFacts("A.ndpi", 61, 39)]
+    "image", [None, ImageMetadata(), ImageMetadata(name="a.svs", width=60, height=40, mpp=0.5), ImageMetadata(name="A.ndpi", width=61, height=39)]
 )
-def test_the_very_image_gives_no_word(image: ImageFacts | None) -> None:
+def test_the_very_image_gives_no_word(image: ImageMetadata | None) -> None:
     assert in_place(drawn(image), PATH, slide()) == drawn(image)
 
 
 @pytest.mark.parametrize("name", ["b.svs", "aa.svs"])
 def test_another_name_is_told(name: str) -> None:
-    notes = in_place(drawn(ImageFacts(name)), PATH, slide()).notes
+    notes = in_place(drawn(ImageMetadata(name=name)), PATH, slide()).notes
     assert notes == ("a note", f"drawn on an image called {name}, not a.svs; is it the right slide?")
 
 
 @pytest.mark.parametrize("name", ["a.svs", "A", "a.jpg"])
 def test_a_suffix_more_or_less_is_the_same_name(name: str) -> None:
-    assert in_place(drawn(ImageFacts(name)), PATH, slide("a.svs")).notes == ("a note",)
-    assert in_place(drawn(ImageFacts("a.jpg")), PATH, slide("a.jpg.tif")).notes == ("a note",)
+    assert in_place(drawn(ImageMetadata(name=name)), PATH, slide("a.svs")).notes == ("a note",)
+    assert in_place(drawn(ImageMetadata(name="a.jpg")), PATH, slide("a.jpg.tif")).notes == ("a note",)
 
 
 def test_another_scale_is_told() -> None:
-    (_, note) = in_place(drawn(ImageFacts(mpp=0.25)), PATH, slide()).notes
+    (_, note) = in_place(drawn(ImageMetadata(mpp=0.25)), PATH, slide()).notes
     assert note == "drawn at 0.25 um/px, but the slide has 0.5, which is used"
 
 
@@ -69,20 +69,20 @@ def test_another_size_is_refused(size: tuple[int, int], said: str) -> None:
     with pytest.raises(
         AnnotationError, match=rf"a\.qpdata: was drawn on an image of .* but its slide .*{said}"
     ):
-        in_place(drawn(ImageFacts("a.svs", *size)), PATH, slide())
+        in_place(drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, slide())
     with pytest.raises(AnnotationError, match="was drawn on"):
-        in_place(drawn(ImageFacts("a.svs", *size)), PATH, Box(0, 0, 60, 40))
+        in_place(drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, Box(0, 0, 60, 40))
 
 
 def test_outlines_on_the_whole_scan_are_moved_to_the_part_that_is_the_slide() -> None:
     part = slide(bounds=Box(20, 10, 30, 25))
-    found = in_place(drawn(ImageFacts("a.svs", 60, 40)), PATH, part)
+    found = in_place(drawn(ImageMetadata(name="a.svs", width=60, height=40)), PATH, part)
     assert found.regions[0].outline.bounds == (5, 5, 15, 15)
     assert (
         found.notes[1]
         == "drawn on the whole scan, of which the slide is the part from 20, 10: taken into account"
     )
-    assert in_place(drawn(ImageFacts("a.svs", 30, 25)), PATH, part) == drawn(ImageFacts("a.svs", 30, 25))
+    assert in_place(drawn(ImageMetadata(name="a.svs", width=30, height=25)), PATH, part) == drawn(ImageMetadata(name="a.svs", width=30, height=25))
 
 
 # ---------------------------------------------------------------- through files
@@ -97,7 +97,7 @@ def case(folder: Path, **metadata: Any) -> Case:
         "metadata": {"width": 60, "height": 40, **metadata},
     }
     roi = write.corners_roi("RectangleROI", 5, 5, 15, 15)
-    (folder / "a.qpdata").write_bytes(bytes(Saved([Drawn(roi, write.path_class("UDH"))], server=server)))
+    (folder / "a.qpdata").write_bytes(bytes(DataFile([QupathObject(roi, write.path_class("UDH"))], server=server)))
     return Case(folder / "a.tif", folder / "a.qpdata")
 
 

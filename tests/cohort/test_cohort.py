@@ -66,7 +66,7 @@ def test_of_several_annotation_files_it_is_told_which_is_read(table: Write) -> N
 
 
 def test_a_file_of_one_endless_line_is_no_table(table: Write) -> None:
-    assert problems(table("x" * 200_000)).startswith("is not a table")
+    assert problems(table("x" * 200_000)).startswith("the file is not a table")
 
 
 def test_slides_of_one_name_in_several_folders_are_patients_of_their_own(table: Write) -> None:

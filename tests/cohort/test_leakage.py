@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoscout.cohort.leakage import SEEN, Fingerprint, enough_patients, named_after_its_set, sets_apart
-from histoscout.slides.image_reader import in_memory
+from histoscout.cohort.leakage import SEEN, Fingerprint, check_patient_count, check_known_patients, check_disjoint_sets
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.slides.open import open_slide
 from tests import toy
 
 
 def fingerprint(pixels: NDArray[np.uint8], name: str, patient: str = "", mpp: float = 1.0) -> Fingerprint:
-    return Fingerprint.of(in_memory(pixels, mpp, name), patient or name)
+    return Fingerprint.of(slide_from_array(pixels, mpp, name), patient or name)
 
 
 def compressed(pixels: NDArray[np.uint8], quality: int = 50) -> NDArray[np.uint8]:
@@ -29,14 +29,14 @@ def compressed(pixels: NDArray[np.uint8], quality: int = 50) -> NDArray[np.uint8
 
 def test_slides_of_different_patients_are_apart() -> None:
     slides = [fingerprint(toy.draw(seed)[0], f"slide {seed}") for seed in range(8)]
-    verdict = sets_apart(slides[:5], slides[5:])
+    verdict = check_disjoint_sets(slides[:5], slides[5:])
     assert verdict.state == "good", verdict
 
 
 def test_a_copy_under_another_name_is_found_after_compression() -> None:
     slides = [fingerprint(toy.draw(seed)[0], f"slide {seed}") for seed in range(4)]
     copy = fingerprint(compressed(toy.draw(2)[0]), "renamed", "another patient")
-    verdict = sets_apart(slides, [copy], "test")
+    verdict = check_disjoint_sets(slides, [copy], "test")
     assert verdict.state == "failed"
     assert "slide 2 = renamed" in verdict.message
     assert "test" in verdict.message
@@ -51,12 +51,12 @@ def test_a_copy_at_another_resolution_is_found() -> None:
 def test_the_same_file_is_the_same_slide(table: Path) -> None:
     slides = [open_slide(table.parent / "slide_0.tif") for _ in range(2)]
     one, other = (Fingerprint.of(slide, f"patient {number}") for number, slide in enumerate(slides))
-    assert sets_apart([one], [other]).state == "failed"
+    assert check_disjoint_sets([one], [other]).state == "failed"
 
 
 def test_a_patient_in_two_sets_is_found() -> None:
     one, other = (fingerprint(toy.draw(seed)[0], f"slide {seed}", "patient 7") for seed in range(2))
-    verdict = sets_apart([one], [other])
+    verdict = check_disjoint_sets([one], [other])
     assert verdict.state == "failed"
     assert "patient 7" in verdict.message
 
@@ -67,7 +67,7 @@ def test_empty_glass_is_no_copy_of_empty_glass() -> None:
 
 
 def test_nothing_to_compare_is_no_verdict() -> None:
-    assert sets_apart([], [fingerprint(toy.draw(0)[0], "a")]).state == "cannot tell"
+    assert check_disjoint_sets([], [fingerprint(toy.draw(0)[0], "a")]).state == "cannot tell"
 
 
 def test_a_fingerprint_goes_through_json_without_its_path(table: Path) -> None:
@@ -83,21 +83,21 @@ def test_a_fingerprint_goes_through_json_without_its_path(table: Path) -> None:
     ("patients", "blocks", "state"), [(2, False, "warning"), (6, True, "warning"), (6, False, "good")]
 )
 def test_j_two_patients_are_heard(patients: int, blocks: bool, state: str) -> None:
-    verdict = enough_patients([f"patient {number}" for number in range(patients)] * 2, blocks)
+    verdict = check_patient_count([f"patient {number}" for number in range(patients)] * 2, blocks)
     assert verdict.state == state
     assert state == "good" or "no statement about new patients is possible" in verdict.message
 
 
 def test_h_metrics_on_all_is_heard() -> None:
     learnt, kept = ["patient 1", "patient 2"], ["patient 3"]
-    assert named_after_its_set("test", kept, learnt).state == "good"
-    verdict = named_after_its_set("test", [*kept, *learnt], learnt)
+    assert check_known_patients("test", kept, learnt).state == "good"
+    verdict = check_known_patients("test", [*kept, *learnt], learnt)
     assert verdict.state == "failed"
     assert "patient 1" in verdict.message
-    assert named_after_its_set(SEEN, [*kept, *learnt], learnt).state == "warning"
+    assert check_known_patients(SEEN, [*kept, *learnt], learnt).state == "warning"
 
 
 @given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
 def test_figures_are_good_exactly_if_nobody_is_known(judged: set[int], learnt: set[int]) -> None:
-    verdict = named_after_its_set("test", map(str, judged), map(str, learnt))
+    verdict = check_known_patients("test", map(str, judged), map(str, learnt))
     assert (verdict.state == "good") == (not judged & learnt)

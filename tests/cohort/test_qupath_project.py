@@ -12,7 +12,7 @@ from histoscout.cohort.qupath_project import read_project
 from histoscout.conversion import convert
 from histoscout.errors import CohortError
 from tests.annotations import qpdata_writer as write
-from tests.annotations.qpdata_writer import Drawn, Saved
+from tests.annotations.qpdata_writer import DataFile, QupathObject
 
 MICRONS = {side: {"value": 0.5, "unit": "µm"} for side in ("pixelWidth", "pixelHeight")}
 
@@ -39,8 +39,8 @@ def project(folder: Path, images: list[dict[str, Any]], uri: str | None = None) 
 
 def data(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    drawn = Drawn(write.corners_roi("RectangleROI", 1, 2, 11, 12), write.path_class("UDH"))
-    path.write_bytes(bytes(Saved([drawn])))
+    drawn = QupathObject(write.corners_roi("RectangleROI", 1, 2, 11, 12), write.path_class("UDH"))
+    path.write_bytes(bytes(DataFile([drawn])))
 
 
 def slide(path: Path) -> str:

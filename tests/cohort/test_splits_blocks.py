@@ -17,7 +17,7 @@ def test_blocks_lie_in_the_slide_apart_from_one_another_and_leave_some(
     slide = Box(10, 20, width, height)
     blocks = tune_blocks(slide, mpp, seed, share)
     assert blocks
-    assert all(slide.grown(1e-6).contains(block) for block in blocks)
+    assert all(slide.expand(1e-6).contains(block) for block in blocks)
     overlaps = [one.intersection(other) for i, one in enumerate(blocks) for other in blocks[:i]]
     assert all(overlap is None or overlap.area < 1e-3 for overlap in overlaps)
     assert sum(block.area for block in blocks) < slide.area * 0.95

@@ -20,8 +20,8 @@ from histoscout.detection.settings import area_of
 from histoscout.errors import CohortError, ModelError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
-from histoscout.progress import Silent
-from histoscout.slides.image_reader import in_memory
+from histoscout.progress import NoProgress
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from tests import toy
 
@@ -69,7 +69,7 @@ def test_what_somebody_drew_or_spoilt_ends_no_run(found: Path, model: ModelFolde
     (found / "regions" / "slide_2.geojson").write_text("{", "utf-8")
     told: list[str] = []
 
-    class Told(Silent):
+    class Told(NoProgress):
         def note(self, text: str) -> None:
             told.append(text)
 
@@ -122,7 +122,7 @@ def test_a_misspelt_class_does_not_stand_in_the_way_of_the_right_one(
 
 
 def test_two_runs_at_a_time_keep_each_others_rows(model: ModelFolder, table: Path, tmp_path: Path) -> None:
-    class Meanwhile(Silent):
+    class Meanwhile(NoProgress):
         def start(self, name: str, total: int) -> None:
             detect(model, [slide(table, 2)], tmp_path / "found", ON_TORCH)
 
@@ -135,7 +135,7 @@ def test_two_runs_at_a_time_keep_each_others_rows(model: ModelFolder, table: Pat
 
 def test_an_image_of_less_than_a_hundredth_of_a_window_is_looked_at() -> None:
     recipe = toy.RECIPE.with_choices({"patches.size_um": 2048.0})
-    core = in_memory(toy.draw(3)[0][100:300, 100:300], toy.MPP, "core")
+    core = slide_from_array(toy.draw(3)[0][100:300, 100:300], toy.MPP, "core")
     tissue = find_tissue(core, recipe.tissue, recipe.patches)
     assert 0 < tissue.area_mm2 < LEAST_TISSUE * 2.048**2
     assert len(detection_windows(core, tissue, recipe)) == 1
@@ -148,12 +148,12 @@ def within(model: ModelFolder, table: Path, tmp_path: Path, regions: Regions, na
 
 
 def test_any_class_can_be_looked_within(model: ModelFolder, table: Path, tmp_path: Path) -> None:
-    drawn = toy.draw(3)[1].labeled("UDH")
-    row = within(model, table, tmp_path, drawn.relabeled(lambda label: "Reviewed area"), "Reviewed area")
+    drawn = toy.draw(3)[1].with_labels("UDH")
+    row = within(model, table, tmp_path, drawn.relabel(lambda label: "Reviewed area"), "Reviewed area")
     assert row.state == "done"
 
 
 def test_areas_beside_the_slide_are_told(model: ModelFolder, table: Path, tmp_path: Path) -> None:
-    drawn = toy.draw(3)[1].labeled("UDH")
-    apart = Regions.of([*drawn[:1], *drawn[1:].moved(5000, 5000)])
+    drawn = toy.draw(3)[1].with_labels("UDH")
+    apart = Regions.of([*drawn[:1], *drawn[1:].translate(5000, 5000)])
     assert "outlines lie outside the slide" in within(model, table, tmp_path, apart, "UDH").reason

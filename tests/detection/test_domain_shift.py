@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.domain_shift import LEAST_PATIENTS, NAMES, Learnt, appearance, looks_known
 from histoscout.network.model_folder import ModelFolder
-from histoscout.progress import Silent
-from histoscout.slides.image_reader import in_memory
+from histoscout.progress import NoProgress
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from tests import toy
 
@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 
 
 def numbers_of(pixels: Pixels, mpp: float = toy.MPP) -> dict[str, float]:
-    slide = in_memory(pixels, mpp)
+    slide = slide_from_array(pixels, mpp)
     seen = appearance(slide, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), 2.0)
     assert seen is not None
     return seen
@@ -81,7 +81,7 @@ def test_slides_of_few_patients_are_no_judge(learnt: Learnt) -> None:
     assert looks_known(learnt, None).state == "cannot tell"
 
 
-class Listening(Silent):
+class Listening(NoProgress):
     def __init__(self) -> None:
         self.notes: list[str] = []
 

@@ -13,8 +13,8 @@ from histoscout.detection.grid import WindowPlan
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, level_of, read_heatmap, write_heatmap
 from histoscout.errors import ModelError, OutputError, SlideError
 from histoscout.geometry.box import Box, TileGrid
-from histoscout.slides.image_reader import in_memory
-from histoscout.slides.slide import About, Slide
+from histoscout.slides.image_reader import slide_from_array
+from histoscout.slides.slide import SlideMetadata, Slide
 from histoscout.tissue.mask import Tissue
 from tests.detection.redness import Redness, redness
 
@@ -56,7 +56,7 @@ def test_by_tiles_equals_whole(
     readers: int,
     mpp: float,
 ) -> None:
-    slide = in_memory(picture(seed, *size), 0.5)
+    slide = slide_from_array(picture(seed, *size), 0.5)
     plan = WindowPlan(mpp, side, max(1, round(side * (1 - overlap))), batch, flips, readers)
     found = look(slide, plan, Redness(("UDH", "other")), seed)
     whole = redness(slide.read(slide.box, mpp))
@@ -68,7 +68,7 @@ def test_by_tiles_equals_whole(
 
 
 def test_order_readers_and_batches_change_nothing() -> None:
-    slide = in_memory(picture(3, 200, 170), 0.5)
+    slide = slide_from_array(picture(3, 200, 170), 0.5)
     plans = [WindowPlan(0.5, 32, 16, batch, 2, readers) for batch, readers in ((1, 1), (3, 4), (7, 2))]
     maps = [look(slide, plan, Redness(), seed).values for plan in plans for seed in (None, 1)]
     for values in maps[1:]:
@@ -76,7 +76,7 @@ def test_order_readers_and_batches_change_nothing() -> None:
 
 
 def test_tiles_give_one_cell_a_stride() -> None:
-    slide = in_memory(picture(5, 96, 128), 0.5)
+    slide = slide_from_array(picture(5, 96, 128), 0.5)
     found = look(slide, WindowPlan(0.5, 32, 32), Redness(answers="tile"))
     whole = redness(slide.read(slide.box, 0.5)).reshape(3, 32, 4, 32).mean((1, 3))
     assert found.mpp == 16
@@ -85,7 +85,7 @@ def test_tiles_give_one_cell_a_stride() -> None:
 
 
 def test_overlapping_tiles_are_averaged_over_the_windows_that_cover_a_cell() -> None:
-    slide = in_memory(picture(6, 64, 64), 0.5)
+    slide = slide_from_array(picture(6, 64, 64), 0.5)
     found = look(slide, WindowPlan(0.5, 32, 16), Redness(answers="tile"))
     tile = redness(slide.read(slide.box, 0.5))
     means = np.array([[tile[y : y + 32, x : x + 32].mean() for x in (0, 16, 32)] for y in (0, 16, 32)])
@@ -95,7 +95,7 @@ def test_overlapping_tiles_are_averaged_over_the_windows_that_cover_a_cell() -> 
 
 
 def test_where_nobody_looked_is_zero_and_progress_is_told() -> None:
-    slide = in_memory(np.full((64, 64, 3), (255, 0, 0), np.uint8), 1.0)
+    slide = slide_from_array(np.full((64, 64, 3), (255, 0, 0), np.uint8), 1.0)
     told: list[tuple[int, int]] = []
     found = compute_heatmap(
         slide,
@@ -113,9 +113,11 @@ def test_where_nobody_looked_is_zero_and_progress_is_told() -> None:
 
 def test_a_network_does_not_see_what_is_left_out() -> None:
     red = np.full((64, 64, 3), (255, 0, 0), np.uint8)
-    slide, left_out = in_memory(red, 1.0), np.zeros((8, 8), bool)
+    slide, left_out = slide_from_array(red, 1.0), np.zeros((8, 8), bool)
     left_out[2:4] = True
-    tissue = Tissue(~left_out, left_out, slide.box, 8.0, 0.0, {})
+    tissue = Tissue(
+        mask=~left_out, artifact_mask=left_out, box=slide.box, scale=8.0, area_mm2=0.0, artifact_mm2={}
+    )
     plan, boxes = WindowPlan(1.0, 16, 16), list(TileGrid(slide.box, 16, 16))
     found = compute_heatmap(slide, Redness(), boxes, plan, on_window=quiet, tissue=tissue)
     assert (found.levels("UDH")[16:32] == 0).all()
@@ -123,14 +125,14 @@ def test_a_network_does_not_see_what_is_left_out() -> None:
 
 
 def test_nothing_to_look_at() -> None:
-    slide = in_memory(picture(0, 20, 30), 1.0)
+    slide = slide_from_array(picture(0, 20, 30), 1.0)
     found = compute_heatmap(slide, Redness(), [], WindowPlan(1.0, 16, 16), on_window=quiet)
     assert not found.values.any()
     assert found.seen == 0
 
 
 def test_a_large_map_lies_in_a_file_and_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slide = in_memory(picture(1, 150, 130), 1.0)
+    slide = slide_from_array(picture(1, 150, 130), 1.0)
     plan = WindowPlan(1.0, 32, 16, scratch=tmp_path)
     small = look(slide, plan, Redness())
     monkeypatch.setattr(room_module, "IN_MEMORY", 1000)
@@ -160,7 +162,7 @@ class Spoilt:
 
 
 def test_a_spoilt_tile_ends_the_slide() -> None:
-    slide = Slide(Spoilt(), About("spoilt", 1.0))
+    slide = Slide(Spoilt(), SlideMetadata(name="damaged", mpp=1.0))
     with pytest.raises(SlideError, match="damaged"):
         look(slide, WindowPlan(1.0, 16, 16), Redness())
 
@@ -174,7 +176,7 @@ class Flat(Redness):
 
 def test_an_engine_of_another_size_is_refused() -> None:
     with pytest.raises(ModelError, match="shape"):
-        look(in_memory(picture(0, 40, 40), 1.0), WindowPlan(1.0, 16, 16), Flat())
+        look(slide_from_array(picture(0, 40, 40), 1.0), WindowPlan(1.0, 16, 16), Flat())
 
 
 @settings(max_examples=15, deadline=None)

@@ -2,17 +2,17 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from histoscout.annotations.qupath_properties import color_of
+from histoscout.annotations.qupath_properties import class_color
 from histoscout.detection.overlay import LEAST_FIELD_UM, SIDE_PX, Outlined, cut_out
 from histoscout.geometry.regions import Region, Regions
-from histoscout.slides.image_reader import in_memory
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.slides.slide import Slide
 
 NONE = Outlined(Regions(), Regions())
 
 
 def plain_slide(mpp: float = 1.0) -> Slide:
-    return in_memory(np.full((2000, 2000, 3), (225, 160, 190), np.uint8), mpp)
+    return slide_from_array(np.full((2000, 2000, 3), (225, 160, 190), np.uint8), mpp)
 
 
 def pixels(picture: Image.Image) -> np.ndarray[tuple[int, int, int], np.dtype[np.int64]]:
@@ -29,7 +29,7 @@ def test_a_small_lesion_is_shown_in_at_least_300_um() -> None:
         cut_out(plain_slide(), lesion, Outlined(Regions(), Regions.of([Region(lesion, "UDH", 0.9)])))
     )
     assert shown.shape == (SIDE_PX, SIDE_PX, 3)
-    rows = np.flatnonzero((np.abs(shown - np.array(color_of("UDH"))).max(2) < 60).any(1))
+    rows = np.flatnonzero((np.abs(shown - np.array(class_color("UDH"))).max(2) < 60).any(1))
     assert abs((rows.max() - rows.min()) - 40 / LEAST_FIELD_UM * SIDE_PX) < 8
 
 
@@ -38,7 +38,7 @@ def test_a_large_lesion_fills_two_fifths_of_the_field_whatever_the_um_per_px() -
         lesion = shapely.box(600, 600, 1300, 1300)
         found = Outlined(Regions(), Regions.of([Region(lesion, "UDH", 0.9)]))
         shown = pixels(cut_out(plain_slide(mpp), lesion, found))
-        rows = np.flatnonzero((np.abs(shown - np.array(color_of("UDH"))).max(2) < 60).any(1))
+        rows = np.flatnonzero((np.abs(shown - np.array(class_color("UDH"))).max(2) < 60).any(1))
         assert abs((rows.max() - rows.min()) / SIDE_PX - 0.4) < 0.03
 
 
@@ -48,9 +48,9 @@ def test_drawn_is_thin_and_dark_found_thick_and_in_color() -> None:
     bare = pixels(cut_out(plain_slide(), lesion, NONE))
     drawn = pixels(cut_out(plain_slide(), lesion, Outlined(region, Regions())))
     found = pixels(cut_out(plain_slide(), lesion, Outlined(Regions(), region)))
-    assert near(found, color_of("UDH")) > near(bare, color_of("UDH")) + 1000
+    assert near(found, class_color("UDH")) > near(bare, class_color("UDH")) + 1000
     dark = near(drawn, (17, 17, 17)) - near(bare, (17, 17, 17))
-    assert 100 < dark < near(found, color_of("UDH"))
+    assert 100 < dark < near(found, class_color("UDH"))
 
 
 def test_beyond_the_slide_it_is_white_and_pictures_are_the_same_each_time() -> None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from histoscout.detection.heatmap import Heatmap
 from histoscout.detection.postprocess import outline
 from histoscout.geometry.box import Box
-from histoscout.geometry.rasterize import mask_of
-from histoscout.recipe import DetectionConfig
+from histoscout.geometry.rasterize import polygon_to_mask
+from histoscout.recipe_sections import DetectionConfig
 
 EXACT = DetectionConfig(min_area_um2=0, max_hole_um2=0, simplify_um=0)
 
@@ -35,7 +35,7 @@ def test_regions_are_valid_apart_and_cover_what_was_found(found: NDArray[np.bool
     regions = outline(shown, "UDH", 0.5, EXACT)
     assert all(region.outline.is_valid and region.outline.area > 0 for region in regions)
     covered = sum(
-        (mask_of(region.outline, shown.box, shown.scale).astype(int) for region in regions),
+        (polygon_to_mask(region.outline, shown.box, shown.scale).astype(int) for region in regions),
         np.zeros(found.shape, int),
     )
     assert covered.max(initial=0) <= 1

@@ -1,4 +1,4 @@
-"""Slides of a few squares and discs, to compare findings on; and a slow, obvious matcher and FROC."""
+"""Slides of a few squares and discs, to compare detections on; and a slow, obvious matcher and FROC."""
 
 from collections.abc import Sequence
 from itertools import permutations
@@ -10,7 +10,7 @@ from hypothesis.strategies import DrawFn
 
 from histoscout.annotations.qupath_properties import stable_id
 from histoscout.evaluation.lesions.compare import SlideLesions, compare_lesions
-from histoscout.evaluation.reference import Ground
+from histoscout.evaluation.reference import Reference
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
@@ -21,7 +21,7 @@ SIDE = 1000  # level-0 px of the slides, of 1 um each: 1 mm2
 
 
 def tissue(side: int = SIDE, left_out: Box | None = None, glass: Box | None = None) -> Tissue:
-    """All of a slide is tissue at 10 um/px, but for an artefact and a piece of glass."""
+    """All of a slide is tissue at 10 um/px, except an artifact and a piece of glass."""
     cells = side // 10
     mask, hidden = np.ones((cells, cells), bool), np.zeros((cells, cells), bool)
     for box, marked in ((left_out, hidden), (glass, None)):
@@ -33,19 +33,28 @@ def tissue(side: int = SIDE, left_out: Box | None = None, glass: Box | None = No
             mask[rows, columns] = False
             if marked is not None:
                 marked[rows, columns] = True
-    return Tissue(mask, hidden, Box(0, 0, side, side), 10.0, float(mask.sum()) * 1e-4, {})
+    return Tissue(
+        mask=mask,
+        artifact_mask=hidden,
+        box=Box(0, 0, side, side),
+        scale=10.0,
+        area_mm2=float(mask.sum()) * 1e-4,
+        artifact_mm2={},
+    )
 
 
-def ground(
-    drawn: Regions, where: Tissue | None = None, name: str = "slide", patient: str = "patient"
-) -> Ground:
-    return Ground(name, patient, drawn, where or tissue(), 1.0, RECIPE)
+def reference(
+    truth: Regions, where: Tissue | None = None, name: str = "slide", patient: str = "patient"
+) -> Reference:
+    return Reference(
+        name=name, patient=patient, regions=truth, tissue=where or tissue(), mpp=1.0, recipe=RECIPE
+    )
 
 
-def compared(
-    drawn: Regions, found: Regions, threshold: float = 0.0, where: Tissue | None = None
+def compare(
+    truth: Regions, detected: Regions, threshold: float = 0.0, where: Tissue | None = None
 ) -> SlideLesions:
-    return compare_lesions(ground(drawn, where), found, threshold)
+    return compare_lesions(reference(truth, where), detected, threshold)
 
 
 def square(x: float, y: float, side: float, label: str = "UDH", score: float | None = None) -> Region:
@@ -61,7 +70,7 @@ def regions(*items: Region) -> Regions:
     return Regions.of(items)
 
 
-# ---------------------------------------------------------------- drawn by hypothesis
+# ---------------------------------------------------------------- random scenes
 
 _LABELS = st.sampled_from(["UDH", "UDH", "UDH", "ADH", "N", "ignore"])
 _SCORES = st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 0.9])  # few, so that ties are common
@@ -70,16 +79,16 @@ _SCORES = st.sampled_from([0.1, 0.2, 0.3, 0.5, 0.7, 0.9])  # few, so that ties a
 @st.composite
 def squares(draw: DrawFn, scored: bool, most: int = 6) -> Regions:
     """Squares on a coarse lattice, so that they meet, repeat, hold and touch one another often."""
-    drawn = []
+    truth = []
     for number in range(draw(st.integers(0, most))):
         x, y, side = (draw(st.integers(low, 12)) * 20 for low in (0, 0, 1))
         label, score = ("UDH", draw(_SCORES)) if scored else (draw(_LABELS), None)
-        drawn.append(Region(shapely.box(x, y, x + side, y + side), label, score, id=f"{number} {scored}"))
-    return Regions.of(drawn)
+        truth.append(Region(shapely.box(x, y, x + side, y + side), label, score, id=f"{number} {scored}"))
+    return Regions.of(truth)
 
 
 def scenes() -> st.SearchStrategy[tuple[Regions, Regions]]:
-    """What was drawn on a slide, and what was found there."""
+    """The annotations of a slide, and the regions detected on it."""
     return st.tuples(squares(False), squares(True))
 
 
@@ -91,7 +100,7 @@ def cohorts() -> st.SearchStrategy[list[tuple[Regions, Regions]]]:
 
 
 def most_lesions(fits: np.ndarray) -> int:
-    """How many lesions (rows) can get a finding (column) of their own: every assignment is tried."""
+    """How many lesions (rows) can get a detection (column) of their own: every assignment is tried."""
     rows, columns = fits.shape
     if rows > columns:
         return most_lesions(fits.T)
@@ -104,43 +113,44 @@ def most_lesions(fits: np.ndarray) -> int:
     )
 
 
-def fits_slowly(rule: str, lesion: Region, finding: Region) -> bool:
-    shared = lesion.outline.intersection(finding.outline).area
-    if rule == "centre":
-        return shared > 0 and bool(lesion.outline.intersects(finding.outline.centroid))
+def fits_slowly(rule: str, lesion: Region, detection: Region) -> bool:
+    shared = lesion.outline.intersection(detection.outline).area
+    if rule == "center":
+        return shared > 0 and bool(lesion.outline.intersects(detection.outline.centroid))
     return bool(
-        shared / lesion.outline.union(finding.outline).area >= float(rule.removeprefix("iou_")) - 1e-9
+        shared / lesion.outline.union(detection.outline).area >= float(rule.removeprefix("iou_")) - 1e-9
     )
 
 
 def slow_counts(slide: SlideLesions, rule: str, threshold: float) -> tuple[int, int]:
-    """Lesions found and false alarms on one slide if only findings of at least this score count."""
-    findings = [finding for finding in slide.findings if finding.score >= threshold]
+    """Found lesions and false positives on one slide if only detections of at least this score count."""
+    detections = [detection for detection in slide.detections if detection.score >= threshold]
     lesions = [lesion.region for lesion in slide.lesions]
     fits = np.array(
-        [[fits_slowly(rule, lesion, finding.region) for finding in findings] for lesion in lesions], bool
-    ).reshape(len(lesions), len(findings))
+        [[fits_slowly(rule, lesion, detection.region) for detection in detections] for lesion in lesions],
+        bool,
+    ).reshape(len(lesions), len(detections))
     ignored = {
-        finding.region.id
-        for finding, state in zip(slide.findings, slide.matchings[rule].states, strict=True)
+        detection.region.id
+        for detection, state in zip(slide.detections, slide.matchings[rule].states, strict=True)
         if state == "ignored"
     }
     alone = [
-        finding
-        for finding, fitting in zip(findings, fits.T, strict=True)
-        if not fitting.any() and finding.region.id not in ignored
+        detection
+        for detection, fitting in zip(detections, fits.T, strict=True)
+        if not fitting.any() and detection.region.id not in ignored
     ]
     return most_lesions(fits), len(alone)
 
 
 def slow_sensitivity(slides: Sequence[SlideLesions], rule: str, rate: float, amount: float) -> float | None:
-    """The highest sensitivity of any threshold with at most rate * amount false alarms."""
+    """The highest sensitivity of any threshold with at most rate * amount false positives."""
     lesions = sum(len(slide.lesions) for slide in slides)
     if not lesions:
         return None
     best = 0.0
-    for threshold in {finding.score for slide in slides for finding in slide.findings}:
+    for threshold in {detection.score for slide in slides for detection in slide.detections}:
         counts = [slow_counts(slide, rule, threshold) for slide in slides]
-        if sum(false for _, false in counts) <= rate * amount * (1 + 1e-9):
+        if sum(fp for _, fp in counts) <= rate * amount * (1 + 1e-9):
             best = max(best, sum(found for found, _ in counts) / lesions)
     return best

@@ -1,4 +1,4 @@
-"""Small slides to be judged: a few discs drawn, something found, tissue all over or on a part."""
+"""Small slides to be scored: a few annotated discs, detections, and tissue."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import Heatmap
-from histoscout.evaluation.reference import Ground
-from histoscout.evaluation.regions import ComparedSlide
+from histoscout.evaluation.reference import Reference
+from histoscout.evaluation.regions import SlideComparison
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
-from histoscout.tissue.mask import all_of
+from histoscout.tissue.mask import full_tissue
 
 SIDE, MPP = 256, 2.0
 BOX = Box(0, 0, SIDE, SIDE)
@@ -34,21 +34,34 @@ PLACES = st.lists(
 
 
 @st.composite
-def compared(draw: st.DrawFn, name: str) -> ComparedSlide:
-    """A slide with lesions, look-alikes, areas to ignore, and findings of any kind."""
-    drawn = [*discs(draw(PLACES)), *discs(draw(PLACES), "ADH"), *discs(draw(PLACES)[:1], "unsure")]
-    found = discs(draw(PLACES))
+def comparisons(draw: st.DrawFn, name: str) -> SlideComparison:
+    """A slide with lesions, look-alikes, areas to ignore, and detections of any kind."""
+    truth = [*discs(draw(PLACES)), *discs(draw(PLACES), "ADH"), *discs(draw(PLACES)[:1], "unsure")]
+    detected = discs(draw(PLACES))
     patient = draw(st.sampled_from(["a", "b", "c", name]))
-    return ComparedSlide(name, Regions.of(drawn), found, BOX, MPP, patient)
+    return SlideComparison(
+        name=name, truth=Regions.of(truth), detected=detected, box=BOX, mpp=MPP, patient=patient
+    )
 
 
 COHORTS = st.integers(1, 4).flatmap(
-    lambda count: st.tuples(*(compared(f"slide {number}") for number in range(count)))
+    lambda count: st.tuples(*(comparisons(f"slide {number}") for number in range(count)))
 )
 
 
-def ground(regions: Regions, name: str = "slide", patient: str = "patient", box: Box = BOX) -> Ground:
-    return Ground(name, patient, regions, all_of(box, MPP, RECIPE.tissue.mpp), MPP, RECIPE)
+def reference(regions: Regions, name: str = "slide", patient: str = "patient", box: Box = BOX) -> Reference:
+    return Reference(
+        name=name,
+        patient=patient,
+        regions=regions,
+        tissue=full_tissue(box, MPP, RECIPE.tissue.mpp),
+        mpp=MPP,
+        recipe=RECIPE,
+    )
+
+
+def comparison(truth: Regions, detected: Regions, name: str = "slide") -> SlideComparison:
+    return SlideComparison(name=name, truth=truth, detected=detected, box=BOX, mpp=MPP)
 
 
 def heatmap(values: NDArray[np.uint8], box: Box = BOX, mpp: float = RECIPE.patches.mpp) -> Heatmap:

@@ -1,4 +1,4 @@
-"""The laws of an evaluation: what must not change figures, and what must not score well."""
+"""Laws of scores: what must not change metrics, and what must not score well."""
 
 from dataclasses import replace
 from itertools import product
@@ -9,24 +9,23 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histoscout.evaluation.bootstrap import Interval
-from histoscout.evaluation.protocol import Exam
-from histoscout.evaluation.regions import ComparedSlide, score_regions
-from histoscout.evaluation.scores import Intervals, Scores
+from histoscout.evaluation.bootstrap import ConfidenceInterval
+from histoscout.evaluation.protocol import EvaluationProtocol
+from histoscout.evaluation.regions import SlideComparison, score_regions
+from histoscout.evaluation.scores import MetricIntervals, Scores
 from histoscout.evaluation.slide_metrics import (
     ALL_TISSUE,
     BASELINES,
     EVERYTHING,
     NOTHING,
-    OUTLINED,
+    PERFECT_OUTLINES,
     PREVALENCE,
-    judge_heatmap,
+    score_slide_heatmap,
 )
-from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
-from tests.evaluation.slides import BOX, COHORTS, MPP, RECIPE, SIDE, discs, ground, heatmap
+from tests.evaluation.slides import BOX, COHORTS, RECIPE, SIDE, comparison, discs, heatmap, reference
 
-Cohort = tuple[ComparedSlide, ...]
+Cohort = tuple[SlideComparison, ...]
 
 LESIONS = discs([(60, 60, 20), (180, 70, 25), (100, 180, 15)])
 OTHERS = discs([(200, 200, 20), (40, 200, 18)], "ADH")
@@ -36,29 +35,29 @@ def scored(slides: Cohort) -> Scores:
     return replace(score_regions(slides, recipe=RECIPE), draws=50)
 
 
-def values(figures: Intervals) -> dict[str, float | None]:
-    return {name: figure.value for name, figure in figures.items()}
+def values(metrics: MetricIntervals) -> dict[str, float | None]:
+    return {name: figure.value for name, figure in metrics.items()}
 
 
 def all_values(scores: Scores) -> dict[str, float | None]:
     parts = {
-        f"{finder} {part}": getattr(each, part)
-        for finder, each in scores.figures.items()
+        f"{method} {part}": getattr(metrics, part)
+        for method, metrics in scores.metrics.items()
         for part in ("pixel", "lesion")
     }
     return {f"{where} {name}": value for where, part in parts.items() for name, value in values(part).items()}
 
 
-def assert_alike(one: Scores, other: Scores) -> None:
-    ours, theirs = all_values(one), all_values(other)
-    assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        assert theirs[name] == (None if value is None else pytest.approx(value, abs=1e-9)), name
+def assert_alike(first: Scores, second: Scores) -> None:
+    first_values, second_values = all_values(first), all_values(second)
+    assert first_values.keys() == second_values.keys()
+    for name, value in first_values.items():
+        assert second_values[name] == (None if value is None else pytest.approx(value, abs=1e-9)), name
 
 
 @settings(max_examples=15)
 @given(COHORTS, st.randoms(use_true_random=False))
-def test_figures_and_intervals_do_not_depend_on_the_order_of_slides(cohort: Cohort, random: object) -> None:
+def test_metrics_and_intervals_do_not_depend_on_the_order_of_slides(cohort: Cohort, random: object) -> None:
     shuffled = list(cohort)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     one, other = scored(cohort), scored(tuple(shuffled))
@@ -81,7 +80,10 @@ def test_every_patient_twice_leaves_the_figures(cohort: Cohort) -> None:
 def test_moving_a_slide_moves_nothing_else(cohort: Cohort, dx: int, dy: int) -> None:
     moved = tuple(
         replace(
-            slide, truth=slide.truth.moved(dx, dy), found=slide.found.moved(dx, dy), box=BOX.moved(dx, dy)
+            slide,
+            truth=slide.truth.translate(dx, dy),
+            detected=slide.detected.translate(dx, dy),
+            box=BOX.translate(dx, dy),
         )
         for slide in cohort
     )
@@ -91,7 +93,7 @@ def test_moving_a_slide_moves_nothing_else(cohort: Cohort, dx: int, dy: int) -> 
 @settings(max_examples=15)
 @given(COHORTS)
 def test_what_is_drawn_is_found_exactly_by_whoever_drew_it(cohort: Cohort) -> None:
-    perfect = scored(tuple(replace(slide, found=slide.truth.labeled("UDH")) for slide in cohort))
+    perfect = scored(tuple(replace(slide, detected=slide.truth.with_labels("UDH")) for slide in cohort))
     if perfect.pixels.positive.any():
         assert values(perfect.pixel)["dice"] == 1
         assert values(perfect.pixel)["dice_per_patient"] == 1
@@ -101,46 +103,46 @@ def test_what_is_drawn_is_found_exactly_by_whoever_drew_it(cohort: Cohort) -> No
 
 @settings(max_examples=15)
 @given(COHORTS)
-def test_finding_nothing_is_worth_nothing(cohort: Cohort) -> None:
-    empty = scored(tuple(replace(slide, found=Regions()) for slide in cohort))
+def test_detecting_nothing_scores_nothing(cohort: Cohort) -> None:
+    empty = scored(tuple(replace(slide, detected=Regions()) for slide in cohort))
     assert values(empty.pixel)["recall"] in (0, None)
     assert values(empty.pixel)["dice"] in (0, None)
     assert values(empty.lesion)["sensitivity"] in (0, None)
-    assert values(empty.lesion) == values(empty.figures[NOTHING].lesion)
+    assert values(empty.lesion) == values(empty.metrics[NOTHING].lesion)
 
 
 @settings(max_examples=15)
 @given(COHORTS)
-def test_finding_everything_is_the_baseline_of_everything(cohort: Cohort) -> None:
+def test_detecting_everything_equals_the_baseline_of_everything(cohort: Cohort) -> None:
     whole = Regions.of([Region(shapely.box(*BOX.bounds), "UDH")])
-    scores = scored(tuple(replace(slide, found=whole) for slide in cohort))
+    scores = scored(tuple(replace(slide, detected=whole) for slide in cohort))
     for name, value in values(scores.pixel).items():
-        assert value == values(scores.figures[EVERYTHING].pixel)[name]
-        assert value == values(scores.figures[ALL_TISSUE].pixel)[name]
-    assert values(scores.lesion) == values(scores.figures[EVERYTHING].lesion)
+        assert value == values(scores.metrics[EVERYTHING].pixel)[name]
+        assert value == values(scores.metrics[ALL_TISSUE].pixel)[name]
+    assert values(scores.lesion) == values(scores.metrics[EVERYTHING].lesion)
     assert values(scores.pixel)["precision"] == values(scores.pixel)["prevalence"]
 
 
-def of_findings(found: Regions) -> Scores:
-    drawn = Regions.of([*LESIONS, *OTHERS])
-    return scored((ComparedSlide("slide", drawn, found, BOX, MPP),))
+def score_detected(detected: Regions) -> Scores:
+    truth = Regions.of([*LESIONS, *OTHERS])
+    return scored((comparison(truth, detected),))
 
 
-def test_nothing_that_does_not_look_scores_well() -> None:
+def test_trivial_detections_do_not_score_well() -> None:
     giant = Regions.of([Region(shapely.box(*BOX.bounds), "UDH")])
     specks = discs([(x, y, 1) for x, y in product(range(2, SIDE, 4), range(2, SIDE, 4))])
-    for found in (Regions(), giant, specks):
-        scores = of_findings(found)
+    for detected in (Regions(), giant, specks):
+        scores = score_detected(detected)
         assert (scores.pixel["dice"].value or 0) < 0.3
         assert (scores.lesion["sensitivity"].value or 0) == 0
         assert (scores.lesion["froc_per_cm2"].value or 0) == 0
-    for name in (NOTHING, EVERYTHING, ALL_TISSUE, OUTLINED):
-        assert (of_findings(LESIONS).figures[name].lesion["froc_per_cm2"].value or 0) == 0
-    assert of_findings(LESIONS).lesion["froc_per_cm2"].value == 1
+    for name in (NOTHING, EVERYTHING, ALL_TISSUE, PERFECT_OUTLINES):
+        assert (score_detected(LESIONS).metrics[name].lesion["froc_per_cm2"].value or 0) == 0
+    assert score_detected(LESIONS).lesion["froc_per_cm2"].value == 1
 
 
 def test_outlining_every_class_exactly_costs_what_the_other_classes_cover() -> None:
-    scores = of_findings(LESIONS).figures[OUTLINED]
+    scores = score_detected(LESIONS).metrics[PERFECT_OUTLINES]
     assert scores.pixel["recall"].value == 1
     share = sum(region.outline.area for region in LESIONS)
     both = share + sum(region.outline.area for region in OTHERS)
@@ -150,25 +152,27 @@ def test_outlining_every_class_exactly_costs_what_the_other_classes_cover() -> N
 
 
 def test_classes_that_the_recipe_does_not_name_are_annotated_all_the_same() -> None:
-    drawn = Regions.of([*LESIONS, *discs([(200, 200, 20)], "papilloma")])
-    scores = scored((ComparedSlide("slide", drawn, LESIONS, BOX, MPP),))
-    outlined = scores.figures[OUTLINED].pixel["precision"].value
+    truth = Regions.of([*LESIONS, *discs([(200, 200, 20)], "papilloma")])
+    scores = scored((comparison(truth, LESIONS),))
+    outlined = scores.metrics[PERFECT_OUTLINES].pixel["precision"].value
     assert outlined is not None
     assert outlined < 1
     assert scores.pixel["precision"].value == 1
 
 
 def model_scores(levels: np.ndarray[tuple[int, int], np.dtype[np.uint8]], threshold: float = 0.5) -> Scores:
-    drawn = Regions.of([*LESIONS, *OTHERS])
-    exam = Exam("model", "test", "UDH", threshold)
-    judged = tuple(
-        judge_heatmap(ground(drawn, f"slide {n}", f"patient {n}"), heatmap(levels), LESIONS, threshold)
+    truth = Regions.of([*LESIONS, *OTHERS])
+    protocol = EvaluationProtocol(method="model", set_name="test", positive="UDH", threshold=threshold)
+    slides = tuple(
+        score_slide_heatmap(
+            reference(truth, f"slide {n}", f"patient {n}"), heatmap(levels), LESIONS, threshold=threshold
+        )
         for n in range(6)
     )
-    return Scores(exam, judged, draws=50)
+    return Scores(protocol=protocol, slides=slides, draws=50)
 
 
-def test_a_heatmap_that_says_the_same_everywhere_has_no_skill() -> None:
+def test_a_constant_heatmap_has_no_skill() -> None:
     for level in (0, 128, 255):
         scores = model_scores(np.full((128, 128), level, np.uint8))
         prevalence = scores.pixel["prevalence"].value
@@ -176,25 +180,25 @@ def test_a_heatmap_that_says_the_same_everywhere_has_no_skill() -> None:
         assert scores.pixel["auroc"].value == 0.5
         assert (scores.pixel["brier_skill"].value or 0) <= 0
         assert scores.tile["auroc"].value in (0.5, None)
-        assert scores.outlined["ADH"].value == 0.5
-    always = scores.figures[PREVALENCE].pixel
+        assert scores.class_auroc["ADH"].value == 0.5
+    always = scores.metrics[PREVALENCE].pixel
     assert always["ap"].value == pytest.approx(prevalence)
     assert (always["ece"].value, always["brier_skill"].value) == (0, 0)
-    assert always["dice"] == Interval(None, undefined_draws=50)
+    assert always["dice"] == ConfidenceInterval(value=None, undefined_draws=50)
 
 
-def test_slides_that_are_all_alike_leave_no_doubt() -> None:
+def test_equal_slides_have_intervals_of_no_width() -> None:
     random = np.random.default_rng(0)
     scores = model_scores(random.integers(0, 256, (128, 128)).astype(np.uint8))
-    for figure in (*scores.pixel.values(), *scores.lesion.values()):
-        if figure.value is not None:
-            assert [figure.low, figure.high] == pytest.approx([figure.value] * 2)
-    assert set(scores.finders) == {"model", *BASELINES}
+    for metric in (*scores.pixel.values(), *scores.lesion.values()):
+        if metric.value is not None:
+            assert [metric.low, metric.high] == pytest.approx([metric.value] * 2)
+    assert set(scores.methods) == {"model", *BASELINES}
 
 
 def test_a_large_lesion_of_one_patient_does_not_hide_small_ones_of_another() -> None:
-    large = ComparedSlide("a", discs([(128, 128, 100)]), discs([(128, 128, 100)]), BOX, MPP)
-    small = ComparedSlide("b", discs([(128, 128, 12)]), Regions(), Box(0, 0, SIDE, SIDE), MPP)
+    large = comparison(discs([(128, 128, 100)]), discs([(128, 128, 100)]), "a")
+    small = comparison(discs([(128, 128, 12)]), Regions(), "b")
     scores = scored((large, small))
     assert (scores.pixel["dice"].value or 0) > 0.97
     assert scores.pixel["dice_per_patient"].value == 0.5

@@ -1,1 +1,2 @@
-"""Broken files of every annotation format, made from sound ones: each must be read or refused, nothing else."""
+"""Fuzzing: corrupted files of every format, made from valid ones, have to be read or refused with an
+error."""

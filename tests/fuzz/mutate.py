@@ -1,4 +1,4 @@
-"""Ways to break a file: some know nothing of its format, some know JSON, XML or numbers."""
+"""Mutations that corrupt a file: for any format, for text, for JSON and for XML."""
 
 import json
 import re
@@ -76,12 +76,12 @@ def _insert(content: bytes, random: Random) -> bytes:
 
 
 def _number(content: bytes, random: Random) -> bytes:
-    """A number where one may stand, of any width and order of bytes."""
+    """Write an extreme number somewhere, of any width and byte order."""
     width = random.choice("BHIQ")
     number = random.choice(NUMBERS) & (1 << 8 * struct.calcsize(width)) - 1
-    written = struct.pack(random.choice("<>") + width, number)
+    replacement = struct.pack(random.choice("<>") + width, number)
     place = random.randrange(len(content))
-    return content[:place] + written + content[place + len(written) :]
+    return content[:place] + replacement + content[place + len(replacement) :]
 
 
 def _zero(content: bytes, random: Random) -> bytes:
@@ -96,15 +96,15 @@ ANY: tuple[Mutation, ...] = (_flip, _flip, _truncate, _drop, _repeat, _insert, _
 
 
 def _swap_number(content: bytes, random: Random) -> bytes:
-    found = list(re.finditer(rb"-?\d+(\.\d+)?", content))
-    if not found:
+    matches = list(re.finditer(rb"-?\d+(\.\d+)?", content))
+    if not matches:
         return content
-    match = random.choice(found)
+    match = random.choice(matches)
     return content[: match.start()] + random.choice(TEXTS) + content[match.end() :]
 
 
 def _swap_words(content: bytes, random: Random) -> bytes:
-    """One word of the file where another stands."""
+    """Replace a word of the file by another."""
     words = list(re.finditer(rb"[A-Za-z_]{2,}", content))
     if not words:
         return content
@@ -115,20 +115,20 @@ def _swap_words(content: bytes, random: Random) -> bytes:
 # ---------------------------------------------------------------- JSON
 
 
-def _places(value: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-    """Every container of a document with each of its keys or indices."""
+def _entries(value: Any, entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Collect every container of a document with each of its keys or indices."""
     keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
     for key in keys:
-        found.append((value, key))
-        _places(value[key], found)
-    return found
+        entries.append((value, key))
+        _entries(value[key], entries)
+    return entries
 
 
 def _change_json(content: bytes, random: Random) -> bytes:
     document = json.loads(content)
     for _ in range(random.choice((1, 1, 2, 5))):
-        container, key = random.choice(_places(document, []) or [([document], 0)])
-        other, other_key = random.choice(_places(document, []) or [([document], 0)])
+        container, key = random.choice(_entries(document, []) or [([document], 0)])
+        other, other_key = random.choice(_entries(document, []) or [([document], 0)])
         action = random.randrange(5)
         if action == 0:
             container[key] = random.choice(VALUES)
@@ -147,10 +147,10 @@ def _change_json(content: bytes, random: Random) -> bytes:
 
 
 def _double_key(content: bytes, random: Random) -> bytes:
-    found = list(re.finditer(rb'"\w+": ', content))
-    if not found:
+    matches = list(re.finditer(rb'"\w+": ', content))
+    if not matches:
         return content
-    match = random.choice(found)
+    match = random.choice(matches)
     return content[: match.start()] + match.group() + b"[1e5], " + content[match.start() :]
 
 
@@ -171,7 +171,7 @@ def _nest_json(content: bytes, random: Random) -> bytes:
 
 
 def _move_element(content: bytes, random: Random) -> bytes:
-    """A copy of a piece between two tags, somewhere else."""
+    """Insert a copy of a piece between two tags somewhere else."""
     marks = [match.start() for match in re.finditer(rb"<", content)] or [0]
     start, end = sorted(random.choice(marks) for _ in range(2))
     place = random.choice(marks)
@@ -179,16 +179,16 @@ def _move_element(content: bytes, random: Random) -> bytes:
 
 
 def _change_attribute(content: bytes, random: Random) -> bytes:
-    found = list(re.finditer(rb'\s\w+="[^"]*"', content))
-    if not found:
+    matches = list(re.finditer(rb'\s\w+="[^"]*"', content))
+    if not matches:
         return content
-    match, other = random.choice(found), random.choice(found)
-    written = random.choice((b"", match.group() * 2, other.group(), other.group() + b' Type="5"'))
-    return content[: match.start()] + written + content[match.end() :]
+    match, other = random.choice(matches), random.choice(matches)
+    replacement = random.choice((b"", match.group() * 2, other.group(), other.group() + b' Type="5"'))
+    return content[: match.start()] + replacement + content[match.end() :]
 
 
 def _declare(content: bytes, random: Random) -> bytes:
-    """A document type with entities, or another encoding than that of the bytes."""
+    """Add a document type with entities, or declare another encoding than that of the bytes."""
     if random.random() < 0.5:
         entity = random.choice((b"&y;", b"&f;", b"&#0;", b"&lt;", b""))
         place = content.find(b">", random.randrange(len(content))) + 1
@@ -205,26 +205,36 @@ def _nest_xml(content: bytes, random: Random) -> bytes:
 
 
 TEXT: tuple[Mutation, ...] = (_swap_number, _swap_number, _swap_words)
-KNOWING: dict[str, tuple[Mutation, ...]] = {
+STRUCTURED: dict[str, tuple[Mutation, ...]] = {
     "binary": (),
     "json": (*TEXT, _change_json, _change_json, _change_json, _double_key, _nest_json),
     "xml": (*TEXT, _move_element, _change_attribute, _change_attribute, _declare, _nest_xml),
 }
 
 
-def mutated(seeds: Sequence[bytes], structure: str, random: Random) -> bytes:
-    """A broken file: one of the seeds, changed in one to four ways; not empty, at most a few hundred kB."""
-    knowing = KNOWING[structure]
+def mutate(seeds: Sequence[bytes], structure: str, random: Random) -> bytes:
+    """Corrupt a valid file.
+
+    Args:
+        seeds: Valid files, of which one is chosen.
+        structure: "json", "xml" or "binary"; decides which mutations are used.
+        random: Decides everything.
+
+    Returns:
+        A file with one to four mutations, not empty and at most 256 kB.
+    """
+    structured = STRUCTURED[structure]
     content = random.choice(seeds)
     for _ in range(random.choice((1, 1, 1, 2, 4))):
         if random.random() < 0.05:
             other = random.choice(seeds)
             content = content[: random.randrange(len(content))] + other[random.randrange(len(other)) :]
             continue
-        mutation = random.choice(knowing if knowing and random.random() < 0.6 else ANY)
+        mutation = random.choice(structured if structured and random.random() < 0.6 else ANY)
         try:
             content = mutation(content, random)
-        except (ValueError, RecursionError):  # broken already: no longer JSON
+        except (ValueError, RecursionError):
+            # an earlier mutation made it invalid JSON
             content = _flip(content, random)
         content = content[: 2**18] or b"\0"
     return content

@@ -1,4 +1,4 @@
-"""Sound files of each format, small, with something of everything that its reader knows."""
+"""Small valid files of each format, with an example of everything that its reader reads."""
 
 import io
 import json
@@ -44,9 +44,9 @@ def geojson() -> dict[str, bytes]:
     nested = _feature(
         "MultiPolygon", [SQUARE, HOLED], {**old, "childObjects": [child]}, "PathAnnotationObject"
     )
-    several = {"type": "GeometryCollection", "geometries": [{"type": "Polygon", "coordinates": SQUARE}]}
+    collection = {"type": "GeometryCollection", "geometries": [{"type": "Polygon", "coordinates": SQUARE}]}
     shifted = {"type": "Polygon", "coordinates": SQUARE, "plane": {"c": -1, "z": 1, "t": 0}}
-    files = {"collection": whole, "array": [nested, child], "geometry": several, "plane": [shifted]}
+    files = {"collection": whole, "array": [nested, child], "geometry": collection, "plane": [shifted]}
     return {name: json.dumps(content).encode() for name, content in files.items()}
 
 
@@ -109,11 +109,11 @@ HALO = """<Annotations><Annotation Name="Tumour" Visible="True" LineColor="65280
 
 
 def imagescope() -> dict[str, bytes]:
-    written = IMAGESCOPE.encode("cp1252")
+    windows = IMAGESCOPE.encode("cp1252")
     wide = IMAGESCOPE.replace("windows-1252", "utf-16").encode("utf-16")
     return {
-        "windows": written,
-        "lying": IMAGESCOPE.replace("windows-1252", "utf-8").encode("cp1252"),
+        "windows": windows,
+        "wrong encoding": IMAGESCOPE.replace("windows-1252", "utf-8").encode("cp1252"),
         "wide": wide,
     }
 
@@ -136,10 +136,10 @@ def _values() -> np.ndarray[Any, np.dtype[np.uint8]]:
     return values
 
 
-def _pillow(image: Image.Image, **how: Any) -> bytes:
-    written = io.BytesIO()
-    image.save(written, **how)
-    return written.getvalue()
+def _pillow(image: Image.Image, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, **options)
+    return buffer.getvalue()
 
 
 def png() -> dict[str, bytes]:
@@ -150,7 +150,7 @@ def png() -> dict[str, bytes]:
     return {
         name: _pillow(image, format="PNG")
         for name, image in {
-            "grey": gray,
+            "gray": gray,
             "palette": palette,
             "wide": wide,
             "rgb": gray.convert("RGB"),
@@ -160,23 +160,23 @@ def png() -> dict[str, bytes]:
 
 def tiff() -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    ways: dict[str, dict[str, Any]] = {
+    options: dict[str, dict[str, Any]] = {
         "plain": {},
         "deflated": {"compression": "zlib"},
         "tiled": {"tile": (16, 16), "compression": "lzw"},
         "big": {"bigtiff": True, "compression": "packbits"},
     }
-    for name, how in ways.items():
-        written = io.BytesIO()
-        tifffile.imwrite(written, _values(), **how)
-        files[name] = written.getvalue()
+    for name, tiff_options in options.items():
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, _values(), **tiff_options)
+        files[name] = buffer.getvalue()
     return files
 
 
 def jpeg() -> dict[str, bytes]:
     image = Image.fromarray((_values() > 0).astype(np.uint8) * 255)
     return {
-        "grey": _pillow(image, format="JPEG"),
+        "gray": _pillow(image, format="JPEG"),
         "rgb": _pillow(image.convert("RGB"), format="JPEG"),
         "progressive": _pillow(image, format="JPEG", progressive=True),
     }
@@ -189,9 +189,9 @@ def bracs_table() -> dict[str, bytes]:
     book = openpyxl.Workbook()
     for row in cells:
         book.worksheets[0].append(row)
-    written = io.BytesIO()
-    book.save(written)
-    with zipfile.ZipFile(written) as archive:
+    buffer = io.BytesIO()
+    book.save(buffer)
+    with zipfile.ZipFile(buffer) as archive:
         texts = archive.read("xl/worksheets/sheet1.xml")
     inline = re.sub(
         rb'<c r="(\w+)" t="s"><v>\d+</v></c>', rb'<c r="\1" t="inlineStr"><is><t>Set</t></is></c>', texts

@@ -8,7 +8,7 @@ import torch
 from histoscout import registry
 from histoscout.network.detector import count_outputs
 from histoscout.network.encoders import check_logits
-from histoscout.network.losses import make_loss, set_prior
+from histoscout.network.losses import make_loss, set_prior_bias
 from histoscout.network.save import load_network
 from histoscout.recipe import IGNORE
 from tests.network import tiny
@@ -20,7 +20,7 @@ ALL = sorted(registry.ARCHITECTURES)
 def test_answers_have_the_shape_of_the_window(architecture: str) -> None:
     recipe = tiny.recipe(architecture, choices={"classes.other": ("ADH",)})
     answer = tiny.network(recipe).eval()(torch.randn(2, 3, tiny.SIDE, tiny.SIDE))
-    tile = registry.ARCHITECTURES[architecture].answers == "tile"
+    tile = registry.ARCHITECTURES[architecture].predicts_tiles
     assert answer.shape == ((2, 3) if tile else (2, 3, tiny.SIDE, tiny.SIDE))
 
 
@@ -34,7 +34,7 @@ def test_answers_are_logits_and_gray_windows_are_possible(architecture: str) -> 
 def test_one_step_moves_every_part_of_it(architecture: str) -> None:
     recipe = tiny.recipe(architecture)
     network = tiny.network(recipe)
-    tile = registry.ARCHITECTURES[architecture].answers == "tile"
+    tile = registry.ARCHITECTURES[architecture].predicts_tiles
     target = torch.randint(0, 2, (2,) if tile else (2, tiny.SIDE, tiny.SIDE), dtype=torch.uint8)
     target.view(-1)[-1:] = target.view(-1)[-1:] if tile else IGNORE
     before = {key: value.clone() for key, value in network.named_parameters()}
@@ -64,7 +64,7 @@ def test_saved_and_loaded_it_answers_the_same(architecture: str, tmp_path: Path)
 def test_the_first_answer_is_the_prior(architecture: str, loss: str) -> None:
     recipe = tiny.recipe(architecture, loss)
     network = tiny.network(recipe)
-    set_prior(network, [0.95, 0.05])
+    set_prior_bias(network, [0.95, 0.05])
     with torch.no_grad():
         logits = network.eval()(torch.randn(2, 3, tiny.SIDE, tiny.SIDE))
     positive = logits.sigmoid() if count_outputs(recipe) == 1 else logits.softmax(1)[:, 1]

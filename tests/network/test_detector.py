@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from histoscout.network.detector import Detector, count_outputs, prepare
+from histoscout.network.detector import Detector, count_outputs, normalize
 from tests.network import tiny
 
 
@@ -20,7 +20,7 @@ class Fixed(nn.Module):
 
 def test_colors_are_those_of_the_usual_formula() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
-    found = prepare(torch.from_numpy(pixels), 3).numpy()
+    found = normalize(torch.from_numpy(pixels), 3).numpy()
     wanted = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted.transpose(0, 3, 1, 2), atol=1e-5)
@@ -30,7 +30,7 @@ def test_gray_is_a_weighted_sum() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
     shares = np.array([0.299, 0.587, 0.114])
     mean, std = shares @ [0.485, 0.456, 0.406], shares @ [0.229, 0.224, 0.225]
-    found = prepare(torch.from_numpy(pixels), 1).numpy()
+    found = normalize(torch.from_numpy(pixels), 1).numpy()
     np.testing.assert_allclose(found, ((pixels / 255 @ shares - mean) / std)[:, None], atol=1e-5)
 
 

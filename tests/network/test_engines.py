@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from histoscout.errors import ModelError, OutputError
-from histoscout.network.engines import DEVICES, ENGINES, choose, open_engine
+from histoscout.network.engines import DEVICES, ENGINES, choose_engine, open_engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.openvino_engine import open_openvino
 from tests.network import tiny
@@ -93,12 +93,12 @@ def test_torch_and_openvino_agree(model: ModelFolder) -> None:
 
 
 @pytest.mark.parametrize("device", HERE)
-def test_a_network_that_answers_otherwise_than_when_written_is_refused(tmp_path: Path, device: str) -> None:
+def test_an_engine_that_does_not_reproduce_the_test_vector_is_refused(tmp_path: Path, device: str) -> None:
     model = tiny.model(tmp_path / "model", tiny.recipe("unet"))
     vector = load_file(model.vector())
     vector["probabilities"] = 1 - vector["probabilities"]
     save_file(vector, model.vector())
-    with pytest.raises(ModelError, match="does not answer as the network did"):
+    with pytest.raises(ModelError, match=r"probabilities differ"):
         open_engine(model, device)
 
 
@@ -144,7 +144,7 @@ def test_a_kept_model_that_is_broken_says_what_to_delete(model: ModelFolder, own
     open_engine(model, "openvino").close()
     (kept,) = (own_cache / "histoscout").iterdir()
     (kept / "detector.xml").write_text("broken")
-    with pytest.raises(ModelError, match="Delete this folder") as caught:
+    with pytest.raises(ModelError, match="Delete") as caught:
         open_engine(model, "openvino")
     assert caught.value.where == str(kept)
 
@@ -169,16 +169,16 @@ def test_other_temperature_other_conversion(tmp_path: Path) -> None:
 
 
 def test_an_empty_batch_is_refused(model: ModelFolder) -> None:
-    with pytest.raises(ValueError, match="at least one window"):
+    with pytest.raises(ValueError, match="window"):
         open_engine(model, "torch")(windows(0))
 
 
 def test_devices_are_names_or_refused() -> None:
     assert set(ENGINES) < set(DEVICES)
-    assert choose("cpu") in ENGINES
-    assert choose("auto") in ENGINES
-    with pytest.raises(ModelError, match="Choose one of"):
-        choose("gpu")
+    assert choose_engine("cpu") in ENGINES
+    assert choose_engine("auto") in ENGINES
+    with pytest.raises(ModelError, match="cuda"):
+        choose_engine("gpu")
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
@@ -189,5 +189,5 @@ def test_a_device_that_is_not_there_says_so(model: ModelFolder, device: str) -> 
             open_engine(model, device)(windows(3)), exact(model, windows(3)), atol=0.05
         )
     else:
-        with pytest.raises(ModelError, match="Take --device cpu"):
+        with pytest.raises(ModelError, match="--device cpu"):
             open_engine(model, device)

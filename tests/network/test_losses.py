@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from histoscout import registry
-from histoscout.network.losses import make_loss, set_prior
+from histoscout.network.losses import make_loss, set_prior_bias
 from histoscout.recipe import IGNORE
 from tests.network import tiny
 
@@ -150,10 +150,10 @@ def test_gradients_are_finite(name: str, size: float) -> None:
 
 def test_a_class_never_seen_gets_a_finite_prior() -> None:
     network = tiny.network(tiny.recipe("unet"))
-    set_prior(network, [1.0, 0.0])
+    set_prior_bias(network, [1.0, 0.0])
     assert all(torch.isfinite(value).all() for value in network.parameters())
 
 
 def test_shares_must_fit_the_outputs() -> None:
-    with pytest.raises(ValueError, match="3 shares for a network of 2 outputs"):
-        set_prior(tiny.network(tiny.recipe("unet")), [0.5, 0.3, 0.2])
+    with pytest.raises(ValueError, match=r"3 shares.* 2 outputs"):
+        set_prior_bias(tiny.network(tiny.recipe("unet")), [0.5, 0.3, 0.2])

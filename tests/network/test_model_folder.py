@@ -8,7 +8,7 @@ import torch
 
 from histoscout.errors import ModelError, OutputError
 from histoscout.io.files import sha256
-from histoscout.network.model_folder import INDEX, read_model, read_vector
+from histoscout.network.model_folder import INDEX, read_model, read_test_vector
 from histoscout.network.save import load_network
 from tests.network import tiny
 
@@ -37,7 +37,7 @@ def test_what_was_written_is_read(folder: Path) -> None:
     assert model.recipe == tiny.recipe("unet")
     assert model.hash == sha256(folder / "detector.safetensors")[:12]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, INDEX])
-    windows, probabilities = read_vector(model.vector())
+    windows, probabilities = read_test_vector(model.vector())
     assert windows.shape == (1, 1, tiny.SIDE, tiny.SIDE, 3)
     assert probabilities.shape == (1, tiny.SIDE, tiny.SIDE, 1)
     assert "research use only" in (folder / "card.md").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_a_changed_file_is_named(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[-1] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(ModelError, match="has changed") as caught:
+    with pytest.raises(ModelError, match="checksum") as caught:
         read_model(folder)
     assert caught.value.where.endswith(name)
 
@@ -63,33 +63,33 @@ def test_a_changed_file_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(ModelError, match="is missing") as caught:
+    with pytest.raises(ModelError, match="missing") as caught:
         read_model(folder)
     assert caught.value.where.endswith(name)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "word"),
     [
-        ("{", "cannot be understood"),
-        ("[]", "cannot be understood"),
-        ('{"format": 99}', "is of format 99"),
-        ('{"format": 1}', "cannot be understood"),
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"format": 99}', "99"),
+        ('{"format": 1}', "cannot be read"),
     ],
 )
-def test_an_index_that_is_broken_or_newer_is_refused(folder: Path, text: str, words: str) -> None:
+def test_an_index_that_is_broken_or_newer_is_refused(folder: Path, text: str, word: str) -> None:
     (folder / INDEX).write_text(text, encoding="utf-8")
-    with pytest.raises(ModelError, match=words):
+    with pytest.raises(ModelError, match=word):
         read_model(folder)
 
 
-def test_the_recipe_of_another_histoscout_is_told_as_that(folder: Path) -> None:
+def test_a_recipe_of_another_version_names_the_version(folder: Path) -> None:
     recipe = folder / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("class_smoothing_um", "smooth_um"))
     index = json.loads((folder / INDEX).read_text())
     index["files"]["recipe.toml"] = sha256(recipe)
     (folder / INDEX).write_text(json.dumps(index))
-    with pytest.raises(ModelError, match=r"(?s)another histoscout .*smooth_um.*train the model anew"):
+    with pytest.raises(ModelError, match=r"(?s)smooth_um.*histoscout \d"):
         read_model(folder)
 
 
@@ -97,22 +97,22 @@ def test_files_outside_the_folder_or_unlisted_are_refused(folder: Path) -> None:
     index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     outside = {**index, "files": {**index["files"], "../other": "0"}}
     (folder / INDEX).write_text(json.dumps(outside), encoding="utf-8")
-    with pytest.raises(ModelError, match="is missing"):
+    with pytest.raises(ModelError, match="missing"):
         read_model(folder)
     del index["files"]["recipe.toml"]
     (folder / INDEX).write_text(json.dumps(index), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"does not list recipe\.toml"):
+    with pytest.raises(ModelError, match=r"recipe\.toml"):
         read_model(folder)
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is not a model folder"):
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=INDEX):
         read_model(tmp_path)
 
 
-def test_a_model_is_not_overwritten_unasked(folder: Path) -> None:
+def test_a_model_is_only_overwritten_on_request(folder: Path) -> None:
     before = sha256(folder / INDEX)
-    with pytest.raises(OutputError, match="already holds a model"):
+    with pytest.raises(OutputError, match="--overwrite"):
         tiny.model(folder, tiny.recipe("unet"))
     assert sha256(folder / INDEX) == before
 
@@ -123,7 +123,7 @@ def test_weights_of_another_network_do_not_load(folder: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(other, model.weights())
-    with pytest.raises(ModelError, match="does not fit its recipe"):
+    with pytest.raises(ModelError, match="tensors"):
         load_network(model)
 
 

@@ -40,7 +40,7 @@ def model(folder: Path, choices: Recipe, temperature: float = 1.5) -> ModelFolde
         choices,
         threshold=0.4,
         temperature=temperature,
-        offset=-0.8,
+        prior_correction=-0.8,
         metrics={"pixel": {"ap": 0.5}},
         card={"Data": "A toy."},
     )

@@ -1,14 +1,14 @@
-"""A reader of pages that is strict where browsers forgive: every element closed, every id once, no way out."""
+"""A parser of pages, strict where browsers forgive: every element is closed, ids are unique, nothing is loaded."""
 
 from html.parser import HTMLParser
 from typing import Self
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-FROM_OUTSIDE = {"src", "srcset", "data", "action", "poster", "background", "formaction", "ping"}
+LOADING = {"src", "srcset", "data", "action", "poster", "background", "formaction", "ping"}
 
 
-class Reading(HTMLParser):
-    """What is in a page: its tags in order, headings, ids, links, alternative texts, words; `faults` in it."""
+class ParsedPage(HTMLParser):
+    """What a page holds: its tags in order, headings, ids, links, text; and the `faults` in it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -18,27 +18,33 @@ class Reading(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.words: list[str] = []
+        self.titles: list[str] = []
         self.styles = ""
 
     @classmethod
     def of(cls, page: str) -> Self:
-        reading = cls()
-        reading.feed(page)
-        reading.close()
-        reading.faults += [f"<{tag}> is never closed" for tag in reading.open]
-        twice = {name for name in reading.ids if reading.ids.count(name) > 1}
-        reading.faults += [f"id {name} stands twice" for name in twice]
-        lost = {link for link in reading.links if link.removeprefix("#") not in reading.ids}
-        reading.faults += [f"{link} leads nowhere" for link in lost]
-        return reading
+        parsed = cls()
+        parsed.feed(page)
+        parsed.close()
+        parsed.faults += [f"<{tag}> is never closed" for tag in parsed.open]
+        repeated = {name for name in parsed.ids if parsed.ids.count(name) > 1}
+        parsed.faults += [f"id {name} is used twice" for name in repeated]
+        broken = {link for link in parsed.links if link.removeprefix("#") not in parsed.ids}
+        parsed.faults += [f"{link} leads nowhere" for link in broken]
+        return parsed
 
     @property
-    def headings(self) -> list[int]:
+    def heading_levels(self) -> list[int]:
         return [int(tag[1]) for tag in self.tags if tag in {"h1", "h2", "h3", "h4"}]
 
     @property
     def text(self) -> str:
         return " ".join(" ".join(self.words).split())
+
+    def after(self, title: str) -> str:
+        """The text from the last heading of this title on."""
+        assert title in self.titles, self.titles
+        return self.text[self.text.rindex(title) :]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
@@ -50,12 +56,12 @@ class Reading(HTMLParser):
         self.ids += [values["id"] or ""] if "id" in values else []
         self.links += [values["href"] or ""] if "href" in values else []
         for name, value in values.items():
-            if name in FROM_OUTSIDE and not (value or "").startswith("data:image/"):
+            if name in LOADING and not (value or "").startswith("data:image/"):
                 self.faults.append(f"<{tag} {name}={value}> loads something")
             if name.startswith("on"):
                 self.faults.append(f"<{tag} {name}> runs something")
         if tag == "img" and "alt" not in values:
-            self.faults.append("a picture without a text for who cannot see it")
+            self.faults.append("a picture has no alternative text")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -71,3 +77,5 @@ class Reading(HTMLParser):
             self.styles += data
         else:
             self.words.append(data)
+            if self.open and self.open[-1] in {"h1", "h2", "h3"}:
+                self.titles.append(" ".join(data.split()))

@@ -1,4 +1,4 @@
-"""One of each block, with a hostile text in every place that takes one."""
+"""One of each block, with a given text in every place that takes one."""
 
 import io
 
@@ -6,21 +6,21 @@ from PIL import Image
 
 from histoscout.report.blocks import (
     Block,
+    BulletList,
     Card,
     Columns,
     Facts,
-    Figure,
     Gallery,
     Heading,
     Link,
     Note,
     Picture,
     Pictures,
-    Points,
     Table,
     Text,
-    Verdicts,
+    VerdictList,
 )
+from histoscout.report.formatting import Estimate
 from histoscout.report.page import Page, Section
 from histoscout.verdict import Verdict
 
@@ -37,20 +37,26 @@ def png(color: str = "plum") -> bytes:
 
 def one_of_each(text: str) -> dict[type[Block], Block]:
     """A block of each kind in which every text is `text`."""
-    picture = Picture(png(), caption=text, alt=text, anchor="here")
-    points = Points((text, text), text)
+    picture = Picture(data=png(), caption=text, alt=text, anchor="here")
+    points = BulletList((text, text), text)
     verdict = Verdict(name=text, state="warning", message=text, remedy=text)
     blocks: tuple[Block, ...] = (
         Heading(text),
         Text(text),
         points,
         Columns((points, points)),
-        Facts(((text, text), (text, Figure(text, text)))),
-        Table((text, text), ((text, Figure(text, text)), (Link(text, "here"), "")), text, (0,), ((0, 1),)),
+        Facts(((text, text), (text, Estimate(text, text)))),
+        Table(
+            head=(text, text),
+            rows=((text, Estimate(text, text)), (Link(text, "here"), "")),
+            caption=text,
+            highlighted=(0,),
+            best=((0, 1),),
+        ),
         picture,
-        Pictures((Picture(SVG, text, text), Picture(SVG, text, text))),
-        Gallery(text, text, (Card(png(), text, text, (text,)),)),
-        Verdicts((verdict,)),
+        Pictures((Picture(data=SVG, caption=text, alt=text), Picture(data=SVG, caption=text, alt=text))),
+        Gallery(text, text, (Card(picture=png(), title=text, alt=text, facts=(text,)),)),
+        VerdictList((verdict,)),
         Note(text),
     )
     return {type(block): block for block in blocks}
@@ -58,4 +64,10 @@ def one_of_each(text: str) -> dict[type[Block], Block]:
 
 def page_of(text: str) -> Page:
     blocks = tuple(one_of_each(text).values())
-    return Page(text, text, (Section(text, text, blocks), Section(text, text)), text, text)
+    return Page(
+        title=text,
+        lead=text,
+        sections=(Section(title=text, sentence=text, blocks=blocks), Section(title=text, sentence=text)),
+        kind=text,
+        footer=text,
+    )

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from histoscout.geometry.box import Box
-from histoscout.recipe import AugmentConfig
+from histoscout.recipe_sections import AugmentConfig
 from histoscout.sampling.augment import Pose, draw_pose, read_posed, vary_colors
 
 SCENE = np.random.default_rng(0).integers(0, 255, (400, 400), np.uint8)

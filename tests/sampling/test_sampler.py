@@ -16,7 +16,7 @@ from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
 from histoscout.sampling.datasets import PlainExamples, SampledExamples, class_shares, target_of
 from histoscout.sampling.sampler import WindowSampler, evenly, grid_windows
-from histoscout.training.loop import sampled_batches
+from histoscout.training.loop import training_batches
 from tests import toy
 
 RECIPE = Recipe.from_dict(
@@ -123,7 +123,7 @@ def test_batches_are_the_same_whatever_the_number_of_workers(slides: list[Labele
     seen = []
     for workers in (0, 2):
         recipe = RECIPE.with_choices({"training.workers": workers})
-        seen.append(list(sampled_batches(examples, recipe, 1, 4)))
+        seen.append(list(training_batches(examples, recipe, 1, 4)))
     assert len(seen[0]) == len(seen[1]) == 3
     for alone, shared in zip(*seen, strict=True):
         assert all(bool((one == other).all()) for one, other in zip(alone, shared, strict=True))

@@ -1,22 +1,30 @@
-"""The built-in slides of the study, as small as can be, drawn once; and a bench over them."""
+"""The synthetic slides of the study, as small as can be, drawn once; and the context of runs on them."""
 
 import pytest
 
 from histoscout.cohort.cohort import Cohort
-from histoscout.progress import Silent
-from histoscout.study.bench import Bench, side_for, study_cases
-from histoscout.study.slides import built_in
-from histoscout.training.setup import choose_fabric
+from histoscout.progress import NoProgress
+from histoscout.study.context import StudyContext, choose_tile_um, select_cases
+from histoscout.study.slides import draw_study_cohort
+from histoscout.training.setup import make_fabric
 from tests.study.miniature import MOSAIC, SCALE
 
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    return built_in(tmp_path_factory.mktemp("study") / "cohort", MOSAIC)
+    return draw_study_cohort(tmp_path_factory.mktemp("study") / "cohort", MOSAIC)
 
 
 @pytest.fixture(scope="session")
-def bench(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    cases, referees = study_cases(cohort)
-    side, fabric = side_for(cases, SCALE), choose_fabric("cpu", "float32")
-    return Bench(cases, referees, SCALE, side, "none", fabric, tmp_path_factory.mktemp("bench"), Silent())
+def context(cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> StudyContext:
+    cases, referees = select_cases(cohort)
+    return StudyContext(
+        cases=cases,
+        referees=referees,
+        scale=SCALE,
+        tile_um=choose_tile_um(cases, SCALE),
+        weights="none",
+        fabric=make_fabric("cpu", "float32"),
+        out=tmp_path_factory.mktemp("context"),
+        progress=NoProgress(),
+    )

@@ -1,9 +1,9 @@
-"""The study's slides and scale, as small as they can be and still hold all that the faults need."""
+"""The study's slides and scale, as small as they can be and still contain all that the faults need."""
 
 from histoscout.study.slides import Mosaic, Scale
 
 MOSAIC = Mosaic(rows=1, columns=1, fragment=1792, lesions=(2, 2, 1, 1))
-OURS = {
+WORKING_CHOICES = {
     "patches.size_um": 128.0,
     "training.epochs": 1,
     "training.steps_per_epoch": 3,
@@ -14,4 +14,15 @@ OURS = {
     "detection.tta_views": 1,
     "detection.overlap": 0.0,
 }
-SCALE = Scale("miniature", 32, 16, 4, 1, 0.05, OURS, "none", MOSAIC, "resnet18")
+SCALE = Scale(
+    name="miniature",
+    tile_px=32,
+    narrower=16,
+    steps=4,
+    validations=1,
+    max_step_seconds=0.05,
+    working_choices=WORKING_CHOICES,
+    weights="none",
+    mosaic=MOSAIC,
+    resnet="resnet18",
+)

@@ -1,4 +1,4 @@
-"""Runs: without faults the ordinary loop and its functions; killed, they go on; kept, they are not made again."""
+"""Runs use the ordinary loop and its functions; interrupted, they are resumed; finished, they are not made again."""
 
 import json
 from dataclasses import replace
@@ -8,105 +8,110 @@ import pytest
 import torch
 
 from histoscout.network.losses import make_loss
-from histoscout.study.bench import Bench
-from histoscout.study.faults import LastBatch
-from histoscout.study.protocol import MODELS, STATED, Run, ablation_runs, main_runs
-from histoscout.study.run import make_job, prepare_run, recipe_for, start_network, timed, train_run
-from histoscout.study.tiles import plain
-from histoscout.training.checkpoint import State
-from histoscout.training.loop import Job, fit
-from histoscout.training.sanity.network import optimizer_owns
-from histoscout.training.validation import answers, validate
+from histoscout.study.context import StudyContext
+from histoscout.study.preparation import RunData, make_network, make_run_recipe, prepare_run
+from histoscout.study.protocol import MODELS, STATED_FAULTS, Run, ablation_runs, main_runs
+from histoscout.study.run import RunTraining, make_training, train_run, with_schedule
+from histoscout.study.tiles import iterate_batches
+from histoscout.training.loop import fit
+from histoscout.training.sanity.network import check_optimizer_parameters
+from histoscout.training.validation import predict_logits, validate
 
-SHORT = Run("unet", STATED, epochs=(50,), whole="none")
+SHORT = Run("unet", STATED_FAULTS, epochs=(50,), whole_slides="none")
 
 
-def parts(run: Run, bench: Bench) -> tuple[Job, State, LastBatch]:
-    recipe = timed(recipe_for(run, bench), run, 4, bench)
-    prepared = prepare_run(run, recipe, bench)
+def start(run: Run, context: StudyContext) -> tuple[RunTraining, RunData]:
+    recipe = with_schedule(make_run_recipe(run, context), run, 4, context=context)
+    data = prepare_run(run, recipe, context)
     torch.manual_seed(0)
-    return make_job(run, recipe, prepared, start_network(run, recipe, prepared, bench), bench)
+    network = make_network(run, recipe, data, context)
+    return make_training(run, recipe, data, network=network, context=context), data
 
 
-def test_without_faults_of_the_code_the_parts_are_the_ordinary_ones(bench: Bench) -> None:
-    recipe = timed(recipe_for(SHORT, bench), SHORT, 4, bench)
-    prepared = prepare_run(SHORT, recipe, bench)
-    job, state, _ = parts(SHORT, bench)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    ordinary = validate(
-        answers(state.network, plain(prepared.test_pixels, frozenset(), recipe), recipe, bench.fabric),
-        make_loss(recipe),
-    )
-    assert job.validate(state.network).loss == ordinary.loss
-    assert optimizer_owns(state.network, state.optimizer).state == "good"
-    assert np.array_equal(prepared.train_pixels.own, prepared.train_pixels.truth)
+def test_without_faults_of_the_code_the_parts_are_the_ordinary_ones(context: StudyContext) -> None:
+    training, data = start(SHORT, context)
+    recipe, network = training.context.recipe, training.state.network
+    training.context.folder.mkdir(parents=True, exist_ok=True)
+    batches = iterate_batches(data.test_pixels, frozenset(), recipe)
+    ordinary = validate(predict_logits(network, batches, recipe, context.fabric), make_loss(recipe))
+    assert training.context.validate(network).loss == ordinary.loss
+    assert check_optimizer_parameters(network, training.state.optimizer).state == "good"
+    assert np.array_equal(data.train_pixels.own, data.train_pixels.truth)
 
 
 def test_a_run_is_the_ordinary_fit_on_its_batches(
-    bench: Bench, tmp_path_factory: pytest.TempPathFactory
+    context: StudyContext, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The same job, handed to the ordinary loop directly, ends with the losses that the run reports."""
-    result = train_run(SHORT, replace(bench, out=tmp_path_factory.mktemp("run")))
-    elsewhere = replace(bench, out=tmp_path_factory.mktemp("fit"))
-    job, state, _ = parts(SHORT, elsewhere)
-    job.folder.mkdir(parents=True)
-    shadow = start_network(SHORT, job.recipe, prepare_run(SHORT, job.recipe, elsewhere), elsewhere)
-    fit(job, state, shadow, 4, job.batches(0, 4))
-    written = [line.split(",") for line in job.curves.read_text("utf-8").splitlines()[1:]]
-    assert [float(row[1]) for row in written] == [row["train_loss"] for row in result["curve"]]
-    assert [float(row[2]) for row in written] == [row["tune_loss"] for row in result["curve"]]
+    """The ordinary loop, given the same training directly, ends with the losses that the run reports."""
+    result = train_run(SHORT, replace(context, out=tmp_path_factory.mktemp("run")))
+    elsewhere = replace(context, out=tmp_path_factory.mktemp("fit"))
+    training, data = start(SHORT, elsewhere)
+    training.context.folder.mkdir(parents=True)
+    shadow = make_network(SHORT, training.context.recipe, data, elsewhere)
+    batches = training.context.make_batches(0, 4)
+    fit(training.context, training.state, batches, shadow=shadow, steps=4)
+    rows = [line.split(",") for line in training.context.curves.read_text("utf-8").splitlines()[1:]]
+    assert rows
+    assert [float(row[1]) for row in rows] == [row["train_loss"] for row in result["curve"]]
+    assert [float(row[2]) for row in rows] == [row["tune_loss"] for row in result["curve"]]
 
 
-def test_a_finished_run_is_read_and_a_stage_is_not_made_again(bench: Bench) -> None:
+def test_finished_runs_and_stages_are_read_and_not_made_again(context: StudyContext) -> None:
     run = replace(SHORT, seed=3, epochs=(50, 100))
-    first = train_run(run, bench)
-    folder = bench.out / "runs" / run.name
+    first = train_run(run, context)
+    folder = context.out / "runs" / run.name
     (folder / "result.json").write_text(json.dumps(first | {"mark": 1}), encoding="utf-8")
-    assert train_run(run, bench)["mark"] == 1
+    assert train_run(run, context)["mark"] == 1
+    # without a result, the first stage is read and the second is as before
     (folder / "result.json").unlink()
     stage = folder / "training" / "judged-50.json"
     stage.write_text(json.dumps(json.loads(stage.read_text("utf-8")) | {"mark": 2}), encoding="utf-8")
-    again = train_run(run, bench)
+    again = train_run(run, context)
     assert again["epochs"]["50"]["mark"] == 2
     assert again["epochs"]["100"] == first["epochs"]["100"]
 
 
-def test_what_each_fault_does_to_a_run(bench: Bench) -> None:
-    had = train_run(Run("unet", MODELS["unet"].had, epochs=(50,), whole="none"), bench)
-    stated = train_run(SHORT, bench)
-    rerun = train_run(Run("unet-rerun", MODELS["unet-rerun"].had, whole="none"), bench)
-    assert had["tiles_in_both"] > 0
+def test_effects_of_the_faults_on_a_run(context: StudyContext) -> None:
+    faulty = train_run(Run("unet", MODELS["unet"].all_faults, epochs=(50,), whole_slides="none"), context)
+    stated = train_run(SHORT, context)
+    last = faulty["epochs"]["50"]
+    # A and B: the run's own masks differ from the correct ones
+    assert last["test"]["own"] != last["test"]["truth"]
+    test = stated["epochs"]["50"]["test"]
+    assert test["own"]["confusion"] == test["truth"]["confusion"]
+    # G: tiles in both sets
+    assert faulty["tiles_in_both"] > 0
     assert stated["tiles_in_both"] == 0
-    own, truth = (stated["epochs"]["50"]["test"][kind]["confusion"] for kind in ("own", "truth"))
-    assert own == truth
-    both, alone = (
-        sum(had["epochs"]["50"][name]["own"]["confusion"].values()) for name in ("test", "test tiles only")
+    # H: the test set contains the training tiles
+    train, both, test_only = (
+        sum(last[name]["own"]["confusion"].values()) for name in ("train", "test", "test tiles only")
     )
-    train = sum(had["epochs"]["50"]["train"]["own"]["confusion"].values())
-    assert both == train + alone  # H
-    assert had["epochs"]["50"]["test"]["own"] != had["epochs"]["50"]["test"]["truth"]  # A, B
-    tests = {row["tune_loss"] for row in rerun["curve"]}
-    assert (
-        len(rerun["curve"]) == len(tests) == 2
-    )  # C: each time another training batch, though E learns nothing
+    assert both == train + test_only
+
+
+def test_stale_validation_changes_with_the_training_batch(context: StudyContext) -> None:
+    """C: each validation shows another training batch, though with E the network learns nothing."""
+    rerun = train_run(Run("unet-rerun", MODELS["unet-rerun"].all_faults, whole_slides="none"), context)
+    assert len(rerun["curve"]) == len({row["tune_loss"] for row in rerun["curve"]}) == 2
     assert rerun["rate_times_steps"] == pytest.approx(rerun["paper_rate_times_steps"])
 
 
-def test_every_run_has_a_name_of_its_own_and_only_faults_that_its_model_had() -> None:
+def test_every_run_has_a_unique_name_and_only_faults_of_its_model() -> None:
     runs = [*main_runs().values(), *ablation_runs(3)]
     assert len({run.name for run in main_runs().values()}) == len(main_runs())
-    assert all(run.faults <= MODELS[run.model].had for run in runs)
+    assert all(run.faults <= MODELS[run.model].all_faults for run in runs)
     letters = {run.letters for run in ablation_runs(1) if run.model == "unet"}
-    had = "ABCFGHIJK"
-    assert {had, "none", *had, *(had.replace(letter, "") for letter in had)} <= letters
+    all_letters = "ABCFGHIJK"
+    all_but_one = {all_letters.replace(letter, "") for letter in all_letters}
+    assert {all_letters, "none", *all_letters, *all_but_one} <= letters
     assert len(ablation_runs(3)) == 3 * len(ablation_runs(1))
 
 
-def test_a_training_that_bursts_is_told_and_judged_all_the_same(bench: Bench) -> None:
-    result = train_run(replace(SHORT, rate=1e30), bench)
-    judged = result["epochs"]["50"]
-    assert "loss is" in judged["stopped"]
-    assert judged["test"]["own"]["prevalence"] > 0
-    text = (bench.out / "runs" / replace(SHORT, rate=1e30).name / "result.json").read_text("utf-8")
+def test_a_training_that_diverges_is_reported_and_evaluated(context: StudyContext) -> None:
+    run = replace(SHORT, rate=1e30)
+    last = train_run(run, context)["epochs"]["50"]
+    assert last["stopped"]
+    assert last["test"]["own"]["prevalence"] > 0
+    text = (context.out / "runs" / run.name / "result.json").read_text("utf-8")
     assert "NaN" not in text
     assert "Infinity" not in text

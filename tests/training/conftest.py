@@ -6,27 +6,27 @@ from pathlib import Path
 import pytest
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.progress import Silent
+from histoscout.progress import NoProgress
 from histoscout.recipe import Recipe
-from histoscout.training.checkpoint import State
-from histoscout.training.data import Sets, open_sets
-from histoscout.training.loop import Job
+from histoscout.training.checkpoint import TrainingState
+from histoscout.training.data import TrainingData, open_training_slides
+from histoscout.training.loop import TrainingContext
 from histoscout.training.run_folder import open_run
-from histoscout.training.train import TrainOptions, prepare_job
+from histoscout.training.train import TrainOptions, prepare_training
 from tests.toy import RECIPE
 
-Parts = tuple[Job, State, Sets]
+Parts = tuple[TrainingContext, TrainingState, TrainingData]
 
 
 @pytest.fixture(scope="session")
 def prepare(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Parts]:
-    """Make job, state and sets of the toy cohort, as `train` does."""
+    """Make context, state and data of the toy cohort, as `train` does."""
 
     def make(recipe: Recipe) -> Parts:
         cohort = read_cohort(table)
-        run = open_run(tmp_path_factory.mktemp("parts") / "model", cohort, recipe, None, overwrite=False)
-        sets = open_sets(cohort, recipe, run.split, Silent())
-        return (*prepare_job(sets, recipe, run, TrainOptions()), sets)
+        run = open_run(tmp_path_factory.mktemp("parts") / "model", cohort, recipe)
+        data = open_training_slides(cohort, recipe, run.split, NoProgress())
+        return (*prepare_training(data, recipe, run, options=TrainOptions()), data)
 
     return make
 

@@ -1,17 +1,17 @@
-"""Wild fingerprints: whatever a cohort may be like, and machines of all sizes."""
+"""Strategies of fingerprints: whatever a cohort may be like, and machines of all sizes."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 
-from histoscout.recipe import plain
+from histoscout.recipe_sections import plain
 from histoscout.training.planning.fingerprint import (
-    ClassFacts,
+    ClassStatistics,
     CohortFingerprint,
     Machine,
+    Quantiles,
     SlideScale,
-    Spread,
-    Stain,
+    StainStatistics,
 )
 
 NAMES = st.one_of(
@@ -22,17 +22,22 @@ NAMES = st.one_of(
 )
 
 
-def spreads(least: float, most: float) -> st.SearchStrategy[Spread]:
+def quantiles(least: float, most: float) -> st.SearchStrategy[Quantiles]:
     three = st.lists(st.floats(least, most), min_size=3, max_size=3).map(sorted)
-    return three.map(lambda values: Spread(*values))
+    return three.map(lambda values: Quantiles(*values))
 
 
 @st.composite
-def class_facts(draw: st.DrawFn, name: str) -> ClassFacts:
-    size = draw(spreads(0.05, 60_000))
+def classes(draw: st.DrawFn, name: str) -> ClassStatistics:
+    size = draw(quantiles(0.05, 60_000))
     counts = {which: draw(st.integers(1, 500)) for which in ("regions", "patients", "slides")}
-    return ClassFacts(
-        name, **counts, area_mm2=1.0, diameter_um=size, extent_um=size, holds=draw(st.floats(0, 1))
+    return ClassStatistics(
+        name=name,
+        **counts,
+        area_mm2=1.0,
+        diameter_um=size,
+        extent_um=size,
+        contained_share=draw(st.floats(0, 1)),
     )
 
 
@@ -41,7 +46,11 @@ def machines(draw: st.DrawFn) -> Machine:
     memory = draw(st.none() | st.floats(0.5, 2000))
     device: Any = draw(st.sampled_from(["cpu", "cuda", "mps"]))
     return Machine(
-        draw(st.integers(1, 256)), memory, device, memory if device == "cuda" else None, draw(st.booleans())
+        cores=draw(st.integers(1, 256)),
+        memory_gb=memory,
+        device=device,
+        gpu_memory_gb=memory if device == "cuda" else None,
+        bf16=draw(st.booleans()),
     )
 
 
@@ -49,18 +58,22 @@ def machines(draw: st.DrawFn) -> Machine:
 def fingerprints(draw: st.DrawFn) -> CohortFingerprint:
     names = draw(st.lists(NAMES, min_size=1, max_size=20, unique_by=plain))
     scales = st.builds(
-        SlideScale, st.just("a"), st.floats(0.05, 50), st.just("metadata"), st.floats(10, 200_000)
+        SlideScale,
+        name=st.just("a"),
+        mpp=st.floats(0.05, 50),
+        source=st.just("metadata"),
+        shorter_um=st.floats(10, 200_000),
     )
-    dyes = spreads(0, 2)
+    dyes = quantiles(0, 2)
     return CohortFingerprint(
         patients=draw(st.integers(1, 400)),
         slides=tuple(draw(st.lists(scales, min_size=1, max_size=5))),
-        classes=tuple(draw(class_facts(name)) for name in names),
+        classes=tuple(draw(classes(name)) for name in names),
         machine=draw(machines()),
-        looked_at=draw(st.integers(1, 40)),
+        sampled_slides=draw(st.integers(1, 40)),
         tissue_mm2=draw(st.floats(0, 3000)),
         annotated_share=draw(st.floats(0, 1)),
-        stain=draw(st.none() | st.builds(Stain, st.integers(1, 40), dyes, dyes)),
+        stain=draw(st.none() | st.builds(StainStatistics, st.integers(1, 40), dyes, dyes)),
         without_annotations=draw(st.integers(0, 9)),
         test_slides=draw(st.integers(0, 9)),
         tuned_by_table=draw(st.booleans()),

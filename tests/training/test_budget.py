@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from histoscout.training.budget import (
-    FINISHING,
-    LEAST_STEPS,
-    LEAST_TIMED,
-    MOST_TIMED,
-    MOST_TUNING,
-    Clock,
-    Timed,
-    budget_for,
-    overtime,
-    rehearse,
+    FINISHING_SHARE,
+    MAX_TIMED,
+    MAX_TUNING_SHARE,
+    MIN_STEPS,
+    MIN_TIMED,
+    Timings,
+    TrainingClock,
+    make_budget,
+    overtime_minutes,
+    time_steps,
     time_validation,
 )
-from histoscout.training.loop import Validation
+from histoscout.training.loop import ValidationResult
 from tests.toy import RECIPE
 from tests.training.conftest import Parts
 
@@ -32,23 +32,23 @@ seconds = st.floats(1e-4, 500)
 @given(
     st.floats(0.1, 600),
     st.floats(0, 60),
-    st.builds(Timed, seconds, seconds, seconds),
+    st.builds(Timings, seconds, seconds, seconds),
     st.sampled_from([1, 2, 4, 8]),
 )
 def test_steps_and_what_follows_them_fit_into_the_minutes(
-    minutes: float, spent: float, timed: Timed, flips: int
+    minutes: float, spent: float, timed: Timings, flips: int
 ) -> None:
     recipe = RECIPE.with_choices({"detection.tta_views": flips})
-    budget = budget_for(minutes, spent, timed, recipe)
+    budget = make_budget(minutes, spent, timed, recipe)
     views = budget.views
     assert views is not None
     assert 1 <= views <= flips
     each = timed.step + timed.validation / recipe.training.steps_per_epoch
-    late = overtime(minutes, budget, timed)
+    late = overtime_minutes(minutes, budget, timed)
     needed = spent + budget.steps * each + views * timed.tuning / 60 * 60
-    if budget.steps > LEAST_STEPS:
+    if budget.steps > MIN_STEPS:
         assert needed <= (minutes + late) * 60 * (1 + 1e-9)
-        assert needed + each >= minutes * 60 * (1 - MOST_TUNING)  # and are used
+        assert needed + each >= minutes * 60 * (1 - MAX_TUNING_SHARE)  # and are used
     assert late == 0 or views == 1
 
 
@@ -57,17 +57,17 @@ def test_steps_and_what_follows_them_fit_into_the_minutes(
 )
 def test_views_of_the_tuning_slides_are_as_many_as_fit_into_a_quarter(tuning: float, views: int) -> None:
     recipe = RECIPE.with_choices({"detection.tta_views": 8})
-    assert budget_for(20, 0, Timed(0.5, 1.0, tuning), recipe).views == views
+    assert make_budget(20, 0, Timings(0.5, 1.0, tuning), recipe).views == views
 
 
 def test_a_slow_look_through_the_slides_does_not_eat_the_training() -> None:
-    quick, slow = (budget_for(20, 0, Timed(0.5, 1.0, tuning), RECIPE) for tuning in (0.0, 1e5))
-    share = (1 - MOST_TUNING) / (1 - FINISHING)
+    quick, slow = (make_budget(20, 0, Timings(0.5, 1.0, tuning), RECIPE) for tuning in (0.0, 1e5))
+    share = (1 - MAX_TUNING_SHARE) / (1 - FINISHING_SHARE)
     assert slow.steps == pytest.approx(quick.steps * share, rel=0.01)
 
 
 def test_second_looks_cost_steps_and_never_more_than_their_share() -> None:
-    none, some, all_ = (budget_for(20, 0, Timed(0.5, 1.0, 0.0, *again), RECIPE).steps for again in LOOKS)
+    none, some, all_ = (make_budget(20, 0, Timings(0.5, 1.0, 0.0, *again), RECIPE).steps for again in LOOKS)
     each = 0.5 + 1.0 / RECIPE.training.steps_per_epoch
     assert none - some == pytest.approx(60 / each, abs=1)
     assert all_ == pytest.approx(none * each / (each + 0.1), abs=1)
@@ -80,12 +80,12 @@ def test_windows_that_come_in_bursts_are_not_taken_for_fast_ones(parts: Parts) -
     job, state, _ = parts
 
     def bursts() -> Iterator[tuple[Tensor, Tensor]]:
-        for number, batch in enumerate(job.batches(0, MOST_TIMED)):
+        for number, batch in enumerate(job.batches(0, MAX_TIMED)):
             time.sleep(0.8 * (number % 4 == 0))
             yield batch
 
-    seconds, used = rehearse(job, state.network, bursts())
-    assert LEAST_TIMED <= len(used) <= MOST_TIMED
+    seconds, used = time_steps(job, state.network, bursts())
+    assert MIN_TIMED <= len(used) <= MAX_TIMED
     assert seconds >= 0.8 / 4 * 0.8  # the middle one of all steps would be without a wait
 
 
@@ -93,7 +93,7 @@ def test_a_validation_is_timed_when_its_windows_have_been_read(parts: Parts) -> 
     job, state, _ = parts
     read: list[int] = []
 
-    def validate(shadow: nn.Module) -> Validation:
+    def validate(shadow: nn.Module) -> ValidationResult:
         read.append(len(job.tuning.kept))
         return job.validate(shadow)
 
@@ -106,7 +106,7 @@ def test_a_validation_is_timed_when_its_windows_have_been_read(parts: Parts) -> 
 
 def test_what_is_done_for_all_networks_takes_an_equal_share_of_each() -> None:
     now = time.monotonic()
-    clock = Clock(3, begun=now - 60)  # reading the slides
+    clock = TrainingClock(3, begun=now - 60)  # reading the slides
     clock.share()
     assert clock.spent() == pytest.approx(20, abs=1)
     clock.begun -= 30  # guards

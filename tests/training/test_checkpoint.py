@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from histoscout.recipe import Recipe
-from histoscout.training.checkpoint import SAVE_SECONDS, Checkpoints
+from histoscout.training.checkpoint import SAVE_SECONDS, CheckpointWriter
 from tests.toy import RECIPE
 from tests.training.conftest import Parts
 
@@ -17,7 +17,7 @@ def parts(prepare: Callable[[Recipe], Parts]) -> Parts:
 
 
 def test_a_first_validation_is_kept_at_once(parts: Parts, tmp_path: Path) -> None:
-    kept = Checkpoints(tmp_path / "last.safetensors")
+    kept = CheckpointWriter(tmp_path / "last.safetensors")
     kept.keep(parts[1], validated=False, finished=False)
     assert not kept.path.exists()
     kept.keep(parts[1], validated=True, finished=False)
@@ -31,7 +31,7 @@ def test_a_first_validation_is_kept_at_once(parts: Parts, tmp_path: Path) -> Non
 def test_slow_writing_waits_for_half_a_minute_or_the_end(
     parts: Parts, tmp_path: Path, finished: bool, seconds: float, written: bool
 ) -> None:
-    kept = Checkpoints(tmp_path / "last.safetensors", took=10.0)
+    kept = CheckpointWriter(tmp_path / "last.safetensors", took=10.0)
     kept.saved -= seconds
     kept.keep(parts[1], validated=True, finished=finished)
     assert kept.path.exists() == written

@@ -16,12 +16,17 @@ import pytest
 from histoscout.cohort.cohort import read_cohort
 from histoscout.cohort.splits import draw_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
-from histoscout.evaluation.out_of_fold import Arm, Crossval, by_area, crossval_dict, judged
+from histoscout.evaluation.out_of_fold import (
+    Crossval,
+    RecipeResult,
+    crossval_to_dict,
+    pixels_to_area,
+)
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.recipe import Recipe
 from histoscout.training.crossval import CrossvalOptions, crossval, plan_fold
-from histoscout.training.planning.plan import kept_in
-from histoscout.training.run_folder import refuse_other_choices, write_choices
+from histoscout.training.planning.plan import plan_file
+from histoscout.training.run_folder import check_choices, write_choices
 from tests import toy
 
 SMALL = {
@@ -50,21 +55,21 @@ def whole(cohort: Path, out: Path) -> Crossval:
 
 def test_every_patient_is_judged_once_by_a_model_that_has_not_seen_him(whole: Crossval, cohort: Path) -> None:
     everybody = list(read_cohort(cohort).patients)
-    for arm in whole.arms:
-        assert sorted(slide.patient for _, slide in judged(arm)) == everybody
+    for arm in whole.recipes:
+        assert sorted(slide.patient for _, slide in arm.slides) == everybody
         for fold in arm.folds:
             apart, seen = set(fold.scores.patients), {*fold.train_patients, *fold.tune_patients}
             assert fold.tune_patients
             if arm.name == "drawn":  # one network; those of the plan tune on other patients in turn
                 assert not set(fold.train_patients) & set(fold.tune_patients)
             assert (apart | seen, apart & seen) == (set(everybody), set())
-    one, other = whole.arms
+    one, other = whole.recipes
     assert [fold.scores.patients for fold in one.folds] == [fold.scores.patients for fold in other.folds]
 
 
 def test_each_fold_plans_from_the_patients_it_learns_from(whole: Crossval, out: Path) -> None:
     for number in whole.folds.numbers:
-        planned = kept_in(out / "plan" / f"fold-{number}" / "model").read_text(encoding="utf-8")
+        planned = plan_file(out / "plan" / f"fold-{number}" / "model").read_text(encoding="utf-8")
         left = 5 - len(whole.folds.of(number))
         assert f"for {left} annotated slides of {left} patients" in planned
 
@@ -81,12 +86,12 @@ def test_a_fold_is_planned_for_the_minutes_it_has(cohort: Path, tmp_path: Path) 
 
 
 def test_figures_are_pooled_at_each_folds_own_threshold(whole: Crossval) -> None:
-    arm = whole.arms[0]
-    together = PixelCounts.total(by_area(slide.pixels, fold.mpp) for fold, slide in judged(arm))
-    figures = whole.figures[arm.name]
+    arm = whole.recipes[0]
+    together = PixelCounts.total(pixels_to_area(slide.pixels, fold.mpp) for fold, slide in arm.slides)
+    figures = whole.metrics[arm.name]
     assert figures["ap"].value == pytest.approx(together.ap)
-    seen = [slide.pixels.confusion(fold.scores.threshold) for fold, slide in judged(arm)]
-    hits, wrong = sum(each.hits for each in seen), sum(each.alarms + each.misses for each in seen)
+    seen = [slide.pixels.confusion(fold.scores.threshold) for fold, slide in arm.slides]
+    hits, wrong = sum(each.tp for each in seen), sum(each.fp + each.fn for each in seen)
     assert figures["dice"].value == pytest.approx(2 * hits / (2 * hits + wrong))
     assert figures["ap"].estimable
     low, high = figures["ap"].low, figures["ap"].high
@@ -96,8 +101,8 @@ def test_figures_are_pooled_at_each_folds_own_threshold(whole: Crossval) -> None
 
 
 def test_a_recipe_is_no_better_than_itself_and_differences_turn_their_sign(whole: Crossval) -> None:
-    one, other = whole.arms
-    twin = Crossval("UDH", whole.folds, (one, Arm("twin", one.folds)), draws=200)
+    one, other = whole.recipes
+    twin = Crossval("UDH", whole.folds, (one, RecipeResult("twin", one.folds)), draws=200)
     for figure in twin.differences["drawn", "twin"].values():
         assert figure.value in (0, None)
         assert figure.low in (0, None)
@@ -106,23 +111,23 @@ def test_a_recipe_is_no_better_than_itself_and_differences_turn_their_sign(whole
     assert there.value is not None
     assert there.value == pytest.approx(-(back.value or 0))
     assert there.low == pytest.approx(-(back.high or 0))
-    values = [whole.figures[name]["ap"].value or 0 for name in ("drawn", "plan")]
+    values = [whole.metrics[name]["ap"].value or 0 for name in ("drawn", "plan")]
     assert there.value == pytest.approx(values[1] - values[0])
 
 
 def test_scale_does_not_count_a_patient_for_more(whole: Crossval) -> None:
     """Pixels half as wide are four times as many and mean the same."""
-    fold, slide = judged(whole.arms[0])[0]
+    fold, slide = whole.recipes[0].slides[0]
     finer = PixelCounts(slide.pixels.positive * 4, slide.pixels.negative * 4)
-    one, other = by_area(slide.pixels, fold.mpp), by_area(finer, fold.mpp / 2)
+    one, other = pixels_to_area(slide.pixels, fold.mpp), pixels_to_area(finer, fold.mpp / 2)
     assert np.allclose(one.positive, other.positive)
 
 
 def test_the_file_holds_every_figure(whole: Crossval, out: Path) -> None:
     held = json.loads((out / "crossval.json").read_text("utf-8"))
-    assert held == crossval_dict(whole)
+    assert held == crossval_to_dict(whole)
     assert held["folds"] == [list(patients) for patients in whole.folds.patients]
-    assert held["differences"][0]["figures"]["ap"].keys() >= {"value", "low", "high"}
+    assert held["differences"][0]["metrics"]["ap"].keys() >= {"value", "low", "high"}
     assert all(len(recipe["folds"]) == 2 for recipe in held["recipes"].values())
 
 
@@ -152,9 +157,9 @@ def test_a_run_killed_and_started_again_gives_the_same(cohort: Path, whole: Cros
     assert not (second / "model" / "model.json").exists(), "killed too late to test anything"
     again = crossval(cohort, out, {"drawn": toy.RECIPE}, OPTIONS)
     assert finished.stat().st_mtime_ns == before
-    assert again.figures["drawn"] == whole.figures["drawn"]
-    assert [fold.scores.threshold for fold in again.arms[0].folds] == [
-        fold.scores.threshold for fold in whole.arms[0].folds
+    assert again.metrics["drawn"] == whole.metrics["drawn"]
+    assert [fold.scores.threshold for fold in again.recipes[0].folds] == [
+        fold.scores.threshold for fold in whole.recipes[0].folds
     ]
 
 
@@ -169,7 +174,7 @@ def test_folds_made_one_by_one_are_the_folds_made_in_one_go(
     assert not (out / "crossval.json").exists()
     crossval(cohort, out, recipes, replace(OPTIONS, fold=1))
     together = crossval(cohort, out, recipes, OPTIONS)
-    assert together.figures["drawn"] == whole.figures["drawn"]
+    assert together.metrics["drawn"] == whole.metrics["drawn"]
     assert (out / "crossval.json").exists()
 
 
@@ -186,11 +191,11 @@ def test_planned_folds_go_on_with_the_choices_they_were_begun_with_only(cohort: 
     six = {"training.minutes": 6.0, "training.epochs": None}
     arm = tmp_path / "plan"
     write_choices(arm / "fold-1", six)
-    refuse_other_choices(arm, {})  # never took a step: begun anew
+    check_choices(arm, {})  # never took a step: begun anew
     (arm / "fold-1" / "model" / "training").mkdir(parents=True)
     (arm / "fold-1" / "model" / "training" / "budget.json").write_text("{}")
     write_choices(arm / "fold-1", {})
-    refuse_other_choices(arm, {"training.minutes": 6})
+    check_choices(arm, {"training.minutes": 6})
     folds = draw_folds({f"patient {number}": True for number in range(5)}, 2, 0, "cohort")
     write_folds(folds, tmp_path / "folds.csv")
     for choices, told in (({}, "no such choice"), ({"training.epochs": 2}, "training.epochs = 2")):

@@ -18,12 +18,12 @@ from histoscout.errors import CohortError, OutputError, RecipeError, TrainingErr
 from histoscout.evaluation.images.evaluate import ImageOptions, evaluate_images
 from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import read_model
-from histoscout.progress import Silent
+from histoscout.progress import NoProgress
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
-from histoscout.training.data import open_image_sets
+from histoscout.training.data import open_training_images
 from histoscout.training.planning.plan import PlanOptions, plan, read_plan
-from histoscout.training.train import TrainOptions, sampler_of, train
+from histoscout.training.train import TrainOptions, make_sampler, train
 from histoscout.training.validation import validate
 
 COLORS = {"0_N": (230, 170, 200), "2_UDH": (120, 60, 150), "5_DCIS": (170, 120, 190)}
@@ -85,8 +85,8 @@ def test_images_that_were_learnt_from_are_refused_under_any_name(
         copy = tmp_path / "again" / file.parent.name[2:] / f"{number}.png"
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, copy)
-    options = ImageOptions("torch", 1.0)
-    with pytest.raises(CohortError, match=r"BRACS_1_N_0 = 0.*--guards tell"):
+    options = ImageOptions(device="torch", mpp=1.0)
+    with pytest.raises(CohortError, match=r"BRACS_1_N_0 = 0.*--sanity warn"):
         evaluate_images(made[0], tmp_path / "again", tmp_path / "scores", options)
     told = replace(options, sanity_checks="warn")
     scores = evaluate_images(made[0], tmp_path / "again", tmp_path / "scores", told)
@@ -136,8 +136,8 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(
 def test_windows_are_of_every_class_alike_and_stay_on_their_image(rois: Path, tmp_path: Path) -> None:
     cohort = read_image_cohort(rois, 1.0)
     many = replace(cohort, cases=(*cohort.cases, *_more_of(cohort.cases[0].slide, tmp_path, 12)))
-    sets = open_image_sets(many, RECIPE, tmp_path / "split.csv", Silent())
-    sampler = sampler_of(sets, RECIPE)
+    sets = open_training_images(many, RECIPE, tmp_path / "split.csv", NoProgress())
+    sampler = make_sampler(sets, RECIPE)
     seen = []
     for number in range(600):
         window = sampler.draw(number)
@@ -148,7 +148,7 @@ def test_windows_are_of_every_class_alike_and_stay_on_their_image(rois: Path, tm
         for start, length in ((window.box.x, whole.width), (window.box.y, whole.height)):
             assert min(0.0, length - side) - 1e-9 <= start <= max(0.0, length - side) + 1e-9
     assert [seen.count(label) / 600 for label in ("UDH", "N", "DCIS")] == pytest.approx([1 / 3] * 3, abs=0.06)
-    assert sampler.draw(7) == sampler_of(sets, RECIPE).draw(7)
+    assert sampler.draw(7) == make_sampler(sets, RECIPE).draw(7)
     answers = {int(SampledExamples(sets.train, sampler, RECIPE)[number][1]) for number in range(40)}
     assert answers == {1, 2, 3}  # neither background nor ignored, however little of an image a window shows
 
@@ -162,12 +162,12 @@ def _more_of(image: Path, folder: Path, count: int) -> list:  # type: ignore[typ
 
 def test_classes_that_are_not_looked_for_are_left_out_and_told(rois: Path, tmp_path: Path) -> None:
     two = RECIPE.with_choices({"classes.other": ["N"]})
-    sets = open_image_sets(read_image_cohort(rois, 1.0), two, tmp_path / "split.csv", Silent())
+    sets = open_training_images(read_image_cohort(rois, 1.0), two, tmp_path / "split.csv", NoProgress())
     assert {labeled.regions.labels[0] for labeled in sets.train} == {"UDH", "N"}
     assert any("left out: DCIS" in note for note in sets.notes)
     none = RECIPE.with_choices({"classes.positive": "FEA"})
     with pytest.raises(TrainingError, match="no image of the class 'FEA'"):
-        open_image_sets(read_image_cohort(rois, 1.0), none, tmp_path / "other.csv", Silent())
+        open_training_images(read_image_cohort(rois, 1.0), none, tmp_path / "other.csv", NoProgress())
 
 
 def test_the_plan_tells_all_classes_apart_and_looks_at_whole_images(rois: Path, tmp_path: Path) -> None:

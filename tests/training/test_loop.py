@@ -11,9 +11,9 @@ from hypothesis.extra import numpy as arrays
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from histoscout.progress import Silent
+from histoscout.progress import NoProgress
 from histoscout.recipe import BACKGROUND, IGNORE
-from histoscout.training.loop import LEAST, without_doubtful
+from histoscout.training.loop import PU_MIN_PROBABILITY, ignore_unlabeled_lesions
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import RECIPE
@@ -27,7 +27,7 @@ def logits_for(probability: Tensor) -> Tensor:
 def test_background_as_sure_as_outlined_lesion_is_ignored() -> None:
     sure = torch.tensor([[[0.9, 0.8, 0.7, 0.6], [0.95, 0.65, 0.2, 0.01]]])
     target = torch.tensor([[[1, 1, 1, 1], [0, 0, 0, 2]]], dtype=torch.uint8)
-    kept = without_doubtful(logits_for(sure), target)
+    kept = ignore_unlabeled_lesions(logits_for(sure), target)
     assert kept.tolist() == [[[1, 1, 1, 1], [IGNORE, IGNORE, 0, 2]]]
     assert target[0, 1, 0] == 0, "what was given is not changed"
 
@@ -35,13 +35,13 @@ def test_background_as_sure_as_outlined_lesion_is_ignored() -> None:
 def test_several_outputs_are_asked_for_the_positive_one() -> None:
     logits = torch.tensor([[0.0, 5.0, 0.0], [0.0, 4.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 5.0]])
     target = torch.tensor([1, 1, 0, 0], dtype=torch.uint8)
-    assert without_doubtful(logits, target).tolist() == [1, 1, IGNORE, 0]
+    assert ignore_unlabeled_lesions(logits, target).tolist() == [1, 1, IGNORE, 0]
 
 
 def test_an_unsure_network_doubts_nothing() -> None:
-    sure = torch.full((1, 2, 2), LEAST - 0.01)
+    sure = torch.full((1, 2, 2), PU_MIN_PROBABILITY - 0.01)
     target = torch.tensor([[[1, 0], [0, 0]]], dtype=torch.uint8)
-    assert torch.equal(without_doubtful(logits_for(sure), target), target)
+    assert torch.equal(ignore_unlabeled_lesions(logits_for(sure), target), target)
 
 
 @given(
@@ -53,7 +53,7 @@ def test_only_background_is_ever_doubted(
     target: np.ndarray[tuple[int, int, int], np.dtype[np.uint8]],
 ) -> None:
     given_target = torch.from_numpy(target)
-    kept = without_doubtful(logits_for(torch.from_numpy(sure)), given_target)
+    kept = ignore_unlabeled_lesions(logits_for(torch.from_numpy(sure)), given_target)
     changed = kept != given_target
     assert kept.dtype == given_target.dtype
     assert (given_target[changed] == BACKGROUND).all()
@@ -62,7 +62,7 @@ def test_only_background_is_ever_doubted(
         assert not changed.any()
 
 
-class Notes(Silent):
+class Notes(NoProgress):
     """Keeps what is told."""
 
     def __init__(self) -> None:

@@ -15,13 +15,19 @@ from histoscout.detection.heatmap import Heatmap
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.geometry.regions import Region, Regions
 from histoscout.network.model_folder import ModelFolder
-from histoscout.progress import Silent
+from histoscout.progress import NoProgress
 from histoscout.recipe import IGNORE, Recipe
 from histoscout.training import checkpoint
 from histoscout.training.budget import Budget
 from histoscout.training.history import read_rows
-from histoscout.training.loop import LEAST
-from histoscout.training.pseudo_labels import RIM_UM, SecondLook, doubtful_from, looks_again, unmarked_regions
+from histoscout.training.loop import PU_MIN_PROBABILITY
+from histoscout.training.pseudo_labels import (
+    RIM_UM,
+    PseudoLabeler,
+    find_unannotated_regions,
+    lesion_threshold,
+    uses_pseudo_labels,
+)
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import MPP, RECIPE, SIDE
@@ -44,7 +50,7 @@ def hide_half(folder: Path, slides: tuple[int, ...] = (0, 1)) -> dict[str, list[
     return hidden
 
 
-class Told(Silent):
+class Told(NoProgress):
     """Keeps what is told, and stops the work at the first note that holds a word."""
 
     def __init__(self, stop: str = "") -> None:
@@ -134,14 +140,14 @@ def test_where_every_lesion_is_outlined_nobody_looks_again(prepare: Callable[[Re
     for complete in (True, False):
         recipe = RECIPE.with_choices({"classes.complete": complete})
         job, _, sets = prepare(recipe)
-        assert looks_again(sets, recipe) != complete
+        assert uses_pseudo_labels(sets, recipe) != complete
         assert (job.again_windows > 0) != complete
-        assert not looks_again(replace(sets, by_class=True), recipe)
+        assert not uses_pseudo_labels(replace(sets, by_class=True), recipe)
 
 
 def test_there_are_no_more_windows_than_there_is_time_for(prepare: Callable[[Recipe], Parts]) -> None:
     job, _, sets = prepare(INCOMPLETE)
-    few, all_ = (SecondLook(job, sets, steps) for steps in (2, 1000))
+    few, all_ = (PseudoLabeler(job, sets, steps) for steps in (2, 1000))
     assert len(all_._chosen(500)) == len(sets.train) == 2
     assert len(few._chosen(1)) == 1, "one slide at least"
     assert {tuple(few._chosen(mark)) for mark in range(20)} == {(0,), (1,)}, "another one in turn"
@@ -152,7 +158,7 @@ def test_what_an_earlier_look_found_stays_where_the_next_does_not_look(
     prepare: Callable[[Recipe], Parts],
 ) -> None:
     job, state, sets = prepare(INCOMPLETE)
-    look = SecondLook(job, sets, 4)  # marks 2 and 3, one slide each
+    look = PseudoLabeler(job, sets, 4)  # marks 2 and 3, one slide each
     found = Regions.of([Region(shapely.box(0, 0, 9, 9), "UDH")])
     for file in look._files(look.marks[0]):
         write_geojson(found, file)
@@ -166,7 +172,7 @@ def test_what_an_earlier_look_found_stays_where_the_next_does_not_look(
 
 def test_what_a_look_found_is_ignored_from_its_step_on(prepare: Callable[[Recipe], Parts]) -> None:
     job, state, sets = prepare(INCOMPLETE)
-    look = SecondLook(job, sets, 4)
+    look = PseudoLabeler(job, sets, 4)
     everywhere = Regions.of([Region(shapely.box(-SIDE, -SIDE, 2 * SIDE, 2 * SIDE), "ignore")])
     for file in [file for mark in look.marks for file in look._files(mark)]:
         write_geojson(everywhere, file)
@@ -206,14 +212,14 @@ def test_findings_are_ignored_with_a_rim_and_outlines_stand(prepare: Callable[[R
     ]
     shown = {"left": 0.9, "right": 0.9, "below": 0.9, "beside": 0.6}
     slide, heatmap = scene(prepare, shown, drawn)
-    (found,) = unmarked_regions(slide, heatmap, 0.7)
+    (found,) = find_unannotated_regions(slide, heatmap, 0.7)
     assert found.label == "ignore"
     outside = square("right", "").outline.buffer(RIM_UM / MPP)
     assert found.outline.difference(outside).area < 0.05 * outside.area
     assert outside.difference(found.outline).difference(drawn[2].outline).area < 0.05 * outside.area
     assert found.outline.intersection(drawn[2].outline).area == 0, "10 px beside an outline, which stands"
-    assert len(unmarked_regions(slide, heatmap, 0.5)) == 2
-    assert not len(unmarked_regions(slide, heatmap, 0.95))
+    assert len(find_unannotated_regions(slide, heatmap, 0.5)) == 2
+    assert not len(find_unannotated_regions(slide, heatmap, 0.95))
 
 
 def test_a_place_is_doubtful_from_what_few_outlined_places_do_not_reach(
@@ -221,8 +227,8 @@ def test_a_place_is_doubtful_from_what_few_outlined_places_do_not_reach(
 ) -> None:
     drawn = [square("left", "UDH"), square("right", "UDH"), square("below", "UDH", 30)]
     slide, heatmap = scene(prepare, {"left": 0.9, "right": 0.8, "beside": 1.0}, drawn)
-    assert doubtful_from(count_pixels(slide, heatmap, "UDH")) == pytest.approx(0.8, abs=0.01)
-    assert doubtful_from(PixelCounts.none()) == 1.0
+    assert lesion_threshold(count_pixels(slide, heatmap, "UDH")) == pytest.approx(0.8, abs=0.01)
+    assert lesion_threshold(PixelCounts.empty()) == 1.0
     unseen = replace(heatmap, values=heatmap.values // 4)
     unsure = count_pixels(slide, unseen, "UDH")
-    assert doubtful_from(unsure) == LEAST, "a network that knows nothing yet doubts nothing"
+    assert lesion_threshold(unsure) == PU_MIN_PROBABILITY, "a network that knows nothing yet doubts nothing"

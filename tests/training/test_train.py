@@ -21,8 +21,8 @@ from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.training import loop
-from histoscout.training.ensemble import Trained, members_of
-from histoscout.training.run_folder import open_run, settle
+from histoscout.training.ensemble import TrainedEnsemble, member_recipes
+from histoscout.training.run_folder import open_run, settle_replaced
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import CHOICES, RECIPE
@@ -98,7 +98,7 @@ def test_what_is_overwritten_comes_back_after_a_kill_before_the_first_step_only(
         assert not (out / "model.json").exists()
         if step:
             run.budget.write_text("{}")
-        settle(out)  # as the next training begins
+        settle_replaced(out)  # as the next training begins
         assert (out / "model.json").exists() is not step
         assert not (out / ".replaced").exists()
 
@@ -254,10 +254,10 @@ def test_minutes_are_shared_by_the_members() -> None:
     recipe = RECIPE.with_choices(
         {"training.epochs": None, "training.minutes": 6.0, "network.ensemble_size": 3, "seed": 5}
     )
-    members = members_of(recipe)
+    members = member_recipes(recipe)
     assert [member.training.minutes for member in members] == [2.0, 2.0, 2.0]
     assert len({member.seed for member in members}) == 3
-    assert members_of(RECIPE) == [RECIPE]
+    assert member_recipes(RECIPE) == [RECIPE]
 
 
 def test_members_tune_on_other_patients_in_turn(tmp_path: Path) -> None:
@@ -295,14 +295,14 @@ def test_nobody_tunes_by_what_a_member_has_learnt(tmp_path: Path, monkeypatch: p
             "network.ensemble_size": 3,
         }
     )
-    kept: list[Trained] = []
-    made = Trained.of.__func__  # type: ignore[attr-defined]
+    kept: list[TrainedEnsemble] = []
+    made = TrainedEnsemble.of.__func__  # type: ignore[attr-defined]
 
-    def keep(cls: type[Trained], /, *arguments: object, **words: object) -> Trained:
+    def keep(cls: type[TrainedEnsemble], /, *arguments: object, **words: object) -> TrainedEnsemble:
         kept.append(made(cls, *arguments, **words))
         return kept[-1]
 
-    monkeypatch.setattr(Trained, "of", classmethod(keep))
+    monkeypatch.setattr(TrainedEnsemble, "of", classmethod(keep))
     train(toy.write_cohort(tmp_path, patients=3, splits=()), tmp_path / "model", short)
     (trained,) = kept
     assert len(trained.tuned) == 3

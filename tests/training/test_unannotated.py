@@ -8,10 +8,10 @@ import numpy as np
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.case import Case
 from histoscout.geometry.regions import Regions
-from histoscout.recipe import ClassConfig
+from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.pyramid import write_pyramid
-from histoscout.training.unannotated import lay_out_unmarked, names_apart
-from tests.evaluation.scenes import compared, regions, square
+from histoscout.training.unannotated import export_unannotated, unique_names
+from tests.evaluation.scenes import compare, regions, square
 
 
 def test_two_slides_of_one_name_are_both_laid_out(tmp_path: Path) -> None:
@@ -22,9 +22,9 @@ def test_two_slides_of_one_name_are_both_laid_out(tmp_path: Path) -> None:
         (slide.parent / "one.geojson").write_text('{"type": "FeatureCollection", "features": []}')
         cases.append(Case(slide, slide.parent / "one.geojson", f"patient {number}"))
     found = [regions(square(0, 300 * number, 100, score=0.6 + number / 10)) for number in range(2)]
-    lesions = {case.slide: compared(Regions(), one, 0.5) for case, one in zip(cases, found, strict=True)}
+    lesions = {case.slide: compare(Regions(), one, 0.5) for case, one in zip(cases, found, strict=True)}
     folder = tmp_path / "unmarked"
-    assert lay_out_unmarked(lesions, cases, ClassConfig(positive="UDH"), folder) == 2
+    assert export_unannotated(lesions, cases, ClassConfig(positive="UDH"), folder) == 2
     rows = list(csv.DictReader((folder / "audit.csv").read_text().splitlines()))
     assert [row["slide"] for row in rows] == ["one (patient 1, 2)", "one (patient 0, 1)"]
     assert [float(row["area_mm2"]) for row in rows] == [0.04, 0.01]
@@ -35,4 +35,4 @@ def test_two_slides_of_one_name_are_both_laid_out(tmp_path: Path) -> None:
 
 def test_slides_of_different_names_keep_them() -> None:
     cases = [Case(Path(name)) for name in ("a/one.tif", "a/two.tif")]
-    assert names_apart(cases) == ["one", "two"]
+    assert unique_names(cases) == ["one", "two"]

@@ -1,32 +1,42 @@
-"""Outlines as ASAP saves them (Automated Slide Analysis Platform, its XmlRepository).
+"""Annotations of ASAP (Automated Slide Analysis Platform), read and written as its XML.
 
-ASAP has groups of annotations, which are classes here, but no holes. What is to be left out is drawn as an
-annotation of its own in a group for that: "Exclusion", or "_2" in the CAMELYON16 data. Splines are taken as the
-polygon of their points, as ASAP itself does when it makes a mask.
-
-Writing outlines as ASAP reads them.
+ASAP has groups of annotations, which are classes here, but no holes. A hole is an annotation in a group for
+that: "Exclusion", or "_2" in the CAMELYON16 data. Splines are read as the polygon of their points, as ASAP
+itself does when it makes a mask.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import shapely
 from shapely.geometry import LinearRing, Polygon
 
-from histoscout.annotations.polygons import Shape, drawn_shape, joined, without_holes
-from histoscout.annotations.qupath_properties import color_of, notes_of, outline_of, stable_id
+from histoscout.annotations.polygons import (
+    Shape,
+    join_polygons,
+    shape_outline,
+    subtract_holes,
+    writable_outline,
+)
+from histoscout.annotations.qupath_properties import (
+    checked_outline,
+    class_color,
+    file_notes,
+    is_rgb,
+    stable_id,
+)
 from histoscout.annotations.read import Annotations
-from histoscout.annotations.xml import Tag
-from histoscout.errors import OutputError
-from histoscout.geometry.regions import Outline, Region, Regions, polygonal
-from histoscout.io.files import replacing
-from histoscout.io.notes import Findings
+from histoscout.annotations.xml import XmlElement
+from histoscout.geometry.regions import Outline, Region, Regions
+from histoscout.io.files import atomic_write
+from histoscout.io.notes import NoteCounter
 
-KINDS: Mapping[str, Shape | None] = MappingProxyType(
+SHAPES: Mapping[str, Shape | None] = MappingProxyType(
     {
         "polygon": "polygon",
         "spline": "polygon",
@@ -37,153 +47,208 @@ KINDS: Mapping[str, Shape | None] = MappingProxyType(
         "none": None,
     }
 )
+"""Type of an annotation -> its shape; None if it has no area."""
 NO_GROUP = "None"
-EXCLUSION = "Exclusion"  # what we call the group of holes when writing
+EXCLUSION = "Exclusion"
+"""The group of holes in files that histoscout writes."""
 CAMELYON16 = frozenset({"_0", "_1", "_2"})
-DEFAULT_COLOR = "#F4FA58"  # of an annotation in ASAP that nobody gave a colour
-# attributes of our own, which ASAP passes over: the region that a ring belongs to, whether it is a hole, the score
-REGION, HOLE, SCORE = "Region", "Hole", "Score"
+"""The groups of the CAMELYON16 data."""
+DEFAULT_COLOR = "#F4FA58"
+"""Color of an annotation in ASAP that has no color of its own."""
+
+# attributes of histoscout, which ASAP ignores: the id of the region that a ring belongs to, whether it is a
+# hole, and the score
+REGION = "Region"
+HOLE = "Hole"
+SCORE = "Score"
+
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_WRITTEN_PROPERTIES = frozenset({"name", "color", "classColor"})
 
 
-class _Drawn(NamedTuple):
-    """One annotation of the file: its outline, its group, and what it is called."""
+# ---------------------------------------------------------------- reading
 
-    tag: Tag
+
+@dataclass(frozen=True, kw_only=True)
+class _GroupedAnnotation:
+    """One annotation of the file.
+
+    Attributes:
+        element: The XML element.
+        outline: Its polygon, in level-0 px of the scan.
+        group: The group that it is part of; "" for none.
+        name: Its name in notes.
+    """
+
+    element: XmlElement
     outline: Outline
     group: str
     name: str
 
 
-def asap_regions(root: Tag, path: Path) -> Annotations:
-    """The regions of a file of ASAP.
+def asap_annotations(root: XmlElement, path: Path) -> Annotations:
+    """Convert a file of ASAP to regions.
 
-    The label is the annotation's group ("" for none), with the groups that this is part of before it ("Tumour:
-    invasive"); the annotation's name is kept. Outlines in a group for holes are taken out of those they lie in. The
-    notes name what was mended or left out.
+    The label is the annotation's group ("" for none), after the groups that this is part of ("Tumor:
+    invasive"). Annotations in a group for holes are subtracted from the others.
+
+    Args:
+        root: The root element.
+        path: The file, for errors.
+
+    Returns:
+        Regions in level-0 px of the scan, and notes on what was repaired or left out.
+
+    Raises:
+        AnnotationError: A coordinate is invalid; it names the line.
     """
-    findings = Findings()
-    groups = {tag.attributes.get("Name", ""): tag for tag in root.named("AnnotationGroups", "Group")}
-    drawn = list(_drawn(root, path, findings))
-    ours = [one for one in drawn if one.tag.get(REGION)]
-    others = [one for one in drawn if not one.tag.get(REGION)]
-    exclusions = _exclusions({one.group for one in others})
-    holes = [(one.outline, one.name) for one in others if one.group in exclusions]
-    if holes and exclusions <= CAMELYON16:
-        findings.add("outlines of the group _2, which are holes in CAMELYON16, taken out", str(len(holes)))
-    solid = [one for one in others if one.group not in exclusions]
-    regions = list(_rejoined(ours, groups))
-    regions += without_holes([_region(one, one.outline, groups) for one in solid], holes, findings)
+    counter = NoteCounter()
+    groups = {group.attributes.get("Name", ""): group for group in root.find("AnnotationGroups", "Group")}
+    annotations = list(_annotations(root, path, counter))
+
+    # annotations that histoscout wrote state which region they belong to
+    own = [annotation for annotation in annotations if annotation.element.get(REGION)]
+    foreign = [annotation for annotation in annotations if not annotation.element.get(REGION)]
+    regions = list(_rejoin(own, groups))
+
+    # in other files the group alone tells holes from annotations
+    hole_groups = _hole_groups({annotation.group for annotation in foreign})
+    holes = [(hole.outline, hole.name) for hole in foreign if hole.group in hole_groups]
+    if holes and hole_groups <= CAMELYON16:
+        counter.add("annotations of the group _2, which are holes in CAMELYON16, subtracted", str(len(holes)))
+    solid = [annotation for annotation in foreign if annotation.group not in hole_groups]
+    solid_regions = [_region(annotation, annotation.outline, groups) for annotation in solid]
+    regions += subtract_holes(solid_regions, holes, counter)
+
     for region in regions:
         if not region.label:
-            findings.add("unclassified outlines", str(region.properties.get("name", region.id)))
-    return Annotations(Regions.of(regions), notes_of(regions, findings))
+            counter.add("annotations without a class", str(region.properties.get("name", region.id)))
+    return Annotations(Regions.of(regions), file_notes(regions, counter))
 
 
-def _drawn(root: Tag, path: Path, findings: Findings) -> Iterator[_Drawn]:
+def _annotations(root: XmlElement, path: Path, counter: NoteCounter) -> Iterator[_GroupedAnnotation]:
     """The annotations of a file that have area."""
-    for number, tag in enumerate(root.named("Annotations", "Annotation"), 1):
-        name = tag.get("Name") or f"annotation {number}"
-        kind = tag.get("Type").casefold()
-        if kind not in KINDS:
-            findings.add("annotations of an unknown kind, read as polygons", f"{name}: {kind[:20]}")
-        shape = KINDS.get(kind, "polygon")
+    for number, element in enumerate(root.find("Annotations", "Annotation"), 1):
+        name = element.get("Name") or f"annotation {number}"
+        # an unknown type is most likely drawn as a polygon
+        kind = element.get("Type").casefold()
+        if kind not in SHAPES:
+            counter.add("annotations of an unknown type, read as polygons", f"{name}: {kind[:20]}")
+        shape = SHAPES.get(kind, "polygon")
         if shape is None:
-            findings.add("points and lines left out, as they have no area", f"{name}: {tag.get('Type')}")
+            counter.add("points and lines left out, as they have no area", f"{name}: {element.get('Type')}")
             continue
-        holder = next(tag.named("Coordinates"), tag)
-        drawn = drawn_shape(shape, holder.points, f"{path}, line {tag.line}")
-        if (outline := outline_of(drawn, name, findings)) is not None:
-            group = tag.attributes.get("PartOfGroup", "")
-            yield _Drawn(tag, outline, "" if group == NO_GROUP else group, name)
+        points = next(element.find("Coordinates"), element).points
+        parsed = shape_outline(shape, points, f"{path}, line {element.line}")
+        if (outline := checked_outline(parsed, name, counter)) is not None:
+            group = element.attributes.get("PartOfGroup", "")
+            group = "" if group == NO_GROUP else group
+            yield _GroupedAnnotation(element=element, outline=outline, group=group, name=name)
 
 
-def _exclusions(groups: set[str]) -> set[str]:
-    """The groups whose outlines are holes."""
+def _hole_groups(groups: set[str]) -> set[str]:
+    """The groups that hold holes."""
     if groups and groups <= CAMELYON16:
         return groups & {"_2"}
     return {group for group in groups if group.strip().casefold() in {"exclusion", "exclusions"}}
 
 
-def _rejoined(drawn: list[_Drawn], groups: Mapping[str, Tag]) -> Iterator[Region]:
-    """Regions that we wrote: the rings that name the same region, each hole after the ring that it lies in."""
-    rings: dict[str, list[_Drawn]] = {}
-    for one in drawn:
-        rings.setdefault(one.tag.attributes[REGION], []).append(one)
-    for identity, of_region in rings.items():
+def _rejoin(annotations: list[_GroupedAnnotation], groups: Mapping[str, XmlElement]) -> Iterator[Region]:
+    """Join the rings of regions that histoscout wrote; each hole follows the ring that it is in."""
+    by_region: dict[str, list[_GroupedAnnotation]] = {}
+    for annotation in annotations:
+        by_region.setdefault(annotation.element.attributes[REGION], []).append(annotation)
+    for identity, rings in by_region.items():
+        # a part is its edge and its holes; holes follow their edge in the file
         parts: list[tuple[Any, list[Any]]] = []
-        for one in of_region:
-            for polygon in [one.outline] if isinstance(one.outline, Polygon) else one.outline.geoms:
-                if one.tag.get(HOLE) and parts:
+        for ring in rings:
+            for polygon in [ring.outline] if isinstance(ring.outline, Polygon) else ring.outline.geoms:
+                if ring.element.get(HOLE) and parts:
                     parts[-1][1].append(polygon.exterior)
                 else:
                     parts.append((polygon.exterior, []))
-        outline, _ = joined([Polygon(ring, holes) for ring, holes in parts], several=len(parts) > 1)
+        polygons = [Polygon(edge, holes) for edge, holes in parts]
+        outline, _ = join_polygons(polygons, is_multi=len(parts) > 1)
         if outline is not None:
-            region = _region(of_region[0], outline, groups)
-            score = _score(of_region[0].tag.get(SCORE))
-            yield Region(outline, region.label, score, identity, region.properties)
+            region = _region(rings[0], outline, groups)
+            score = _parse_score(rings[0].element.get(SCORE))
+            yield Region(outline, region.label, score=score, id=identity, properties=region.properties)
 
 
-def _score(said: str) -> float | None:
+def _parse_score(text: str) -> float | None:
     try:
-        score = float(said)
+        score = float(text)
     except ValueError:
         return None
     return score if 0 <= score <= 1 else None
 
 
-def _region(drawn: _Drawn, outline: Outline, groups: Mapping[str, Tag]) -> Region:
-    label = _full_name(drawn.group, groups)
+def _region(annotation: _GroupedAnnotation, outline: Outline, groups: Mapping[str, XmlElement]) -> Region:
+    """The region with its class, name and colors."""
+    label = _full_name(annotation.group, groups)
     properties: dict[str, Any] = {}
-    if name := drawn.tag.attributes.get("Name"):
+    if name := annotation.element.attributes.get("Name"):
         properties["name"] = name
-    group = groups.get(drawn.group)
-    of_group = None if group is None else _color(group.get("Color"))
-    if label and of_group is not None and of_group != list(color_of(label)):
-        properties["classColor"] = of_group
-    own = _color(drawn.tag.get("Color"))
-    if own is not None and own not in (of_group, _color(DEFAULT_COLOR)):
-        properties["color"] = own
-    return Region(outline, label, id=stable_id(f"{drawn.name} {outline.wkt}"), properties=properties)
+    # colors are kept where they differ from those that are written without them
+    group = groups.get(annotation.group)
+    group_color = None if group is None else _parse_color(group.get("Color"))
+    if label and group_color is not None and group_color != list(class_color(label)):
+        properties["classColor"] = group_color
+    own_color = _parse_color(annotation.element.get("Color"))
+    if own_color is not None and own_color not in (group_color, _parse_color(DEFAULT_COLOR)):
+        properties["color"] = own_color
+    return Region(outline, label, id=stable_id(f"{annotation.name} {outline.wkt}"), properties=properties)
 
 
-def _full_name(group: str, groups: Mapping[str, Tag]) -> str:
-    """A group's name after those of the groups that it is part of, as QuPath names derived classes."""
+def _full_name(group: str, groups: Mapping[str, XmlElement]) -> str:
+    """A group's name after its parent groups, as QuPath names derived classes."""
+    # groups may be part of each other in a circle
     names = [group]
-    while (tag := groups.get(names[0])) is not None:
-        parent = tag.attributes.get("PartOfGroup", NO_GROUP)
+    while (element := groups.get(names[0])) is not None:
+        parent = element.attributes.get("PartOfGroup", NO_GROUP)
         if parent in {NO_GROUP, ""} or parent in names:
             break
         names.insert(0, parent)
     return ": ".join(names)
 
 
-def _color(said: str) -> list[int] | None:
+def _parse_color(text: str) -> list[int] | None:
     """Red, green and blue of "#rrggbb"."""
-    digits = said.removeprefix("#")
+    digits = text.removeprefix("#")
     if len(digits) != 6 or not set(digits.casefold()) <= set("0123456789abcdef"):
         return None
     return list(bytes.fromhex(digits))
 
 
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_HELD = frozenset({"name", "color", "classColor"})
+# ---------------------------------------------------------------- writing
 
 
 def write_asap(regions: Regions, path: Path) -> tuple[str, ...]:
-    """Write regions as ASAP opens them, and say what ASAP has no word for.
+    """Write regions as XML that ASAP opens.
 
-    Each ring becomes a polygon, classes become groups. ASAP knows no holes and no outlines of several parts: holes
-    are polygons of the group "Exclusion", parts are polygons of their own; attributes that ASAP passes over tell
-    `read_annotations` what belongs together, and the score. Coordinates keep every digit. OutputError for an outline
-    without area.
+    Each ring becomes a polygon, classes become groups. ASAP has no holes and no polygons of several parts:
+    holes are polygons of the group "Exclusion", parts are polygons of their own. Attributes that ASAP ignores
+    state which rings belong together, and the score, for `read_annotations`.
+
+    Args:
+        regions: The regions, in level-0 px of the scan; every digit is kept.
+        path: The file to write.
+
+    Returns:
+        Notes on what ASAP has no place for.
+
+    Raises:
+        OutputError: A polygon has no area, or the file cannot be written.
     """
-    annotations = [line for region in regions for line in _annotations(region, path)]
+    annotations = [line for region in regions for line in _annotation_lines(region, path)]
     has_holes = any(shapely.get_num_interior_rings(shapely.get_parts(r.outline)).any() for r in regions)
+    # the first region of a class decides its color
     colors = {r.label: color for r in reversed(regions) if (color := _rgb(r.properties.get("classColor")))}
-    groups = [_group(label, colors.get(label) or color_of(label)) for label in regions.labels if label]
+    groups = [
+        _group_lines(label, colors.get(label) or class_color(label)) for label in regions.labels if label
+    ]
     if has_holes and EXCLUSION not in regions.labels:
-        groups.append(_group(EXCLUSION, (0, 0, 0)))
+        groups.append(_group_lines(EXCLUSION, (0, 0, 0)))
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         "<ASAP_Annotations>",
@@ -195,70 +260,66 @@ def write_asap(regions: Regions, path: Path) -> tuple[str, ...]:
         "\t</AnnotationGroups>",
         "</ASAP_Annotations>",
     ]
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return tuple(_notes(regions, has_holes))
 
 
-def _annotations(region: Region, path: Path) -> Iterator[str]:
-    outline = region.outline if region.outline.is_valid else polygonal(region.outline)
-    if outline is None or not 0 < outline.area < float("inf"):
-        raise OutputError(
-            path, f"region {region.id} has no area", "Leave out regions without area before writing"
-        )
+def _annotation_lines(region: Region, path: Path) -> Iterator[str]:
+    """The lines of all rings of a region."""
+    outline = writable_outline(region, path)
     for part in [outline] if isinstance(outline, Polygon) else outline.geoms:
-        yield from _ring(region, part.exterior, is_hole=False)
+        yield from _ring_lines(region, part.exterior, is_hole=False)
         for hole in part.interiors:
-            yield from _ring(region, hole, is_hole=True)
+            yield from _ring_lines(region, hole, is_hole=True)
 
 
-def _ring(region: Region, ring: LinearRing, *, is_hole: bool) -> Iterator[str]:
+def _ring_lines(region: Region, ring: LinearRing, *, is_hole: bool) -> Iterator[str]:
+    """The lines of one ring: an annotation with its attributes and points."""
     color = _rgb(region.properties.get("color"))
     attributes = {
         "Name": str(region.properties.get("name", "")),
         "Type": "Polygon",
         "PartOfGroup": EXCLUSION if is_hole else region.label or NO_GROUP,
-        "Color": DEFAULT_COLOR if color is None else _written(color),
+        "Color": DEFAULT_COLOR if color is None else _hex_color(color),
         REGION: region.id,
         **({SCORE: repr(float(region.score))} if region.score is not None else {}),
         **({HOLE: "1"} if is_hole else {}),
     }
-    said = " ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
-    yield f"\t\t<Annotation {said}>"
+    yield f"\t\t<Annotation {' '.join(f'{name}={_quote(value)}' for name, value in attributes.items())}>"
     yield "\t\t\t<Coordinates>"
+    # ASAP closes rings itself; repr keeps every digit
     points = shapely.get_coordinates(ring)[:-1].tolist()
     yield from (f'\t\t\t\t<Coordinate Order="{i}" X="{x!r}" Y="{y!r}" />' for i, (x, y) in enumerate(points))
     yield "\t\t\t</Coordinates>"
     yield "\t\t</Annotation>"
 
 
-def _group(label: str, color: tuple[int, ...]) -> str:
-    said = f'Name={_quoted(label)} PartOfGroup="{NO_GROUP}" Color="{_written(color)}"'
-    return f"\t\t<Group {said}>\n\t\t\t<Attributes />\n\t\t</Group>"
+def _group_lines(label: str, color: tuple[int, ...]) -> str:
+    attributes = f'Name={_quote(label)} PartOfGroup="{NO_GROUP}" Color="{_hex_color(color)}"'
+    return f"\t\t<Group {attributes}>\n\t\t\t<Attributes />\n\t\t</Group>"
 
 
-def _rgb(value: object) -> tuple[int, ...] | None:
-    """A colour, if this is one."""
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        return None
-    return tuple(value) if all(type(part) is int and 0 <= part <= 255 for part in value) else None
+def _rgb(value: Any) -> tuple[int, ...] | None:
+    return tuple(value) if is_rgb(value) else None
 
 
-def _written(color: tuple[int, ...]) -> str:
+def _hex_color(color: tuple[int, ...]) -> str:
     return "#" + bytes(color).hex()
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return quoteattr(_NOT_IN_XML.sub("\ufffd", text))
 
 
 def _notes(regions: Regions, has_holes: bool) -> Iterator[str]:
+    """What the user has to know of the written file."""
     if has_holes:
-        yield f'holes are outlines of the group "{EXCLUSION}": in ASAP give it the last place and the value 0'
-    other = sorted({name for region in regions for name in region.properties} - _HELD)
+        yield f'holes are polygons of the group "{EXCLUSION}": in ASAP give it the last place and the value 0'
+    other = sorted({name for region in regions for name in region.properties} - _WRITTEN_PROPERTIES)
     if other:
         yield f"left out, as ASAP has no place for it: {', '.join(other[:10])}"
     if any(region.label.strip() == NO_GROUP for region in regions):
-        yield f'a class is named "{NO_GROUP}", which in ASAP means no class'
+        yield f'a class is named "{NO_GROUP}", which means no class in ASAP'
     if any(_NOT_IN_XML.search(f"{r.id}{r.label}{r.properties.get('name', '')}") for r in regions):
         yield "characters in names that XML cannot hold were replaced"

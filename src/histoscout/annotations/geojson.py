@@ -1,84 +1,115 @@
-"""GeoJSON as QuPath writes and reads it (RFC 7946 with QuPath's own properties).
-
-What was outlined as an annotation, and what else QuPath keeps in the same file: cells, detections, tiles.
-"""
+"""GeoJSON as QuPath writes and reads it (RFC 7946 with QuPath's own properties)."""
 
 import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from histoscout.annotations import qupath_properties
 from histoscout.annotations.files import read_json
-from histoscout.annotations.polygons import geometry_of, is_geometry, read_outline
-from histoscout.annotations.qupath_properties import described, notes_of, outline_of
+from histoscout.annotations.polygons import is_geometry, outline_to_geojson, parse_geometry, writable_outline
+from histoscout.annotations.qupath_properties import (
+    PRIVATE,
+    checked_outline,
+    feature_to_region,
+    file_notes,
+    geojson_properties,
+    is_plane,
+    is_uuid,
+    read_id,
+    stable_id,
+)
 from histoscout.annotations.read import Annotations
-from histoscout.errors import AnnotationError, OutputError
-from histoscout.geometry.regions import Region, Regions, polygonal
-from histoscout.io.files import replacing
-from histoscout.io.notes import Findings
+from histoscout.errors import AnnotationError
+from histoscout.geometry.regions import Region, Regions
+from histoscout.io.files import atomic_write
+from histoscout.io.notes import NoteCounter
 
-MANY = 2000  # from so many regions on, QuPath gets them as detections: quick to show, but not to be edited
-
-
-class _Feature(NamedTuple):
-    """One object of a file, and what to call it in a message."""
-
-    content: dict[str, Any]
-    name: str
+DETECTIONS_FROM = 2000
+"""From this number of regions on, they are written as detections: QuPath shows these fast but cannot edit
+them."""
+ANNOTATION = "annotation"
+DETECTION = "detection"
+_PLURALS = {DETECTION: "detections", "tile": "tiles", "cell": "cells", "tmaCore": "TMA cores"}
 
 
 # ---------------------------------------------------------------- reading
 
 
 def read_geojson(path: Path) -> Annotations:
-    """Read outlines from GeoJSON, plain or gzipped: a FeatureCollection, a list, a Feature or a geometry.
+    """Read annotations from GeoJSON, plain, gzipped or zipped.
 
-    Outlines are in level-0 px, as QuPath writes them. A region's label is the full name of its QuPath class,
-    "" if it has none. Self-crossing outlines are mended, points, lines and outlines without area are left
-    out, and each is named in the notes. Objects nested in others follow them. AnnotationError for a file that
-    is not GeoJSON or has coordinates that are not numbers.
+    The file holds a FeatureCollection, a list, a Feature or a geometry. A region's label is the full name of
+    its QuPath class, "" without one. Polygons that cross themselves are repaired; points, lines and polygons
+    without area are left out. Objects nested in others follow them.
+
+    Args:
+        path: The GeoJSON file.
+
+    Returns:
+        Regions in level-0 px, and notes that name what was repaired or left out.
+
+    Raises:
+        AnnotationError: The file is not GeoJSON, or a coordinate is not a number.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import read_geojson
+        >>> square = '{"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]]}'
+        >>> _ = Path("slide.geojson").write_text(square)
+        >>> annotations = read_geojson(Path("slide.geojson"))
+        >>> annotations.regions[0].outline.area
+        81.0
+        >>> annotations.notes
+        ('annotations without a class: 1 (feature 1)',)
     """
     content = read_json(path)
-    usual_type = _usual_type(content)
-    findings = Findings()
-    regions = [
-        region
-        for feature in _features(content, path)
-        if (region := _region(feature, usual_type, path, findings)) is not None
-    ]
-    return Annotations(Regions.of(regions), notes_of(regions, findings))
+    # files of histoscout state whether most of their objects are annotations or detections
+    file_properties = content.get(PRIVATE) if isinstance(content, dict) else None
+    usual_type = DETECTION if file_properties == {"objectType": DETECTION} else ANNOTATION
+    counter = NoteCounter()
+    regions: list[Region] = []
+    for feature, feature_name in _features(content, path):
+        # messages name an object by its number and id
+        place = f"{path}, {feature_name}"
+        identity = read_id(feature, feature["properties"])
+        name = feature_name if identity is None else f"{feature_name}, id {identity}"
+        outline = checked_outline(parse_geometry(feature.get("geometry"), place), name, counter)
+        if outline is not None:
+            regions.append(
+                feature_to_region(
+                    feature, outline, name=name, usual_type=usual_type, counter=counter, place=place
+                )
+            )
+    return Annotations(Regions.of(regions), file_notes(regions, counter))
 
 
-def _usual_type(content: object) -> str:
-    ours = content.get(qupath_properties.PRIVATE) if isinstance(content, dict) else None
-    return "detection" if ours == {"objectType": "detection"} else "annotation"
-
-
-def _features(content: object, path: Path) -> Iterator[_Feature]:
-    """All objects of a file, parents before the objects nested in them."""
-    listed = _top_level(content, path)
-    to_do = [(item, f"feature {number}") for number, item in enumerate(listed, 1)][::-1]
-    while to_do:
-        item, name = to_do.pop()
+def _features(content: object, path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+    """All objects of a file and their names in messages, parents before children."""
+    top_level = _top_level(content, path)
+    # a stack instead of recursion, since objects may be nested without limit; reversed to keep their order
+    stack = [(item, f"feature {number}") for number, item in enumerate(top_level, 1)][::-1]
+    while stack:
+        item, name = stack.pop()
         if not isinstance(item, dict):
-            raise AnnotationError(f"{path}, {name}", "is not a GeoJSON object", "Export the file again")
+            raise AnnotationError(f"{path}, {name}", "this is not a GeoJSON object", "Export the file again")
         if is_geometry(item):
             item = {"type": "Feature", "geometry": item}
         properties = item.get("properties") or {}
         if not isinstance(properties, dict):
-            raise AnnotationError(
-                f"{path}, {name}", "has properties that are not a table", "Export the file again"
-            )
-        yield _Feature({**item, "properties": properties}, name)
+            fault = "the properties are not a JSON object"
+            raise AnnotationError(f"{path}, {name}", fault, "Export the file again")
+        yield {**item, "properties": properties}, name
+        # QuPath nests child objects in the properties
         children = properties.get("childObjects", properties.get("children"))
         if isinstance(children, list):
-            to_do += [(child, f"{name}, child {number}") for number, child in enumerate(children, 1)][::-1]
+            stack += [(child, f"{name}, child {number}") for number, child in enumerate(children, 1)][::-1]
 
 
 def _top_level(content: object, path: Path) -> list[Any]:
+    """The features of a collection, a list, a Feature or a geometry."""
+    # QuPath exports a list or a collection; other programs also write the rest
     if isinstance(content, list):
         return content
     kind = content.get("type") if isinstance(content, dict) else None
@@ -88,37 +119,44 @@ def _top_level(content: object, path: Path) -> list[Any]:
             return features
     elif kind == "Feature" or is_geometry(content):
         return [content]
-    raise AnnotationError(path, "is JSON, but not GeoJSON", "In QuPath use File > Export objects as GeoJSON")
-
-
-def _region(feature: _Feature, usual_type: str, path: Path, findings: Findings) -> Region | None:
-    content = feature.content
-    place = f"{path}, {feature.name}"
-    identity = qupath_properties.read_id(content, content["properties"])
-    name = feature.name if identity is None else f"{feature.name}, id {identity}"
-    outline = outline_of(read_outline(content.get("geometry"), place), name, findings)
-    if outline is None:
-        return None
-    return described(content, outline, name, usual_type, findings, place)
+    remedy = "In QuPath, use File > Export objects as GeoJSON"
+    raise AnnotationError(path, "the file is JSON, but not GeoJSON", remedy)
 
 
 # ---------------------------------------------------------------- writing
 
 
 def write_geojson(regions: Regions, path: Path) -> None:
-    """Write regions as GeoJSON that QuPath opens by drag and drop; gzipped if the name ends in .gz.
+    """Write regions as GeoJSON that QuPath opens by drag and drop.
 
-    Coordinates are level-0 px with every digit kept. Regions become annotations, which can be edited; from
-    2,000 on they become detections, which QuPath draws fast. A score becomes the measurement "histoscout
-    score". Properties hold what JSON can say; measurements that are not finite are left out, as QuPath does.
-    OutputError for an outline without area or with coordinates that are not finite: QuPath would refuse the
-    whole file.
+    Regions become annotations, which can be edited; from DETECTIONS_FROM on they become detections, which
+    QuPath shows fast. A score becomes the measurement "histoscout score". Measurements that are not finite
+    are left out, as QuPath does.
+
+    Args:
+        regions: The regions, in level-0 px; every digit is kept.
+        path: The file to write; gzipped if its name ends in .gz.
+
+    Raises:
+        OutputError: A polygon has no area or coordinates that are not finite (QuPath would refuse the whole
+            file), or the file cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import shapely
+        >>> from histoscout import Region, Regions, read_geojson, write_geojson
+        >>> regions = Regions.of([Region(shapely.box(0, 0, 9, 9), "UDH", score=0.75)])
+        >>> write_geojson(regions, Path("slide.geojson"))
+        >>> read_geojson(Path("slide.geojson")).regions == regions
+        True
     """
-    usual_type = "detection" if len(regions) >= MANY else "annotation"
-    features = (json.dumps(_feature(region, usual_type, path), default=_plain) for region in regions)
-    ours = f'"{qupath_properties.PRIVATE}": {{"objectType": "{usual_type}"}}'
-    text = f'{{"type": "FeatureCollection", {ours}, "features": [\n' + ",\n".join(features) + "\n]}\n"
-    with replacing(path) as temporary:
+    usual_type = DETECTION if len(regions) >= DETECTIONS_FROM else ANNOTATION
+    features = (json.dumps(_feature(region, usual_type, path), default=_jsonable) for region in regions)
+    # one line per feature, so that files can be compared
+    file_properties = f'"{PRIVATE}": {{"objectType": "{usual_type}"}}'
+    head = f'{{"type": "FeatureCollection", {file_properties}, "features": [\n'
+    text = head + ",\n".join(features) + "\n]}\n"
+    with atomic_write(path) as temporary:
         if path.name.casefold().endswith(".gz"):
             temporary.write_bytes(gzip.compress(text.encode("ascii"), mtime=0))
         else:
@@ -126,28 +164,25 @@ def write_geojson(regions: Regions, path: Path) -> None:
 
 
 def _feature(region: Region, usual_type: str, path: Path) -> dict[str, Any]:
-    outline = region.outline if region.outline.is_valid else polygonal(region.outline)
-    if outline is None or not 0 < outline.area < float("inf"):
-        raise OutputError(
-            path, f"region {region.id} has no area", "Leave out regions without area before writing"
-        )
-    geometry = geometry_of(outline)
-    properties = qupath_properties.properties_of(region, usual_type)
-    if qupath_properties.is_plane(region.properties.get("plane")):
+    """The GeoJSON Feature of a region."""
+    geometry = outline_to_geojson(writable_outline(region, path))
+    properties = geojson_properties(region, usual_type)
+    if is_plane(region.properties.get("plane")):
         geometry["plane"] = region.properties["plane"]
-    identity = region.id if qupath_properties.is_uuid(region.id) else qupath_properties.stable_id(region.id)
+    # QuPath accepts UUIDs alone; another id is kept as a private property
+    identity = region.id if is_uuid(region.id) else stable_id(region.id)
     return {"type": "Feature", "id": identity, "geometry": geometry, "properties": _finite(properties)}
 
 
-def _plain(value: Any) -> Any:
-    """Arrays and tables that are not Python's own, as what JSON knows; everything else by its name."""
+def _jsonable(value: Any) -> Any:
+    """Arrays and mappings that are not Python's own as JSON; everything else as text."""
     if isinstance(value, Mapping):
         return dict(value)
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _finite(value: Any) -> Any:
-    """The same with numbers that JSON has no word for (NaN, infinity) as text."""
+    """The value with numbers that JSON cannot hold (NaN, infinity) as text."""
     if isinstance(value, Mapping):
         return {str(key): _finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -155,26 +190,32 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and value - value != 0 else value
 
 
-ANNOTATION = "annotation"
-_PLURALS = {"detection": "detections", "tile": "tiles", "cell": "cells", "tmaCore": "TMA cores"}
+# ---------------------------------------------------------------- annotations among other objects
 
 
-def kind_of(region: Region) -> str:
-    """What QuPath calls the object that a region comes from; an annotation if nothing is said."""
+def object_type(region: Region) -> str:
+    """The QuPath type of a region's object: "annotation" unless the file states another."""
     return str(region.properties.get("objectType", ANNOTATION))
 
 
-def outlined(regions: Regions) -> tuple[Regions, list[str]]:
-    """The annotations among regions, and a note on what else there was.
+def select_annotations(regions: Regions) -> tuple[Regions, list[str]]:
+    """Select the annotations among the objects of a QuPath file.
 
-    Detections with a score of ours stay: QuPath is given many regions as detections, and exports them as such.
+    Detections with a histoscout score are kept: histoscout writes many regions as detections.
+
+    Args:
+        regions: All objects of the file.
+
+    Returns:
+        The annotations, and a note on what was left out.
     """
-    kept = regions.where(lambda region: kind_of(region) == ANNOTATION or region.score is not None)
-    others = Counter(kind_of(region) for region in regions) - Counter(kind_of(region) for region in kept)
-    return kept, [left_out(others)] if others else []
+    kept = regions.where(lambda region: object_type(region) == ANNOTATION or region.score is not None)
+    others = Counter(object_type(region) for region in regions)
+    others -= Counter(object_type(region) for region in kept)
+    return kept, [left_out_note(others)] if others else []
 
 
-def left_out(kinds: Mapping[str, int]) -> str:
-    """The note on objects that are no annotations, by their kind."""
-    listed = ", ".join(f"{_PLURALS.get(kind, kind)} ({number})" for kind, number in kinds.items())
-    return f"left out, as only annotations are read: {listed}"
+def left_out_note(counts: Mapping[str, int]) -> str:
+    """The note on objects that are not annotations, from their number by type."""
+    objects = ", ".join(f"{_PLURALS.get(kind, kind)} ({number})" for kind, number in counts.items())
+    return f"left out, as only annotations are read: {objects}"

@@ -1,34 +1,36 @@
-"""Outlines as Aperio ImageScope saves them (and HALO, whose files are much alike).
+"""Annotations of Aperio ImageScope, and of HALO, whose files are much alike.
 
-There is no public description; this follows files of ImageScope 11 and 12 and what other readers of them do. A
-layer (`Annotation`) holds regions; a region is free-form, a rectangle or an ellipse, and with NegativeROA it is
-what analysis leaves out.
+There is no public description of the format; this follows files of ImageScope 11 and 12 and other readers. A
+layer (`Annotation`) holds regions. A region is free-form, a rectangle or an ellipse; NegativeROA marks a
+hole.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from histoscout.annotations.polygons import Shape, drawn_shape, without_holes
-from histoscout.annotations.qupath_properties import color_of, notes_of, outline_of, stable_id
-from histoscout.annotations.read import Annotations, ImageFacts
-from histoscout.annotations.xml import Tag
+from histoscout.annotations.polygons import Shape, shape_outline, subtract_holes
+from histoscout.annotations.qupath_properties import checked_outline, class_color, file_notes, stable_id
+from histoscout.annotations.read import Annotations, ImageMetadata
+from histoscout.annotations.xml import XmlElement
 from histoscout.geometry.regions import Outline, Region, Regions
-from histoscout.io.notes import Findings
+from histoscout.io.notes import NoteCounter
 
-# the number (ImageScope) or word (HALO) of a kind of region; those without a shape have no area
-KINDS: Mapping[str, Shape | None] = MappingProxyType(
+SHAPES: Mapping[str, Shape | None] = MappingProxyType(
     {
         "": "polygon",
         "0": "polygon",
         "1": "rectangle",
         "2": "ellipse",
-        "3": None,  # arrow
-        "4": None,  # ruler
-        "5": None,  # pin
+        # arrow, ruler and pin
+        "3": None,
+        "4": None,
+        "5": None,
         "polygon": "polygon",
         "rectangle": "rectangle",
         "ellipse": "ellipse",
@@ -36,112 +38,151 @@ KINDS: Mapping[str, Shape | None] = MappingProxyType(
         "pin": None,
     }
 )
-LARGEST_MPP = 100.0
-OPEN_GAP = 0.1  # of an outline's length: a gap longer than this between its ends is told
-_NAMING = ("description", "name", "class", "label", "title")  # attributes whose value is a layer's class
+"""Number (ImageScope) or word (HALO) of a type of region -> its shape; None if it has no area."""
+MAX_MPP = 100.0
+"""um/px; a larger value is an error."""
+OPEN_GAP = 0.1
+"""Share of a polygon's length: a gap between its ends that is longer than this is noted."""
+_CLASS_ATTRIBUTES = ("description", "name", "class", "label", "title")
+"""Attributes of a layer that hold its class as their value."""
 
 
-class _Drawn(NamedTuple):
-    """One region of the file: its outline, whether it is a hole, and what it is called."""
+@dataclass(frozen=True, kw_only=True)
+class _LayerRegion:
+    """One region of a layer.
 
-    tag: Tag
+    Attributes:
+        element: The XML element.
+        outline: Its polygon, in level-0 px of the scan.
+        is_hole: Whether it is marked NegativeROA.
+        name: Its name in notes.
+    """
+
+    element: XmlElement
     outline: Outline
     is_hole: bool
     name: str
 
 
-def imagescope_regions(root: Tag, path: Path) -> Annotations:
-    """The regions of a file of ImageScope, layer by layer.
+def imagescope_annotations(root: XmlElement, path: Path) -> Annotations:
+    """Convert a file of ImageScope or HALO to regions, layer by layer.
 
-    The label is the layer's name, else its attribute, else the region's own text; LineColor is the class's colour;
-    a region's text is its name. Regions marked NegativeROA are taken out of the regions of their layer, or of any
-    layer if their own has none there. The notes name what was mended or left out.
+    The label is the layer's name, else its attribute, else the region's own text; LineColor is the color of
+    the class; a region's text is its name. Regions marked NegativeROA are subtracted from the regions of
+    their layer, or of every layer if their own has none.
+
+    Args:
+        root: The root element.
+        path: The file, for errors.
+
+    Returns:
+        Regions in level-0 px of the scan, notes on what was repaired or left out, and the image's um/px.
+
+    Raises:
+        AnnotationError: A coordinate is invalid; it names the line.
     """
-    findings = Findings()
+    counter = NoteCounter()
     regions: list[Region] = []
-    strays: list[tuple[Outline, str]] = []
-    for number, layer in enumerate(root.named("Annotation"), 1):
-        drawn = list(_drawn(layer, f"layer {number}", path, findings))
-        holes = [(one.outline, one.name) for one in drawn if one.is_hole]
-        solid = [_region(one, layer, findings) for one in drawn if not one.is_hole]
-        if drawn and layer.get("Visible").casefold() in {"0", "false"}:
-            findings.add("layers hidden in the viewer, read all the same", f"layer {number}")
+    holes_without_layer: list[tuple[Outline, str]] = []
+    for number, layer in enumerate(root.find("Annotation"), 1):
+        layer_name = f"layer {number}"
+        in_layer = list(_layer_regions(layer, layer_name, path=path, counter=counter))
+        # holes are subtracted within their layer, or at the end from all layers
+        holes = [(region.outline, region.name) for region in in_layer if region.is_hole]
+        solid = [_region(region, layer, counter) for region in in_layer if not region.is_hole]
+        if in_layer and layer.get("Visible").casefold() in {"0", "false"}:
+            counter.add("layers hidden in the viewer, which are read too", layer_name)
         if solid:
-            regions += without_holes(solid, holes, findings)
+            regions += subtract_holes(solid, holes, counter)
         else:
-            strays += holes
-    regions = without_holes(regions, strays, findings)
-    return Annotations(Regions.of(regions), notes_of(regions, findings), image_of(root))
+            holes_without_layer += holes
+    regions = subtract_holes(regions, holes_without_layer, counter)
+    return Annotations(Regions.of(regions), file_notes(regions, counter), read_image(root))
 
 
-def image_of(root: Tag) -> ImageFacts | None:
-    """The um/px that a file of ImageScope states; None if it does not."""
+def read_image(root: XmlElement) -> ImageMetadata | None:
+    """Read the um/px that a file of ImageScope states.
+
+    Args:
+        root: The root element.
+
+    Returns:
+        The image with its um/px alone; None if the file does not state it.
+    """
     try:
         mpp = float(root.get("MicronsPerPixel").replace(",", "."))
     except ValueError:
         return None
-    return ImageFacts(mpp=mpp) if 0 < mpp <= LARGEST_MPP else None
+    return ImageMetadata(mpp=mpp) if 0 < mpp <= MAX_MPP else None
 
 
-def _drawn(layer: Tag, layer_name: str, path: Path, findings: Findings) -> Iterator[_Drawn]:
+def _layer_regions(
+    layer: XmlElement, layer_name: str, *, path: Path, counter: NoteCounter
+) -> Iterator[_LayerRegion]:
     """The regions of a layer that have area."""
-    for number, tag in enumerate(layer.named("Regions", "Region"), 1):
-        name = f"{layer_name}, region {tag.get('Id') or number}"
-        kind = tag.get("Type").casefold()
-        if kind not in KINDS:
-            findings.add("regions of an unknown kind, read as polygons", f"{name}: {kind[:20]}")
-        shape = KINDS.get(kind, "polygon")
+    for number, element in enumerate(layer.find("Regions", "Region"), 1):
+        name = f"{layer_name}, region {element.get('Id') or number}"
+        kind = element.get("Type").casefold()
+        if kind not in SHAPES:
+            counter.add("regions of an unknown type, read as polygons", f"{name}: {kind[:20]}")
+        # what has no area is left out
+        shape = SHAPES.get(kind, "polygon")
         if shape is None:
-            findings.add("points, arrows and rulers left out, as they have no area", name)
+            counter.add("points, arrows and rulers left out, as they have no area", name)
             continue
-        holder = next(tag.named("Vertices"), tag)
-        points = holder.points
+        # a stroke that is not closed is noted, as the missing part may matter
+        points = next(element.find("Vertices"), element).points
         if shape == "polygon" and len(points) > 2 and _is_open(points):
-            findings.add("outlines left open, closed by a straight line", name)
-        drawn = drawn_shape(shape, points, f"{path}, line {tag.line}")
-        if (outline := outline_of(drawn, name, findings)) is not None:
-            yield _Drawn(tag, outline, tag.get("NegativeROA").casefold() in {"1", "true"}, name)
+            counter.add("open polygons, closed by a straight line", name)
+        parsed = shape_outline(shape, points, f"{path}, line {element.line}")
+        if (outline := checked_outline(parsed, name, counter)) is not None:
+            is_hole = element.get("NegativeROA").casefold() in {"1", "true"}
+            yield _LayerRegion(element=element, outline=outline, is_hole=is_hole, name=name)
 
 
-def _is_open(points: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
+def _is_open(points: NDArray[np.float64]) -> bool:
+    """Whether the ends of a stroke are far apart, in relation to its length and to its steps."""
     steps = np.hypot(*np.diff(points, axis=0).T)
     gap = float(np.hypot(*(points[0] - points[-1])))
     return gap > OPEN_GAP * float(steps.sum()) and gap > 5 * float(np.median(steps)) and len(points) > 8
 
 
-def _region(drawn: _Drawn, layer: Tag, findings: Findings) -> Region:
-    text = drawn.tag.get("Text")
-    label = _class_of(layer) or text
+def _region(region: _LayerRegion, layer: XmlElement, counter: NoteCounter) -> Region:
+    """The region with its class and properties."""
+    text = region.element.get("Text")
+    label = _layer_class(layer) or text
     if not label:
-        findings.add("unclassified outlines", drawn.name)
+        counter.add("annotations without a class", region.name)
+    # a color is kept where it differs from that of the class
     properties: dict[str, Any] = {"name": text} if text else {}
-    color = _color(layer.get("LineColor"))
-    if color is not None and label and color != list(color_of(label)):
+    color = _parse_color(layer.get("LineColor"))
+    if color is not None and label and color != list(class_color(label)):
         properties["classColor"] = color
-    if said := {tag.get("Name"): tag.get("Value") for tag in drawn.tag.named("Attributes", "Attribute")}:
-        properties["metadata"] = {key: value for key, value in said.items() if key and value}
-    properties = {key: value for key, value in properties.items() if value}
-    return Region(
-        drawn.outline, label, id=stable_id(f"{drawn.name} {drawn.outline.wkt}"), properties=properties
-    )
+    attributes = region.element.find("Attributes", "Attribute")
+    values = {attribute.get("Name"): attribute.get("Value") for attribute in attributes}
+    if metadata := {key: value for key, value in values.items() if key and value}:
+        properties["metadata"] = metadata
+    identity = stable_id(f"{region.name} {region.outline.wkt}")
+    return Region(region.outline, label, id=identity, properties=properties)
 
 
-def _class_of(layer: Tag) -> str:
-    """A layer's name, or what its attributes say it is: some have the class as a value, some as a name."""
+def _layer_class(layer: XmlElement) -> str:
+    """A layer's name, or the class that is the value or the name of one of its attributes."""
     if name := layer.get("Name"):
         return name
-    for attribute in layer.named("Attributes", "Attribute"):
-        name, value = attribute.get("Name"), attribute.get("Value")
-        if value and name.casefold() in _NAMING:
+    for attribute in layer.find("Attributes", "Attribute"):
+        name = attribute.get("Name")
+        value = attribute.get("Value")
+        if value and name.casefold() in _CLASS_ATTRIBUTES:
             return value
-        if name and not value and name.casefold() not in _NAMING:
+        if name and not value and name.casefold() not in _CLASS_ATTRIBUTES:
             return name
     return ""
 
 
-def _color(said: str) -> list[int] | None:
-    """Red, green and blue of a Windows colour, whose lowest byte is red."""
-    if not said.isdecimal() or not said.isascii() or len(said) > 10:
+def _parse_color(text: str) -> list[int] | None:
+    """Red, green and blue of a Windows color, which has red in its lowest byte."""
+    if not text.isdecimal() or not text.isascii() or len(text) > 10:
         return None
-    number = int(said)
+    number = int(text)
     return [number & 255, number >> 8 & 255, number >> 16 & 255] if number < 2**24 else None

@@ -1,6 +1,6 @@
-"""Images whose pixel values are classes: 0 is background, 255 is ignored, the user names the rest.
+"""Read masks: images whose pixel values are classes.
 
-The pixels of a label image, from any file that may hold one.
+0 is background, 255 is ignored; the user names the other values.
 """
 
 import json
@@ -9,8 +9,9 @@ import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -22,48 +23,146 @@ from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
-from histoscout.geometry.vectorize import trace
-from histoscout.io.tiff import BY_LIBTIFF, JPEG, LOSSLESS, can_hold, name_of
+from histoscout.geometry.vectorize import mask_to_polygons
+from histoscout.io.tiff import BY_LIBTIFF, JPEG, LOSSLESS, can_hold, compression_name
+from histoscout.recipe import BACKGROUND, IGNORE
 
-MOST_PIXELS = 2**29  # 23,000 px a side; with its outlines a mask takes some ten bytes a pixel
-FACTS = "histoscout"  # under this name in a PNG's text or a TIFF's description
-# what tifffile and Pillow raise on damaged files, depending on which byte is wrong
-_STUMBLES = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError)
+MAX_PIXELS = 2**29
+"""23,000 px a side; with its polygons a mask takes some ten bytes per pixel."""
+MAX_CLASSES = 64
+"""An image with more values than this is a photograph, or has one value per object."""
+METADATA_KEY = "histoscout"
+"""Key of the metadata in a PNG's text or in a TIFF's description."""
+_DECODE_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+)
+"""What tifffile and Pillow raise on damaged files, depending on which byte is wrong."""
 _CODECS = JPEG | BY_LIBTIFF | LOSSLESS
 _WHITE_IS_ZERO = 0
-_THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table, or --threshold"
+_GIVE_THRESHOLD = "Give the column mask_threshold (such as 128) in the cohort's table, or --threshold"
+_SAVE_AGAIN = "Save the mask again, as PNG or TIFF"
 
 
-def read_pixels(path: Path, threshold: int | None) -> NDArray[np.integer[Any]]:
-    """The class of each pixel: integers (H, W), or 0 and 1 from a threshold.
+# ---------------------------------------------------------------- masks as regions
 
-    AnnotationError for a file that is no image, or whose values cannot be classes: colours, fractions, or
-    JPEG without a threshold.
+
+def read_mask(
+    path: Path,
+    labels: Mapping[int, str] | None = None,
+    threshold: int | None = None,
+    scale: float | None = None,
+) -> Annotations:
+    """Read a mask of classes as regions, one per connected piece of a value.
+
+    Polygons follow the edges of pixels. A mask that histoscout wrote holds the names of its values and its
+    scale.
+
+    Args:
+        path: The image: PNG, TIFF, or JPEG with a threshold.
+        labels: Name of each value. 0 is background; 255 becomes "ignore" unless named; other values without a
+            name get their number as a label, with a note.
+        threshold: Gray values from it on count as 1, all below as 0. JPEG needs it, as its values are not
+            exact.
+        scale: Level-0 px per pixel of the mask; 1 if neither it nor the file states it.
+
+    Returns:
+        Regions in level-0 px, and notes on values without a name and names without a value.
+
+    Raises:
+        AnnotationError: The file is not an image, has colors instead of classes, or cannot be read.
     """
-    width, height = size_of(path)
-    if width * height > MOST_PIXELS:
-        fault = f"is too large ({width} x {height} px)"
-        raise AnnotationError(
-            path, fault, "Save the mask at half the resolution or less; it is scaled to its slide"
-        )
-    pixels, lossy = _decoded(path)
-    if lossy and threshold is None:
-        raise AnnotationError(path, "is a JPEG, whose values waver, and no threshold is known", _THRESHOLD)
-    values = _one_channel(pixels, path, lossy)
+    class_map = read_class_values(path, threshold)
+    metadata = read_mask_metadata(path)
+    # names and scale: what the user gives counts before what the file states
+    given = labels or metadata.labels
+    names = {1: "1", **given} if threshold is not None else dict(given)
+    scale = scale or metadata.scale or 1.0
+    values = [int(value) for value in np.unique(class_map) if value != BACKGROUND]
+    if len(values) > MAX_CLASSES:
+        fault = f"the image has {len(values)} values, too many for classes"
+        raise AnnotationError(path, fault, "Give a threshold (column mask_threshold, or --threshold)")
+    # each connected piece becomes a region; its id depends on value, number and place alone
+    height, width = class_map.shape
+    box = Box(0, 0, width * scale, height * scale)
+    regions: list[Region] = []
+    for value in values:
+        label = names.get(value, "ignore" if value == IGNORE else str(value))
+        for number, outline in enumerate(mask_to_polygons(class_map == value, box, scale), 1):
+            identity = stable_id(f"value {value}, piece {number}, {outline.bounds}")
+            regions.append(Region(outline, label, id=identity))
+    return Annotations(Regions.of(regions), tuple(_notes(values, given)))
+
+
+def _notes(values: list[int], labels: Mapping[int, str]) -> Iterator[str]:
+    """What the user has to know of the values of a mask."""
+    if not values:
+        yield "this image is all background"
+    if unnamed := [str(value) for value in values if value not in labels and value != IGNORE]:
+        how = "column mask_labels, or --values"
+        yield f"values without a name, labeled by their number: {', '.join(unnamed)} ({how})"
+    if absent := [f"{value} ({name})" for value, name in labels.items() if value not in values]:
+        yield f"values that do not occur: {', '.join(absent)}"
+
+
+# ---------------------------------------------------------------- pixels and metadata
+
+
+def read_class_values(path: Path, threshold: int | None) -> NDArray[np.integer[Any]]:
+    """Read the class of each pixel of a mask.
+
+    Args:
+        path: The image.
+        threshold: Gray values from it on count as 1, all below as 0; None to read values as they are.
+
+    Returns:
+        (H, W) integers.
+
+    Raises:
+        AnnotationError: The file is not an image, or its values cannot be classes: colors, fractions, or JPEG
+            without a threshold.
+    """
+    # refuse huge images before they are decoded
+    width, height = mask_size(path)
+    if width * height > MAX_PIXELS:
+        fault = f"the image is too large ({width} x {height} px)"
+        remedy = "Save the mask at half the resolution or less; it is scaled to its slide"
+        raise AnnotationError(path, fault, remedy)
+    pixels, is_lossy = _decode(path)
+    if is_lossy and threshold is None:
+        fault = "the image is a JPEG, which does not keep exact values, and there is no threshold"
+        raise AnnotationError(path, fault, _GIVE_THRESHOLD)
+    # one channel, and values that can be classes
+    values = _gray_values(pixels, path, is_lossy)
     if threshold is not None:
         return (values >= threshold).astype(np.uint8)
     if values.dtype.kind not in "bui":
-        raise AnnotationError(path, f"holds fractions ({values.dtype}), not classes", _THRESHOLD)
+        fault = f"the image holds fractions ({values.dtype}) instead of classes"
+        raise AnnotationError(path, fault, _GIVE_THRESHOLD)
     if values.dtype.kind == "i" and values.size and values.min() < 0:
-        raise AnnotationError(
-            path, "holds negative values, which name no class", "Save it with values from 0 on"
-        )
+        fault = "the image holds negative values, which cannot be classes"
+        raise AnnotationError(path, fault, "Save it with values from 0 on")
     return values.astype(np.uint8) if values.dtype == bool else values
 
 
-def size_of(path: Path) -> tuple[int, int]:
-    """Width and height of a label image in px, without reading its pixels."""
-    with _understood(path):
+def mask_size(path: Path) -> tuple[int, int]:
+    """Read width and height of a mask in px, without its pixels.
+
+    Args:
+        path: The image.
+
+    Returns:
+        Width and height.
+
+    Raises:
+        AnnotationError: The file is not an image, or is damaged.
+    """
+    with _decode_errors(path):
         if _is_tiff(path):
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0].aspage()
@@ -72,80 +171,100 @@ def size_of(path: Path) -> tuple[int, int]:
             return image.size
 
 
-def _decoded(path: Path) -> tuple[NDArray[Any], bool]:
-    """The pixels as they are stored, palette indices included, and whether the file is a JPEG."""
-    with _understood(path):
-        if _is_tiff(path):
-            with tifffile.TiffFile(path) as tiff:
-                page = tiff.pages[0].aspage()
-                _check_codec(page, path)
-                _check_alone(tiff, page, path)
-                _check_plausible(max(page.nbytes, math.prod(page.chunks)), path)
-                if int(page.compression) not in BY_LIBTIFF:
-                    return page.asarray(maxworkers=1), page.compression in JPEG
-        with Image.open(path) as image:
-            _check_plausible(image.width * image.height * len(image.getbands()), path)
-            return np.asarray(image), image.format in {"JPEG", "MPO"}
+@dataclass(frozen=True)
+class MaskMetadata:
+    """The metadata of a mask that histoscout wrote.
 
-
-class LabelFacts(NamedTuple):
-    """What an image that we wrote says of itself: the names of its values, and level-0 px per pixel."""
+    Attributes:
+        labels: Name of each value; empty if the mask comes from another program.
+        scale: Level-0 px per pixel of the mask; None if unknown.
+    """
 
     labels: dict[int, str]
     scale: float | None
 
 
-def label_facts(path: Path) -> LabelFacts:
-    """What a label image says of itself, if we wrote it; nothing otherwise."""
-    with _understood(path):
+def read_mask_metadata(path: Path) -> MaskMetadata:
+    """Read the names of a mask's values and its scale.
+
+    Args:
+        path: The image.
+
+    Returns:
+        The metadata, empty if another program wrote the mask.
+
+    Raises:
+        AnnotationError: The file is not an image, or is damaged.
+    """
+    with _decode_errors(path):
         if _is_tiff(path):
             with tifffile.TiffFile(path) as tiff:
-                said = tiff.pages[0].aspage().description
+                text = tiff.pages[0].aspage().description
         else:
             with Image.open(path) as image:
-                said = str(image.info.get(FACTS, ""))
+                text = str(image.info.get(METADATA_KEY, ""))
+    # descriptions of other programs may hold anything
     try:
-        content = json.loads(said)[FACTS]
+        content = json.loads(text)[METADATA_KEY]
         labels = {int(value): str(name) for value, name in content["labels"].items()}
-        return LabelFacts(labels, float(content["scale"]))
+        return MaskMetadata(labels, float(content["scale"]))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        return LabelFacts({}, None)
+        return MaskMetadata({}, None)
+
+
+# ---------------------------------------------------------------- decoding
+
+
+def _decode(path: Path) -> tuple[NDArray[Any], bool]:
+    """The pixels as they are stored, palette indices included, and whether the file is a JPEG."""
+    with _decode_errors(path):
+        if _is_tiff(path):
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages[0].aspage()
+                _check_codec(page, path)
+                _check_single_image(tiff, page, path)
+                _check_plausible(max(page.nbytes, math.prod(page.chunks)), path)
+                if int(page.compression) not in BY_LIBTIFF:
+                    return page.asarray(maxworkers=1), page.compression in JPEG
+        # what libtiff decodes is read by Pillow, like all that is not TIFF
+        with Image.open(path) as image:
+            _check_plausible(image.width * image.height * len(image.getbands()), path)
+            return np.asarray(image), image.format in {"JPEG", "MPO"}
 
 
 def _check_codec(page: tifffile.TiffPage, path: Path) -> None:
-    """Refuse ways of packing that masks are not saved in; decoders such as that for fax crash on damaged data."""
-    if int(page.compression) not in _CODECS or (
-        int(page.compression) in BY_LIBTIFF and page.photometric == _WHITE_IS_ZERO
-    ):
-        fault = f"is packed in a way ({name_of(page.compression)}) that masks are not"
+    """Refuse unusual compressions; some decoders, such as that for fax, crash on damaged data."""
+    is_fax = int(page.compression) in BY_LIBTIFF and page.photometric == _WHITE_IS_ZERO
+    if int(page.compression) not in _CODECS or is_fax:
+        fault = f"the compression {compression_name(page.compression)} is not supported for masks"
         raise AnnotationError(path, fault, "Save it with Deflate")
 
 
-def _check_alone(tiff: tifffile.TiffFile, page: tifffile.TiffPage, path: Path) -> None:
-    """Refuse a stack of images; smaller copies of the one image are passed over.
+def _check_single_image(tiff: tifffile.TiffFile, page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse a stack of images; smaller copies of the one image are allowed.
 
-    Only the next page is looked at: a damaged file may list pages without end.
+    Only the next page is read: a damaged file may list pages without end.
     """
     try:
         other = tiff.pages[1].aspage()
     except IndexError:
         return
     if other.shape == page.shape and not other.is_reduced:
-        raise AnnotationError(
-            path, "holds several images of one size, not one image", "Save it as one grey image"
-        )
+        fault = "the file holds several images of one size instead of one"
+        raise AnnotationError(path, fault, "Save it as one gray image")
 
 
 def _check_plausible(size: int, path: Path) -> None:
-    """Refuse a small file that claims to be a huge image, before memory is asked for."""
-    of_file = path.stat().st_size
-    if not can_hold(of_file, size):
-        fault = f"claims {size >> 20} MiB of pixels, which its {of_file} bytes cannot hold"
-        raise AnnotationError(path, fault, "Save the mask again, as PNG or TIFF")
+    """Refuse a small file that claims to be a huge image, before memory is allocated."""
+    file_size = path.stat().st_size
+    if not can_hold(file_size, size):
+        fault = f"the file claims {size >> 20} MiB of pixels, which its {file_size} bytes cannot hold"
+        raise AnnotationError(path, fault, _SAVE_AGAIN)
 
 
-def _one_channel(pixels: NDArray[Any], path: Path, lossy: bool) -> NDArray[Any]:
-    """The grey values of an image; opacity is left out, and equal colour channels count as one."""
+def _gray_values(pixels: NDArray[Any], path: Path, is_lossy: bool) -> NDArray[Any]:
+    """The gray values of an image, (H, W), without opacity; equal color channels count as one."""
+    # drop the opacity
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         pixels = pixels[..., :-1]
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -153,15 +272,14 @@ def _one_channel(pixels: NDArray[Any], path: Path, lossy: bool) -> NDArray[Any]:
     if pixels.ndim == 2:
         return pixels
     if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise AnnotationError(
-            path, f"is of the shape {pixels.shape}, not one image", "Save it as one grey image"
-        )
+        fault = f"the pixels have the shape {pixels.shape}, not that of one image"
+        raise AnnotationError(path, fault, "Save it as one gray image")
     first, *others = (pixels[..., channel] for channel in range(3))
-    if lossy or all(np.array_equal(first, other) for other in others):
-        return pixels[..., 1] if lossy else first  # JPEG's luminance is mostly green
-    raise AnnotationError(
-        path, "holds colours, not classes", "Save it as a grey or palette image of class numbers"
-    )
+    if is_lossy or all(np.array_equal(first, other) for other in others):
+        # JPEG's luminance is mostly green
+        return pixels[..., 1] if is_lossy else first
+    fault = "the image holds colors instead of classes"
+    raise AnnotationError(path, fault, "Save it as a gray or palette image of class numbers")
 
 
 def _is_tiff(path: Path) -> bool:
@@ -170,88 +288,21 @@ def _is_tiff(path: Path) -> bool:
 
 
 @contextmanager
-def _understood(path: Path) -> Iterator[None]:
-    """Whatever the image libraries stumble over becomes an AnnotationError."""
-    remedy = "Save the mask again, as PNG or TIFF"
+def _decode_errors(path: Path) -> Iterator[None]:
+    """Turn whatever the image libraries raise into an AnnotationError."""
     try:
         with warnings.catch_warnings():
-            for told in (
-                Image.DecompressionBombWarning,
-                UserWarning,
-            ):  # whole slides are large; tags are damaged
-                warnings.simplefilter("ignore", told)
+            # whole slides are large; tags are damaged
+            for category in (Image.DecompressionBombWarning, UserWarning):
+                warnings.simplefilter("ignore", category)
             yield
     except Image.DecompressionBombError as error:
-        raise AnnotationError(
-            path, "is larger than can be read from this format", "Save the mask as TIFF with Deflate"
-        ) from error
+        fault = "the image is larger than can be read from this format"
+        raise AnnotationError(path, fault, "Save the mask as TIFF with Deflate") from error
     except (UnidentifiedImageError, tifffile.TiffFileError, SyntaxError, struct.error) as error:
-        raise AnnotationError(path, "is not an image that can be understood", remedy) from error
-    except _STUMBLES as error:
-        raise AnnotationError(path, f"is a damaged image ({error})", remedy) from error
+        raise AnnotationError(path, "the file is not an image that can be read", _SAVE_AGAIN) from error
+    except _DECODE_ERRORS as error:
+        raise AnnotationError(path, f"the image is damaged ({error})", _SAVE_AGAIN) from error
     except OSError as error:
-        fault = f"cannot be read ({error.strerror or error})"
+        fault = f"the file cannot be read ({error.strerror or error})"
         raise AnnotationError(path, fault, "Check the path, or save the mask again as PNG or TIFF") from error
-
-
-BACKGROUND, IGNORED = 0, 255
-MOST_VALUES = 64  # an image with more values than this is a photograph, or has one value for each object
-
-
-def read_label_image(
-    path: Path,
-    labels: Mapping[int, str] | None = None,
-    threshold: int | None = None,
-    scale: float | None = None,
-) -> Annotations:
-    """Read an image of classes as regions: one for each connected piece of a value, traced along its pixels.
-
-    `labels` names the values; 0 is background, 255 becomes "ignore" unless named, and other values that are
-    not named become labels by their number, as a note says. An image that histoscout wrote names its values and
-    its scale itself. With `threshold`, grey values from it on count as
-    1 and all below as 0: needed for JPEG, whose values waver. `scale` is level-0 px per pixel of the image;
-    outlines are in level-0 px. AnnotationError for a file that is no image, has colours rather than classes,
-    or cannot be read.
-    """
-    values = read_pixels(path, threshold)
-    facts = label_facts(path)
-    given = labels or facts.labels
-    names = {1: "1", **given} if threshold is not None else dict(given)
-    scale = scale or facts.scale or 1.0
-    found = [int(value) for value in np.unique(values) if value != BACKGROUND]
-    if len(found) > MOST_VALUES:
-        raise AnnotationError(
-            path,
-            f"has {len(found)} values, too many for classes",
-            "Give a threshold (column mask_threshold, or --threshold)",
-        )
-    regions = [
-        region for value in found for region in _regions(values == value, _name(value, names), scale, value)
-    ]
-    return Annotations(Regions.of(regions), tuple(_notes(found, given)))
-
-
-def _regions(mask: NDArray[np.bool_], label: str, scale: float, value: int) -> list[Region]:
-    height, width = mask.shape
-    outlines = trace(mask, Box(0, 0, width * scale, height * scale), scale)
-    return [
-        Region(outline, label, id=stable_id(f"value {value}, piece {number}, {outline.bounds}"))
-        for number, outline in enumerate(outlines, 1)
-    ]
-
-
-def _name(value: int, names: Mapping[int, str]) -> str:
-    return names.get(value, "ignore" if value == IGNORED else str(value))
-
-
-def _notes(found: list[int], labels: Mapping[int, str]) -> list[str]:
-    notes = []
-    if not found:
-        notes.append("nothing but background in this image")
-    if nameless := [str(value) for value in found if value not in labels and value != IGNORED]:
-        notes.append(
-            f"values without a name are labels by their number: {', '.join(nameless)} (column mask_labels, or --values)"
-        )
-    if absent := [f"{value} ({name})" for value, name in labels.items() if value not in found]:
-        notes.append(f"values that do not occur: {', '.join(absent)}")
-    return notes

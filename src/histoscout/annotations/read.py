@@ -1,14 +1,7 @@
-"""Reading what somebody drew on a slide, whatever the file is.
+"""Read annotations from any file format that histoscout knows.
 
-To add a format, write a function from a path to `Annotations` and add one line to FORMATS: that enrols it in
+To add a format, write a function from a path to `Annotations` and add one line to FORMATS: that enrolls it in
 the contract tests.
-
-Where a file's coordinates begin: at the corner that QuPath shows, or at that of the scanner's whole image.
-
-They differ only for slides of which a part was scanned and that say so (openslide.bounds-x and -y; MIRAX). QuPath
-crops such slides to that part, and so do we; ImageScope, HALO and ASAP show the whole.
-
-What a file of annotations says of the image that its outlines were drawn on.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +15,16 @@ from histoscout.errors import AnnotationError
 from histoscout.geometry.regions import Regions
 
 
-@dataclass(frozen=True)
-class ImageFacts:
-    """The image's file name, its size in level-0 px and its um/px; None for what the file does not say."""
+@dataclass(frozen=True, kw_only=True)
+class ImageMetadata:
+    """The image that annotations were drawn on, as an annotation file describes it.
+
+    Attributes:
+        name: File name of the image; None if the file does not state it.
+        width: Width in level-0 px; None if unknown.
+        height: Height in level-0 px; None if unknown.
+        mpp: um per level-0 px; None if unknown.
+    """
 
     name: str | None = None
     width: int | None = None
@@ -34,17 +34,19 @@ class ImageFacts:
 
 @dataclass(frozen=True)
 class Annotations:
-    """The regions of a file, and what its reader had to mend or leave out, in words for the user.
+    """The regions of an annotation file.
 
-    `image` is what they were drawn on, where the file says so.
+    Attributes:
+        regions: The regions, in level-0 px.
+        notes: What the reader repaired or left out, in sentences for the user.
+        image: The image that the regions were drawn on, where the file describes it.
     """
 
     regions: Regions
     notes: tuple[str, ...] = ()
-    image: ImageFacts | None = None
+    image: ImageMetadata | None = None
 
 
-# suffix of a file's name, and the function that reads such files
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
         ".geojson": "histoscout.annotations.geojson:read_geojson",
@@ -52,90 +54,153 @@ FORMATS: Mapping[str, str] = MappingProxyType(
         ".json": "histoscout.annotations.geojson:read_geojson",
         ".json.gz": "histoscout.annotations.geojson:read_geojson",
         ".geojson.zip": "histoscout.annotations.geojson:read_geojson",
-        ".zip": "histoscout.annotations.geojson:read_geojson",  # QuPath's export, compressed
-        ".xml": "histoscout.annotations.xml_dialect:read_xml",
-        ".annotations": "histoscout.annotations.xml_dialect:read_xml",  # HALO
+        # QuPath's compressed export
+        ".zip": "histoscout.annotations.geojson:read_geojson",
+        ".xml": "histoscout.annotations.xml:read_xml",
+        # HALO
+        ".annotations": "histoscout.annotations.xml:read_xml",
         ".qpdata": "histoscout.annotations.qpdata.reader:read_qpdata",
-        ".png": "histoscout.annotations.masks:read_label_image",
-        ".tif": "histoscout.annotations.masks:read_label_image",
-        ".tiff": "histoscout.annotations.masks:read_label_image",
-        ".jpg": "histoscout.annotations.masks:read_label_image",
-        ".jpeg": "histoscout.annotations.masks:read_label_image",
+        ".png": "histoscout.annotations.masks:read_mask",
+        ".tif": "histoscout.annotations.masks:read_mask",
+        ".tiff": "histoscout.annotations.masks:read_mask",
+        ".jpg": "histoscout.annotations.masks:read_mask",
+        ".jpeg": "histoscout.annotations.masks:read_mask",
     }
 )
+"""Suffix of a file's name -> the function that reads such files ("module:function")."""
 
-# Formats that also hold what was not drawn by hand (detections, cells), and the functions that read all of it.
-WHOLE: Mapping[str, str] = MappingProxyType(
+COMPLETE_READERS: Mapping[str, str] = MappingProxyType(
     {".qpdata": "histoscout.annotations.qpdata.reader:read_whole_qpdata"}
 )
+"""Formats that also hold detections and cells -> the functions that read these as well."""
 
-# Formats that say what they were drawn on, and the functions that read that alone.
-IMAGES: Mapping[str, str] = MappingProxyType(
+IMAGE_READERS: Mapping[str, str] = MappingProxyType(
     {
         ".qpdata": "histoscout.annotations.qpdata.reader:read_qpdata_image",
-        ".xml": "histoscout.annotations.xml_dialect:read_xml_image",
+        ".xml": "histoscout.annotations.xml:read_xml_image",
     }
 )
+"""Formats that describe their image -> the functions that read this description alone."""
+
+SCAN_FRAME_FORMATS = frozenset({".xml", ".annotations"})
+"""Formats that count coordinates from the corner of the whole scan.
+
+The frames differ only for slides of which a part was scanned (openslide.bounds-x and -y; MIRAX). QuPath and
+histoscout crop such slides to that part; ImageScope, HALO and ASAP show the whole scan.
+"""
+
+Corner = tuple[float, float]
+"""x and y in level-0 px."""
+
+
+def read_annotations(path: Path, everything: bool = False) -> Annotations:
+    """Read the annotations of a slide from any file format in FORMATS.
+
+    Args:
+        path: The annotation file; its name decides the format.
+        everything: Whether to read detections and cells too, where a format keeps them apart (`.qpdata`).
+
+    Returns:
+        Regions in level-0 px of the slide, and notes on what was repaired or left out.
+
+    Raises:
+        AnnotationError: The format is unknown, or the file is missing or invalid; it names the place in the
+            file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import shapely
+        >>> from histoscout import Region, Regions, read_annotations, write_annotations
+        >>> regions = Regions.of([Region(shapely.box(100, 200, 500, 400), "UDH")])
+        >>> write_annotations(regions, Path("slide.geojson"))
+        ()
+        >>> annotations = read_annotations(Path("slide.geojson"))
+        >>> annotations.regions.labels
+        ['UDH']
+        >>> annotations.regions[0].outline.area
+        80000.0
+    """
+    suffix = format_of(path)
+    if suffix is None:
+        fault = "annotations in this format cannot be read"
+        raise AnnotationError(path, fault, f"Give a file with one of these suffixes: {', '.join(FORMATS)}")
+    readers = {**FORMATS, **COMPLETE_READERS} if everything else FORMATS
+    annotations: Annotations = load_function(readers[suffix])(path)
+    return annotations
+
+
+def read_image_metadata(path: Path) -> ImageMetadata | None:
+    """Read which image an annotation file was drawn on, without its regions.
+
+    Args:
+        path: The annotation file.
+
+    Returns:
+        The image; None if the file does not describe it, or its format cannot.
+
+    Raises:
+        AnnotationError: The file is missing or invalid.
+    """
+    reader = IMAGE_READERS.get(format_of(path) or "")
+    image: ImageMetadata | None = None if reader is None else load_function(reader)(path)
+    return image
 
 
 def format_of(path: Path) -> str | None:
-    """The longest suffix of FORMATS that the file's name ends with, case aside; None if there is none."""
+    """Find the longest suffix of FORMATS that a file's name ends with, ignoring case.
+
+    Args:
+        path: The file; it need not exist.
+
+    Returns:
+        The suffix in lower case, such as ".geojson.gz"; None if there is none.
+    """
     matching = [suffix for suffix in FORMATS if path.name.casefold().endswith(suffix)]
     return max(matching, key=len, default=None)
 
 
-def read_annotations(path: Path, everything: bool = False) -> Annotations:
-    """Read the outlines that belong to a slide from any file format we know.
+def load_function(name: str) -> Callable[..., Any]:
+    """Import the function that "module:function" names."""
+    module, function_name = name.split(":")
+    function: Callable[..., Any] = getattr(import_module(module), function_name)
+    return function
 
-    Outlines are in level-0 px of the slide. With `everything`, detections and cells are read too where a format
-    keeps them apart. AnnotationError for an unknown format, and for a file that is missing or cannot be
-    understood, naming the place in it. What was mended or left out is told in `notes`.
+
+def to_slide_frame(annotations: Annotations, path: Path, corner: Corner) -> Annotations:
+    """Move annotations from the frame of their file format to level-0 px of the slide.
+
+    Args:
+        annotations: What was read from the file.
+        path: The file; its name decides the format.
+        corner: `Slide.scan_corner`, in level-0 px.
+
+    Returns:
+        The annotations in the slide's frame, with a note if they were moved.
     """
-    suffix = format_of(path)
-    if suffix is None:
-        raise AnnotationError(path, "is of a format we do not read", f"Give one of {', '.join(FORMATS)}")
-    readers = {**FORMATS, **WHOLE} if everything else FORMATS
-    found: Annotations = _function(readers[suffix])(path)
-    return found
+    if corner == (0, 0) or format_of(path) not in SCAN_FRAME_FORMATS:
+        return annotations
+    moved = annotations.regions.translate(-corner[0], -corner[1])
+    return replace(annotations, regions=moved, notes=(*annotations.notes, _moved_note(corner)))
 
 
-def read_image_facts(path: Path) -> ImageFacts | None:
-    """What a file of annotations says of the slide it was drawn on; None if it does not say, or its format cannot.
+def to_file_frame(regions: Regions, path: Path, corner: Corner) -> tuple[Regions, tuple[str, ...]]:
+    """Move regions from level-0 px of the slide to the frame of a file format.
 
-    AnnotationError for a file that is missing or cannot be understood.
+    Args:
+        regions: The regions, in the slide's frame.
+        path: The file to write; its name decides the format.
+        corner: `Slide.scan_corner`, in level-0 px.
+
+    Returns:
+        The regions in the file's frame, and a note if they were moved.
     """
-    reader = IMAGES.get(format_of(path) or "")
-    facts: ImageFacts | None = None if reader is None else _function(reader)(path)
-    return facts
-
-
-def _function(name: str) -> Callable[[Path], Any]:
-    module, function = name.split(":")
-    found: Callable[[Path], Any] = getattr(import_module(module), function)
-    return found
-
-
-COUNTS_FROM_SCAN = frozenset({".xml", ".annotations"})
-Corner = tuple[float, float]
-
-
-def on_slide(found: Annotations, path: Path, corner: Corner) -> Annotations:
-    """What was read from a file, in level-0 px of the slide as we show it; `corner` is `Slide.scan_corner`."""
-    if corner == (0, 0) or format_of(path) not in COUNTS_FROM_SCAN:
-        return found
-    moved = found.regions.moved(-corner[0], -corner[1])
-    return replace(found, regions=moved, notes=(*found.notes, _said(corner)))
-
-
-def in_file(regions: Regions, path: Path, corner: Corner) -> tuple[Regions, tuple[str, ...]]:
-    """Regions of a slide as a file of this name has to hold them, and what was done for it."""
-    if corner == (0, 0) or format_of(path) not in COUNTS_FROM_SCAN:
+    if corner == (0, 0) or format_of(path) not in SCAN_FRAME_FORMATS:
         return regions, ()
-    return regions.moved(*corner), (_said(corner),)
+    return regions.translate(*corner), (_moved_note(corner),)
 
 
-def _said(corner: Corner) -> str:
+def _moved_note(corner: Corner) -> str:
     return (
         f"this format counts from the corner of the whole scan, {corner[0]:g}, {corner[1]:g} px away "
-        "(openslide.bounds): taken into account"
+        "(openslide.bounds); coordinates are corrected for it"
     )

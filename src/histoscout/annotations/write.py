@@ -1,25 +1,36 @@
-"""Writing outlines in the format that a file's name asks for.
+"""Write annotations in the file format that a file's name asks for.
 
-To add a format, write a function from regions, a path and perhaps a canvas to notes, and add one line to WRITERS:
-that enrols it in the contract tests.
+To add a format, write a function from regions, a path and (for images) a canvas to notes, and add one line to
+WRITERS: that enrolls it in the contract tests.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
+from histoscout.annotations.read import load_function
 from histoscout.errors import OutputError
 from histoscout.geometry.regions import Regions
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """What a label image is drawn on: a slide's width and height in level-0 px, and how fine it is drawn.
+@dataclass(frozen=True, kw_only=True)
+class MaskCanvas:
+    """The canvas of a mask: the size of the slide, and the resolution of the mask.
 
-    `scale` is level-0 px per pixel of the image, `mpp` its um per pixel where that is known. `values` (1 to 255) by
-    label; without them labels get 1, 2, ... in the order of their names, and "ignore" and unsure ones 255.
+    Attributes:
+        width: Width of the slide in level-0 px.
+        height: Height of the slide in level-0 px.
+        scale: Level-0 px per pixel of the mask.
+        mpp: um per pixel of the mask, where known.
+        values: Pixel value (1 to 255) of each label. Without values, labels get 1, 2, ... in the order of
+            their names; "ignore" and unsure labels get 255.
+
+    Example:
+        >>> from histoscout import MaskCanvas
+        >>> canvas = MaskCanvas(width=4000, height=3000, scale=4.0, values={"UDH": 1})
+        >>> canvas.width / canvas.scale
+        1000.0
     """
 
     width: float
@@ -31,16 +42,20 @@ class Canvas:
 
 @dataclass(frozen=True)
 class Writer:
-    """Where a format's writer is ("module:function"), and whether it draws on a canvas."""
+    """The writer of a file format.
 
-    made_by: str
-    on_canvas: bool = False
+    Attributes:
+        function: Where the function is ("module:function").
+        needs_canvas: Whether the format is an image, so that the function also takes a `MaskCanvas`.
+    """
+
+    function: str
+    needs_canvas: bool = False
 
 
 _GEOJSON = Writer("histoscout.annotations.geojson:write_geojson")
-_LABEL_TIFF = Writer("histoscout.annotations.write_mask:write_label_tiff", on_canvas=True)
+_TIFF_MASK = Writer("histoscout.annotations.write_mask:write_mask_tiff", needs_canvas=True)
 
-# suffix of a file's name, and what writes such files
 WRITERS: Mapping[str, Writer] = MappingProxyType(
     {
         ".geojson": _GEOJSON,
@@ -48,36 +63,64 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
         ".json": _GEOJSON,
         ".json.gz": _GEOJSON,
         ".xml": Writer("histoscout.annotations.asap:write_asap"),
-        ".png": Writer("histoscout.annotations.write_mask:write_label_png", on_canvas=True),
-        ".tif": _LABEL_TIFF,
-        ".tiff": _LABEL_TIFF,
+        ".png": Writer("histoscout.annotations.write_mask:write_mask_png", needs_canvas=True),
+        ".tif": _TIFF_MASK,
+        ".tiff": _TIFF_MASK,
     }
 )
+"""Suffix of a file's name -> what writes such files."""
+
+
+def write_annotations(regions: Regions, path: Path, canvas: MaskCanvas | None = None) -> tuple[str, ...]:
+    """Write annotations as GeoJSON for QuPath, XML for ASAP, or a mask (.png, .tif).
+
+    Args:
+        regions: The regions, in level-0 px.
+        path: The file to write; its name decides the format.
+        canvas: Size and resolution of a mask; other formats ignore it.
+
+    Returns:
+        Notes on what the format has no place for, in sentences for the user.
+
+    Raises:
+        OutputError: The format is unknown, a mask has no canvas, or the file cannot be written.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import shapely
+        >>> from histoscout import MaskCanvas, Region, Regions, write_annotations
+        >>> regions = Regions.of([Region(shapely.box(0, 0, 40, 20), "UDH")])
+        >>> write_annotations(regions, Path("slide.xml"))
+        ()
+        >>> write_annotations(regions, Path("mask.png"), MaskCanvas(width=100, height=50))
+        ('values: 0 = background, 1 = UDH',)
+    """
+    writer = writer_of(path)
+    write = load_function(writer.function)
+    if writer.needs_canvas and canvas is None:
+        fault = "this format is a mask, which needs the slide's size"
+        remedy = "Give the slide (--slide), or its size and um/px (--size, --slide-mpp)"
+        raise OutputError(path, fault, remedy)
+    notes: tuple[str, ...] | None = (
+        write(regions, path, canvas) if writer.needs_canvas else write(regions, path)
+    )
+    return notes or ()
 
 
 def writer_of(path: Path) -> Writer:
-    """The writer of the longest suffix that the file's name ends with; OutputError if there is none."""
+    """Find the writer of the longest suffix that a file's name ends with, ignoring case.
+
+    Args:
+        path: The file to write.
+
+    Returns:
+        The writer of its format.
+
+    Raises:
+        OutputError: histoscout does not write this format.
+    """
     matching = [suffix for suffix in WRITERS if path.name.casefold().endswith(suffix)]
     if not matching:
-        raise OutputError(
-            path, "is of a format we do not write", f"Give a name with one of {', '.join(WRITERS)}"
-        )
+        fault = "annotations in this format cannot be written"
+        raise OutputError(path, fault, f"Give a name with one of these suffixes: {', '.join(WRITERS)}")
     return WRITERS[max(matching, key=len)]
-
-
-def write_annotations(regions: Regions, path: Path, canvas: Canvas | None = None) -> tuple[str, ...]:
-    """Write outlines as QuPath (.geojson) or ASAP (.xml) reads them, or as an image of classes (.png, .tif).
-
-    Outlines are in level-0 px. Gives what the format has no place for, in words for the user. OutputError for a name
-    of another format, for an image without a canvas, and for what cannot be written.
-    """
-    writer = writer_of(path)
-    module, function = writer.made_by.split(":")
-    write = getattr(import_module(module), function)
-    if writer.on_canvas and canvas is None:
-        fault = "is an image of classes, which needs the slide's size"
-        raise OutputError(
-            path, fault, "Give the slide (--slide), or its size and um/px (--size, --slide-mpp)"
-        )
-    notes: tuple[str, ...] | None = write(regions, path, canvas) if writer.on_canvas else write(regions, path)
-    return notes or ()

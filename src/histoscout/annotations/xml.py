@@ -1,129 +1,211 @@
-"""XML files of outlines as a tree of tags; what an XML file could do besides holding outlines is refused.
+"""XML annotation files: which program wrote one, and its elements as a tree.
 
-Document types, and with them entities, references to other files and the "billion laughs", are not read at all.
+Document types, and with them entities, references to other files and the "billion laughs" attack, are
+refused.
 """
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histoscout.annotations.files import read_content
+from histoscout.annotations.read import Annotations, ImageMetadata, load_function
 from histoscout.errors import AnnotationError
 
-DEEPEST = 64  # tags within one another; outlines need eight
-VERTICES = frozenset({"Vertex", "V", "Coordinate"})  # of ImageScope, HALO and ASAP
-_AGAIN = "Save or export the annotations again"
-_WIDE = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
+ROOTS: Mapping[str, str] = MappingProxyType(
+    {
+        "Annotations": "histoscout.annotations.imagescope:imagescope_annotations",
+        "ASAP_Annotations": "histoscout.annotations.asap:asap_annotations",
+    }
+)
+"""Name of the root element -> the function from an element and a path to `Annotations`
+("module:function")."""
+MAX_DEPTH = 64
+"""Nested elements allowed; annotations need eight."""
+VERTICES = frozenset({"Vertex", "V", "Coordinate"})
+"""Elements that are points, in files of ImageScope, HALO and ASAP."""
+_EXPORT_AGAIN = "Save or export the annotations again"
+_UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 
 
-@dataclass(slots=True)
-class Tag:
-    """An XML tag, the line it stands in, the tags in it, and the points in it as (order, x, y) one after another."""
+def read_xml(path: Path) -> Annotations:
+    """Read annotations of ImageScope, HALO or ASAP; the root element decides which.
+
+    Args:
+        path: The XML file.
+
+    Returns:
+        Regions in level-0 px of the whole scan, as these programs show it (`read.to_slide_frame` converts
+        them).
+
+    Raises:
+        AnnotationError: The file comes from none of these programs, or is invalid; it names the line.
+    """
+    root = read_xml_tree(path)
+    if root.name not in ROOTS:
+        fault = f"the root element {root.name[:40]!r} is neither of ImageScope (Annotations) nor of ASAP"
+        raise AnnotationError(path, fault, f"Give a file with one of these root elements: {', '.join(ROOTS)}")
+    annotations: Annotations = load_function(ROOTS[root.name])(root, path)
+    return annotations
+
+
+def read_xml_image(path: Path) -> ImageMetadata | None:
+    """Read the image that an XML annotation file was drawn on: ImageScope states its um/px.
+
+    Args:
+        path: The XML file.
+
+    Returns:
+        The image; None if the file does not describe it.
+
+    Raises:
+        AnnotationError: The file is invalid; it names the line.
+    """
+    root = read_xml_tree(path)
+    if root.name != "Annotations":
+        return None
+    image: ImageMetadata | None = load_function("histoscout.annotations.imagescope:read_image")(root)
+    return image
+
+
+@dataclass(slots=True, kw_only=True)
+class XmlElement:
+    """An XML element.
+
+    Attributes:
+        name: Name without a namespace.
+        attributes: Its attributes.
+        line: Line in the file.
+        children: The elements in it, without points.
+        vertices: The points in it as (order, x, y), one after another.
+    """
 
     name: str
     attributes: dict[str, str]
     line: int
-    children: list["Tag"] = field(default_factory=list)
+    children: list["XmlElement"] = field(default_factory=list)
     vertices: "array[float]" = field(default_factory=lambda: array("d"))
 
     def get(self, name: str) -> str:
-        """An attribute without surrounding blanks; "" if it is not there."""
+        """An attribute without surrounding blanks; "" if it is missing."""
         return self.attributes.get(name, "").strip()
 
-    def named(self, *path: str) -> Iterator["Tag"]:
-        """The tags that a path of names leads to: `named("Regions", "Region")`."""
+    def find(self, *path: str) -> Iterator["XmlElement"]:
+        """Find the elements that a path of names leads to: `find("Regions", "Region")`."""
         for child in self.children:
             if child.name == path[0]:
-                yield from child.named(*path[1:]) if len(path) > 1 else (child,)
+                yield from child.find(*path[1:]) if len(path) > 1 else (child,)
 
     @property
     def points(self) -> NDArray[np.float64]:
-        """The points in this tag in their order: float64 (N, 2)."""
+        """The points in this element in their order: (N, 2) float64."""
         rows = np.frombuffer(self.vertices, np.float64).reshape(-1, 3)
         return rows[np.argsort(rows[:, 0], kind="stable"), 1:]
 
 
 class _Builder:
-    """Makes tags of what the parser reports; points become numbers at once, as a file may have millions."""
+    """Builds the tree from the parser's events; points become numbers at once.
+
+    A file may have millions of points, which as elements would take a hundred times the memory.
+    """
 
     def __init__(self, path: Path, parser: expat.XMLParserType) -> None:
-        self.path, self.parser = path, parser
-        self.root: Tag | None = None
-        self.open: list[Tag] = []
+        self.path = path
+        self.parser = parser
+        self.root: XmlElement | None = None
+        self.open: list[XmlElement] = []
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        plain = name.rpartition(":")[2]
-        tag = Tag(plain, attributes, self.parser.CurrentLineNumber)
-        if self.open and plain in VERTICES:
-            self._point(self.open[-1], tag)
+        # drop the namespace
+        local_name = name.rpartition(":")[2]
+        element = XmlElement(name=local_name, attributes=attributes, line=self.parser.CurrentLineNumber)
+        if self.open and local_name in VERTICES:
+            self._add_point(self.open[-1], element)
         elif self.open:
-            self.open[-1].children.append(tag)
+            self.open[-1].children.append(element)
         else:
-            self.root = tag
-        self.open.append(tag)
-        if len(self.open) > DEEPEST:
-            fault = f"has more than {DEEPEST} tags within one another"
-            raise AnnotationError(f"{self.path}, line {tag.line}", fault, _AGAIN)
+            self.root = element
+        self.open.append(element)
+        if len(self.open) > MAX_DEPTH:
+            fault = f"more than {MAX_DEPTH} elements are nested"
+            raise AnnotationError(f"{self.path}, line {element.line}", fault, _EXPORT_AGAIN)
 
     def end(self, name: str) -> None:
         self.open.pop()
 
     def refuse(self, *_: object) -> None:
-        fault = "has a document type (DOCTYPE), which no annotations need and which can do harm"
-        remedy = "Take the lines with <!DOCTYPE out if you trust the file"
+        fault = "the file has a document type (DOCTYPE), which annotations do not need and which can do harm"
+        remedy = "Remove the lines with <!DOCTYPE if you trust the file"
         raise AnnotationError(f"{self.path}, line {self.parser.CurrentLineNumber}", fault, remedy)
 
-    def _point(self, parent: Tag, tag: Tag) -> None:
-        order = self._number(tag, "Order") if "Order" in tag.attributes else float(len(parent.vertices))
-        parent.vertices.extend((order, self._number(tag, "X"), self._number(tag, "Y")))
+    def _add_point(self, parent: XmlElement, point: XmlElement) -> None:
+        order = self._number(point, "Order") if "Order" in point.attributes else float(len(parent.vertices))
+        parent.vertices.extend((order, self._number(point, "X"), self._number(point, "Y")))
 
-    def _number(self, tag: Tag, name: str) -> float:
-        said = tag.attributes.get(name)
+    def _number(self, element: XmlElement, name: str) -> float:
+        text = element.attributes.get(name)
         try:
-            if said is not None and "_" not in said:
-                return float(said.replace(",", "."))
+            # Python accepts 1_0; a decimal comma is common in files from Europe
+            if text is not None and "_" not in text:
+                return float(text.replace(",", "."))
         except ValueError:
             pass
-        fault = f"{tag.name} has no number {name}" if said is None else f"{name} is {said[:40]!r}, no number"
-        raise AnnotationError(f"{self.path}, line {tag.line}", fault, "Correct this coordinate")
+        if text is None:
+            fault = f"the element {element.name} has no number {name}"
+        else:
+            fault = f"{name} is {text[:40]!r}, which is not a number"
+        raise AnnotationError(f"{self.path}, line {element.line}", fault, "Correct this coordinate")
 
 
-def read_tags(path: Path) -> Tag:
-    """The root of an XML file; AnnotationError, with the line, for one that is damaged or does more than it should."""
+def read_xml_tree(path: Path) -> XmlElement:
+    """Parse an XML file.
+
+    Args:
+        path: The file, plain or gzipped, in the declared encoding or another.
+
+    Returns:
+        Its root element.
+
+    Raises:
+        AnnotationError: The file is damaged, has a document type or is nested too deeply; it names the line.
+    """
     content = read_content(path)
     if not content.strip(b"\xef\xbb\xbf \t\r\n\x00"):
-        raise AnnotationError(path, "is empty", _AGAIN)
+        raise AnnotationError(path, "the file is empty", _EXPORT_AGAIN)
+    # entities and document types are refused as soon as they are declared
     parser = expat.ParserCreate(_encoding(content))
     builder = _Builder(path, parser)
-    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
     parser.StartDoctypeDeclHandler = builder.refuse
     parser.EntityDeclHandler = builder.refuse
     try:
         parser.Parse(content, True)
     except expat.ExpatError as error:
-        fault = f"is not valid XML ({expat.ErrorString(error.code)})"
-        raise AnnotationError(f"{path}, line {error.lineno}", fault, _AGAIN) from error
-    except (LookupError, ValueError) as error:  # names of encodings that are none, or not of text
-        raise AnnotationError(
-            path, f"is in an encoding that is not known ({error})", "Save it as UTF-8"
-        ) from error
+        fault = f"the file is not valid XML ({expat.ErrorString(error.code)})"
+        raise AnnotationError(f"{path}, line {error.lineno}", fault, _EXPORT_AGAIN) from error
+    except (LookupError, ValueError) as error:
+        # the declared encoding does not exist, or is not one of text
+        fault = f"the encoding of the file is unknown ({error})"
+        raise AnnotationError(path, fault, "Save it as UTF-8") from error
     if builder.root is None:
-        raise AnnotationError(path, "is not valid XML (no tags)", _AGAIN)
+        raise AnnotationError(path, "the file is not valid XML (no elements)", _EXPORT_AGAIN)
     return builder.root
 
 
 def _encoding(content: bytes) -> str | None:
-    """The encoding to take instead of the declared one; None where that can be believed.
+    """The encoding to use instead of the declared one; None to trust the declaration.
 
     Programs on Windows write UTF-8 and declare UTF-16, or declare UTF-8 and write their own code page.
     """
-    if content[:2] in _WIDE:
+    if content[:2] in _UTF16_STARTS:
         return None
     declared = re.match(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']*)", content[:200])
     if declared and not declared[1].lower().startswith((b"utf", b"ucs", b"unicode")):

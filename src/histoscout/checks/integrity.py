@@ -17,7 +17,8 @@ from histoscout.cohort.case import Case, open_case
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.recipe import ClassConfig, plain
+from histoscout.io.notes import list_some
+from histoscout.recipe_sections import ClassConfig, plain
 from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
@@ -109,7 +110,7 @@ def _odd_scale(slide: Slide) -> Iterator[str]:
 
 def odd_outlines(regions: Regions, slide: Slide) -> Iterator[str]:
     """What is wrong with outlines, a sentence for each kind: outside the slide, tiny, drawn twice."""
-    near = slide.box.grown(EDGE_PX)
+    near = slide.box.expand(EDGE_PX)
     outside = [region for region in regions if region.box.intersection(slide.box) is None]
     beyond = sum(not near.contains(region.box) for region in regions) - len(outside)
     if outside:
@@ -162,7 +163,7 @@ def class_rows(reads: Sequence[Read]) -> list[ClassRow]:
     for one in reads:
         if one.mpp is not None:
             for label in one.regions.labels:
-                drawn = one.regions.labeled(label)
+                drawn = one.regions.with_labels(label)
                 area = sum(region.area_mm2(one.mpp) for region in drawn)
                 rows.append(ClassRow(label, one.case.patient, one.case.name, len(drawn), area))
     return sorted(rows, key=lambda row: (row.label.casefold(), row.patient, row.slide))
@@ -191,7 +192,7 @@ def readable(reads: Sequence[Read]) -> Verdict:
         )
     if bare or empty:
         message = "; ".join(
-            f"{what}: {_some(names)}"
+            f"{what}: {list_some(names, 5)}"
             for what, names in (("without annotations", bare), ("nothing outlined", empty))
             if names
         )
@@ -216,7 +217,7 @@ def sound_outlines(reads: Sequence[Read]) -> Verdict:
     return Verdict(
         name=name,
         state="warning",
-        message="; ".join(odd[:4]) + (f"; and {len(odd) - 4} more" if len(odd) > 4 else ""),
+        message=list_some(odd, 4, "; "),
         remedy="See the table of slides",
     )
 
@@ -250,7 +251,3 @@ def classes_known(reads: Sequence[Read], classes: ClassConfig, named: bool) -> V
     same = [" = ".join(repr(label) for label in group) for group in same_class(counts)]
     taken = f"; taken as one: {'; '.join(same)}" if same else ""
     return Verdict(name=name, state="good", message=f"{listed}{taken}")
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from histoscout.cohort.case import Case
 from histoscout.cohort.leakage import Fingerprint
-from histoscout.sampling.augment import DENSITY
 from histoscout.slides.slide import Slide
+from histoscout.slides.stains import OPTICAL_DENSITY
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
 
@@ -45,11 +45,11 @@ class Landmarks:
     patches: Patches
 
 
-def landmarks_of(slide: Slide, tissue: Tissue, patient: str, split: str = "", most: int = MOST) -> Landmarks:
+def find_landmarks(slide: Slide, tissue: Tissue, patient: str, split: str = "", most: int = MOST) -> Landmarks:
     """The densest places of a slide and what they look like."""
     scale = LOOK_MPP / slide.mpp
-    density = DENSITY[slide.read(slide.box, LOOK_MPP)].mean(-1)
-    mask = tissue.mask_of(slide.box, scale)[: density.shape[0], : density.shape[1]]
+    density = OPTICAL_DENSITY[slide.read(slide.box, LOOK_MPP)].mean(-1)
+    mask = tissue.mask_in(slide.box, scale)[: density.shape[0], : density.shape[1]]
     smooth = ndimage.gaussian_filter(density, NEST_UM / LOOK_MPP)
     peaks = (smooth == ndimage.maximum_filter(smooth, round(2 * APART_UM / LOOK_MPP) + 1)) & mask
     rows, columns = np.nonzero(peaks)
@@ -75,7 +75,7 @@ def _patch(look: NDArray[np.float32], row: int, column: int) -> NDArray[np.float
     return look[row - REACH : row + REACH + 1 : 2, column - REACH : column + REACH + 1 : 2]
 
 
-def shared(one: Landmarks, two: Landmarks) -> int:
+def count_shared_landmarks(one: Landmarks, two: Landmarks) -> int:
     """How many landmarks of one slide are on the other too, lying in one of the eight ways, the same for all."""
     if not len(one.patches) or not len(two.patches):
         return 0
@@ -89,7 +89,7 @@ def shared(one: Landmarks, two: Landmarks) -> int:
 
 
 @dataclass(frozen=True)
-class Sharing:
+class SharedTissue:
     """Two slides that show the same tissue."""
 
     one: Landmarks
@@ -97,22 +97,22 @@ class Sharing:
     landmarks: int
 
 
-def all_shared(slides: Sequence[Landmarks]) -> list[Sharing]:
+def find_shared_tissue(slides: Sequence[Landmarks]) -> list[SharedTissue]:
     """Every two slides that share tissue; with many slides fewer landmarks of each are compared."""
     most = max(ENOUGH * 8, MOST_TOGETHER // max(1, len(slides)))
     cut = [Landmarks(one.slide, one.patient, one.split, one.patches[:most]) for one in slides]
     found = []
     for number, one in enumerate(cut):
         for two in cut[number + 1 :]:
-            if (count := shared(one, two)) >= ENOUGH:
-                found.append(Sharing(one, two, count))
+            if (count := count_shared_landmarks(one, two)) >= ENOUGH:
+                found.append(SharedTissue(one, two, count))
     return found
 
 
 _REMEDY = "Give both slides the same patient, or take one out of the cohort"
 
 
-def patients_apart(cases: Sequence[Case]) -> Verdict:
+def check_patient_splits(cases: Sequence[Case]) -> Verdict:
     """Whether every patient is in one split only."""
     name = "no patient in two splits"
     splits: dict[str, set[str]] = defaultdict(set)
@@ -136,7 +136,7 @@ def patients_apart(cases: Sequence[Case]) -> Verdict:
     return Verdict(name=name, state="good", message=f"{len(splits)} patients")
 
 
-def slides_once(prints: Sequence[Fingerprint], splits: Sequence[str]) -> Verdict:
+def check_duplicate_slides(prints: Sequence[Fingerprint], splits: Sequence[str]) -> Verdict:
     """Whether any slide is there twice under two names; `splits` are those of the slides, "" where none is named."""
     name = "no slide twice"
     copies = [
@@ -152,10 +152,10 @@ def slides_once(prints: Sequence[Fingerprint], splits: Sequence[str]) -> Verdict
     return Verdict(name=name, state="failed" if leak else "warning", message=message, remedy=_REMEDY)
 
 
-def tissue_apart(slides: Sequence[Landmarks]) -> Verdict:
+def check_shared_tissue(slides: Sequence[Landmarks]) -> Verdict:
     """Whether slides of different patients, or of different splits, show the same piece of tissue."""
     name = "no tissue twice"
-    found = [one for one in all_shared(slides) if _matters(one)]
+    found = [one for one in find_shared_tissue(slides) if _matters(one)]
     if not found:
         return Verdict(name=name, state="good", message=f"no two of {len(slides)} slides share tissue")
     message = "; ".join(
@@ -165,5 +165,5 @@ def tissue_apart(slides: Sequence[Landmarks]) -> Verdict:
     return Verdict(name=name, state="failed" if leak else "warning", message=message, remedy=_REMEDY)
 
 
-def _matters(sharing: Sharing) -> bool:
+def _matters(sharing: SharedTissue) -> bool:
     return sharing.one.patient != sharing.two.patient or sharing.one.split != sharing.two.split

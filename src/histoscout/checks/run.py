@@ -21,7 +21,7 @@ from histoscout.checks.integrity import (
     readable,
     sound_outlines,
 )
-from histoscout.checks.leakage import Landmarks, landmarks_of, patients_apart, slides_once, tissue_apart
+from histoscout.checks.leakage import Landmarks, find_landmarks, check_patient_splits, check_duplicate_slides, check_shared_tissue
 from histoscout.cohort.annotated_slide import REVIEWED
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort, read_cohort
@@ -30,7 +30,7 @@ from histoscout.cohort.leakage import Fingerprint
 from histoscout.errors import HistoscoutError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.hardware import usable_cores
-from histoscout.progress import Progress, Silent
+from histoscout.progress import Progress, NoProgress
 from histoscout.recipe import Recipe
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import find_tissue
@@ -42,7 +42,7 @@ class CheckOptions:
     """What is not part of the recipe. `class_named`: the positive class was chosen, so that it must occur."""
 
     class_named: bool = False
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=NoProgress)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def check_cohort(
         sound_outlines(reads),
         cohort_verdict([one.alignment for one in slides]),
         windows_fit(reads, recipe),
-        patients_apart(cohort.cases),
+        check_patient_splits(cohort.cases),
         *_leaks(slides),
     )
     return Checks(cohort.where, verdicts, slides, tuple(class_rows(reads)), cohort.notes)
@@ -132,7 +132,7 @@ def _looked(
     if any(recipe.classes.canonical(label) != REVIEWED for label in read.regions.labels):
         subject = subject_of(slide, read.regions, tissue, recipe.patches.size_um)
         alignment = aligned(replace(subject, classes=recipe.classes), others)
-    landmarks = landmarks_of(slide, tissue, read.case.patient, read.case.split or "")
+    landmarks = find_landmarks(slide, tissue, read.case.patient, read.case.split or "")
     print_of = Fingerprint.of(slide, read.case.patient)
     return Looked(read, alignment, landmarks, print_of, tissue.area_mm2)
 
@@ -150,8 +150,8 @@ def _leaks(slides: Sequence[Looked]) -> list[Verdict]:
     prints = [one.fingerprint for one in seen if one.fingerprint is not None]
     splits = [one.read.case.split or "" for one in seen]
     return [
-        slides_once(prints, splits),
-        tissue_apart([one.landmarks for one in seen if one.landmarks is not None]),
+        check_duplicate_slides(prints, splits),
+        check_shared_tissue([one.landmarks for one in seen if one.landmarks is not None]),
     ]
 
 

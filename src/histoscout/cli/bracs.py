@@ -1,28 +1,36 @@
 """`histoscout bracs FOLDER... -o OUT`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def bracs(
-    folders: list[Path] = typer.Argument(
-        metavar="FOLDER...", help="Where BRACS was downloaded to: slides, outlines, RoIs.", show_default=False
-    ),
-    out: Path = typer.Option(..., "-o", "--out", help="Folder for cohort.csv, rois.csv and recipe.toml."),
-    table: Path | None = typer.Option(None, help="BRACS.xlsx, if it is not in the folders."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Write the three files anew."),
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER", help="Folders of the BRACS download: slides, annotations, RoIs."),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for cohort.csv, rois.csv and recipe.toml.")
+    ],
+    table: Annotated[Path | None, typer.Option(help="BRACS.xlsx, if it is not in these folders.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    """Make cohorts of the BRACS data as downloaded: slides with outlines, RoIs, patients, official split."""
+    """Build a cohort from a BRACS download, with its official split."""
     from histoscout.cohort.bracs import read_bracs, write_bracs
+    from histoscout.io.notes import pluralize
 
-    found = read_bracs(folders, table)
-    written = write_bracs(found, out, overwrite)
-    for note in found.notes:
+    dataset = read_bracs(folders, table)
+    paths = write_bracs(dataset, out, overwrite)
+    for note in dataset.notes:
         typer.echo(f"note: {note}", err=True)
-    cases = found.slides.cases
-    drawn = sum(case.annotations is not None for case in cases)
-    patients = len(found.slides.patients)
-    typer.echo(f"{len(cases)} slides of {patients} patients, {drawn} with outlines; {len(found.rois)} RoIs")
-    for path in written:
+    cases = dataset.slides.cases
+    annotated = sum(case.annotations is not None for case in cases)
+    patients = pluralize(len(dataset.slides.patients), "patient")
+    typer.echo(
+        f"{pluralize(len(cases), 'slide')} of {patients}, {annotated} annotated; "
+        f"{pluralize(len(dataset.rois), 'RoI')}"
+    )
+    for path in paths:
         typer.echo(f"  {path}")

@@ -1,29 +1,29 @@
 """`histoscout check COHORT`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import MovedSlides
+from histoscout.cli.options import CohortPath, MovedSlides, Quiet
 
 
 def check(
-    cohort: Path = typer.Argument(
-        help="cohort.csv, a QuPath project, or a folder of slides with outlines.", show_default=False
-    ),
-    out: Path = typer.Option(
-        Path("check.html"), "-o", "--out", help="The page to write; a name ending in .html."
-    ),
+    cohort: CohortPath,
+    out: Annotated[Path, typer.Option("-o", "--out", help="HTML page to write.")] = Path("check.html"),
     slides: MovedSlides = None,
-    recipe: Path | None = typer.Option(None, help="The recipe that training will use (TOML)."),
-    positive: str | None = typer.Option(None, help="The class that will be looked for."),
-    apply: Path | None = typer.Option(
-        None, help="Write corrected outlines of slides where a mistake was found into this folder."
-    ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a page that is there."),
-    quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
+    recipe: Annotated[Path | None, typer.Option(help="Recipe that will be trained with (TOML).")] = None,
+    positive: Annotated[str | None, typer.Option(help="Class that will be detected.")] = None,
+    apply: Annotated[
+        Path | None, typer.Option(help="Write corrected annotations here; originals are never modified.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Before training: can everything be read, do outlines fit the tissue, does anything leak? Exit code 1 if not."""
+    """Check files, alignment and data leakage before training.
+
+    Exits with code 1 if a check fails.
+    """
     from histoscout.checks.run import CheckOptions, apply_corrections, check_cohort, refuse_used
     from histoscout.cli.console import Console
     from histoscout.cohort.cohort import read_cohort
@@ -32,17 +32,19 @@ def check(
     from histoscout.report.check import write_check
 
     if out.exists() and not overwrite:
-        raise OutputError(out, "exists already", "Give another name with -o, or --overwrite")
+        raise OutputError(out, "the file exists already", "Give another name with -o, or use --overwrite")
     choices = Recipe.read(recipe) if recipe else Recipe()
     if positive:
         choices = choices.with_choices({"classes.positive": positive})
-    named = recipe is not None or positive is not None
+    class_named = recipe is not None or positive is not None
     with Console(quiet) as console:
         listed = read_cohort(cohort, slides)
         if apply is not None:
             refuse_used(apply, listed.cases)
-        checks = check_cohort(listed, choices, CheckOptions(named, console))
+        checks = check_cohort(listed, choices, CheckOptions(class_named=class_named, progress=console))
         write_check(checks, out)
+
+    # results: one line for each check, its remedy below it
     for verdict in checks.verdicts:
         typer.echo(f"{verdict.state:<12} {verdict.name}: {verdict.message}")
         if verdict.state != "good" and verdict.remedy:

@@ -1,4 +1,4 @@
-"""Progress with time left on a terminal; plain lines elsewhere, or with --quiet only what must be seen."""
+"""Progress on the command line: bars with the time left on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -9,18 +9,36 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-EVERY_SECONDS = 10.0  # between two lines of progress where there is no terminal
+LINE_INTERVAL_S = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 class Console:
-    """Tells a person at the command line how far the work is; a `Progress` for every verb."""
+    """Shows how far the work is; the `Progress` of every command.
+
+    Args:
+        quiet: Show notes only.
+        stream: Where to write; stderr by default.
+    """
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self.quiet = quiet
         self.stream = stream or sys.stderr
-        self.bars = _bars(self.stream) if self.stream.isatty() and not quiet else None
-        self._task, self._total, self._done, self._began, self._said = "", 0, 0, 0.0, 0.0
+        self.bars: RichProgress | None = None
+        if self.stream.isatty() and not quiet:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self.bars = RichProgress(*columns, console=RichConsole(file=self.stream))
         self._bar: TaskID | None = None
+        self._task = ""
+        self._total = 0
+        self._done = 0
+        self._started = 0.0
+        self._last_line = 0.0
 
     def __enter__(self) -> Self:
         if self.bars:
@@ -34,48 +52,45 @@ class Console:
             self.bars.stop()
 
     def start(self, task: str, total: int) -> None:
-        """A piece of work of `total` steps begins."""
-        self._task, self._total, self._done = task, total, 0
-        self._began = self._said = time.monotonic()
+        """Begin a task of `total` steps."""
+        self._task = task
+        self._total = total
+        self._done = 0
+        self._started = self._last_line = time.monotonic()
         if self.bars:
             self._bar = self.bars.add_task(task, total=total)
 
     def advance(self, steps: int = 1) -> None:
-        """Some steps are done: move the bar, or say so every ten seconds."""
+        """Move the bar by some steps, or print a line every ten seconds."""
         self._done += steps
         now = time.monotonic()
         if self.bars and self._bar is not None:
             self.bars.advance(self._bar, steps)
-        elif not self.quiet and now - self._said > EVERY_SECONDS:
-            self._said = now
-            left = (now - self._began) / max(1, self._done) * max(0, self._total - self._done)
-            self._line(f"{self._task}: {self._done} of {self._total}, about {clock(left)} left")
+        elif not self.quiet and now - self._last_line > LINE_INTERVAL_S:
+            self._last_line = now
+            left = (now - self._started) / max(1, self._done) * max(0, self._total - self._done)
+            self._print(f"{self._task}: {self._done} of {self._total}, about {format_duration(left)} left")
 
     def note(self, text: str) -> None:
-        """Something a user must see, quiet or not."""
+        """Show something that the user must see, quiet or not."""
         if self.bars:
             self.bars.console.print(f"note: {text}", markup=False, highlight=False)
         else:
-            self._line(f"note: {text}")
+            self._print(f"note: {text}")
 
     def done(self) -> None:
-        """The current piece of work is over."""
+        """End the current task."""
         if self.bars and self._bar is not None:
             self.bars.update(self._bar, completed=self._total)
         elif not self.quiet:
-            self._line(f"{self._task}: done in {clock(time.monotonic() - self._began)}")
+            self._print(f"{self._task}: done in {format_duration(time.monotonic() - self._started)}")
 
-    def _line(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
 
 
-def _bars(stream: TextIO) -> RichProgress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return RichProgress(*columns, console=RichConsole(file=stream))
-
-
-def clock(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 05 s, 2 h 10 min."""
+def format_duration(seconds: float) -> str:
+    """A duration in words: 42 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,23 +1,33 @@
 """`histoscout demo`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from histoscout.cli.options import Quiet, TrainingDevice
+
 
 def demo(
-    out: Path = typer.Option(Path("histoscout-demo"), "-o", "--out", help="Where to put everything."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
-    quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for all results.")] = Path(
+        "histoscout-demo"
+    ),
+    device: TrainingDevice = "auto",
+    quiet: Quiet = False,
 ) -> None:
-    """Walk the whole road on the built-in slides: draw, train, detect on unseen patients, measure, report."""
+    """Try histoscout on synthetic slides, in a few minutes.
+
+    Draws slides, trains a detector, evaluates it on test patients, and writes a report.
+    """
     from histoscout.cli.console import Console
     from histoscout.cli.tables import score_table
     from histoscout.demo import demo as run
 
     with Console(quiet) as console:
-        made = run(out, device=device, progress=console)
-    typer.echo(score_table(made.scores))
+        result = run(out, device=device, progress=console)
+    typer.echo(score_table(result.scores))
     scores = out / "scores"
-    typer.echo(f"cohort:   {made.cohort}\nmodel:    {made.model.path}\nscores:   {scores / 'scores.json'}")
-    typer.echo(f"overlays: {scores / 'overlays'}\nreport:   {made.report}")
+    typer.echo(
+        f"cohort:   {result.cohort}\nmodel:    {result.model.path}\nscores:   {scores / 'scores.json'}"
+    )
+    typer.echo(f"overlays: {scores / 'overlays'}\nreport:   {result.report}")

@@ -1,36 +1,42 @@
 """`histoscout detect MODEL SLIDES -o OUT`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import MovedSlides
+from histoscout.cli.options import Device, MovedSlides, OperatingPoints, OperatingTarget, Quiet, SlideMpp
 
 
 def detect(
-    model: Path = typer.Argument(help="A model folder.", show_default=False),
-    slides: list[Path] = typer.Argument(
-        help="Slides, folders of slides, a cohort.csv, or a QuPath project.", show_default=False
-    ),
-    out: Path = typer.Option(..., "-o", "--out", help="Where to write what is found."),
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model folder.")],
+    slides: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SLIDES", help="Slides, folders of slides, a cohort.csv, or a QuPath project."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
     moved: MovedSlides = None,
-    within: str | None = typer.Option(None, help="Look only inside outlines of this class."),
-    threshold: float | None = typer.Option(None, min=0, max=1, help="Instead of the model's own."),
-    at: str | None = typer.Option(
-        None, help='Keep regions of such a score: "1 FP/cm2", "sensitivity 0.9", "precision 0.8", "miss 0.1".'
-    ),
-    operating: Path | None = typer.Option(
-        None, help="For --at: scores of this model that evaluate wrote; without, its tuning patients."
-    ),
-    mpp: float | None = typer.Option(None, help="um/px, for slides that do not say."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda, mps, openvino or torch."),
-    dry_run: bool = typer.Option(
-        False, "--dry-run", help="Say what would be done and how long it would take."
-    ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Do finished slides again."),
-    quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
+    within: Annotated[str | None, typer.Option(help="Search only inside annotations of this class.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Probability threshold.", show_default="the model's")
+    ] = None,
+    at: OperatingTarget = None,
+    operating: OperatingPoints = None,
+    mpp: SlideMpp = None,
+    device: Device = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done and estimate the time.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Detect on finished slides again.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Find lesions on slides: GeoJSON for QuPath, heatmaps, lesions.csv, and a ledger of every slide."""
+    """Detect lesions on slides.
+
+    Writes GeoJSON for QuPath, heatmaps, lesions.csv, and a ledger of all slides. Re-run the same command to
+    resume.
+    """
     from histoscout.cli.console import Console
     from histoscout.cli.tables import ledger_table
     from histoscout.cohort.cohort import read_cohort
@@ -42,7 +48,7 @@ def detect(
     with Console(quiet) as console:
         for note in dict.fromkeys(note for cohort in cohorts for note in cohort.notes):
             console.note(note)
-        chosen = DetectOptions(
+        options = DetectOptions(
             device=device,
             within=within,
             dry_run=dry_run,
@@ -53,8 +59,8 @@ def detect(
             operating=operating,
             progress=console,
         )
-        rows = run(model, cases, out, chosen)
+        rows = run(model, cases, out, options)
     typer.echo(ledger_table(rows))
-    typer.echo(f"written to {out}" if not dry_run else "nothing was written")
+    typer.echo(f"results: {out}" if not dry_run else "dry run: nothing was written")
     if any(row.state == "failed" for row in rows):
         raise typer.Exit(1)

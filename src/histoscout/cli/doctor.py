@@ -4,13 +4,16 @@ import typer
 
 
 def doctor() -> None:
-    """Say what this machine has, what is missing, and what to do about it."""
-    from histoscout.doctor import doctor as look
+    """Check this machine: packages, memory, disk and GPUs.
 
-    findings = look()
-    for finding in findings:
-        typer.echo(f"{finding.state:<8} {finding.what:<28} {finding.detail}")
-        if finding.remedy:
-            typer.echo(f"{'':<8} {'':<28} -> {finding.remedy}")
-    if any(finding.state == "missing" for finding in findings):
+    Exits with code 1 if something that histoscout needs is missing.
+    """
+    from histoscout.doctor import doctor as check_machine
+
+    checks = check_machine()
+    for check in checks:
+        typer.echo(f"{check.state:<8} {check.name:<28} {check.detail}")
+        if check.remedy:
+            typer.echo(f"{'':<8} {'':<28} -> {check.remedy}")
+    if any(check.state == "missing" for check in checks):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Images of one class each on the command line: learnt from as a cohort, judged by, told."""
+"""Image classification data on the command line: read as a cohort, evaluated on, reported."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,55 +10,82 @@ from histoscout.errors import CohortError
 if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort
     from histoscout.evaluation.images.evaluate import ImageOptions
-    from histoscout.evaluation.images.scores import ImageScores
 
 
-def cohort_from(path: Path, slides: Path | None, mpp: float | None) -> "Cohort":
-    """What a verb is to learn from: slides with outlines, or images by class."""
+def read_training_cohort(path: Path, slides: Path | None, mpp: float | None) -> "Cohort":
+    """Read what a command trains on: annotated slides, or image folders by class.
+
+    Args:
+        path: A cohort as `read_cohort` takes it, or a folder with one folder of images for each class.
+        slides: Where the slides are, if they were moved; not for images.
+        mpp: um/px of images without a scale; not for slides.
+
+    Raises:
+        typer.BadParameter: If an option does not fit the data.
+        CohortError: If the data cannot be read.
+    """
     from histoscout.cohort.cohort import read_cohort
     from histoscout.cohort.image_folders import holds_images_by_class, read_image_cohort
 
     if not holds_images_by_class(path):
         if mpp is not None:
             raise typer.BadParameter(
-                "--mpp is for images by class; give slides their scale in the table's column mpp"
+                "--mpp is for image folders; give the scale of slides in the table's column mpp"
             )
         return read_cohort(path, slides)
     if slides is not None:
-        raise typer.BadParameter("--slides is for slides that have been moved, not for images by class")
+        raise typer.BadParameter("--slides is for slides that were moved, not for image folders")
     return read_image_cohort(path, mpp)
 
 
-def ready_to_judge(cohort: "Cohort", scores: Path, *, overwrite: bool) -> None:
-    """Before time is spent: are there test images, and is there room for their scores?"""
+def check_image_scores(cohort: "Cohort", scores: Path, *, overwrite: bool) -> None:
+    """Check before a training that its images can be evaluated, and that the scores can be written.
+
+    Args:
+        cohort: What will be trained on.
+        scores: The folder for scores.
+        overwrite: Whether scores that exist may be replaced.
+
+    Raises:
+        typer.BadParameter: If the cohort holds slides.
+        CohortError: If there are no test images.
+        OutputError: If the folder holds other scores.
+    """
     from histoscout.evaluation.protocol import refuse_scores
 
     if not cohort.by_class:
-        raise typer.BadParameter("--scores is for images by class; judge slides with `histoscout evaluate`")
-    if not cohort.in_split("test").cases:
-        fault = "has no images of the split test, by which --scores could judge"
-        raise CohortError(
-            cohort.where, fault, "Put those of some patients into a folder test, or leave it out"
+        raise typer.BadParameter(
+            "--scores is for image folders; use `histoscout evaluate` to evaluate on slides"
         )
+    if not cohort.in_split("test").cases:
+        fault = "there are no test images for --scores"
+        remedy = "Put the images of some patients into a folder called test, or leave out --scores"
+        raise CohortError(cohort.where, fault, remedy)
     refuse_scores(scores, overwrite)
 
 
-def judge_images(model: Path, images: Path, out: Path, options: "ImageOptions") -> None:
-    """Judge a model by images of which each shows one class, and tell; exit code 1 if one could not be read."""
+def report_images(model: Path, images: Path, out: Path, options: "ImageOptions") -> None:
+    """Evaluate a model on images by class, print the scores and write the report.
+
+    Args:
+        model: The model folder.
+        images: Image folders by class.
+        out: The folder for scores.
+        options: Device, um/px and sanity checks.
+
+    Raises:
+        typer.Exit: With code 1 if an image could not be read.
+    """
+    from histoscout.cli.tables import image_table
     from histoscout.evaluation.images.evaluate import evaluate_images
     from histoscout.network.model_folder import read_model
     from histoscout.report.images import write_images_report
 
     scores = evaluate_images(model, images, out, options)
-    _tell(scores, out, write_images_report(scores, out, read_model(model)))
-    if any("not evaluated" in note for note in scores.notes):
-        raise typer.Exit(1)
-
-
-def _tell(scores: "ImageScores", out: Path, report: Path) -> None:
-    from histoscout.cli.tables import image_table
-
+    report = write_images_report(scores, out, read_model(model))
     typer.echo(image_table(scores))
     for note in scores.notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"scores: {out / 'scores.json'}\nimages: {out / 'images.csv'}\nreport: {report}")
+    if any("not evaluated" in note for note in scores.notes):
+        raise typer.Exit(1)

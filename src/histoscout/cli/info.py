@@ -1,35 +1,38 @@
 """`histoscout info SLIDE`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from histoscout.cli.options import SlideMpp
+
 
 def info(
-    slides: list[Path] = typer.Argument(help="Slides to look at.", show_default=False),
-    mpp: float | None = typer.Option(None, help="um/px, for slides that do not say."),
-    thumbnail: Path | None = typer.Option(
-        None, help="Write a small picture of the (one) slide here, as PNG."
-    ),
+    slides: Annotated[list[Path], typer.Argument(metavar="SLIDE", help="Slides to describe.")],
+    mpp: SlideMpp = None,
+    thumbnail: Annotated[
+        Path | None, typer.Option(help="Write a thumbnail of the (first) slide here (PNG).")
+    ] = None,
 ) -> None:
-    """Say what a slide is: size, um/px and where it came from, levels, vendor."""
+    """Show a slide's size, scale, levels and vendor."""
     from histoscout.errors import SlideError
-    from histoscout.slides.open import info as look
+    from histoscout.slides.open import info as read_info
 
-    failed = []
+    faults = []
     for slide in slides:
         try:
-            rows = look(slide, mpp).rows()
+            rows = read_info(slide, mpp).rows()
         except SlideError as error:
-            failed.append(str(error))
+            faults.append(str(error))
             continue
         for name, value in rows:
             typer.echo(f"{name:<12} {value}")
-    for told in failed:
-        typer.echo(f"histoscout: {told}", err=True)
-    if thumbnail is not None and not failed:
+    for fault in faults:
+        typer.echo(f"histoscout: {fault}", err=True)
+    if thumbnail is not None and not faults:
         _write_thumbnail(slides[0], thumbnail, mpp)
-    if failed:
+    if faults:
         raise typer.Exit(1)
 
 
@@ -37,11 +40,11 @@ def _write_thumbnail(slide: Path, path: Path, mpp: float | None) -> None:
     from PIL import Image
 
     from histoscout.errors import OutputError
-    from histoscout.io.files import replacing
+    from histoscout.io.files import atomic_write
     from histoscout.slides.open import open_slide
 
     if path.exists():
-        raise OutputError(path, "exists already", "Give another name, or delete it first")
-    with open_slide(slide, mpp) as opened, replacing(path) as temporary:
+        raise OutputError(path, "the file exists already", "Give another name, or delete it first")
+    with open_slide(slide, mpp) as opened, atomic_write(path) as temporary:
         Image.fromarray(opened.overview()[0]).save(temporary, format="PNG")
     typer.echo(f"{'thumbnail':<12} {path}")

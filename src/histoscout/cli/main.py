@@ -1,11 +1,13 @@
-"""`histoscout VERB`: the table of verbs, and what becomes of errors."""
+"""`histoscout COMMAND`: the table of commands, and how errors end the program."""
 
 import errno
 import os
 import sys
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -25,68 +27,78 @@ from histoscout.cli import (
     study,
     train,
 )
+from histoscout.cli.options import CliCommand, CliGroup
 from histoscout.errors import HistoscoutError
 from histoscout.io.files import output_error
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
+
+COMMANDS: Mapping[str, tuple[Callable[..., Any], ...]] = MappingProxyType(
+    {
+        "Start": (demo.demo, info.info, doctor.doctor),
+        "Data": (convert.convert, check.check, bracs.bracs),
+        "Train": (plan.plan, train.train, crossval.crossval, pretrain.pretrain),
+        "Use": (detect.detect, evaluate.evaluate),
+        "Research": (study.study,),
+    }
+)
+"""The commands, under the headings of `histoscout --help`."""
 
 app = typer.Typer(
-    help="Find lesions on whole-slide images: slides and QuPath outlines in, a measured detector out.",
-    no_args_is_help=True,
+    cls=CliGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,
 )
-for verb in (
-    demo.demo,
-    info.info,
-    convert.convert,
-    bracs.bracs,
-    check.check,
-    plan.plan,
-    train.train,
-    evaluate.evaluate,
-    crossval.crossval,
-    detect.detect,
-    pretrain.pretrain,
-    study.study,
-    doctor.doctor,
-):
-    app.command()(verb)
+for heading, functions in COMMANDS.items():
+    for function in functions:
+        app.command(cls=CliCommand, rich_help_panel=heading)(function)
 
 
 @app.callback(invoke_without_command=True)
-def options(
-    show_version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+def histoscout(
+    context: typer.Context,
+    show_version: bool = typer.Option(False, "--version", help="Show the version and exit."),
 ) -> None:
-    """Find lesions on whole-slide images: slides and QuPath outlines in, a measured detector out."""
+    """Train and evaluate lesion detectors on whole-slide images.
+
+    Slides and QuPath annotations in, a trained and evaluated detector out.
+    """
     if show_version:
         typer.echo(f"histoscout {version('histoscout')}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
-    """Run a verb; what a user can mend becomes one clear line and a non-zero exit code."""
+    """Run a command; a fault that the user can fix becomes one clear line and a non-zero exit code."""
     try:
         code = app(standalone_mode=False)
     except HistoscoutError as error:
         _stop(f"histoscout: {error}", 1)
     except TyperException as error:
-        _stop(f"histoscout: {error.format_message()} `histoscout --help` and `VERB --help` tell more.", 2)
+        help_hint = "See `histoscout --help` or `histoscout COMMAND --help`."
+        _stop(f"histoscout: {error.format_message()} {help_hint}", 2)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
+    except BrokenPipeError:
+        # the program that reads our output has ended, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:  # what no module expected: a disk that fills between two files
-        _stop(f"histoscout: {_told(error)}", 1)
-    if code == INTERRUPTED:  # typer makes this of Ctrl-C
-        _stop("histoscout: stopped. What is finished is kept; the same command goes on from there.", code)
+    except OSError as error:
+        # no module expects these, such as a disk that fills between two files
+        _stop(f"histoscout: {_os_error_text(error)}", 1)
+    # typer turns Ctrl-C into this exit code
+    if code == INTERRUPTED:
+        _stop("histoscout: interrupted. Finished work is kept; run the same command to resume.", code)
     sys.exit(code)
 
 
-def _told(error: OSError) -> str:
-    """What the operating system says; of a missing permission nobody knows here whether it is to read or to write."""
+def _os_error_text(error: OSError) -> str:
+    """The system's message; for a missing permission it is unknown whether to read or to write."""
     path = Path(error.filename or "output")
     if error.errno == errno.EACCES:
         return f"{path}: permission denied. Check the permissions of this path and of the folders above it."

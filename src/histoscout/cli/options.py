@@ -1,26 +1,200 @@
-"""Options that several verbs share, so that they are called and explained alike."""
+"""Options that several commands share, the spellings they had in version 0.1, and the layout of `--help`.
 
+- Type aliases such as `Device`: the options of the same name, explained alike everywhere.
+- `RENAMED_OPTIONS`, `RENAMED_VALUES`: spellings of version 0.1 that are still accepted.
+- `CliCommand`, `CliGroup`: print help without Python type names, and commands under headings.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-Incomplete = Annotated[
-    bool,
-    typer.Option(
-        "--incomplete",
-        help="Not every lesion is outlined: others are looked for and not taught as background.",
+
+class SanityChecks(StrEnum):
+    """What happens when a sanity check fails: `all` stops, `warn` reports the failure and continues."""
+
+    all = "all"
+    warn = "warn"
+
+
+class TrainingChecks(StrEnum):
+    """Which sanity checks run before training: as `SanityChecks`; `quick` skips the slowest one."""
+
+    all = "all"
+    quick = "quick"
+    warn = "warn"
+
+
+class Split(StrEnum):
+    """The patients on whom a model is evaluated."""
+
+    test = "test"
+    tuning = "tuning"
+
+
+CohortPath = Annotated[
+    Path,
+    typer.Argument(metavar="COHORT", help="A cohort.csv, a QuPath project, or a folder of annotated slides."),
+]
+CohortOrImages = Annotated[
+    Path,
+    typer.Argument(
+        metavar="COHORT",
+        help="A cohort.csv, a QuPath project, a folder of annotated slides, or image folders by class.",
     ),
 ]
 MovedSlides = Annotated[
-    Path | None,
-    typer.Option(
-        "--slides",
-        help="Folder in which the slides of a table or QuPath project lie, if they have been moved.",
-        show_default=False,
-    ),
+    Path | None, typer.Option("--slides", help="Folder of the slides, if they were moved.")
+]
+Positive = Annotated[str | None, typer.Option(help="Class to detect, as named in QuPath.")]
+Minutes = Annotated[float | None, typer.Option(min=0.01, help="Training time in minutes.")]
+Incomplete = Annotated[
+    bool,
+    typer.Option("--incomplete", help="Not every lesion is annotated (positive-unlabeled training)."),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(help='Begin with weights: "built-in", "imagenet", "none" or a .safetensors file.'),
+    typer.Option(help='Initial weights: "built-in", "imagenet", "none" or a .safetensors file.'),
 ]
+SlideMpp = Annotated[float | None, typer.Option(help="Microns per pixel, for slides without a scale.")]
+ImageMpp = Annotated[
+    float | None, typer.Option(min=0, help="Microns per pixel, for image folders without a scale.")
+]
+OperatingTarget = Annotated[
+    str | None,
+    typer.Option(
+        help='Operating point: "1 FP/cm2", "sensitivity 0.9", "precision 0.8" or "miss 0.1".',
+    ),
+]
+OperatingPoints = Annotated[
+    Path | None,
+    typer.Option(
+        "--operating-points", help="For --at: scores folder of this model.", show_default="its tuning set"
+    ),
+]
+Sanity = Annotated[
+    SanityChecks, typer.Option("--sanity", help="If a sanity check fails: stop (all) or continue (warn).")
+]
+TrainingDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps, openvino or torch.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
+
+
+RENAMED_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "--guards": "--sanity",
+        "--audit": "--review",
+        "--verdicts": "--reviewed",
+        "--on": "--split",
+        "--operating": "--operating-points",
+    }
+)
+"""Options of version 0.1 and their names since then. Each takes one value."""
+
+RENAMED_VALUES: Mapping[tuple[str, str], str] = MappingProxyType(
+    {("--sanity", "tell"): "warn", ("--split", "tune"): "tuning"}
+)
+"""Values of version 0.1, by the current name of their option."""
+
+
+def current_spelling(words: Sequence[str], known: Collection[str]) -> tuple[list[str], list[str]]:
+    """Replace options and values of version 0.1 by what they are called now.
+
+    Args:
+        words: The words of a command line behind the command.
+        known: The options that the command has; others are left as they are.
+
+    Returns:
+        The words in the current spelling, and one note for each option that was replaced.
+    """
+    current: list[str] = []
+    notes: list[str] = []
+    remaining = iter(words)
+    for word in remaining:
+        # what follows a bare "--" is never an option
+        if word == "--":
+            current += [word, *remaining]
+            break
+        old, equals, value = word.partition("=")
+        option = RENAMED_OPTIONS.get(old, old)
+        if option not in known or option not in RENAMED_OPTIONS.values():
+            current.append(word)
+            continue
+
+        # the value stands behind "=" or is the next word; if there is none, the parser reports it
+        following = [value] if equals else [following for following in [next(remaining, None)] if following]
+        values = [RENAMED_VALUES.get((option, text), text) for text in following]
+        current += [option, *values]
+        if [option, *values] != [old, *following]:
+            old_spelling, new_spelling = " ".join([old, *following]), " ".join([option, *values])
+            notes.append(f"`{old_spelling}` is the old spelling of `{new_spelling}`")
+    return current, notes
+
+
+METAVARS: Mapping[str, str] = MappingProxyType(
+    {"path": "PATH", "str": "TEXT", "int": "NUMBER", "float": "NUMBER"}
+)
+"""What help calls a value, by the Python type that typer would print."""
+
+
+class CliCommand(TyperCommand):
+    """A command that understands old spellings and prints its help without Python type names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words behind the command; words in an old spelling are noted on stderr."""
+        known = {name for parameter in self.params for name in parameter.opts}
+        current, notes = current_spelling(args, known)
+        for note in notes:
+            typer.echo(f"note: {note}", err=True)
+        return super().parse_args(ctx, current)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """List the arguments as `COHORT`, where typer writes `{COHORT}`."""
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Print arguments and options in two columns."""
+        rows: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            names, text = record
+            if parameter.param_type_name == "argument":
+                names = names.partition(" <")[0]
+            names = re.sub(r"<(\w+)(?: range)?>", _metavar, names)
+            rows[parameter.param_type_name].append((names, text))
+        for title, records in (("Arguments", rows["argument"]), ("Options", rows["option"])):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _metavar(match: re.Match[str]) -> str:
+    """A Python type as help calls it; choices stay as they are."""
+    return METAVARS.get(match[1], match[0])
+
+
+class CliGroup(TyperGroup):
+    """The program: lists its commands under the headings they were registered with."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Print one section for each heading, in order of registration."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        longest = max(len(name) for name, _ in commands)
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name, command in commands:
+            if isinstance(command, TyperCommand):
+                text = command.get_short_help_str(formatter.width - longest - 6)
+                sections.setdefault(command.rich_help_panel or "Commands", []).append(
+                    (name.ljust(longest), text)
+                )
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)

@@ -1,28 +1,45 @@
 """`histoscout pretrain -o WEIGHTS`."""
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from histoscout.cli.options import Quiet, TrainingDevice
+
 
 def pretrain(
-    out: Path = typer.Option(..., "-o", "--out", help="Where to put slides, model and weights."),
-    encoder: str = typer.Option("resnet18", help="The encoder that learns, as in network.encoder."),
-    minutes: float | None = typer.Option(None, help="How long to train; if not given, 6,000 steps."),
-    patients: int = typer.Option(120, help="How many built-in patients to draw."),
-    seed: int = typer.Option(0, help="Another seed draws other patients."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
-    quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for slides, model and weights.")],
+    encoder: Annotated[str, typer.Option(help="Encoder to train, as in network.encoder.")] = "resnet18",
+    minutes: Annotated[
+        float | None, typer.Option(help="Training time in minutes.", show_default="6,000 steps")
+    ] = None,
+    patients: Annotated[int, typer.Option(help="Number of synthetic patients.")] = 120,
+    seed: Annotated[int, typer.Option(help="Random seed (another seed, other patients).")] = 0,
+    device: TrainingDevice = "auto",
+    quiet: Quiet = False,
 ) -> None:
-    """Make weights to begin with from built-in slides, for encoders that none come with. Started again, it goes on."""
+    """Pre-train an encoder on synthetic slides.
+
+    For encoders that ship without weights. Re-run the same command to resume.
+    """
     from histoscout.cli.console import Console
     from histoscout.cli.tables import training_table
     from histoscout.training.pretrain import PretrainOptions
     from histoscout.training.pretrain import pretrain as run
 
     with Console(quiet) as console:
-        made = run(out, PretrainOptions(encoder, minutes, patients, seed, device, console))
-    typer.echo(training_table(made.model))
+        options = PretrainOptions(
+            encoder=encoder,
+            minutes=minutes,
+            patients=patients,
+            seed=seed,
+            device=device,
+            progress=console,
+        )
+        result = run(out, options)
+    typer.echo(training_table(result.model))
     typer.echo(
-        f"weights: {made.encoder}\nBegin with them: histoscout train COHORT -o MODEL --weights {made.encoder}"
+        f"weights: {result.encoder}\n"
+        f"Train with them: histoscout train COHORT -o MODEL --weights {result.encoder}"
     )

@@ -1,36 +1,74 @@
-"""Figures as plain tables.
-
-Figures of a cross-validation as plain tables.
-
-Figures of images by class as plain tables.
-"""
+"""Scores, ledgers and other results as plain text tables for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from histoscout.detection.results import LedgerRow
-from histoscout.evaluation.bootstrap import Interval
-from histoscout.evaluation.images.published import (
-    CAVEAT,
-    THREE,
-    Published,
-    columns_of,
-    published_for,
-    sources_of,
+from histoscout.evaluation.bootstrap import MIN_PATIENTS, ConfidenceInterval
+from histoscout.evaluation.images.scores import (
+    BRACS_GROUPS,
+    CLASS_METRICS,
+    OVERALL_METRICS,
+    ImageScores,
+    group_classes,
 )
-from histoscout.evaluation.images.scores import BRACS_GROUPS, OF_ALL, OF_EACH, ImageScores, folded
-from histoscout.evaluation.lesions.froc import sensitivity_at
-from histoscout.evaluation.lesions.matching import PRIMARY
-from histoscout.evaluation.lesions.matching import words as rule_in_words
-from histoscout.evaluation.lesions.summary import count_lesions_of
+from histoscout.evaluation.lesions.froc import sensitivity_metric
+from histoscout.evaluation.lesions.matching import PRIMARY_RULE, describe_rule
+from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.out_of_fold import Crossval
 from histoscout.evaluation.scores import Scores
+from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
+
+# Columns of `score_table`: what stands above a column, and the name of its metric in scores.json.
+PIXEL_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "AP": "ap",
+        "Dice": "dice",
+        "Dice by patient": "dice_per_patient",
+        "precision": "precision",
+        "recall": "recall",
+    }
+)
+PROBABILITY_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {"AUROC": "auroc", "ECE": "ece", "Brier skill": "brier_skill"}
+)
+TILE_COLUMNS: Mapping[str, str] = MappingProxyType({"AUROC": "auroc", "AP": "ap"})
+LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "sensitivity": "sensitivity",
+        "precision": "precision",
+        "FP per cm2": "fp_per_cm2",
+        "FROC per cm2": "froc_per_cm2",
+        "FROC per slide": "froc_per_slide",
+    }
+)
+
+# Columns of `crossval_table`.
+CROSSVAL_PIXEL_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {"AP": "ap", "Dice": "dice", "Dice by patient": "dice_per_patient", "ECE": "ece"}
+)
+CROSSVAL_LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "sensitivity": "sensitivity",
+        "FP per cm2": "fp_per_cm2",
+        "FROC per cm2": "froc_per_cm2",
+        "at 5 FP per cm2": sensitivity_metric(5.0, "cm2"),
+        "at 10 FP per cm2": sensitivity_metric(10.0, "cm2"),
+    }
+)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest cell; numbers to three places, a dash for what could not be computed."""
+    """Format rows in columns as wide as their widest cell.
+
+    Args:
+        head: One name for each column.
+        rows: Cells of any type; floats get three decimals, None and "" a dash.
+
+    Returns:
+        Lines of text without trailing spaces.
+    """
     cells = [list(head), *([_cell(value) for value in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     return "\n".join(
@@ -39,106 +77,98 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def _cell(value: object) -> str:
-    if value is None or value == "":
+def interval_cell(metric: ConfidenceInterval | None) -> str:
+    """Format a metric to three decimals, with its 95 % CI in parentheses if there is one."""
+    if metric is None or metric.value is None:
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-PIXEL_COLUMNS = {
-    "AP": "ap",
-    "Dice": "dice",
-    "by patient": "dice_per_patient",
-    "precision": "precision",
-    "recall": "recall",
-}
-PROBABILITY_COLUMNS = {"AUROC": "auroc", "ECE": "ece", "Brier skill": "brier_skill"}
-TILE_COLUMNS = {"AUROC": "auroc", "AP": "ap"}
-LESION_COLUMNS = {
-    "sensitivity": "sensitivity",
-    "precision": "precision",
-    "false per cm2": "false_per_cm2",
-    "FROC per cm2": "froc_per_cm2",
-    "FROC per slide": "froc_per_slide",
-}
+    if metric.low is None:
+        return f"{metric.value:.3f}"
+    return f"{metric.value:.3f} ({metric.low:.3f}..{metric.high:.3f})"
 
 
 def score_table(scores: Scores) -> str:
-    """Figures with their intervals, beside the baselines: pixels, tiles, lesions; then what they stand on."""
-    on = scores.exam.on
-    parts = [_figure_table(scores, f"tissue pixels of the {on}", "pixel", PIXEL_COLUMNS)]
-    if scores.exam.probabilities:
-        parts.append(_figure_table(scores, "their probabilities", "pixel", PROBABILITY_COLUMNS))
-        parts.append(_figure_table(scores, f"tiles of the {on}", "tile", TILE_COLUMNS))
+    """Format the scores of a model and of the baselines: pixels, tiles, lesions.
+
+    Args:
+        scores: The result of `evaluate` or `score_regions`.
+
+    Returns:
+        Tables, then how many patients they are based on and what may be concluded.
+    """
+    evaluated_on = scores.protocol.set_label
+    parts = [_score_rows(scores, f"tissue pixels of the {evaluated_on}", "pixel", PIXEL_COLUMNS)]
+    if scores.protocol.has_probabilities:
+        parts.append(_score_rows(scores, "pixel probabilities", "pixel", PROBABILITY_COLUMNS))
+        parts.append(_score_rows(scores, f"tiles of the {evaluated_on}", "tile", TILE_COLUMNS))
     parts += [
-        _figure_table(scores, f"lesions of the {on}", "lesion", LESION_COLUMNS),
-        _lesions_in_words(scores),
+        _score_rows(scores, f"lesions of the {evaluated_on}", "lesion", LESION_COLUMNS),
+        _lesion_counts(scores),
     ]
     if scores.differences:
-        columns = {name.replace("_", " "): name for name in scores.differences}
-        cells = [interval_cell(scores.differences[name]) for name in columns.values()]
-        parts.append(table(("better than the previous model by", *columns), [("", *cells)]))
-    return "\n\n".join([*parts, "\n".join((_basis(scores), *scores.claims))])
+        columns = [name.replace("_", " ") for name in scores.differences]
+        cells = [interval_cell(difference) for difference in scores.differences.values()]
+        parts.append(table(("difference to the previous model", *columns), [("", *cells)]))
+
+    # what the metrics are based on
+    threshold = "" if scores.protocol.set_name == "given" else f", threshold {scores.threshold:.3f}"
+    basis = f"{_basis(len(scores.slides), 'slide', len(scores.patients))}{threshold}"
+    return "\n\n".join([*parts, "\n".join((basis, *scores.claims))])
 
 
-def _figure_table(scores: Scores, head: str, part: str, columns: Mapping[str, str]) -> str:
-    """One row a finder; columns of figures that this evaluation has."""
-    figures = {finder: getattr(scores.figures[finder], part) for finder in scores.finders}
-    shown = {word: name for word, name in columns.items() if name in figures[scores.exam.finder]}
+def _score_rows(scores: Scores, head: str, part: str, columns: Mapping[str, str]) -> str:
+    """A row for the model and for each baseline; only columns that this evaluation has."""
+    metrics = {method: getattr(scores.metrics[method], part) for method in scores.methods}
+    shown = {title: name for title, name in columns.items() if name in metrics[scores.protocol.method]}
     rows = [
-        (finder, *(interval_cell(having.get(name)) for name in shown.values()))
-        for finder, having in figures.items()
-        if having
+        (method, *(interval_cell(values.get(name)) for name in shown.values()))
+        for method, values in metrics.items()
+        if values
     ]
     return table((head, *shown), rows)
 
 
-def interval_cell(figure: Interval | None) -> str:
-    """A figure to three places with its interval behind it, where there is one."""
-    if figure is None or figure.value is None:
-        return "-"
-    if figure.low is None:
-        return f"{figure.value:.3f}"
-    return f"{figure.value:.3f} ({figure.low:.3f}..{figure.high:.3f})"
-
-
-def _lesions_in_words(scores: Scores) -> str:
-    counts = count_lesions_of(scores.lesions)
-    on = ", ".join(f"{number} {place}" for place, number in counts.false_on.items())
+def _lesion_counts(scores: Scores) -> str:
+    counts = count_lesions(scores.lesions)
+    places = ", ".join(f"{number} {place}" for place, number in counts.false_positives_on.items())
     return (
-        f"{counts.found} of {counts.lesions} lesions found, {counts.false} false findings on "
-        f"{counts.tissue_mm2:.1f} mm2 of tissue{f' ({on})' if on else ''}; {counts.duplicates} duplicates, "
-        f"{counts.splits} lesions in pieces, {counts.merges} findings over several lesions\n{rule_in_words(PRIMARY)}"
-    )
-
-
-def _basis(scores: Scores) -> str:
-    chosen = "" if scores.exam.set_name == "given" else f", threshold {scores.threshold:.3f}"
-    return (
-        f"{len(scores.slides)} slides of {len(scores.patients)} patients{chosen}; in brackets 95 % intervals over "
-        "patients, where they can be estimated"
+        f"{counts.true_positives} of {pluralize(counts.lesions, 'lesion')} detected, "
+        f"{pluralize(counts.false_positives, 'false positive')} on "
+        f"{counts.tissue_mm2:.1f} mm2 of tissue{f' ({places})' if places else ''}; "
+        f"{pluralize(counts.duplicates, 'duplicate')}, {pluralize(counts.splits, 'split lesion')}, "
+        f"{pluralize(counts.merges, 'merged detection')}\n{describe_rule(PRIMARY_RULE)}"
     )
 
 
 def training_table(model: ModelFolder) -> str:
-    """The figures on the tuning set, which chose the threshold."""
-    tune = model.metrics["tune"]
-    if "images" in tune:
-        return _tuning_images(tune["images"])
-    set_name = "tuning blocks (optimistic)" if tune["optimistic"] else "tuning patients"
-    head = (f"on tissue pixels of the {set_name}", "AP", "Dice", "precision", "recall", "prevalence")
+    """Format the scores on the tuning set, on which the threshold was chosen.
+
+    Args:
+        model: A model folder that `train` wrote.
+
+    Returns:
+        A table with one row.
+    """
+    tuning = model.metrics["tune"]
+    if "images" in tuning:
+        overall = tuning["images"]["overall"]
+        image_head = ("images of the tuning set", "images", *(name.replace("_", " ") for name in overall))
+        values = [figure["value"] for figure in overall.values()]
+        return table(image_head, [("model", tuning["images"]["count"], *values)])
+    set_name = "tuning blocks (optimistic)" if tuning["optimistic"] else "tuning set"
+    head = (f"tissue pixels of the {set_name}", "AP", "Dice", "precision", "recall", "prevalence")
     names = ("ap", "dice", "precision", "recall", "prevalence")
-    return table(head, [("model", *(tune["pixel"][name] for name in names))])
-
-
-def _tuning_images(figures: Mapping[str, Any]) -> str:
-    overall = figures["overall"]
-    head = ("on images of the tuning patients", "images", *(name.replace("_", " ") for name in overall))
-    return table(head, [("model", figures["count"], *(figure["value"] for figure in overall.values()))])
+    return table(head, [("model", *(tuning["pixel"][name] for name in names))])
 
 
 def ledger_table(rows: Sequence[LedgerRow]) -> str:
-    """One line a slide, failures last."""
+    """Format the ledger of a detection: one line per slide, failures last.
+
+    Args:
+        rows: What `detect` returns.
+
+    Returns:
+        A table.
+    """
     head = ("slide", "state", "regions", "windows", "seconds", "um/px", "from", "reason")
     ordered = sorted(rows, key=lambda row: row.state == "failed")
     return table(
@@ -150,84 +180,97 @@ def ledger_table(rows: Sequence[LedgerRow]) -> str:
     )
 
 
-PIXEL: Mapping[str, str] = MappingProxyType(
-    {"AP": "ap", "Dice": "dice", "by patient": "dice_per_patient", "ECE": "ece"}
-)
-LESION: Mapping[str, str] = MappingProxyType(
-    {
-        "sensitivity": "sensitivity",
-        "false per cm2": "false_per_cm2",
-        "FROC per cm2": "froc_per_cm2",
-        "at 5 per cm2": sensitivity_at(5.0, "cm2"),
-        "at 10 per cm2": sensitivity_at(10.0, "cm2"),
-    }
-)
-
-
 def crossval_table(result: Crossval) -> str:
-    """Out-of-fold figures of each recipe, differences of each pair, and each fold by itself."""
+    """Format a cross-validation: out-of-fold scores of each recipe, differences, and single folds.
+
+    Args:
+        result: What `crossval` returns.
+
+    Returns:
+        Tables, then how many patients they are based on.
+    """
     parts = [
-        _figures("tissue, out of fold", PIXEL, result.figures),
-        _figures("lesions, out of fold", LESION, result.figures),
+        _interval_rows("tissue pixels, out of fold", CROSSVAL_PIXEL_COLUMNS, result.metrics),
+        _interval_rows("lesions, out of fold", CROSSVAL_LESION_COLUMNS, result.metrics),
     ]
-    pairs = {f"{other} over {one}": figures for (one, other), figures in result.differences.items()}
+    pairs = {f"{other} minus {first}": figures for (first, other), figures in result.differences.items()}
     if pairs:
-        parts += [_figures("difference, paired", PIXEL, pairs), _figures("", LESION, pairs)]
+        parts += [
+            _interval_rows("paired difference", CROSSVAL_PIXEL_COLUMNS, pairs),
+            _interval_rows("", CROSSVAL_LESION_COLUMNS, pairs),
+        ]
+
+    # each fold by itself
     folds = []
-    for arm in result.arms:
-        for fold in arm.folds:
-            row = fold.scores.pixels.row(fold.scores.threshold)
+    for recipe in result.recipes:
+        for fold in recipe.folds:
+            pixel = fold.scores.pixels.to_row(fold.scores.threshold)
             patients = ", ".join(fold.scores.patients)
             folds.append(
-                (arm.name, fold.number, patients, fold.steps, fold.scores.threshold, row["ap"], row["dice"])
+                (
+                    recipe.name,
+                    fold.number,
+                    patients,
+                    fold.steps,
+                    fold.scores.threshold,
+                    pixel["ap"],
+                    pixel["dice"],
+                )
             )
-    parts.append(table(("recipe", "fold", "judged on", "steps", "threshold", "AP", "Dice"), folds))
-    stand = f"{len(result.slides)} slides of {len(result.patients)} patients; in brackets 95 % intervals over patients"
-    return "\n\n".join([*parts, stand])
+    parts.append(table(("recipe", "fold", "test patients", "steps", "threshold", "AP", "Dice"), folds))
+    basis = _basis(len(result.slides), "slide", len(result.patients))
+    return "\n\n".join([*parts, basis])
 
 
-def _figures(head: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Interval]]) -> str:
+def _interval_rows(
+    head: str, columns: Mapping[str, str], rows: Mapping[str, Mapping[str, ConfidenceInterval]]
+) -> str:
     cells = [
-        (name, *(interval_cell(figures[key]) for key in columns.values())) for name, figures in rows.items()
+        (name, *(interval_cell(metrics[key]) for key in columns.values())) for name, metrics in rows.items()
     ]
     return table((head, *columns), cells)
 
 
 def image_table(scores: ImageScores) -> str:
-    """Figures of each class and of all together, and what images of each class were taken for."""
-    parts = [_image_figures(scores), _confusion(scores)]
-    groups = folded(scores, BRACS_GROUPS) if len(scores.classes) > 3 else None
-    if groups is not None:
-        parts.append(_image_figures(groups))
-    if rows := published_for(scores.classes):
-        parts.append(_published("seven classes, as published", scores, rows))
-        if groups is not None:
-            parts.append(_published("three groups, as published", groups, THREE))
-        parts.append("\n".join([f"{CAVEAT}:", *sources_of((*rows, *THREE))]))
-    stand = f"{len(scores.images)} images of {len(scores.patients)} patients; in brackets 95 % intervals over patients"
-    return "\n\n".join([*parts, stand])
+    """Format the scores of image classification: each class, all classes, and the confusion matrix.
 
+    Args:
+        scores: The result of `evaluate_images`.
 
-def _image_figures(scores: ImageScores) -> str:
-    counts = scores.confusion().sum(1).tolist()
-    each = [
-        (label, count, *(interval_cell(scores.by_class[label][figure]) for figure in OF_EACH))
-        for label, count in zip(scores.classes, counts, strict=True)
+    Returns:
+        Tables; for the classes of BRACS also those of its three groups.
+    """
+    # rows of the confusion matrix, by the class of the folder
+    confusion_rows = [
+        (label, *predicted.values()) for label, predicted in scores.predicted_by_label().items()
     ]
-    together = [(name.replace("_", " "), interval_cell(scores.overall[name])) for name in OF_ALL]
-    return "\n\n".join([table(("class", "images", *OF_EACH), each), table(("all classes", ""), together)])
+    parts = [_image_scores(scores), table(("class, predicted as", *scores.classes), confusion_rows)]
+    groups = group_classes(scores, BRACS_GROUPS) if len(scores.classes) > 3 else None
+    if groups is not None:
+        parts.append(_image_scores(groups))
+    basis = _basis(len(scores.images), "image", len(scores.patients))
+    return "\n\n".join([*parts, basis])
 
 
-def _published(title: str, scores: ImageScores, rows: Sequence[Published]) -> str:
-    """This model's figures above those of others."""
-    names = columns_of(rows)
-    own = tuple(interval_cell(scores.figure(name)) for name in names)
-    others = [(row.what, *(row.figures.get(name) for name in names)) for row in rows]
-    head = (title, *(name.replace("_", " ") for name in names))
-    return table(head, [("this model", *own), *others])
+def _image_scores(scores: ImageScores) -> str:
+    totals = scores.confusion().sum(1).tolist()
+    by_class = [
+        (label, total, *(interval_cell(scores.by_class[label][figure]) for figure in CLASS_METRICS))
+        for label, total in zip(scores.classes, totals, strict=True)
+    ]
+    overall = [(name.replace("_", " "), interval_cell(scores.overall[name])) for name in OVERALL_METRICS]
+    return "\n\n".join(
+        [table(("class", "images", *CLASS_METRICS), by_class), table(("all classes", ""), overall)]
+    )
 
 
-def _confusion(scores: ImageScores) -> str:
-    """Counts, by the class as the folder calls it."""
-    rows = [(label, *taken.values()) for label, taken in scores.taken_for().items()]
-    return table(("images of, taken for", *scores.classes), rows)
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _basis(number: int, item: str, patients: int) -> str:
+    """What metrics are based on, and what stands in parentheses."""
+    ci = "; in parentheses 95 % CI, bootstrap over patients" if patients >= MIN_PATIENTS else ""
+    return f"{pluralize(number, item)} of {pluralize(patients, 'patient')}{ci}"

@@ -1,97 +1,126 @@
 """`histoscout train COHORT -o MODEL`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from histoscout.cli.options import Incomplete, MovedSlides, Weights
-
-
-class Guards(StrEnum):
-    """What training asks itself first, and what becomes of a guard that fails."""
-
-    all = "all"
-    quick = "quick"
-    warn = "warn"
+from histoscout.cli.options import (
+    CohortOrImages,
+    ImageMpp,
+    Incomplete,
+    Minutes,
+    MovedSlides,
+    Positive,
+    Quiet,
+    TrainingChecks,
+    TrainingDevice,
+    Weights,
+)
 
 
 def train(
-    cohort: Path = typer.Argument(
-        help="cohort.csv, a QuPath project, a folder of slides with outlines, or images by class (a folder for each).",
-        show_default=False,
-    ),
-    out: Path = typer.Option(..., "-o", "--out", help="The model folder to make."),
+    cohort: CohortOrImages,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Model folder to write.")],
     slides: MovedSlides = None,
-    recipe: Path | None = typer.Option(
-        None, help="A recipe (TOML); without one, what `histoscout plan` would choose."
-    ),
-    positive: str | None = typer.Option(None, help="The class to look for, as named in QuPath."),
-    minutes: float | None = typer.Option(None, min=0.01, help="How long to train."),
-    seed: int | None = typer.Option(None, help="Same seed, same windows."),
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe (TOML).", show_default="from `histoscout plan`")
+    ] = None,
+    positive: Positive = None,
+    minutes: Minutes = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed (same seed, same training patches).")] = None,
     incomplete: Incomplete = False,
     weights: Weights = None,
-    mpp: float | None = typer.Option(None, min=0, help="um/px of images by class that do not say."),
-    scores: Path | None = typer.Option(
-        None, help="For images by class: judge by the test images, too, and write the figures here."
-    ),
-    start: Path | None = typer.Option(None, "--from", help="A model folder whose weights are the start."),
-    device: str = typer.Option("auto", help="auto, cpu, cuda or mps."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a training that is already there."),
-    sanity_checks: Guards = typer.Option(
-        Guards.all,
-        help="quick: without learning a batch by heart; tell: a failed guard is told and does not stop.",
-    ),
-    quiet: bool = typer.Option(False, "--quiet", help="Say only what must be seen."),
+    mpp: ImageMpp = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="For image folders: also evaluate on test images, into this folder.")
+    ] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="Fine-tune from this model folder.")] = None,
+    device: TrainingDevice = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a training that exists.")] = False,
+    sanity_checks: Annotated[
+        TrainingChecks,
+        typer.Option(
+            "--sanity", help="all; quick: skip the overfit-one-batch check; warn: report and continue."
+        ),
+    ] = TrainingChecks.all,
+    quiet: Quiet = False,
 ) -> None:
-    """Teach a network to find the outlined lesions. Started again, it goes on where it stopped."""
-    from histoscout.cli.images import cohort_from, judge_images, ready_to_judge
+    """Train a lesion detector.
+
+    Re-run the same command to resume.
+    """
+    from histoscout.cli.images import check_image_scores, read_training_cohort, report_images
     from histoscout.recipe import Recipe
 
-    changes = _changes(positive, minutes, seed, weights) | ({"classes.complete": False} if incomplete else {})
-    choices = Recipe.read(recipe).with_choices(changes) if recipe else None
-    cases = cohort_from(cohort, slides, mpp)
+    changes = _recipe_changes(positive, minutes, seed, weights)
+    if incomplete:
+        changes["classes.complete"] = False
+    given = Recipe.read(recipe).with_choices(changes) if recipe else None
+    cases = read_training_cohort(cohort, slides, mpp)
     if scores is not None:
-        ready_to_judge(cases, scores, overwrite=overwrite)
+        check_image_scores(cases, scores, overwrite=overwrite)
 
-    from histoscout.cli.console import Console  # what follows loads torch: mistakes are told before
+    # these imports load torch: faults in the options are reported first
+    from histoscout.cli.console import Console
     from histoscout.cli.tables import training_table
-    from histoscout.training.planning.plan import PlanOptions, kept_in, plan_for
+    from histoscout.training.planning.plan import PlanOptions, load_or_make_plan, plan_file
     from histoscout.training.train import TrainOptions
     from histoscout.training.train import train as run
 
     with Console(quiet) as console:
         for note in cases.notes:
             console.note(note)
-        planning = PlanOptions(
-            positive, minutes, seed, console, notes=False, weights=weights, incomplete=incomplete
+        plan_options = PlanOptions(
+            positive=positive,
+            minutes=minutes,
+            seed=seed,
+            progress=console,
+            notes=False,
+            weights=weights,
+            incomplete=incomplete,
         )
-        chosen = choices or plan_for(cases, out, planning, overwrite=overwrite)
-        model = run(cases, out, chosen, TrainOptions(device, start, overwrite, sanity_checks.value, console))
+        chosen = given or load_or_make_plan(cases, out, plan_options, overwrite=overwrite)
+        options = TrainOptions(
+            device=device,
+            start=start,
+            overwrite=overwrite,
+            sanity_checks=sanity_checks.value,
+            progress=console,
+        )
+        model = run(cases, out, chosen, options)
     typer.echo(training_table(model))
-    if choices is None:
-        typer.echo(f"recipe, with a reason for each choice: {kept_in(out)}")
+    if given is None:
+        typer.echo(f"recipe, with a reason for each choice: {plan_file(out)}")
     typer.echo(f"model: {model.path}")
+
+    # images by class are evaluated in the same run
     if scores is not None:
         from histoscout.evaluation.images.evaluate import ImageOptions
-        from histoscout.evaluation.leakage import SanityMode
 
         with Console(quiet) as console:
-            told: SanityMode = "warn" if sanity_checks is Guards.warn else "all"
-            judge_images(
-                out, cohort, scores, ImageOptions("torch", mpp, overwrite, console, sanity_checks=told)
+            image_options = ImageOptions(
+                device="torch",
+                mpp=mpp,
+                overwrite=overwrite,
+                progress=console,
+                sanity_checks="warn" if sanity_checks is TrainingChecks.warn else "all",
             )
+            report_images(out, cohort, scores, image_options)
 
 
-def _changes(
+def _recipe_changes(
     positive: str | None, minutes: float | None, seed: int | None, weights: str | None
 ) -> dict[str, Any]:
-    changes: dict[str, Any] = {
+    """What options change in a recipe that is given, by dotted key."""
+    choices: dict[str, Any] = {
         "classes.positive": positive,
         "seed": seed,
         "training.minutes": minutes,
         "network.weights": weights,
     }
-    given = {name: value for name, value in changes.items() if value is not None}
-    return given | ({"training.epochs": None} if minutes is not None else {})
+    changes = {name: value for name, value in choices.items() if value is not None}
+    # a recipe has either minutes or epochs
+    if minutes is not None:
+        changes["training.epochs"] = None
+    return changes

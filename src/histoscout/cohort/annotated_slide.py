@@ -15,18 +15,19 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from histoscout.annotations.geojson import outlined
-from histoscout.annotations.masks import read_label_image, size_of
+from histoscout.annotations.geojson import select_annotations
+from histoscout.annotations.masks import read_mask, mask_size
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
 from histoscout.cohort.case import Case, in_place, open_case
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
-from histoscout.geometry.regions import Region, Regions, polygonal
-from histoscout.recipe import IGNORE, ClassConfig, Recipe
-from histoscout.slides.image_reader import Arrays
-from histoscout.slides.slide import About, Slide
-from histoscout.tissue.mask import Tissue, all_of, find_tissue
+from histoscout.geometry.regions import Region, Regions, valid_outline
+from histoscout.recipe import IGNORE, Recipe
+from histoscout.recipe_sections import ClassConfig
+from histoscout.slides.image_reader import ArraySource
+from histoscout.slides.slide import SlideMetadata, Slide
+from histoscout.tissue.mask import Tissue, full_tissue, find_tissue
 
 SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
 UNLISTED = "classes that the recipe does not name"  # how the note on them begins
@@ -57,7 +58,7 @@ def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None 
     if unlisted := Counter(region.label for region in regions if words[region.label] is None):
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"{UNLISTED}, taken as background: {listed}")
-    renamed = regions.relabeled(lambda label: words[label] or label)
+    renamed = regions.relabel(lambda label: words[label] or label)
     kept, said = without_unseen(renamed, slide.box if isinstance(slide, Slide) else slide)
     return Annotations(kept, (*notes, *said), drawn.image)
 
@@ -70,23 +71,23 @@ def drawn_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> A
     slide_box = slide.box if isinstance(slide, Slide) else slide
     if not is_mask(path):
         drawn = read_annotations(path)
-        regions, said = outlined(drawn.regions)
+        regions, said = select_annotations(drawn.regions)
         drawn = replace(drawn, regions=regions, notes=(*drawn.notes, *said))
     else:
         scale = None if slide_box is None else mask_scale(path, slide_box)
-        drawn = read_label_image(path, dict(case.mask_labels), case.mask_threshold, scale)
+        drawn = read_mask(path, dict(case.mask_labels), case.mask_threshold, scale)
     return drawn if slide is None else in_place(drawn, path, slide)
 
 
 def is_mask(path: Path) -> bool:
     """Whether annotations are an image of classes rather than outlines."""
     suffix = format_of(path)
-    return suffix is not None and FORMATS[suffix].endswith(":read_label_image")
+    return suffix is not None and FORMATS[suffix].endswith(":read_mask")
 
 
 def mask_scale(path: Path, slide_box: Box) -> float:
     """Level-0 px per mask pixel: a whole number if that and rounding explain the mask's size."""
-    width, height = size_of(path)
+    width, height = mask_size(path)
     across, down = slide_box.width / width, slide_box.height / height
     whole = max(1, round(across))
     if abs(slide_box.width / whole - width) < 1 and abs(slide_box.height / whole - height) < 1:
@@ -100,7 +101,7 @@ def mask_scale(path: Path, slide_box: Box) -> float:
 
 def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
     """The regions clipped to the slide, and what that did to them."""
-    near = slide_box.grown(EDGE_PX)
+    near = slide_box.expand(EDGE_PX)
     beyond = sum(not near.contains(region.box) for region in regions)
     kept = list(_clipped(regions, slide_box))
     outside = len(regions) - len(kept)
@@ -120,14 +121,14 @@ def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, li
 
     And a note that says so. Without the slide's box, reviewed areas are merely left out.
     """
-    areas = regions.labeled(REVIEWED)
+    areas = regions.with_labels(REVIEWED)
     if not len(areas):
         return regions, []
     kept = regions.where(lambda region: region.label != REVIEWED)
     if slide_box is None:
         return kept, []
     known = shapely.union_all([region.outline for region in regions])
-    rest = polygonal(shapely.box(*slide_box.bounds).difference(known))
+    rest = valid_outline(shapely.box(*slide_box.bounds).difference(known))
     looked_at = shapely.union_all([region.outline for region in areas]).area / slide_box.area
     note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): what lies outside them and is not outlined is ignored"
     unseen = [] if rest is None else [Region(rest, "ignore", properties={UNSEEN: True})]
@@ -144,7 +145,7 @@ def _clipped(regions: Regions, slide_box: Box) -> Iterator[Region]:
     for region in regions:
         if slide_box.contains(region.box):
             yield region
-        elif (inside := polygonal(region.outline.intersection(frame))) is not None:
+        elif (inside := valid_outline(region.outline.intersection(frame))) is not None:
             yield replace(region, outline=inside)
 
 
@@ -168,7 +169,7 @@ class LabeledSlide:
 
     def picture(self, box: Box, mpp: float) -> NDArray[np.uint8]:
         """The slide inside the box as a network is shown it, pen marks covered: uint8 (H, W, 3)."""
-        return self.tissue.covered(self.slide.read(box, mpp), box, mpp / self.slide.mpp)
+        return self.tissue.hide_artifacts(self.slide.read(box, mpp), box, mpp / self.slide.mpp)
 
     def mask(self, box: Box, mpp: float) -> NDArray[np.uint8]:
         """The class of each pixel of `picture(box, mpp)`: 0 background, 1 positive, 2.. other, 255 ignore."""
@@ -176,7 +177,7 @@ class LabeledSlide:
 
     @property
     def has_positive(self) -> bool:
-        return len(self.regions.labeled(self.recipe.classes.positive)) > 0
+        return len(self.regions.with_labels(self.recipe.classes.positive)) > 0
 
     def px(self, um: float) -> float:
         """A length in level-0 px of this slide."""
@@ -195,13 +196,13 @@ def open_labeled(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[str, .
 def layers_of(regions: Regions, classes: ClassConfig) -> Layers:
     """What to rasterise, in order: other classes, the positive one, and last what is to be ignored."""
     values = {label: value for value, label in enumerate(classes.labels, start=1)}
-    painted = [(regions.labeled(label), values[label]) for label in reversed(classes.labels)]
-    return (*painted, (regions.labeled("ignore"), IGNORE))
+    painted = [(regions.with_labels(label), values[label]) for label in reversed(classes.labels)]
+    return (*painted, (regions.with_labels("ignore"), IGNORE))
 
 
 def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
     """The tissue's mask, bool (H, W), without the areas that are to be ignored."""
-    ignored = regions.labeled("ignore")
+    ignored = regions.with_labels("ignore")
     if not len(ignored):
         return tissue.mask
     rows, columns = (length * tissue.scale for length in tissue.mask.shape)
@@ -231,6 +232,6 @@ def open_labeled_image(case: Case, label: str, recipe: Recipe) -> LabeledSlide:
     with open_case(case) as image:
         mpp = max(image.mpp, recipe.patches.mpp / FINER)
         pixels = image.read(image.box, mpp)
-        slide = Slide(Arrays([pixels], mpp), About(image.name, mpp, image.mpp_source, image.path))
+        slide = Slide(ArraySource([pixels], mpp), SlideMetadata(name=image.name, mpp=mpp, mpp_source=image.mpp_source, path=image.path))
     whole = Regions.of([Region(shapely.box(*slide.box.bounds), label)])
-    return LabeledSlide(slide, case.patient, whole, all_of(slide.box, slide.mpp, TISSUE_MPP), recipe)
+    return LabeledSlide(slide, case.patient, whole, full_tissue(slide.box, slide.mpp, TISSUE_MPP), recipe)

@@ -9,8 +9,6 @@ The regions of interest of BRACS: images of one class each, in folders by subset
 The table that comes with the BRACS data, `BRACS.xlsx`: which slide is whose and in which subset.
 """
 
-import csv
-import io
 import re
 import warnings
 import zipfile
@@ -29,7 +27,8 @@ from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.cohort.table import SPLITS
 from histoscout.errors import CohortError, OutputError
 from histoscout.io.files import write_text
-from histoscout.io.notes import enumerated
+from histoscout.io.notes import count_and_list
+from histoscout.io.tables import write_csv
 from histoscout.recipe import Recipe
 
 MPP = 0.25  # um/px of the images, which do not say so themselves (40x)
@@ -83,16 +82,16 @@ def find_rois(
         moved += filed not in (None, split)
         rois.append(BracsRoi(file, label, slide, patient, split))
     if unsure:
-        notes.append(f"RoIs whose folder and name are of different classes, left out: {enumerated(unsure)}")
+        notes.append(f"RoIs whose folder and name are of different classes, left out: {count_and_list(unsure)}")
     if homeless:
         notes.append(
-            f"RoIs in no folder of a subset, of slides that are not listed, left out: {enumerated(homeless)}"
+            f"RoIs in no folder of a subset, of slides that are not listed, left out: {count_and_list(homeless)}"
         )
     if moved:
         notes.append(f"{moved} RoIs are in the subset of their patient, which is not that of their folder")
     if strange := sorted({roi.slide for roi in rois} - set(known)):
         notes.append(
-            f"RoIs of slides that are not listed; the slide counts as the patient: {enumerated(strange)}"
+            f"RoIs of slides that are not listed; the slide counts as the patient: {count_and_list(strange)}"
         )
     return tuple(rois), notes
 
@@ -309,7 +308,9 @@ def write_bracs(found: Bracs, folder: Path, overwrite: bool = False) -> tuple[Pa
     if found.slides.cases:
         write_cohort(found.slides, folder / "cohort.csv")
     if found.rois:
-        write_text(folder / "rois.csv", _roi_table(found.rois))
+        columns = ("image", "class", "patient", "split", "mpp")
+        rows = [(roi.image.resolve(), roi.label, roi.patient, roi.split, MPP) for roi in found.rois]
+        write_csv(folder / "rois.csv", columns, rows)
     write_text(folder / "recipe.toml", RECIPE.read_text(encoding="utf-8"))
     return tuple(paths)
 
@@ -340,21 +341,21 @@ def _slides(
     outlines, outlines_again = _by_name(files, ".qpdata")
     for kind, repeated in (("slides", again), ("outlines", outlines_again)):
         if repeated:
-            notes.append(f"{kind} that are there twice, the first is taken: {enumerated(repeated)}")
+            notes.append(f"{kind} that are there twice, the first is taken: {count_and_list(repeated)}")
     known = {name: slide for name, slide in slides.items() if name in rows}
     if unknown := sorted(set(slides) - set(known)):
-        notes.append(f"slides that {where.name} does not list, left out: {enumerated(unknown)}")
+        notes.append(f"slides that {where.name} does not list, left out: {count_and_list(unknown)}")
     if stray := sorted(set(outlines) - set(slides)):
-        notes.append(f"outlines whose slide is not there: {enumerated(stray)}")
+        notes.append(f"outlines whose slide is not there: {count_and_list(stray)}")
     if misfiled := [
         name for name, slide in known.items() if _folder_split(slide) not in (None, rows[name].split)
     ]:
         notes.append(
-            f"slides in the folder of another subset than {where.name} says, which is believed: {enumerated(misfiled)}"
+            f"slides in the folder of another subset than {where.name} says, which is believed: {count_and_list(misfiled)}"
         )
     if bare := sorted(set(known) - set(outlines)):
         with_rois = sum(rows[name].rois > 0 for name in bare)
-        notes.append(f"slides without outlines (.qpdata), {with_rois} of them with RoIs: {enumerated(bare)}")
+        notes.append(f"slides without outlines (.qpdata), {with_rois} of them with RoIs: {count_and_list(bare)}")
     if missing := len(set(rows) - set(known)):
         notes.append(f"{missing} of the {len(rows)} slides in {where.name} are not there")
     cases = [
@@ -382,9 +383,3 @@ def _folder_split(path: Path) -> SplitName | None:
     return next((SPLITS[p.name.casefold()] for p in path.parents if p.name.casefold() in SPLITS), None)
 
 
-def _roi_table(rois: Sequence[BracsRoi]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "class", "patient", "split", "mpp"])
-    writer.writerows([roi.image.resolve(), roi.label, roi.patient, roi.split, MPP] for roi in rois)
-    return text.getvalue()

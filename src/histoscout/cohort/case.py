@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from histoscout.annotations.read import Annotations, ImageFacts, on_slide, read_image_facts
+from histoscout.annotations.read import Annotations, ImageMetadata, to_slide_frame, read_image_metadata
 from histoscout.errors import AnnotationError, MppMissingError
 from histoscout.geometry.box import Box
-from histoscout.slides.open import AGREE_WITHIN, open_slide
+from histoscout.slides.open import MPP_TOLERANCE, open_slide
 from histoscout.slides.slide import Slide
 
 SplitName = Literal["train", "tune", "test"]
@@ -70,7 +70,7 @@ def open_case(case: Case) -> Slide:
     try:
         return open_slide(case.slide, case.mpp)
     except MppMissingError:
-        image = None if case.annotations is None else read_image_facts(case.annotations)
+        image = None if case.annotations is None else read_image_metadata(case.annotations)
         if image is None or image.mpp is None:
             raise
     return open_slide(case.slide, image.mpp, "annotations")
@@ -87,7 +87,7 @@ def in_place(drawn: Annotations, path: Path, slide: Slide | Box) -> Annotations:
     """
     image = drawn.image
     if isinstance(slide, Slide):
-        drawn = on_slide(drawn, path, slide.scan_corner)
+        drawn = to_slide_frame(drawn, path, slide.scan_corner)
     if image is None:
         return drawn
     box = slide.box if isinstance(slide, Slide) else slide
@@ -101,20 +101,20 @@ def in_place(drawn: Annotations, path: Path, slide: Slide | Box) -> Annotations:
         notes.append(
             f"drawn on the whole scan, of which the slide is the part from {x:g}, {y:g}: taken into account"
         )
-        return replace(drawn, regions=drawn.regions.moved(-x, -y), notes=tuple(notes))
+        return replace(drawn, regions=drawn.regions.translate(-x, -y), notes=tuple(notes))
     raise _other_size(image, path, box)
 
 
-def _are(image: ImageFacts, width: float, height: float) -> bool:
+def _are(image: ImageMetadata, width: float, height: float) -> bool:
     across, down = (image.width or 0) - width, (image.height or 0) - height
     return abs(across) <= SIZE_PX and abs(down) <= SIZE_PX
 
 
-def _differences(image: ImageFacts, slide: Slide) -> list[str]:
+def _differences(image: ImageMetadata, slide: Slide) -> list[str]:
     notes = []
     if image.name is not None and slide.path is not None and not _same_name(image.name, slide.path.name):
         notes.append(f"drawn on an image called {image.name}, not {slide.path.name}; is it the right slide?")
-    if image.mpp is not None and abs(image.mpp / slide.mpp - 1) > AGREE_WITHIN:
+    if image.mpp is not None and abs(image.mpp / slide.mpp - 1) > MPP_TOLERANCE:
         notes.append(f"drawn at {image.mpp:.4g} um/px, but the slide has {slide.mpp:.4g}, which is used")
     return notes
 
@@ -125,7 +125,7 @@ def _same_name(one: str, other: str) -> bool:
     return bool(names[0] & names[1])
 
 
-def _other_size(image: ImageFacts, path: Path, box: Box) -> AnnotationError:
+def _other_size(image: ImageMetadata, path: Path, box: Box) -> AnnotationError:
     across, down = (image.width or 0) / box.width, (image.height or 0) / box.height
     fault = (
         f"was drawn on an image of {image.width} x {image.height} px, but its slide has "

@@ -1,7 +1,5 @@
 """Which slides there are, whose they are, and what was drawn on them."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +11,7 @@ from histoscout.cohort.discovery import SLIDE_SUFFIXES, Moved, annotations_of, s
 from histoscout.cohort.qupath_project import PROJECT, cases_of_project, project_in, read_project
 from histoscout.cohort.table import cases_of_table
 from histoscout.errors import CohortError
-from histoscout.io.files import write_text
-from histoscout.io.tables import read_table
+from histoscout.io.tables import read_table, write_csv
 
 TABLES = frozenset({".csv", ".tsv", ".txt"})
 
@@ -139,11 +136,7 @@ def write_cohort(cohort: Cohort, path: Path) -> None:
         for column in _cells(Case(Path()), Path())
         if column in _ALWAYS or any(row[column] for row in rows)
     ]
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(path, columns, rows)
 
 
 _ALWAYS = frozenset({"slide", "annotations", "patient"})

@@ -14,7 +14,7 @@ from pathlib import Path
 from histoscout.annotations.read import FORMATS
 from histoscout.cohort.case import Case
 from histoscout.errors import CohortError
-from histoscout.io.notes import enumerated
+from histoscout.io.notes import count_and_list
 
 SLIDE_SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"}
@@ -109,7 +109,7 @@ def with_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list
         return list(cases), []
     told = f"{len(own)} slides name no patient: each counts as a patient of its own"
     if longer := sorted({patient for slide, patient in own.items() if patient != slide.stem}):
-        told += f", those of one file name told apart by their folders: {enumerated(longer)}"
+        told += f", those of one file name told apart by their folders: {count_and_list(longer)}"
     changed = [
         case if name else replace(case, patient=own[case.slide])
         for case, name in zip(cases, named, strict=True)

@@ -16,10 +16,10 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.discovery import SLIDE_SUFFIXES, slides_in
 from histoscout.cohort.table import SPLITS, split_named, um_per_px
 from histoscout.errors import CohortError
-from histoscout.io.notes import enumerated
-from histoscout.io.tables import COLUMNS as OF_SLIDES
-from histoscout.io.tables import Kind, Row, headings_of, read_table
-from histoscout.recipe import plain
+from histoscout.io.notes import count_and_list, pluralize
+from histoscout.io.tables import SLIDE_TABLE_COLUMNS as OF_SLIDES
+from histoscout.io.tables import TableSchema, CsvRow, read_headings, read_table
+from histoscout.recipe_sections import plain
 
 BRACS = re.compile(r"(?P<slide>BRACS_\w+?)_(?P<label>N|PB|UDH|FEA|ADH|DCIS|IC)_\d+", re.IGNORECASE)
 NUMBERED = re.compile(r"^\d+_(?=\D)")
@@ -31,7 +31,12 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         **{column: OF_SLIDES[column] for column in ("patient", "mpp", "split")},
     }
 )
-TABLE = Kind("images by class", COLUMNS, ("image", "class"), "Give a table with the columns image and class")
+TABLE = TableSchema(
+    items="images",
+    columns=COLUMNS,
+    required=("image", "class"),
+    remedy="Give a table with the columns image and class",
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def holds_images_by_class(path: Path) -> bool:
         return not slides_in(path) and len({image.label for image in _in_folder(path)}) > 1
     if path.suffix.casefold() not in (".csv", ".tsv", ".txt") or not path.is_file():
         return False
-    head = headings_of(path)
+    head = read_headings(path)
     of_images = all(head & set(COLUMNS[column]) for column in ("image", "class"))
     return of_images and not head & set(OF_SLIDES["annotations"])
 
@@ -182,12 +187,12 @@ def _in_table(path: Path) -> tuple[list[RoiImage], list[str]]:
             problems.append(f"  row {row.number}: {error}")
     if problems:
         listed = "\n".join(problems)
-        fault = f"{len(problems)} problem{'s' * (len(problems) > 1)}\n{listed}\n "
+        fault = f"{pluralize(len(problems), 'problem')}\n{listed}\n "
         raise CohortError(path, fault, "Correct these rows")
     return images, table.notes
 
 
-def _of_row(row: Row, folder: Path) -> RoiImage:
+def _of_row(row: CsvRow, folder: Path) -> RoiImage:
     name, label, mpp, split = (row.cell(column) for column in ("image", "class", "mpp", "split"))
     file = folder / name
     if not file.is_file():
@@ -223,7 +228,7 @@ def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
 def _refuse_repeated(images: Sequence[RoiImage], path: Path) -> None:
     counts = Counter(image.path.resolve() for image in images)
     if repeated := [file.name for file, count in counts.items() if count > 1]:
-        raise CohortError(path, f"names images twice: {enumerated(repeated)}", "Leave each in once")
+        raise CohortError(path, f"names images twice: {count_and_list(repeated)}", "Leave each in once")
 
 
 def _splits(images: Sequence[RoiImage], path: Path) -> dict[str, SplitName]:
@@ -235,5 +240,5 @@ def _splits(images: Sequence[RoiImage], path: Path) -> dict[str, SplitName]:
     leaks = [f"{patient} ({', '.join(sorted(of))})" for patient, of in splits.items() if len(of) > 1]
     if leaks:
         remedy = "Put all images of a patient into one split; `histoscout bracs` does so for BRACS"
-        raise CohortError(path, f"has patients in two splits: {enumerated(leaks)}", remedy)
+        raise CohortError(path, f"has patients in two splits: {count_and_list(leaks)}", remedy)
     return {patient: next(iter(of)) for patient, of in splits.items()}

@@ -1,158 +1,304 @@
-"""Does anything that a model learnt from come back where it is judged? Patients, slides, copies of slides.
+"""Leakage: the same patient, slide or tissue in two sets that must be apart. One function per kind of leak.
 
-A model that is judged by what it has learnt looks better than it is; in the study identical tiles stood in both sets.
+Results on patients that a model was trained on are too good; in the study, identical tiles were in both sets.
+`check_...` functions return a `Verdict`, `find_...` functions the patients; callers decide whether to stop.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Collection, Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from histoscout.slides.slide import Slide
+from histoscout.cohort.case import Case, SplitName
+from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_shared_tissue
+from histoscout.io.notes import list_some, pluralize
+from histoscout.network.model_folder import ModelFolder
 from histoscout.verdict import Verdict
 
-SIDE = 16  # px of a fingerprint: enough to tell slides apart, too few to show a patient's tissue
-LIKE = 0.995  # correlation of two fingerprints from which the slides are copies of one another
-SIZE_TOLERANCE = 0.01
-NO_STRUCTURE = 1.0  # grey levels; a slide that varies less than this looks like any other empty one
+PATIENT_SPLITS = "no patient in two splits"
+DUPLICATE_SLIDES = "no duplicate slides"
+SHARED_TISSUE = "no shared tissue between slides"
+DISJOINT_SETS = "no patient or slide in both sets"
+KNOWN_PATIENTS = "no training patient in the evaluated set"
+PATIENT_COUNT = "enough patients"
+
+LEAK_CHECKS = frozenset({KNOWN_PATIENTS, DISJOINT_SETS})
+"""The checks of an evaluation that fail if the model was trained on what is evaluated."""
+
+MIN_PATIENTS = 5
+"""With fewer patients, no confidence interval over patients is estimated either."""
+
+SHOWN_PAIRS = 4
+"""Pairs of slides that a message lists."""
+
+SHOWN_NAMES = 5
+"""Names that a message lists."""
+
+_ONE_PATIENT = "Give both slides the same patient, or remove one from the cohort"
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """What a slide looks like from far away, to know it again under another name or after compression.
+# ---------------------------------------------------------------- in a cohort
 
-    `gray` holds 16 x 16 grey values as hex, `size_um` its width and height.
+
+def find_split_conflicts(
+    patients: Iterable[str], splits: Iterable[SplitName | None]
+) -> dict[str, dict[SplitName, list[int]]]:
+    """Find the patients that are in more than one split.
+
+    Args:
+        patients: The patient of each slide or image.
+        splits: The split of each, in the same order; None where the cohort names none.
+
+    Returns:
+        For each such patient, the positions of their slides by split.
     """
-
-    name: str
-    patient: str
-    size_um: tuple[float, float]
-    gray: str
-    path: Path | None = None
-
-    @classmethod
-    def of(cls, slide: Slide, patient: str) -> Self:
-        """Read the slide once, from far away. Raises SlideError."""
-        pixels, _ = slide.overview(256)
-        small = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-        size = (slide.box.width * slide.mpp, slide.box.height * slide.mpp)
-        return cls(slide.name, patient, size, small.tobytes().hex(), slide.path)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For metrics.json: the path stays behind, a model folder is passed on to others."""
-        return {"name": self.name, "patient": self.patient, "size_um": list(self.size_um), "grey": self.gray}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        width, height = values["size_um"]
-        return cls(values["name"], values["patient"], (width, height), values["grey"])
-
-    def is_copy_of(self, other: "Fingerprint") -> bool:
-        """Whether both are the same file, or pictures of the same glass as far as can be seen."""
-        if self.path is not None and other.path is not None and self.path.resolve() == other.path.resolve():
-            return True
-        pairs = zip(self.size_um, other.size_um, strict=True)
-        if any(abs(one - two) > SIZE_TOLERANCE * two for one, two in pairs):
-            return False
-        one, two = _centerd(self.gray), _centerd(other.gray)
-        if min(one.std(), two.std()) < NO_STRUCTURE:
-            return self.gray == other.gray and self.name == other.name
-        return float((one * two).mean() / (one.std() * two.std())) >= LIKE
+    positions: dict[str, dict[SplitName, list[int]]] = {}
+    for position, (patient, split) in enumerate(zip(patients, splits, strict=True)):
+        if split is not None:
+            positions.setdefault(patient, {}).setdefault(split, []).append(position)
+    return {patient: by_split for patient, by_split in positions.items() if len(by_split) > 1}
 
 
-def _centerd(gray: str) -> NDArray[np.float64]:
-    values = np.frombuffer(bytes.fromhex(gray), np.uint8).astype(np.float64)
-    centerd: NDArray[np.float64] = values - values.mean()
-    return centerd
+def check_patient_splits(cases: Sequence[Case]) -> Verdict:
+    """Check that every patient is in one split only.
 
+    Args:
+        cases: The cases of a cohort.
 
-def sets_apart(learnt: Sequence[Fingerprint], judged: Sequence[Fingerprint], what: str = "tuning") -> Verdict:
-    """No slide, no copy of a slide and no patient may be both among those learnt from and those judged by.
-
-    `what` names the second set in the verdict. "failed" if a slide or a patient is in both (fault
-    "tiles-in-both-sets" of the study, as far as whole slides go).
+    Returns:
+        "failed" with the names of patients in two splits, else "good".
     """
-    name = "no slide or patient in two sets"
-    if not learnt or not judged:
+    conflicts = find_split_conflicts([case.patient for case in cases], [case.split for case in cases])
+    if conflicts:
         return Verdict(
-            name=name, state="cannot tell", message=f"one of the two sets, training and {what}, is empty"
-        )
-    copies = [(a.name, b.name) for a in learnt for b in judged if a.is_copy_of(b)]
-    patients = {one.patient for one in learnt} & {one.patient for one in judged}
-    if copies:
-        shown = _some(a if a == b else f"{a} = {b}" for a, b in copies)
-        message = f"the same slide is learnt from and in the {what} set: {shown}"
-        return Verdict(
-            name=name,
+            name=PATIENT_SPLITS,
             state="failed",
-            message=message,
-            remedy="Take the copies out of the cohort, or give them one patient",
+            message="; ".join(
+                f"{patient} in {' and '.join(sorted(conflicts[patient]))}" for patient in sorted(conflicts)
+            ),
+            remedy="Put all slides of a patient into one split",
         )
-    if patients:
-        message = f"patients are learnt from and in the {what} set: {_some(patients)}"
-        return Verdict(
-            name=name,
-            state="failed",
-            message=message,
-            remedy="Put all slides of a patient into one split of the cohort",
-        )
-    counts = f"{len(learnt)} slides for training, {len(judged)} in the {what} set"
-    return Verdict(name=name, state="good", message=f"no slide and no patient in both ({counts})")
+    patients = {case.patient for case in cases if case.split is not None}
+    message = f"{len(patients)} patients" if patients else "the cohort names no splits; training splits by patient"
+    return Verdict(name=PATIENT_SPLITS, state="good", message=message)
 
 
-def enough_patients(patients: Iterable[str], blocks: bool) -> Verdict:
-    """Whether anything can be said about new patients (fault "two-patients" of the study).
+def check_duplicate_slides(fingerprints: Sequence[Fingerprint], splits: Sequence[str]) -> Verdict:
+    """Check that no slide is in the cohort twice, under whatever name.
 
-    `patients` are all those with annotated slides, whatever their split; `blocks` that tuning happens on
-    blocks of the training slides because nobody could be kept apart.
+    Args:
+        fingerprints: The fingerprint of each slide.
+        splits: The split of each slide, in the same order; "" where the cohort names none.
+
+    Returns:
+        "failed" if two copies have different patients or splits, "warning" for other copies, else "good".
     """
-    name, count = "patients enough to speak of new ones", len(set(patients))
-    counted = f"{count} patient{'s' * (count != 1)}"
-    if blocks:
-        message = f"{counted}: no statement about new patients is possible, tuning is on blocks of the training slides"
-    elif count < LEAST_PATIENTS:
-        message = f"{counted}: no statement about new patients is possible"
-    else:
-        return Verdict(name=name, state="good", message=counted)
+    slides = list(zip(fingerprints, splits, strict=True))
+    copies = [
+        (first, second, first.patient != second.patient or split != other_split)
+        for number, (first, split) in enumerate(slides)
+        for second, other_split in slides[number + 1 :]
+        if first.is_copy_of(second)
+    ]
+    if not copies:
+        return Verdict(name=DUPLICATE_SLIDES, state="good", message=f"{len(slides)} slides, all different")
     return Verdict(
-        name=name,
-        state="warning",
-        message=message,
-        remedy=f"Annotate slides of at least {LEAST_PATIENTS} patients",
+        name=DUPLICATE_SLIDES,
+        state="failed" if any(leaks for _, _, leaks in copies) else "warning",
+        message="; ".join(
+            f"{first.name} and {second.name} show the same" for first, second, _ in copies[:SHOWN_PAIRS]
+        ),
+        remedy=_ONE_PATIENT,
     )
 
 
-LEAST_PATIENTS = 5  # below it no interval over patients is estimated either
+def check_shared_tissue(slides: Sequence[Landmarks]) -> Verdict:
+    """Check that slides of different patients or splits do not show the same piece of tissue.
 
+    Args:
+        slides: The landmarks of each slide.
 
-def named_after_its_set(name: str, judged: Iterable[str], learnt: Iterable[str]) -> Verdict:
-    """Figures on patients who were learnt from must be named so (fault "metrics-on-all" of the study).
-
-    `name` is what the set of figures is called; `judged` and `learnt` are patients, tuning patients among the learnt.
+    Returns:
+        "failed" if slides of two splits share tissue, "warning" if slides of two patients do, else "good".
     """
-    title = "figures named after their set"
-    both = sorted(set(judged) & set(learnt))
-    if not both:
-        return Verdict(name=title, state="good", message=f"no patient of the {name} set was learnt from")
-    message = f"figures called {name!r} hold patients the model has learnt from: {_some(both)}"
-    if name == SEEN:
+    pairs = [
+        pair
+        for pair in find_shared_tissue(slides)
+        if pair.first.patient != pair.second.patient or pair.first.split != pair.second.split
+    ]
+    if not pairs:
+        message = f"no two of {len(slides)} slides share tissue"
+        return Verdict(name=SHARED_TISSUE, state="good", message=message)
+    return Verdict(
+        name=SHARED_TISSUE,
+        state="failed" if any(pair.first.split != pair.second.split for pair in pairs) else "warning",
+        message="; ".join(
+            f"{pair.first.slide} and {pair.second.slide} share {pair.landmarks} places"
+            for pair in pairs[:SHOWN_PAIRS]
+        ),
+        remedy=_ONE_PATIENT,
+    )
+
+
+def check_patient_count(patients: Iterable[str], tuned_on_blocks: bool) -> Verdict:
+    """Check that there are enough patients to generalize to new ones (fault "two-patients" of the study).
+
+    Args:
+        patients: The patients with annotated slides, in any split.
+        tuned_on_blocks: Whether the tuning set consists of blocks of the training slides.
+
+    Returns:
+        "warning" below `MIN_PATIENTS` patients or with blocks, else "good".
+    """
+    count = len(set(patients))
+    message = pluralize(count, "patient")
+    if count >= MIN_PATIENTS and not tuned_on_blocks:
+        return Verdict(name=PATIENT_COUNT, state="good", message=message)
+    reason = ", because the tuning set consists of blocks of the training slides" if tuned_on_blocks else ""
+    return Verdict(
+        name=PATIENT_COUNT,
+        state="warning",
+        message=f"{message}: no statement about new patients is possible{reason}",
+        remedy=f"Annotate slides of at least {MIN_PATIENTS} patients",
+    )
+
+
+# ---------------------------------------------------------------- between two sets
+
+
+def check_disjoint_sets(
+    training: Sequence[Fingerprint], evaluated: Sequence[Fingerprint], set_name: str = "tuning"
+) -> Verdict:
+    """Check that no slide, no copy of a slide and no patient is in both sets ("tiles-in-both-sets" of the study).
+
+    Args:
+        training: Fingerprints of the slides that a model is or was trained on.
+        evaluated: Fingerprints of the slides of the other set.
+        set_name: What messages call the other set.
+
+    Returns:
+        "failed" if they share a slide or patient, "cannot tell" if one of them is empty, else "good".
+    """
+    if not training or not evaluated:
+        message = f"the training set or the {set_name} set is empty"
+        return Verdict(name=DISJOINT_SETS, state="cannot tell", message=message)
+    copies = [
+        own.name if own.name == other.name else f"{own.name} = {other.name}"
+        for own in training
+        for other in evaluated
+        if own.is_copy_of(other)
+    ]
+    if copies:
         return Verdict(
-            name=title,
-            state="warning",
-            message=f"these figures are of patients the model knows: {_some(both)}",
-            remedy=_JUDGE,
+            name=DISJOINT_SETS,
+            state="failed",
+            message=f"the same slide is in the training set and in the {set_name} set: {list_some(sorted(set(copies)), SHOWN_NAMES)}",
+            remedy="Remove the copies from the cohort, or give them the same patient",
         )
-    return Verdict(name=title, state="failed", message=message, remedy=_JUDGE)
+    patients = {slide.patient for slide in training} & {slide.patient for slide in evaluated}
+    if patients:
+        return Verdict(
+            name=DISJOINT_SETS,
+            state="failed",
+            message=f"patients are in the training set and in the {set_name} set: {list_some(sorted(patients), SHOWN_NAMES)}",
+            remedy="Put all slides of a patient into one split",
+        )
+    return Verdict(
+        name=DISJOINT_SETS,
+        state="good",
+        message=f"no patient and no slide in both ({len(training)} training slides, {len(evaluated)} in the {set_name} set)",
+    )
 
 
-SEEN = "seen in training"
-_JUDGE = "Judge the model by patients it has not seen; whatever these figures are, they flatter"
+# ---------------------------------------------------------------- between a model and an evaluated set
 
 
-def _some(names: Iterable[str], most: int = 5) -> str:
-    ordered = sorted(set(names))
-    return ", ".join(ordered[:most]) + (f" and {len(ordered) - most} more" if len(ordered) > most else "")
+def known_patients(model: ModelFolder, set_name: str = "test") -> set[str]:
+    """The patients that a model must not be evaluated on.
+
+    Args:
+        model: The model.
+        set_name: The evaluated set.
+
+    Returns:
+        The patients of the training set, and those of the tuning set unless the evaluated set is "tune".
+    """
+    data = model.metrics.get("data", {})
+    tuning = () if set_name == "tune" else data.get("tune_patients", ())
+    return {*data.get("train_patients", ()), *tuning}
+
+
+def known_fingerprints(model: ModelFolder, set_name: str = "test") -> list[Fingerprint]:
+    """The fingerprints of the slides or images of `known_patients` that the model folder holds.
+
+    Args:
+        model: The model.
+        set_name: The evaluated set.
+
+    Returns:
+        One fingerprint per slide; none for models that were written without fingerprints.
+    """
+    patients = known_patients(model, set_name)
+    fingerprints = model.metrics.get("data", {}).get("fingerprints", ())
+    return [Fingerprint.from_dict(values) for values in fingerprints if values["patient"] in patients]
+
+
+def find_known_patients(model: ModelFolder, patients: Iterable[str], set_name: str = "test") -> list[str]:
+    """Find the patients of an evaluated set that the model was trained on.
+
+    Args:
+        model: The model.
+        patients: The patients of the evaluated set.
+        set_name: The evaluated set; the tuning set may hold patients that the model was tuned on.
+
+    Returns:
+        The patients in both, sorted.
+    """
+    return sorted(known_patients(model, set_name).intersection(patients))
+
+
+def find_start_model_overlap(
+    model: ModelFolder, tuning_patients: Collection[str], test_patients: Collection[str]
+) -> list[str]:
+    """Find the patients that a model, used as the start of a training, must not be evaluated on.
+
+    Args:
+        model: The model whose weights are the start.
+        tuning_patients: The tuning set of the new training.
+        test_patients: The patients that the cohort keeps for testing.
+
+    Returns:
+        Tuning patients that the start was trained on, and test patients that it was trained or tuned on, sorted.
+    """
+    tuning = find_known_patients(model, tuning_patients, "tune")
+    return sorted({*tuning, *find_known_patients(model, test_patients)})
+
+
+def check_known_patients(
+    set_name: str, evaluated: Iterable[str], known: Iterable[str]
+) -> Verdict:
+    """Check that a set is not called test set if it holds training patients ("metrics-on-all" of the study).
+
+    Args:
+        set_name: What the results are called.
+        evaluated: The patients of the evaluated set.
+        known: The patients that the model was trained on, see `known_patients`.
+
+    Returns:
+        "failed" with the names of patients in both, else "good".
+    """
+    both = set(evaluated).intersection(known)
+    if not both:
+        message = f"the model was not trained on any patient of the {set_name} set"
+        return Verdict(name=KNOWN_PATIENTS, state="good", message=message)
+    return Verdict(
+        name=KNOWN_PATIENTS,
+        state="failed",
+        message=f"the {set_name} set holds patients that the model was trained on: {list_some(sorted(both), SHOWN_NAMES)}",
+        remedy="Evaluate the model on other patients; these results are too good",
+    )
+
+
+def leak_message(verdicts: Iterable[Verdict]) -> str:
+    """The message of the first failed check of `LEAK_CHECKS`, "" if none failed."""
+    leaks = (verdict for verdict in verdicts if verdict.state == "failed" and verdict.name in LEAK_CHECKS)
+    return next((verdict.message for verdict in leaks), "")
+
+

@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from histoscout.annotations.files import read_json
-from histoscout.annotations.qpdata.image import mpp_of, name_of, uri_of
+from histoscout.annotations.qpdata.image import calibrated_mpp, uri_file_name, image_uri
 from histoscout.cohort.case import Case
 from histoscout.cohort.discovery import Moved, slides_in, with_own_patients
 from histoscout.errors import AnnotationError, CohortError
-from histoscout.io.tables import COLUMNS
+from histoscout.io.tables import SLIDE_TABLE_COLUMNS
 
 PROJECT = ".qpproj"
 _BASE = "{$PROJECT_DIR}"  # how version 0.1 wrote the project's own folder
@@ -44,7 +44,7 @@ class QuPathProject:
         here = [_local(entry.uri), self._beside(entry.uri)]
         there = next((path for path in here if path is not None and _is_file(path)), None)
         if there is None and moved is not None:
-            there = moved.find(name_of(entry.uri) or entry.name) or moved.find(entry.name)
+            there = moved.find(uri_file_name(entry.uri) or entry.name) or moved.find(entry.name)
         return there
 
     def _beside(self, uri: str) -> Path | None:
@@ -91,14 +91,14 @@ def _entry(image: Mapping[str, Any], path: Path) -> Entry:
     server = server if isinstance(server, dict) else {}
     metadata, described = image.get("metadata"), server.get("metadata")
     old = image.get("path")  # version 0.1 has no more than path and name
-    uri = str(old).replace(_BASE, path.parent.resolve().as_uri()) if old else uri_of(server)
-    name = str(image.get("imageName") or image.get("name") or name_of(uri) or "")
+    uri = str(old).replace(_BASE, path.parent.resolve().as_uri()) if old else image_uri(server)
+    name = str(image.get("imageName") or image.get("name") or uri_file_name(uri) or "")
     saved = f"data/{name}.qpdata" if old else f"data/{image.get('entryID')}/data.qpdata"
     return Entry(
         name,
         uri,
         _inside(path.parent, saved),
-        mpp_of(described) if isinstance(described, dict) else None,
+        calibrated_mpp(described) if isinstance(described, dict) else None,
         _patient(metadata if isinstance(metadata, dict) else {}),
     )
 
@@ -120,7 +120,7 @@ def _is_file(path: Path) -> bool:
 def _patient(metadata: Mapping[str, Any]) -> str:
     """What the project's own table says of the patient, by any of the names that tables use."""
     plain = {str(key).strip().replace(" ", "_").replace("-", "_").casefold(): key for key in metadata}
-    known = next((plain[name] for name in COLUMNS["patient"] if name in plain), None)
+    known = next((plain[name] for name in SLIDE_TABLE_COLUMNS["patient"] if name in plain), None)
     return "" if known is None else str(metadata[known]).strip()
 
 

@@ -22,7 +22,7 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.io.files import write_text
+from histoscout.io.tables import write_csv
 
 _OPTIMISTIC = (
     "too few patients with positive regions to keep some apart: tuning is done on blocks of the training "
@@ -156,12 +156,9 @@ def write_split(split: Split, path: Path) -> None:
     ]
     if split.blocks:
         parts = [(_TRAIN_AND_TUNE, split.train), ("test", split.test)]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["part", "slide", "patient"])
-    writer.writerows((part, str(case.slide), case.patient) for part, cases in parts for case in cases)
-    writer.writerows(("note", note, "") for note in split.notes)
-    write_text(path, text.getvalue())
+    rows = [(part, str(case.slide), case.patient) for part, cases in parts for case in cases]
+    rows += [("note", note, "") for note in split.notes]
+    write_csv(path, ("part", "slide", "patient"), rows)
 
 
 def read_split(path: Path, cohort: Cohort) -> Split:
@@ -250,7 +247,7 @@ def tune_blocks(
         for column in range(columns)
     ]
     random = np.random.default_rng(seed)
-    with_regions = [block for block in blocks if holding is not None and len(holding.touching(block))]
+    with_regions = [block for block in blocks if holding is not None and len(holding.intersecting(block))]
     without = [block for block in blocks if block not in with_regions]
     chosen = _some_blocks(with_regions, share, random) + _some_blocks(without, share, random)
     return sorted(chosen or [blocks[int(random.integers(len(blocks)))]], key=lambda block: (block.y, block.x))
@@ -321,11 +318,8 @@ def fold_cohort(cohort: Cohort, folds: Folds, number: int) -> Cohort:
 
 def write_folds(folds: Folds, path: Path) -> None:
     """Write folds as a table of fold and patient, to be read back or kept with a study."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEAD)
-    writer.writerows((number, patient) for number in folds.numbers for patient in folds.of(number))
-    write_text(path, text.getvalue())
+    rows = [(number, patient) for number in folds.numbers for patient in folds.of(number)]
+    write_csv(path, HEAD, rows)
 
 
 def read_folds(path: Path, patients: Sequence[str]) -> Folds:

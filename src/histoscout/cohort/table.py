@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.discovery import SLIDE_SUFFIXES, Moved, annotations_of, with_own_patients
 from histoscout.errors import CohortError
-from histoscout.io.tables import Row, Table
+from histoscout.io.notes import pluralize
+from histoscout.io.tables import CsvRow, CsvTable
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class _Problems:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def of(self, row: Row, read: Callable[[str], T], column: str) -> T | None:
+    def of(self, row: CsvRow, read: Callable[[str], T], column: str) -> T | None:
         """What a cell says, None if it is empty or wrong."""
         cell = row.cell(column)
         try:
@@ -45,7 +46,7 @@ class _Problems:
             return None
 
 
-def cases_of_table(table: Table, path: Path, moved: Moved | None = None) -> tuple[list[Case], list[str]]:
+def cases_of_table(table: CsvTable, path: Path, moved: Moved | None = None) -> tuple[list[Case], list[str]]:
     """The case of each row, paths against the table's folder, and a note on those that name no patient.
 
     CohortError lists all that is wrong. Slides that are not there are looked for by their names where they were `moved` to.
@@ -57,7 +58,7 @@ def cases_of_table(table: Table, path: Path, moved: Moved | None = None) -> tupl
         problems.lines += which(table.rows, cases)
     if problems.lines:
         listed = "\n".join(f"  {line}" for line in problems.lines)
-        fault = f"{len(problems.lines)} problem{'s' * (len(problems.lines) > 1)}\n{listed}\n "
+        fault = f"{pluralize(len(problems.lines), 'problem')}\n{listed}\n "
         raise CohortError(path, fault, "Correct these rows; paths are relative to the table's folder")
     return cases, nameless
 
@@ -69,7 +70,7 @@ class _Places(NamedTuple):
     moved: Moved | None
 
 
-def _case(row: Row, table: Table, places: _Places, problems: _Problems) -> Case:
+def _case(row: CsvRow, table: CsvTable, places: _Places, problems: _Problems) -> Case:
     folder = places.folder
     slide = _slide(row.cell("slide"), places)
     annotations = row.cell("annotations")
@@ -146,7 +147,7 @@ def _mask_threshold(cell: str) -> int:
 # ---------------------------------------------------------------- the table as a whole
 
 
-def _missing(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
+def _missing(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
     lines = [f"row {row.number}: no slide is named" for row in rows if not row.cell("slide")]
     for row, case in zip(rows, cases, strict=True):
         if row.cell("slide") and not case.slide.exists():
@@ -156,7 +157,7 @@ def _missing(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
     return lines
 
 
-def _repeated(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
+def _repeated(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
     first: dict[Path, int] = {}
     lines = []
     for row, case in zip(rows, cases, strict=True):
@@ -166,7 +167,7 @@ def _repeated(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
     return lines
 
 
-def _leaks(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
+def _leaks(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
     """Patients in more than one split: what is learnt from one slide would be asked on another."""
     where: dict[str, dict[str, list[int]]] = {}
     for row, case in zip(rows, cases, strict=True):
@@ -180,4 +181,4 @@ def _leaks(rows: tuple[Row, ...], cases: list[Case]) -> list[str]:
 
 
 def _in_rows(split: str, numbers: list[int]) -> str:
-    return f"{split} (row{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))})"
+    return f"{split} ({'row' if len(numbers) == 1 else 'rows'} {', '.join(map(str, numbers))})"

@@ -21,7 +21,7 @@ from histoscout.detection.settings import Job, area_of, file_hash, point_of, row
 from histoscout.errors import CohortError, HistoscoutError, OutputError
 from histoscout.io.files import write_text
 from histoscout.network.model_folder import ModelFolder, read_model
-from histoscout.progress import Silent
+from histoscout.progress import NoProgress
 from histoscout.slides.slide import Slide
 
 TIMED_WINDOWS = 12
@@ -80,9 +80,9 @@ def detect(
     cases = _cases(slides, options)
     point = point_of(model, options)
     if point is not None:
-        (options.progress or Silent()).note(f"{point.wish}: {point.expected}")
+        (options.progress or NoProgress()).note(f"{point.wish}: {point.expected}")
     if not Learnt.of(model).enough:
-        (options.progress or Silent()).note(looks_known(Learnt.of(model), {}).message)
+        (options.progress or NoProgress()).note(looks_known(Learnt.of(model), {}).message)
     job = Job(model, Output(out), options, settings_of(model, options, point), point)
     if options.dry_run:
         return planned(job, cases)

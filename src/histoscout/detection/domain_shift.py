@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from histoscout.geometry.box import Box
+from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
 from histoscout.slides.slide import Slide
+from histoscout.slides.stains import STAIN_VECTORS
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
 
@@ -43,9 +45,7 @@ SHARE = 0.05
 
 WINDOWS, SIDE_PX = 24, 128
 
-# haematoxylin, eosin, residual in optical density: Ruifrok and Johnston 2001
-_HED = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])
-_FROM_RGB = np.linalg.inv(_HED)
+_FROM_RGB = np.linalg.inv(STAIN_VECTORS)
 
 Numbers = Mapping[str, float]
 
@@ -56,7 +56,7 @@ def appearance(slide: Slide, tissue: Tissue, mpp: float) -> dict[str, float] | N
     From at most 24 squares of 128 px with tissue, evenly over the slide, always the same ones.
     """
     boxes = _squares(slide, tissue, mpp)
-    measured = [_measured(slide.read(box, mpp), tissue.mask_of(box, mpp / slide.mpp)) for box in boxes]
+    measured = [_measured(slide.read(box, mpp), tissue.mask_in(box, mpp / slide.mpp)) for box in boxes]
     rows = [row for row in measured if row is not None]
     if not rows:
         return None
@@ -72,7 +72,7 @@ def _squares(slide: Slide, tissue: Tissue, mpp: float) -> list[Box]:
         for row in range(rows)
         for column in range(columns)
     ]
-    shares = tissue.shares(boxes)
+    shares = tissue.fractions(boxes)
     held = np.flatnonzero(shares > 0.25)
     parts = np.array_split(held, min(WINDOWS, max(1, len(held))))
     return [boxes[part[np.argmax(shares[part])]] for part in parts if len(part)]
@@ -138,7 +138,7 @@ def looks_known(learnt: Learnt, new: Numbers | None) -> Verdict:
         return Verdict(name=title, state="cannot tell", message="no tissue to look at")
     count = len(set(learnt.patients))
     if not learnt.enough:
-        message = f"whether a slide looks like those it was trained on cannot be told: they are of {count} patient{'s' * (count != 1)}"
+        message = f"whether a slide looks like those it was trained on cannot be told: they are of {pluralize(count, 'patient')}"
         return Verdict(
             name=title,
             state="cannot tell",

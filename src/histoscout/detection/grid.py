@@ -68,7 +68,7 @@ def detection_windows(
     plan = WindowPlan.of(recipe)
     scale = plan.mpp / slide.mpp
     grid = TileGrid(slide.box, plan.side_px * scale, plan.stride_px * scale)
-    worth = tissue.shares(grid) >= LEAST_TISSUE * _on_slide(grid, slide.box)
+    worth = tissue.fractions(grid) >= LEAST_TISSUE * _on_slide(grid, slide.box)
     if within is not None:
         worth &= _touching(within, grid)
     return [grid[int(index)] for index in np.flatnonzero(worth)]

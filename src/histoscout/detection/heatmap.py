@@ -15,7 +15,7 @@ from histoscout.detection.grid import WindowPlan
 from histoscout.detection.inference import Blend, Read, answers_for, let_go, room
 from histoscout.errors import OutputError
 from histoscout.geometry.box import Box
-from histoscout.io.files import replacing
+from histoscout.io.files import atomic_write
 from histoscout.network.engines import Engine
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
@@ -101,7 +101,7 @@ def compute_heatmap(
 def _reader(slide: Slide, tissue: Tissue | None) -> Read:
     if tissue is None:
         return slide.read
-    return lambda box, mpp: tissue.covered(slide.read(box, mpp), box, mpp / slide.mpp)
+    return lambda box, mpp: tissue.hide_artifacts(slide.read(box, mpp), box, mpp / slide.mpp)
 
 
 def _cell(box: Box, whole: Box, scale: float) -> tuple[int, int]:
@@ -114,7 +114,7 @@ def _cell(box: Box, whole: Box, scale: float) -> tuple[int, int]:
 def write_heatmap(heatmap: Heatmap, path: Path) -> None:
     """Save a heatmap as OME-TIFF: a channel for each label, 0..255, with its um/px and place on the slide."""
     pyramid = _pyramid(heatmap.values, path.parent)
-    with replacing(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
+    with atomic_write(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
         for number, level in enumerate(pyramid):
             file.write(
                 _tiles(level),

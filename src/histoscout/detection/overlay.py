@@ -11,10 +11,10 @@ import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
 
-from histoscout.annotations.qupath_properties import color_of
+from histoscout.annotations.qupath_properties import class_color
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions
-from histoscout.io.files import replacing
+from histoscout.io.files import atomic_write
 from histoscout.slides.slide import Slide
 
 DRAWN = (0, 0, 0)
@@ -28,7 +28,7 @@ def draw_overlay(
 ) -> None:
     """Save what `overlay` gives as a PNG."""
     image = overlay(slide, regions, truth, longest)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         image.save(temporary, format="PNG", optimize=False)
 
 
@@ -50,10 +50,10 @@ def overlay(
     canvas = ImageDraw.Draw(image)
     scale = slide.mpp / mpp
     for region in regions:
-        _draw_outline(canvas, region, scale, color_of(region.label), 3)
+        _draw_outline(canvas, region, scale, class_color(region.label), 3)
     for region in truth or ():
         _draw_outline(canvas, region, scale, DRAWN, 1)
-    lines = [(f"{said}: {label or 'no class'}", color_of(label)) for label in regions.labels]
+    lines = [(f"{said}: {label or 'no class'}", class_color(label)) for label in regions.labels]
     if truth is not None:
         lines.append((f"drawn: {', '.join(truth.labels) or 'nothing'}", DRAWN))
     _write(canvas, lines, max(11, min(image.size) // letters))
@@ -150,9 +150,9 @@ def _lines(outlined: Outlined, box: Box) -> Image.Image:
     """All outlines inside a square box on a clear ground, each with a light rim: RGBA."""
     large = Image.new("RGBA", (SIDE_PX * SMOOTH, SIDE_PX * SMOOTH), (*HALO, 0))
     canvas = ImageDraw.Draw(large)
-    for region in outlined.found.touching(box):
-        _outline(canvas, region, box, ((*HALO, 200), 6.0), (color_of(region.label), 4.0))
-    for region in outlined.drawn.touching(box):
+    for region in outlined.found.intersecting(box):
+        _outline(canvas, region, box, ((*HALO, 200), 6.0), (class_color(region.label), 4.0))
+    for region in outlined.drawn.intersecting(box):
         _outline(canvas, region, box, ((*HALO, 200), 3.4), (INK, 1.6))
     return large.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
 

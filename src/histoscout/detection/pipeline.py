@@ -19,7 +19,7 @@ from histoscout.geometry.regions import Regions
 from histoscout.network.engines import Engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress
-from histoscout.recipe import ClassConfig
+from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue, find_tissue
 
@@ -85,14 +85,14 @@ class Look:
 
 def hide(heatmap: Heatmap, sight: Sight) -> None:
     """Set the heatmap to 0, in place, where pen or bad focus hide tissue, and outside the areas to look at."""
-    if not sight.tissue.left_out.any() and sight.within is None:
+    if not sight.tissue.artifact_mask.any() and sight.within is None:
         return
     rows, columns = heatmap.values.shape[1:]
     scale = heatmap.scale
     for top in range(0, rows, STRIP):
         height = min(STRIP, rows - top)
         box = Box(heatmap.box.x, heatmap.box.y + top * scale, columns * scale, height * scale)
-        shown = ~sight.tissue.left_out_of(box, scale)
+        shown = ~sight.tissue.artifact_mask_in(box, scale)
         if sight.within is not None:
             shown &= label_map([(sight.within, 1)], box, scale) > 0
         heatmap.values[:, top : top + height] *= shown.astype(np.uint8)
@@ -107,7 +107,7 @@ def _areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, .
         )
     classes = ClassConfig(positive=within, ignore=(), reviewed=())
     annotations = labeled_regions(case, classes, slide)
-    areas = annotations.regions.labeled(within)
+    areas = annotations.regions.with_labels(within)
     if not len(areas):
         there = ", ".join(annotations.regions.labels) or "none"
         fault = f"holds no outline of the class {within!r} (classes: {there})"

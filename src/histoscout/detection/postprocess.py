@@ -19,10 +19,10 @@ from shapely.geometry import Polygon
 from histoscout.detection.heatmap import LEVELS, Heatmap, level_of
 from histoscout.detection.inference import let_go
 from histoscout.geometry.box import Box
-from histoscout.geometry.regions import Outline, Region, Regions, polygonal
-from histoscout.geometry.vectorize import trace
-from histoscout.recipe import DetectionConfig
-from histoscout.tissue.mask import cleaned, without_corners
+from histoscout.geometry.regions import Outline, Region, Regions, valid_outline
+from histoscout.geometry.vectorize import mask_to_polygons
+from histoscout.recipe_sections import DetectionConfig
+from histoscout.tissue.mask import clean_mask, join_corner_contacts
 
 BLOCK = 64
 LARGEST = 2**24
@@ -146,12 +146,12 @@ def outline(
 def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: DetectionConfig) -> Iterator[_Found]:
     mpp, scale = heatmap.mpp * part.coarser, heatmap.scale * part.coarser
     levels = part.levels
-    mask = without_corners(levels >= floor)
-    mask = cleaned(mask, choices.min_area_um2 / mpp**2, choices.max_hole_um2 / mpp**2)
+    mask = join_corner_contacts(levels >= floor)
+    mask = clean_mask(mask, choices.min_area_um2 / mpp**2, choices.max_hole_um2 / mpp**2)
     corner_x = heatmap.box.x + part.column * heatmap.scale
     corner_y = heatmap.box.y + part.row * heatmap.scale
     box = Box(corner_x, corner_y, mask.shape[1] * scale, mask.shape[0] * scale)
-    traced = trace(mask, box, scale)
+    traced = mask_to_polygons(mask, box, scale)
     simple = _simplified(traced, choices.simplify_um / heatmap.slide_mpp)
     clipped = _clipped(simple, heatmap.box)
     for shape, (score, mean, peak) in zip(clipped, _levels_inside(mask, levels), strict=True):
@@ -160,7 +160,7 @@ def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: DetectionConfig
 
 
 def _levels_inside(mask: NDArray[np.bool_], levels: NDArray[np.uint8]) -> list[tuple[float, float, float]]:
-    """Score, mean and highest probability of each connected piece, in the order of `trace`."""
+    """Score, mean and highest probability of each connected piece, in the order of `mask_to_polygons`."""
     pieces, count = ndimage.label(mask)
     # piece and level in one number: one sort gives every piece's quantiles, however many there are
     keys = np.sort((pieces[mask].astype(np.uint32) - 1) * LEVELS + levels[mask])
@@ -198,7 +198,7 @@ def _clipped(outlines: Sequence[Polygon], box: Box) -> list[Outline | None]:
     beyond = (left < box.x) | (top < box.y) | (right > box.right) | (bottom > box.bottom)
     whole = shapely.box(*box.bounds)
     return [
-        polygonal(shapely.intersection(one, whole)) if over else one
+        valid_outline(shapely.intersection(one, whole)) if over else one
         for one, over in zip(outlines, beyond.tolist(), strict=True)
     ]
 
@@ -211,7 +211,9 @@ def _region(found: _Found, label: str, heatmap: Heatmap, model_hash: str) -> Reg
         "max probability": round(found.peak, 4),
     }
     properties = {"measurements": measurements, "metadata": {"model": model_hash}}
-    return Region(found.outline, label, round(found.score, 4), str(uuid.uuid5(_NAMESPACE, name)), properties)
+    return Region(
+        found.outline, label, round(found.score, 4), id=str(uuid.uuid5(_NAMESPACE, name)), properties=properties
+    )
 
 
 FAINTER = (1 / 2, 1 / 4)

@@ -6,7 +6,6 @@ Where the results of detection lie.
 """
 
 import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
 from histoscout.errors import AnnotationError, OutputError
-from histoscout.io.files import write_text
+from histoscout.io.tables import write_csv
 
 State = Literal["done", "failed", "planned"]
 
@@ -63,12 +62,9 @@ def read_ledger(path: Path) -> dict[str, LedgerRow]:
 
 def write_ledger(rows: Iterable[LedgerRow], path: Path) -> None:
     """Write the rows by name of slide, failures last."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in fields(LedgerRow)], lineterminator="\n")
-    writer.writeheader()
     ordered = sorted(rows, key=lambda row: (row.state == "failed", row.slide))
-    writer.writerows({**asdict(row), "mpp": "" if row.mpp is None else repr(row.mpp)} for row in ordered)
-    write_text(path, text.getvalue())
+    cells = ({**asdict(row), "mpp": "" if row.mpp is None else repr(row.mpp)} for row in ordered)
+    write_csv(path, [field.name for field in fields(LedgerRow)], cells)
 
 
 def _row(cells: Mapping[str, str]) -> LedgerRow:
@@ -156,16 +152,14 @@ def write_lesions(rows: Iterable[LedgerRow], output: Output) -> list[str]:
     into a slide's file has no score. Returns what is to be told: files of regions that can no longer be read.
     """
     said = []
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines: list[tuple[str, ...]] = []
     for row in sorted(rows, key=lambda row: row.slide):
         if row.state == "done" and row.mpp is not None:
             try:
-                writer.writerows(_lines(row.slide, row.mpp, output))
+                lines += _lines(row.slide, row.mpp, output)
             except AnnotationError as error:
                 said.append(f"its regions are not in {output.lesions.name}: {error}")
-    write_text(output.lesions, text.getvalue())
+    write_csv(output.lesions, COLUMNS, lines)
     return said
 
 

@@ -87,7 +87,7 @@ def field_of_view(drawn: Sequence[tuple[Regions, float]], recipe: Recipe) -> Ver
     sizes = [
         (max(region.box.width, region.box.height) * mpp, 2 * math.sqrt(region.outline.area / math.pi) * mpp)
         for regions, mpp in drawn
-        for region in regions.labeled(recipe.classes.positive)
+        for region in regions.with_labels(recipe.classes.positive)
     ]
     if not sizes:
         return Verdict(name=name, state="cannot tell", message=f"no region of {recipe.classes.positive}")

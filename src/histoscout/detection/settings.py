@@ -15,7 +15,7 @@ from histoscout.errors import ModelError
 from histoscout.io.files import sha256
 from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder
-from histoscout.progress import Progress, Silent
+from histoscout.progress import Progress, NoProgress
 from histoscout.slides.slide import Slide
 
 SAMPLED_BYTES = 1 << 16
@@ -57,7 +57,7 @@ class Job:
 
     @property
     def progress(self) -> Progress:
-        return self.options.progress or Silent()
+        return self.options.progress or NoProgress()
 
     @property
     def threshold(self) -> float:
@@ -116,7 +116,7 @@ def settings_of(model: ModelFolder, options: DetectOptions, point: OperatingPoin
     choices = {
         "model": model.hash,
         "recipe": model.recipe.to_toml(),
-        "calibration": [model.threshold, model.temperature, *([model.offset] if model.offset else [])],
+        "calibration": [model.threshold, model.temperature, *([model.prior_correction] if model.prior_correction else [])],
         "threshold": options.threshold,
         "within": options.within,
         **({} if point is None else {"cut-off": point.cut_off}),
@@ -157,8 +157,8 @@ def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
         reason="; ".join(sight.notes),
         windows=len(sight.boxes),
         tissue_mm2=round(sight.tissue.area_mm2, 4),
-        pen_mm2=round(sight.tissue.artifacts["pen"], 4),
-        blur_mm2=round(sight.tissue.artifacts["out of focus"], 4),
+        pen_mm2=round(sight.tissue.artifact_mm2["pen"], 4),
+        blur_mm2=round(sight.tissue.artifact_mm2["out of focus"], 4),
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
         file_hash=file_hash(case),

@@ -1,13 +1,13 @@
-"""How good a model is on patients it has never seen.
+"""Evaluation of a model on held-out patients: detect, then score slide by slide.
 
-Every slide judged, some at once, and one that cannot be judged ends no other.
+One slide that cannot be scored does not end the evaluation of the others.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.annotated_slide import labeled_regions, open_labeled
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.cohort.leakage import leak_message
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.domain_shift import UNLIKE
 from histoscout.detection.heatmap import read_heatmap
@@ -23,276 +24,388 @@ from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.results import Output
 from histoscout.detection.settings import point_of
 from histoscout.errors import CohortError, HistoscoutError, ModelError
-from histoscout.evaluation.leakage import SanityMode, guard_evaluation, leak_in
-from histoscout.evaluation.lesions.froc import Owner, measure_operating
-from histoscout.evaluation.protocol import Exam, examinees, refuse_other_scores
-from histoscout.evaluation.reference import Ground
-from histoscout.evaluation.review import (
-    AuditPlan,
-    Verdicts,
-    audited_lesions,
-    lay_out_audit,
-    read_verdicts,
-    refuse_lost_verdicts,
-    verdict_notes,
+from histoscout.evaluation.leakage import SanityMode, check_evaluation
+from histoscout.evaluation.lesions.froc import measure_operating_points
+from histoscout.evaluation.protocol import EvaluationProtocol, refuse_other_scores, select_test_cases
+from histoscout.evaluation.reference import Reference
+from histoscout.evaluation.review import ReviewPlan, prepare_review
+from histoscout.evaluation.review_results import (
+    ReviewResults,
+    compare_with_review,
+    read_review_results,
+    refuse_lost_review,
+    review_notes,
 )
 from histoscout.evaluation.scores import Scores as Scores
 from histoscout.evaluation.scores_io import write_scores
-from histoscout.evaluation.slide_metrics import PREVIOUS, SlideScores, judge_heatmap
+from histoscout.evaluation.slide_metrics import PREVIOUS, SlideScores, score_slide_heatmap
 from histoscout.hardware import usable_cores
 from histoscout.io.files import write_text
-from histoscout.io.notes import Told
+from histoscout.io.notes import SlideNotes
 from histoscout.network.model_folder import ModelFolder, read_model
-from histoscout.progress import Progress, Silent
+from histoscout.progress import NoProgress, Progress
 
-MOST_AT_ONCE = 4
-"""Each slide at work holds its heatmap and its outlines."""
+METHOD = "model"
+"""The name of the evaluated model among methods."""
 
+REVIEW_FOLDER = "review"
+"""The folder of an expert review in that of the scores."""
 
-def judge_each(
-    cases: Sequence[Case], judge: Callable[[Case, Told], SlideScores], progress: Progress
-) -> tuple[tuple[SlideScores, ...], list[str]]:
-    """The scores of each slide in the order of the cases, and what is to be said of slides.
-
-    Slides are judged in threads: most of the work is done where Python lets others go on.
-    """
-
-    def attempt(case: Case) -> tuple[SlideScores | None, Told]:
-        told = Told()
-        try:
-            return judge(case, told), told
-        except HistoscoutError as error:
-            told.add(case.name, f"not evaluated, {error}")
-            return None, told
-
-    progress.start("comparing with the outlines", len(cases))
-    slides, told = [], Told()
-    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, usable_cores()), thread_name_prefix="histoscout-judge")
-    try:
-        for judged, said in pool.map(attempt, cases):
-            told.add_all(said)
-            slides += [] if judged is None else [judged]
-            progress.advance()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    progress.done()
-    return tuple(slides), told.notes
+MAX_THREADS = 4
+"""Slides that are scored at once; each holds its heatmap and its annotations."""
 
 
-FINDER = "model"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """Where to compute, who is told, and what to compare with.
+    """Options of `evaluate`: device, what to evaluate on, and what to compare with.
 
-    `against`: the folder of a previous model, judged on the same slides. `on`: the "test" patients, or those the
-    model was tuned on ("tune"), whose figures are optimistic and are called so. `audit`: how many of the surest
-    false alarms to lay before a reader, at most; `verdicts`: what a reader has said of some. `sanity_checks`: "all" stops at
-    a guard that failed, "tell" goes on. `at` and `operating`: a wish, and the scores that it is read off, as `detect`
-    has them.
+    Attributes:
+        device: "auto", "cpu", "cuda", "mps", "openvino" or "torch".
+        overwrite: Whether to detect on finished slides again and to replace other scores.
+        progress: Where to report progress.
+        against: The folder of a previous model to compare with on the same slides.
+        split: Evaluate on the "test" patients or on the tuning set ("tune"), whose metrics are optimistic.
+        review_count: How many of the surest false positives to export for an expert review, at most.
+        review_results: A completed expert review: its folder, its table, or GeoJSON from QuPath.
+        sanity_checks: "all" stops if a sanity check fails, "warn" continues.
+        at: An operating target, such as "1 FP/cm2", as `detect` has it.
+        operating_points: The folder of scores from which the operating target is chosen, as `detect` has it.
+
+    Example:
+        >>> from histoscout import EvaluateOptions
+        >>> EvaluateOptions(split="tune", review_count=50).split
+        'tune'
     """
 
     device: str = "auto"
     overwrite: bool = False
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=NoProgress)
     against: Path | None = None
-    on: Literal["test", "tune"] = "test"
-    audit: int = 0
-    verdicts: Path | None = None
+    split: Literal["test", "tune"] = "test"
+    review_count: int = 0
+    review_results: Path | None = None
     sanity_checks: SanityMode = "all"
     at: str | None = None
-    operating: Path | None = None
+    operating_points: Path | None = None
 
     @property
-    def detecting(self) -> DetectOptions:
-        """The same for the detection of the model to judge."""
+    def detect_options(self) -> DetectOptions:
+        """The options for detection with the model to evaluate."""
         return DetectOptions(
             device=self.device,
             overwrite=self.overwrite,
             progress=self.progress,
             at=self.at,
-            operating=self.operating,
+            operating=self.operating_points,
         )
 
 
-@dataclass(frozen=True)
-class Entrant:
-    """A model to be judged, where its detection goes and how, its threshold, and what a reader said of its findings."""
+@dataclass(frozen=True, kw_only=True)
+class ModelUnderTest:
+    """A model that is evaluated.
+
+    Attributes:
+        model: The model.
+        output: Where its detections are written.
+        detect_options: How it detects.
+        review_results: An expert review of its detections.
+    """
 
     model: ModelFolder
-    found: Output
-    detecting: DetectOptions
-    verdicts: Verdicts | None = None
+    output: Output
+    detect_options: DetectOptions
+    review_results: ReviewResults | None = None
 
-    @property
-    def point(self) -> OperatingPoint | None:
-        """The cut-off for the wish, if there is one."""
-        return point_of(self.model, self.detecting)
+    @cached_property
+    def operating_point(self) -> OperatingPoint | None:
+        """The operating point for the operating target; None without one."""
+        return point_of(self.model, self.detect_options)
 
     @property
     def threshold(self) -> float:
-        chosen = self.model.recipe.detection.threshold
-        return self.model.threshold if chosen is None else chosen
+        """The probability threshold."""
+        from_recipe = self.model.recipe.detection.threshold
+        return self.model.threshold if from_recipe is None else from_recipe
 
 
 def evaluate(
     model: ModelFolder | Path, cohort: Cohort | Path, out: Path, options: EvaluateOptions | None = None
 ) -> Scores:
-    """Run the model on the test slides of a cohort and compare what it finds with the outlines drawn there.
+    """Evaluate a model: detect on the test set of a cohort and compare with the annotations.
 
-    The test slides are those whose split is "test"; without splits, those of patients the model has not seen. A
-    patient the model was trained or tuned on is refused. Pixels count where there is tissue and nothing is to be
-    ignored. Writes scores.json, slides.csv, overlays with both outlines, and the detection under `out`/found;
-    what is detected there already is not detected again. A slide that fails is told in the notes, and the others
-    go on. Raises OutputError if `out` holds scores of another set or model (unless `options.overwrite`).
+    The test set are the slides whose split is "test"; without splits, those of patients that the model does
+    not know. Pixels count where there is tissue that is not ignored. Slides whose detections are finished are
+    not detected again. If a slide fails, that is noted and the others are evaluated.
+
+    Args:
+        model: The model, or its folder.
+        cohort: The cohort, or its table.
+        out: The folder to write scores.json, slides.csv, patients.csv, operating points, overlays, detections
+            and, with `review_count`, an expert review to.
+        options: Device, split and comparison.
+
+    Returns:
+        The scores.
+
+    Raises:
+        CohortError: The model was trained or tuned on a patient of the set, a sanity check failed, or no
+            slide can be evaluated.
+        OutputError: `out` holds scores of another set or model, or an expert review that would be lost.
+        ModelError: The model cannot be read, or the operating target is not reached.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import EvaluateOptions, evaluate
+        >>> options = EvaluateOptions(device="cpu")
+        >>> scores = evaluate(Path("model"), Path("cohort.csv"), Path("scores"), options)  # doctest: +SKIP
+        >>> scores.lesion["sensitivity"].value  # doctest: +SKIP
     """
+    # read the model to evaluate, and the one to compare with
     options = options or EvaluateOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
-    entrants = _entrants(model, out, options)
-    chosen = examinees(cohort, [entrant.model for entrant in entrants], options.on)
-    exam = _exam(entrants, options, chosen.apart)
-    refuse_other_scores(out, exam, options.overwrite)
-    sanity_checks = guard_evaluation(entrants[0].model, chosen.cases, options.on, options.sanity_checks)
-    entrants = _with_verdicts(entrants, chosen.cases, options, out)
-    cases, broken = _detected(entrants, chosen.cases)
-    judge = partial(_judge_case, entrants, out / "overlays")
-    judged, told = judge_each(cases, judge, options.progress)
-    if not judged:
-        reasons = "; ".join([*broken, *told])
-        raise CohortError(
-            cohort.where, f"no slide could be judged: {reasons}", "Mend the slides, or leave them out"
-        )
-    heard = _heard(judged, entrants[0].verdicts, options.verdicts)
-    wished = _wished(entrants[0].point, judged)
-    notes = (*cohort.notes, *chosen.notes, *wished, *broken, *told, *heard)
-    scores = Scores(replace(exam, leak=leak_in(sanity_checks)), judged, notes, sanity_checks=sanity_checks)
+    models = _models_under_test(model, out, options)
+    tested = models[0]
+
+    # choose the cases, and refuse what must not be evaluated or replaced before anything is detected
+    selected = select_test_cases(cohort, [each.model for each in models], options.split)
+    protocol = _protocol(models, options, selected.has_test_split)
+    refuse_other_scores(out, protocol, options.overwrite)
+    sanity_checks = check_evaluation(
+        tested.model, selected.cases, options.split, sanity_checks=options.sanity_checks
+    )
+
+    # an expert review: none that exists is lost, and its results correct the reference
+    if options.review_count:
+        refuse_lost_review(out / REVIEW_FOLDER, options.overwrite)
+    if options.review_results is not None:
+        classes = tested.model.recipe.classes
+        annotated = {
+            label for case in selected.cases for label in labeled_regions(case, classes).regions.labels
+        }
+        review = read_review_results(options.review_results, classes, annotated)
+        tested = replace(tested, review_results=review)
+
+    # detect, then score each slide
+    models = (tested, *models[1:])
+    cases, detection_notes = _detect(models, selected.cases)
+    score_slide = partial(_score_case, models, out / "overlays")
+    slides, slide_notes = score_slides(cases, score_slide, options.progress)
+    if not slides:
+        reasons = "; ".join([*detection_notes, *slide_notes])
+        fault = f"no slide could be evaluated: {reasons}"
+        raise CohortError(cohort.where, fault, "Repair the slides, or leave them out")
+
+    # collect what the user should know
+    notes = [*cohort.notes, *selected.notes, *_operating_notes(tested.operating_point, slides)]
+    notes += [*detection_notes, *slide_notes]
+    if tested.review_results is not None and options.review_results is not None:
+        lesions = {slide.name: slide.lesions for slide in slides}
+        notes += review_notes(tested.review_results, lesions, options.review_results)
+
+    # write the scores, then what later steps use: operating points and the export for an expert
+    scores = Scores(
+        protocol=replace(protocol, leak=leak_message(sanity_checks)),
+        slides=slides,
+        notes=tuple(notes),
+        sanity_checks=sanity_checks,
+    )
     write_scores(scores, out)
-    _write_operating(scores, entrants[0], out)
-    _ask(scores, cases, entrants[0], AuditPlan(out / "audit", options.audit))
+    _write_operating_points(scores, tested, out)
+    if options.review_count:
+        _export_review(
+            scores, cases, tested, plan=ReviewPlan(folder=out / REVIEW_FOLDER, max_items=options.review_count)
+        )
     return scores
 
 
-def _wished(point: OperatingPoint | None, judged: Sequence[SlideScores]) -> list[str]:
-    """What is to be said of the wish that the regions were kept for."""
+def _models_under_test(
+    model: ModelFolder | Path, out: Path, options: EvaluateOptions
+) -> tuple[ModelUnderTest, ...]:
+    """The model to evaluate, and the previous one if there is one to compare with."""
+    tested = ModelUnderTest(
+        model=read_model(model) if isinstance(model, Path) else model,
+        output=Output(out / "found"),
+        detect_options=options.detect_options,
+    )
+    # an operating target that cannot be reached is an error before any slide is opened
+    _ = tested.operating_point
+    if options.against is None:
+        return (tested,)
+
+    # operating points of another model's scores hold for that model alone
+    detect_options = options.detect_options
+    if options.operating_points is not None:
+        detect_options = replace(detect_options, at=None, operating=None)
+    previous = ModelUnderTest(
+        model=read_model(options.against),
+        output=Output(out / "found by previous model"),
+        detect_options=detect_options,
+    )
+    positive = tested.model.recipe.classes.positive
+    previous_positive = previous.model.recipe.classes.positive
+    if positive != previous_positive:
+        fault = f"the model detects {previous_positive!r}, the model to evaluate {positive!r}"
+        raise ModelError(options.against, fault, "Compare models of the same positive class")
+    return tested, previous
+
+
+def _protocol(
+    models: Sequence[ModelUnderTest], options: EvaluateOptions, has_test_split: bool
+) -> EvaluationProtocol:
+    tested, *previous = models
+    tune = tested.model.metrics.get("tune", {})
+    return EvaluationProtocol(
+        method=METHOD,
+        set_name=options.split,
+        positive=tested.model.recipe.classes.positive,
+        threshold=tested.threshold,
+        has_test_split=has_test_split,
+        tuned_on_blocks=bool(tune.get("optimistic")),
+        model_hash=tested.model.hash,
+        operating_target="" if tested.operating_point is None else tested.operating_point.words,
+        previous_model=str(options.against) if options.against else None,
+        previous_threshold=previous[0].threshold if previous else 1.0,
+    )
+
+
+def _detect(models: Sequence[ModelUnderTest], cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
+    """Run every model; returns the cases on which all succeeded, and notes on the others."""
+    # reasons by slide: of failures, and of slides that are out of distribution
+    failed: dict[str, str] = {}
+    shifted: dict[str, str] = {}
+    for tested in models:
+        rows = detect(tested.model, cases, tested.output.folder, options=tested.detect_options)
+        failed |= {row.slide: row.reason for row in rows if row.state == "failed"}
+        shifted |= {row.slide: row.reason for row in rows if UNLIKE in row.reason}
+    notes = [f"{slide}: not evaluated, {reason}" for slide, reason in failed.items()]
+    notes += [f"{slide}: {reason}" for slide, reason in shifted.items() if slide not in failed]
+    return [case for case in cases if case.name not in failed], notes
+
+
+# ---------------------------------------------------------------- slides
+
+
+def score_slides(
+    cases: Sequence[Case], score_slide: Callable[[Case, SlideNotes], SlideScores], progress: Progress
+) -> tuple[tuple[SlideScores, ...], list[str]]:
+    """Score every slide, several at once in threads.
+
+    Threads are enough, since most of the work releases Python's global lock.
+
+    Args:
+        cases: The cases.
+        score_slide: Scores one case and adds notes on it.
+        progress: Where to report progress.
+
+    Returns:
+        The scores of the slides in the order of the cases, without those that failed, and the notes on
+        slides.
+    """
+
+    # a failure is a note on the slide, so that the others are scored
+    def attempt(case: Case) -> tuple[SlideScores | None, SlideNotes]:
+        notes = SlideNotes()
+        try:
+            return score_slide(case, notes), notes
+        except HistoscoutError as error:
+            notes.add(case.name, f"not evaluated, {error}")
+            return None, notes
+
+    # results come in the order of the cases, whatever the order in which threads finish
+    progress.start("comparing with annotations", len(cases))
+    slides: list[SlideScores] = []
+    all_notes = SlideNotes()
+    pool = ThreadPoolExecutor(min(MAX_THREADS, usable_cores()), thread_name_prefix="histoscout-score")
+    try:
+        for scores, notes in pool.map(attempt, cases):
+            all_notes.add_all(notes)
+            slides += [] if scores is None else [scores]
+            progress.advance()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    progress.done()
+    return tuple(slides), all_notes.notes
+
+
+def _score_case(
+    models: Sequence[ModelUnderTest], overlays: Path, case: Case, notes: SlideNotes
+) -> SlideScores:
+    """Score what each model detected on one slide; previous models are kept as baselines."""
+    tested, *previous = models
+    scores = replace(_score_detections(case, tested, overlays, notes=notes), site=case.site)
+    for other in previous:
+        counts = _score_detections(case, other, None, notes=notes).counts
+        scores = replace(scores, baselines={**scores.baselines, PREVIOUS: counts})
+    return scores
+
+
+def _score_detections(
+    case: Case, tested: ModelUnderTest, overlays: Path | None, *, notes: SlideNotes
+) -> SlideScores:
+    """Score the detections of one model on one slide, and draw an overlay of both."""
+    labeled, case_notes = open_labeled(case, tested.model.recipe)
+    notes.add(case.name, *case_notes)
+    with labeled.slide:
+        # read what detection wrote
+        reference = Reference.from_slide(labeled)
+        heatmap = read_heatmap(tested.output.heatmap(case.name))
+        regions = read_geojson(tested.output.regions(case.name)).regions
+        if overlays is not None:
+            draw_overlay(labeled.slide, regions, reference.positive, overlays / f"{case.name}.png")
+
+        # with an operating target, lesions are scored at its score threshold
+        point = tested.operating_point
+        scores = score_slide_heatmap(
+            reference,
+            heatmap,
+            regions,
+            threshold=tested.threshold,
+            score_threshold=None if point is None else point.cut_off,
+            model_hash=tested.model.hash,
+        )
+
+    # an expert review adds a second comparison, with the corrected reference
+    if tested.review_results is None:
+        return scores
+    return replace(scores, reviewed=compare_with_review(reference, scores.lesions, tested.review_results))
+
+
+# ---------------------------------------------------------------- results
+
+
+def _operating_notes(point: OperatingPoint | None, slides: Sequence[SlideScores]) -> list[str]:
+    """What the user should know about the operating target."""
     if point is None:
         return []
-    chose = sorted({slide.patient for slide in judged} & set(point.chosen_by))
+    # patients that chose the score threshold make its metrics optimistic
+    chose = {slide.patient for slide in slides} & set(point.chosen_by)
     optimistic = (
-        f"; figures at this score are optimistic: {len(chose)} of the patients judged have chosen it"
+        f"; metrics at this score are optimistic: {len(chose)} of the evaluated patients were used to choose "
+        "it"
         if chose
         else ""
     )
     return [f"{point.wish}: {point.expected}{optimistic}"]
 
 
-def _write_operating(scores: Scores, entrant: Entrant, out: Path) -> None:
-    """What each score is worth as a cut-off on these patients, for detections to come."""
-    owner = Owner(scores.exam.source, entrant.threshold, entrant.model.hash)
-    table = measure_operating(scores.lesions, [slide.patient for slide in scores.slides], owner)
-    write_text(out / FILE, json.dumps(table.to_dict(), indent=1, allow_nan=False) + "\n")
-
-
-def _with_verdicts(
-    entrants: Sequence[Entrant], cases: Sequence[Case], options: EvaluateOptions, out: Path
-) -> tuple[Entrant, ...]:
-    """The entrants, the first with what a reader said of its findings; and no earlier audit is in the way."""
-    if options.audit:
-        refuse_lost_verdicts(out / "audit", options.overwrite)
-    if options.verdicts is None:
-        return tuple(entrants)
-    classes = entrants[0].model.recipe.classes
-    drawn = {label for case in cases for label in labeled_regions(case, classes).regions.labels}
-    return replace(entrants[0], verdicts=read_verdicts(options.verdicts, classes, drawn)), *entrants[1:]
-
-
-def _heard(judged: Sequence[SlideScores], verdicts: Verdicts | None, where: Path | None) -> list[str]:
-    """What is to be said of a reader's verdicts."""
-    if verdicts is None or where is None:
-        return []
-    return verdict_notes(verdicts, {slide.name: slide.lesions for slide in judged}, where)
-
-
-def _ask(scores: Scores, cases: Sequence[Case], entrant: Entrant, plan: AuditPlan) -> None:
-    """Lay the surest false alarms before a reader, those left out on which he has spoken already."""
-    if plan.most:
-        spoken = entrant.verdicts.judged if entrant.verdicts else frozenset[str]()
-        lesions = {slide.name: slide.audited or slide.lesions for slide in scores.slides}
-        named = {case.name: case for case in cases}
-        lay_out_audit(lesions, named, entrant.model.recipe.classes, replace(plan, asked_before=spoken))
-
-
-def _entrants(model: ModelFolder | Path, out: Path, options: EvaluateOptions) -> tuple[Entrant, ...]:
-    """The model to judge, and the previous one if there is one to compare with."""
-    read = read_model(model) if isinstance(model, Path) else model
-    ours = Entrant(read, Output(out / "found"), options.detecting)
-    point_of(read, options.detecting)  # a wish that cannot be met is told before anything is opened
-    if options.against is None:
-        return (ours,)
-    same = (
-        options.detecting
-        if options.operating is None
-        else replace(options.detecting, at=None, operating=None)
+def _write_operating_points(scores: Scores, tested: ModelUnderTest, out: Path) -> None:
+    """Write the operating points, from which later detections can choose their score."""
+    points = measure_operating_points(
+        scores.lesions,
+        [slide.patient for slide in scores.slides],
+        source=scores.protocol.source,
+        threshold=tested.threshold,
+        model=tested.model.hash,
     )
-    theirs = Entrant(read_model(options.against), Output(out / "found by previous model"), same)
-    looked_for = [entrant.model.recipe.classes.positive for entrant in (ours, theirs)]
-    if looked_for[0] != looked_for[1]:
-        fault = f"looks for {looked_for[1]!r}, the model to judge for {looked_for[0]!r}"
-        raise ModelError(options.against, fault, "Compare models of the same positive class")
-    return ours, theirs
+    write_text(out / FILE, json.dumps(points.to_dict(), indent=1, allow_nan=False) + "\n")
 
 
-def _detected(entrants: Sequence[Entrant], cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
-    """The cases on which every model has been run, and what is to be said of the others."""
-    broken: dict[str, str] = {}
-    strange: dict[str, str] = {}
-    for entrant in entrants:
-        rows = detect(entrant.model, cases, entrant.found.folder, entrant.detecting)
-        broken |= {row.slide: row.reason for row in rows if row.state == "failed"}
-        strange |= {row.slide: row.reason for row in rows if UNLIKE in row.reason}
-    notes = [f"{slide}: not evaluated, {reason}" for slide, reason in broken.items()]
-    notes += [f"{slide}: {reason}" for slide, reason in strange.items() if slide not in broken]
-    return [case for case in cases if case.name not in broken], notes
-
-
-def _judge_case(entrants: Sequence[Entrant], overlays: Path, case: Case, told: Told) -> SlideScores:
-    """Compare what each model found on one slide with what was drawn on it."""
-    ours, *theirs = entrants
-    judged = replace(_judge_found(case, ours, overlays, told), site=case.site)
-    for entrant in theirs:
-        found = _judge_found(case, entrant, None, told).found
-        judged = replace(judged, baselines={**judged.baselines, PREVIOUS: found})
-    return judged
-
-
-def _judge_found(case: Case, entrant: Entrant, overlays: Path | None, told: Told) -> SlideScores:
-    labeled, notes = open_labeled(case, entrant.model.recipe)
-    told.add(case.name, *notes)
-    with labeled.slide:
-        ground = Ground.of(labeled)
-        heatmap = read_heatmap(entrant.found.heatmap(case.name))
-        regions = read_geojson(entrant.found.regions(case.name)).regions
-        if overlays is not None:
-            draw_overlay(labeled.slide, regions, ground.positive, overlays / f"{case.name}.png")
-        cut_off = None if entrant.point is None else entrant.point.cut_off
-        judged = judge_heatmap(ground, heatmap, regions, entrant.threshold, cut_off, entrant.model.hash)
-    if entrant.verdicts is None:
-        return judged
-    return replace(judged, audited=audited_lesions(ground, judged.lesions, entrant.verdicts))
-
-
-def _exam(entrants: Sequence[Entrant], options: EvaluateOptions, apart: bool) -> Exam:
-    ours, *theirs = entrants
-    tune = ours.model.metrics.get("tune", {})
-    return Exam(
-        finder=FINDER,
-        set_name=options.on,
-        positive=ours.model.recipe.classes.positive,
-        threshold=ours.threshold,
-        apart=apart,
-        tuned_on_blocks=bool(tune.get("optimistic")),
-        model=ours.model.hash,
-        at="" if ours.point is None else ours.point.words,
-        previous=str(options.against) if options.against else None,
-        previous_threshold=theirs[0].threshold if theirs else 1.0,
-    )
+def _export_review(
+    scores: Scores, cases: Sequence[Case], tested: ModelUnderTest, *, plan: ReviewPlan
+) -> None:
+    """Export the surest false positives, without those that were reviewed before."""
+    review = tested.review_results
+    plan = replace(plan, skip_ids=frozenset() if review is None else review.labels)
+    lesions = {slide.name: slide.reviewed or slide.lesions for slide in scores.slides}
+    cases_by_name = {case.name: case for case in cases}
+    prepare_review(lesions, cases_by_name, tested.model.recipe.classes, plan=plan)

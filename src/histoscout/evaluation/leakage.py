@@ -1,17 +1,20 @@
-"""What an evaluation asks itself before it detects anything: is anything judged that was learnt from?
+"""Sanity checks before an evaluation: leakage of training data, and patch size."""
 
-Images by class that a model has learnt from and is to be judged by, under whatever name.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
+from histoscout.cohort.duplicates import Fingerprint
 from histoscout.cohort.image_folders import RoiImage
-from histoscout.cohort.leakage import Fingerprint, named_after_its_set, sets_apart
+from histoscout.cohort.leakage import (
+    check_disjoint_sets,
+    check_known_patients,
+    known_fingerprints,
+    known_patients,
+)
 from histoscout.detection.grid import WindowPlan
 from histoscout.detection.self_check import detection_rests, field_of_view
 from histoscout.errors import CohortError, HistoscoutError
@@ -21,103 +24,118 @@ from histoscout.hardware import usable_cores
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
 from histoscout.slides.open import open_slide
-from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
 SanityMode = Literal["all", "warn"]
-
-LEAKS = frozenset({"figures named after their set", "no slide or patient in two sets"})
-"""The guards whose failure means that what is judged was learnt from."""
+"""What happens if a sanity check fails: "all" stops, "warn" continues."""
 
 
-def guard_evaluation(
-    model: ModelFolder, cases: Sequence[Case], set_name: str, guarding: SanityMode = "all"
+def check_evaluation(
+    model: ModelFolder, cases: Sequence[Case], set_name: str, sanity_checks: SanityMode = "all"
 ) -> tuple[Verdict, ...]:
-    """No patient, slide or copy of a slide that was learnt from; windows that fit; slides seen as they are.
+    """Check the slides of an evaluation: leakage, patch size, and how detection reads slides.
 
-    `set_name` is what the figures will be called: "test", where tuning patients are known ones, too, or "tune".
-    CohortError at the first failure, unless `guarding` is "tell". A slide that cannot be read is passed over here:
-    detection will say why.
+    A slide that cannot be read is skipped here: detection reports it.
+
+    Args:
+        model: The model to evaluate.
+        cases: The cases to evaluate on.
+        set_name: "test", or "tune", where tuning patients are allowed.
+        sanity_checks: Whether to stop at a failure.
+
+    Returns:
+        The results of the checks.
+
+    Raises:
+        CohortError: A check failed, unless `sanity_checks` is "warn".
     """
-    parts = ("train",) if set_name == "tune" else ("train", "tune")
-    known = _patients(model, parts)
-    learnt = learnt_by(model, parts)
-    looks = list(_looks(cases, model.recipe))
-    verdicts = (
-        named_after_its_set(set_name, [case.patient for case in cases], known),
-        sets_apart(learnt, [look.fingerprint for look in looks], set_name),
-        field_of_view([(look.regions, look.mpp) for look in looks], model.recipe),
-        *sorted((look.rests for look in looks), key=lambda rests: rests.state != "failed")[:1],
-    )
+    # read each slide once for all checks
+    slides = [checked for case in cases if (checked := _check_slide(case, model.recipe)) is not None]
+    verdicts = [
+        check_known_patients(set_name, [case.patient for case in cases], known_patients(model, set_name)),
+        check_disjoint_sets(
+            known_fingerprints(model, set_name), [slide.fingerprint for slide in slides], set_name
+        ),
+        field_of_view([(slide.regions, slide.mpp) for slide in slides], model.recipe),
+    ]
+    # one result on reading slides: a failure if there is any
+    reading = sorted((slide.reading for slide in slides), key=lambda verdict: verdict.state != "failed")
+    verdicts += reading[:1]
+
+    # stop at a failure, unless it is to be reported only
     failed = [verdict for verdict in verdicts if verdict.state == "failed"]
-    if failed and guarding == "all":
-        remedy = f"{failed[0].remedy}. To judge all the same: --guards tell"
-        raise CohortError(f"guard: {failed[0].name}", failed[0].message, remedy)
-    return verdicts
+    if failed and sanity_checks == "all":
+        remedy = f"{failed[0].remedy}. To evaluate all the same: --sanity warn"
+        raise CohortError(f"sanity check: {failed[0].name}", failed[0].message, remedy)
+    return tuple(verdicts)
 
 
-def learnt_by(model: ModelFolder, parts: Sequence[str]) -> list[Fingerprint]:
-    """What the slides or images look like of the patients that a model has learnt from ("train") or was tuned on ("tune")."""
-    known = _patients(model, parts)
-    told = model.metrics.get("data", {}).get("fingerprints", ())
-    return [Fingerprint.from_dict(one) for one in told if one["patient"] in known]
-
-
-def _patients(model: ModelFolder, parts: Sequence[str]) -> set[str]:
-    data = model.metrics.get("data", {})
-    return {patient for part in parts for patient in data.get(f"{part}_patients", ())}
-
-
-def leak_in(verdicts: Sequence[Verdict]) -> str:
-    """What a guard said that found what was learnt from among what is judged; empty if none did."""
-    return next((one.message for one in verdicts if one.state == "failed" and one.name in LEAKS), "")
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What the guards want to know of a slide."""
+@dataclass(frozen=True, kw_only=True)
+class _CheckedSlide:
+    """What the checks need of a slide."""
 
     fingerprint: Fingerprint
     regions: Regions
     mpp: float
-    rests: Verdict
+    reading: Verdict
 
 
-def _looks(cases: Sequence[Case], recipe: Recipe) -> Iterator[_Look]:
-    for case in cases:
-        try:
-            with open_case(case) as slide:
-                regions = labeled_regions(case, recipe.classes, slide).regions
-                fingerprint = Fingerprint.of(slide, case.patient)
-                yield _Look(fingerprint, regions, slide.mpp, _rests(slide, regions, recipe))
-        except HistoscoutError:
-            continue
+def _check_slide(case: Case, recipe: Recipe) -> _CheckedSlide | None:
+    """Read what the checks need of a slide; None if it cannot be read."""
+    try:
+        with open_case(case) as slide:
+            regions = labeled_regions(case, recipe.classes, slide).regions
+
+            # windows around the annotations, or in the middle of the slide
+            plan = WindowPlan.of(recipe)
+            side = plan.side_px * plan.mpp / slide.mpp
+            centers = [region.box.center for region in regions] or [slide.box.center]
+            boxes = [Box.around(round(x), round(y), side, side) for x, y in centers]
+            return _CheckedSlide(
+                fingerprint=Fingerprint.of(slide, case.patient),
+                regions=regions,
+                mpp=slide.mpp,
+                reading=detection_rests(slide, boxes, plan),
+            )
+    except HistoscoutError:
+        return None
 
 
-def _rests(slide: Slide, regions: Regions, recipe: Recipe) -> Verdict:
-    plan = WindowPlan.of(recipe)
-    side = plan.side_px * plan.mpp / slide.mpp
-    centers = [region.box.center for region in regions] or [slide.box.center]
-    return detection_rests(slide, [Box.around(round(x), round(y), side, side) for x, y in centers], plan)
+def check_images(
+    model: ModelFolder, images: Sequence[RoiImage], sanity_checks: SanityMode
+) -> tuple[str, ...]:
+    """Check that no image is a copy of a training or tuning image, under whatever name.
 
+    An image that cannot be read is skipped here: the evaluation reports it.
 
-def guard_images(model: ModelFolder, images: Sequence[RoiImage], guarding: SanityMode) -> tuple[str, ...]:
-    """What is to be said of images that are copies of ones that were learnt from; CohortError unless failures are told.
+    Args:
+        model: The model to evaluate.
+        images: The images to evaluate on.
+        sanity_checks: Whether to stop at a failure.
 
-    An image that cannot be read is passed over here: judging will say why.
+    Returns:
+        Notes on copies.
+
+    Raises:
+        CohortError: There are copies, unless `sanity_checks` is "warn".
     """
-    learnt = learnt_by(model, ("train", "tune"))
-    if not learnt:
+    # older models hold no fingerprints to compare with
+    training = known_fingerprints(model)
+    if not training:
         return ()
+
+    # fingerprints of the images, without those that cannot be read
     with ThreadPoolExecutor(min(4, usable_cores()), thread_name_prefix="histoscout-read") as pool:
-        seen = [one for one in pool.map(_fingerprint, images) if one is not None]
-    verdict = sets_apart(learnt, seen, "test")
+        fingerprints = [
+            fingerprint for fingerprint in pool.map(_fingerprint, images) if fingerprint is not None
+        ]
+    verdict = check_disjoint_sets(training, fingerprints, "test")
     if verdict.state != "failed":
         return ()
-    if guarding == "all":
-        remedy = "Take these images out. To judge all the same: --guards tell"
-        raise CohortError(f"guard: {verdict.name}", verdict.message, remedy)
-    return (f"failed: {verdict.name}: {verdict.message}; the figures are too good",)
+    if sanity_checks == "all":
+        remedy = "Remove these images. To evaluate all the same: --sanity warn"
+        raise CohortError(f"sanity check: {verdict.name}", verdict.message, remedy)
+    return (f"failed: {verdict.name}: {verdict.message}; the metrics are too good",)
 
 
 def _fingerprint(image: RoiImage) -> Fingerprint | None:

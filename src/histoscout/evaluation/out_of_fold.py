@@ -1,10 +1,9 @@
-"""Figures of a cross-validation: each patient is judged once, by a model that has not seen him, and all are pooled.
+"""Out-of-fold metrics of a cross-validation, and its file crossval.json.
 
-A fold's findings are taken at the threshold that its own tuning patients chose. What needs no threshold (AP, FROC)
-compares probabilities across folds, as if their models meant the same by them: where they do not, pooled AP is lower
-than the AP of each fold.
-
-The file of a cross-validation: crossval.json with every figure, fold and difference.
+Each patient is evaluated once, by a model that was not trained on them, and all are pooled. Detections of a
+fold are taken at the threshold that was chosen on its own tuning set. Metrics that need no threshold (AP,
+FROC) compare probabilities across folds, as if the probabilities of their models were calibrated alike: where
+they are not, pooled AP is lower than the AP of each fold.
 """
 
 import json
@@ -19,36 +18,59 @@ import numpy as np
 
 from histoscout.cohort.splits import Folds
 from histoscout.evaluation.bootstrap import (
+    CONFIDENCE_LEVEL,
     DRAWS,
-    LEVEL,
-    Interval,
+    ConfidenceInterval,
     Statistic,
     Weights,
     bootstrap,
     bootstrap_difference,
 )
-from histoscout.evaluation.lesions.froc import lesion_statistic, sensitivity_at
+from histoscout.evaluation.lesions.froc import lesion_statistic, sensitivity_metric
 from histoscout.evaluation.pixels.counts import PixelCounts, ratio
-from histoscout.evaluation.pixels.metrics import MEAN_DICE, PIXEL_FIGURES, joined, only, statistic_of
+from histoscout.evaluation.pixels.metrics import (
+    MEAN_DICE,
+    PIXEL_METRICS,
+    join_statistics,
+    pixel_statistic,
+    select_metrics,
+)
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.slide_metrics import SlideScores
 from histoscout.io.files import write_text
 
-AT_NO_THRESHOLD = ("ap", "auroc", "ece", "brier_skill", "prevalence")
-LESION = (
+CROSSVAL_FORMAT = 2
+"""Version of crossval.json. Version 1 (histoscout 0.1.0) has "figures" and "false_per_cm2" for "metrics" and "fp_per_cm2"."""
+
+THRESHOLD_FREE_METRICS = ("ap", "auroc", "ece", "brier_skill", "prevalence")
+"""Pixel metrics that need no threshold."""
+
+LESION_METRICS = (
     "sensitivity",
     "precision",
-    "false_per_cm2",
+    "fp_per_cm2",
     "froc_per_cm2",
-    sensitivity_at(5.0, "cm2"),
-    sensitivity_at(10.0, "cm2"),
+    sensitivity_metric(5.0, "cm2"),
+    sensitivity_metric(10.0, "cm2"),
 )
-SAME_STEPS = 0.02  # steps that differ by less are as good as the same
+"""Lesion metrics of a cross-validation."""
+
+EQUAL_STEPS = 0.02
+"""Numbers of training steps that differ by a smaller share are equal."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FoldResult:
-    """What came of one fold: the scores of its patients, at `mpp` um/px, and from whom its model learnt, how long."""
+    """The result of one fold.
+
+    Attributes:
+        number: The fold.
+        scores: The scores of its patients.
+        mpp: The resolution of its pixels, um/px.
+        steps: Training steps of its model.
+        train_patients: The patients that its model was trained on.
+        tune_patients: Its tuning set.
+    """
 
     number: int
     scores: Scores
@@ -59,176 +81,259 @@ class FoldResult:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One recipe, by its name, in every fold."""
+class RecipeResult:
+    """One recipe in every fold.
+
+    Attributes:
+        name: Name of the recipe.
+        folds: The result of each fold.
+    """
 
     name: str
     folds: tuple[FoldResult, ...]
 
     @property
     def steps(self) -> tuple[int, ...]:
+        """Training steps of each fold."""
         return tuple(fold.steps for fold in self.folds)
 
+    @property
+    def slides(self) -> list[tuple[FoldResult, SlideScores]]:
+        """Every slide with the fold it was evaluated in."""
+        return [(fold, slide) for fold in self.folds for slide in fold.scores.slides]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Crossval:
-    """Several recipes on the same folds. Figures are of the slides that all of them have been judged on."""
+    """The result of a cross-validation: out-of-fold metrics of recipes on the same folds.
+
+    Metrics are of the slides on which all recipes were evaluated.
+
+    Attributes:
+        positive: The positive class.
+        folds: The folds.
+        recipes: The results of each recipe.
+        fold_notes: What was noted in the folds.
+        draws: Bootstrap resamples.
+        seed: Seed of the resamples.
+
+    Example:
+        >>> from histoscout import Crossval
+        >>> from histoscout.cohort.splits import Folds
+        >>> Crossval(positive="UDH", folds=Folds(patients=()), recipes=()).patients
+        ()
+    """
 
     positive: str
     folds: Folds
-    arms: tuple[Arm, ...]
-    notes: tuple[str, ...] = ()
+    recipes: tuple[RecipeResult, ...]
+    fold_notes: tuple[str, ...] = ()
     draws: int = DRAWS
     seed: int = 0
 
     @cached_property
     def slides(self) -> tuple[str, ...]:
-        """The slides that every arm was judged on, by name, sorted."""
-        of_arms = [{slide.name for fold in arm.folds for slide in fold.scores.slides} for arm in self.arms]
-        return tuple(sorted(set.intersection(*of_arms))) if of_arms else ()
+        """The slides on which every recipe was evaluated, by name, sorted."""
+        names = [{slide.name for _, slide in recipe.slides} for recipe in self.recipes]
+        return tuple(sorted(set.intersection(*names))) if names else ()
 
     @cached_property
     def patients(self) -> tuple[str, ...]:
-        """Whose these slides are, sorted."""
-        wanted, every = set(self.slides), (slide for arm in self.arms for _, slide in judged(arm))
-        return tuple(sorted({slide.patient for slide in every if slide.name in wanted}))
+        """The patients of these slides, sorted."""
+        common = set(self.slides)
+        return tuple(
+            sorted(
+                {
+                    slide.patient
+                    for recipe in self.recipes
+                    for _, slide in recipe.slides
+                    if slide.name in common
+                }
+            )
+        )
 
     @cached_property
-    def figures(self) -> Mapping[str, Mapping[str, Interval]]:
-        """Every figure of every arm, with its interval over patients."""
+    def metrics(self) -> Mapping[str, Mapping[str, ConfidenceInterval]]:
+        """Every metric of every recipe, with its confidence interval over patients."""
         return {
-            arm.name: bootstrap(self._statistics[arm.name], len(self.patients), self.draws, self.seed)
-            for arm in self.arms
+            recipe.name: bootstrap(
+                self._statistics[recipe.name], len(self.patients), draws=self.draws, seed=self.seed
+            )
+            for recipe in self.recipes
         }
 
     @cached_property
-    def differences(self) -> Mapping[tuple[str, str], Mapping[str, Interval]]:
-        """How much better the second of two arms is than the first, paired over the same patients."""
+    def differences(self) -> Mapping[tuple[str, str], Mapping[str, ConfidenceInterval]]:
+        """The difference of the second of two recipes to the first, paired over the same patients."""
         return {
-            (one.name, other.name): bootstrap_difference(
-                self._statistics[other.name],
-                self._statistics[one.name],
+            (first.name, second.name): bootstrap_difference(
+                self._statistics[second.name],
+                self._statistics[first.name],
                 len(self.patients),
-                self.draws,
-                self.seed,
+                draws=self.draws,
+                seed=self.seed,
             )
-            for one, other in combinations(self.arms, 2)
+            for first, second in combinations(self.recipes, 2)
         }
 
     @cached_property
-    def told(self) -> tuple[str, ...]:
-        """What must be known to read the figures, then what was noted on the way."""
-        said = [
-            f"{len(self.patients)} patients, each judged once by a model that has not seen them, with the threshold "
-            "that the fold's own tuning patients chose"
+    def notes(self) -> tuple[str, ...]:
+        """What must be known to read the metrics, then what was noted in the folds."""
+        # how patients were evaluated, and what may make recipes differ or thresholds worse
+        notes = [
+            f"{len(self.patients)} patients, each evaluated once by a model that was not trained on them, "
+            "with the threshold that was chosen on the fold's own tuning set"
         ]
-        if uneven := uneven_steps(self.arms):
-            said.append(uneven)
-        if blocks := sum(fold.scores.exam.tuned_on_blocks for arm in self.arms for fold in arm.folds):
-            said.append(
-                f"in {blocks} trainings too few patients had lesions to choose a threshold by patients of their own: it was "
-                "chosen on blocks of the slides learnt from"
+        if unequal := unequal_steps_note(self.recipes):
+            notes.append(unequal)
+        on_blocks = sum(
+            fold.scores.protocol.tuned_on_blocks for recipe in self.recipes for fold in recipe.folds
+        )
+        if on_blocks:
+            notes.append(
+                f"in {on_blocks} trainings too few patients had lesions for a tuning set of its own: the "
+                "threshold was chosen on blocks of the training slides"
             )
-        return (*said, *self.notes)
+        return (*notes, *self.fold_notes)
 
     @cached_property
     def _statistics(self) -> dict[str, Statistic]:
-        return {arm.name: pooled_statistic(arm, self.slides, self.patients) for arm in self.arms}
+        return {recipe.name: pooled_statistic(recipe, self.slides, self.patients) for recipe in self.recipes}
 
 
-def judged(arm: Arm) -> list[tuple[FoldResult, SlideScores]]:
-    """Every slide of an arm with the fold it was judged in."""
-    return [(fold, slide) for fold in arm.folds for slide in fold.scores.slides]
-
-
-def uneven_steps(arms: Sequence[Arm]) -> str | None:
-    """A sentence if arms learnt for different numbers of steps: a difference may then be one of time."""
-    totals = {arm.name: sum(arm.steps) for arm in arms}
-    if not totals or max(totals.values()) - min(totals.values()) <= SAME_STEPS * max(totals.values()):
+def unequal_steps_note(recipes: Sequence[RecipeResult]) -> str | None:
+    """Note if recipes were trained for different numbers of steps; else None."""
+    totals = {recipe.name: sum(recipe.steps) for recipe in recipes}
+    if not totals or max(totals.values()) - min(totals.values()) <= EQUAL_STEPS * max(totals.values()):
         return None
     listed = ", ".join(f"{name} {steps:,}" for name, steps in totals.items())
-    return f"recipes were given different numbers of steps in all ({listed}): a difference may be one of time"
+    return f"recipes were trained for different numbers of steps ({listed}): this may explain a difference"
 
 
-def pooled_statistic(arm: Arm, slides: Sequence[str], patients: Sequence[str]) -> Statistic:
-    """All figures of an arm over these slides as a function of the patients' weights.
+# ---------------------------------------------------------------- pooled metrics
 
-    Pixels are counted by area (um2), since folds may look at different um/px.
+
+def pooled_statistic(recipe: RecipeResult, slides: Sequence[str], patients: Sequence[str]) -> Statistic:
+    """Make all out-of-fold metrics of a recipe a function of the patients' weights.
+
+    Args:
+        recipe: The results of the recipe.
+        slides: Names of the slides to count.
+        patients: Their patients.
+
+    Returns:
+        The statistic. Pixels are counted by area (um2), since folds may have different um/px.
     """
-    wanted = set(slides)
-    rows = [(fold, slide) for fold, slide in judged(arm) if slide.name in wanted]
-    number = {patient: place for place, patient in enumerate(patients)}
-    of = [number[slide.patient] for _, slide in rows]
-    counts = [PixelCounts.none() for _ in patients]
-    for (fold, slide), place in zip(rows, of, strict=True):
-        counts[place] += by_area(slide.pixels, fold.mpp)
-    figures = {name: PIXEL_FIGURES[name] for name in AT_NO_THRESHOLD}
-    lesions = lesion_statistic([slide.lesions for _, slide in rows], of)
-    return joined(statistic_of(counts, 0.5, figures), _at_own_thresholds(rows, of), only(lesions, LESION))
+    # the slides to count, with the number of each one's patient
+    names = set(slides)
+    rows = [(fold, slide) for fold, slide in recipe.slides if slide.name in names]
+    number = {patient: position for position, patient in enumerate(patients)}
+    slide_patients = [number[slide.patient] for _, slide in rows]
 
+    # area of each patient at each heatmap level
+    counts = [PixelCounts.empty() for _ in patients]
+    for (fold, slide), patient in zip(rows, slide_patients, strict=True):
+        counts[patient] += pixels_to_area(slide.pixels, fold.mpp)
 
-def by_area(counts: PixelCounts, mpp: float) -> PixelCounts:
-    """Pixels of `mpp` um/px as um2."""
-    positive, negative = (
-        np.asarray(part, np.float64) * mpp**2 for part in (counts.positive, counts.negative)
+    # metrics without a threshold are pooled; those with one use the threshold of each fold
+    pixel_metrics = {name: PIXEL_METRICS[name] for name in THRESHOLD_FREE_METRICS}
+    lesions = lesion_statistic([slide.lesions for _, slide in rows], slide_patients)
+    return join_statistics(
+        pixel_statistic(counts, 0.5, pixel_metrics),
+        _statistic_at_own_thresholds(rows, slide_patients),
+        select_metrics(lesions, LESION_METRICS),
     )
-    return PixelCounts(positive, negative)
 
 
-def _at_own_thresholds(rows: Sequence[tuple[FoldResult, SlideScores]], of: Sequence[int]) -> Statistic:
+def pixels_to_area(counts: PixelCounts, mpp: float) -> PixelCounts:
+    """Convert pixels of `mpp` um/px to um2."""
+    return PixelCounts(
+        np.asarray(counts.positive, np.float64) * mpp**2, np.asarray(counts.negative, np.float64) * mpp**2
+    )
+
+
+def _statistic_at_own_thresholds(
+    rows: Sequence[tuple[FoldResult, SlideScores]], slide_patients: Sequence[int]
+) -> Statistic:
     """Dice, precision and recall, each slide at the threshold of its fold."""
-    found = np.zeros((max(of, default=-1) + 1, 3))
-    for (fold, slide), place in zip(rows, of, strict=True):
-        seen = slide.pixels.confusion(fold.scores.threshold)
-        found[place] += np.array([seen.hits, seen.alarms, seen.misses]) * fold.mpp**2
-    with_lesions = (found[:, 0] + found[:, 2] > 0).astype(np.float64)
-    each = np.array([ratio(2 * hits, 2 * hits + wrong + missed) or 0.0 for hits, wrong, missed in found])
+    # true positives, false positives and false negatives of each patient, um2
+    confusion = np.zeros((max(slide_patients, default=-1) + 1, 3))
+    for (fold, slide), patient in zip(rows, slide_patients, strict=True):
+        at = slide.pixels.confusion(fold.scores.threshold)
+        confusion[patient] += np.array([at.tp, at.fp, at.fn]) * fold.mpp**2
+    with_lesions = (confusion[:, 0] + confusion[:, 2] > 0).astype(np.float64)
+    patient_dice = np.array([ratio(2 * tp, 2 * tp + fp + fn) or 0.0 for tp, fp, fn in confusion])
 
     def statistic(weights: Weights) -> dict[str, float | None]:
-        hits, alarms, misses = (float(total) for total in weights @ found)
+        tp, fp, fn = (float(total) for total in weights @ confusion)
         return {
-            "dice": ratio(2 * hits, 2 * hits + alarms + misses),
-            "precision_px": ratio(hits, hits + alarms),
-            "recall_px": ratio(hits, hits + misses),
-            MEAN_DICE: ratio(float(weights @ (each * with_lesions)), float(weights @ with_lesions)),
+            "dice": ratio(2 * tp, 2 * tp + fp + fn),
+            "precision_px": ratio(tp, tp + fp),
+            "recall_px": ratio(tp, tp + fn),
+            MEAN_DICE: ratio(float(weights @ (patient_dice * with_lesions)), float(weights @ with_lesions)),
         }
 
     return statistic
 
 
-FORMAT = 1
+# ---------------------------------------------------------------- file
 
 
 def write_crossval(result: Crossval, out: Path) -> Path:
-    """Write `out`/crossval.json; its path. OutputError if that cannot be."""
+    """Write crossval.json.
+
+    Args:
+        result: The result of the cross-validation.
+        out: The folder to write to.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     path = out / "crossval.json"
-    write_text(path, json.dumps(crossval_dict(result), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(crossval_to_dict(result), indent=1, allow_nan=False) + "\n")
     return path
 
 
-def crossval_dict(result: Crossval) -> dict[str, Any]:
-    """What crossval.json holds; a figure is {"value", "low", "high"}, null where it does not exist."""
+def crossval_to_dict(result: Crossval) -> dict[str, Any]:
+    """Convert a cross-validation to the content of crossval.json.
+
+    Args:
+        result: The result of the cross-validation.
+
+    Returns:
+        Plain values; a metric is {"value", "low", "high"}, null where it is undefined.
+    """
     return {
-        "format": FORMAT,
+        "format": CROSSVAL_FORMAT,
         "positive": result.positive,
         "folds": [list(patients) for patients in result.folds.patients],
         "patients": list(result.patients),
         "slides": list(result.slides),
-        "recipes": {arm.name: _arm(arm, result.figures[arm.name]) for arm in result.arms},
+        "recipes": {
+            recipe.name: {
+                "out_of_fold": _metrics_to_dict(result.metrics[recipe.name]),
+                "folds": [_fold_to_dict(fold) for fold in recipe.folds],
+            }
+            for recipe in result.recipes
+        },
         "differences": [
-            {"from": one, "to": other, "figures": _figures(figures)}
-            for (one, other), figures in result.differences.items()
+            {"from": first, "to": second, "metrics": _metrics_to_dict(metrics)}
+            for (first, second), metrics in result.differences.items()
         ],
-        "intervals": {"level": LEVEL, "over": "patients", "draws": result.draws, "seed": result.seed},
-        "notes": list(result.told),
+        "intervals": {
+            "level": CONFIDENCE_LEVEL,
+            "over": "patients",
+            "draws": result.draws,
+            "seed": result.seed,
+        },
+        "notes": list(result.notes),
     }
 
 
-def _arm(arm: Arm, figures: Mapping[str, Interval]) -> dict[str, Any]:
-    return {"out_of_fold": _figures(figures), "folds": [_fold(fold) for fold in arm.folds]}
-
-
-def _fold(fold: FoldResult) -> dict[str, Any]:
+def _fold_to_dict(fold: FoldResult) -> dict[str, Any]:
     scores = fold.scores
     return {
         "fold": fold.number,
@@ -238,9 +343,9 @@ def _fold(fold: FoldResult) -> dict[str, Any]:
         "threshold": scores.threshold,
         "steps": fold.steps,
         "mpp": fold.mpp,
-        "pixel": scores.pixels.row(scores.threshold),
+        "pixel": scores.pixels.to_row(scores.threshold),
     }
 
 
-def _figures(figures: Mapping[str, Interval]) -> dict[str, Any]:
-    return {name: figure.to_dict() for name, figure in figures.items()}
+def _metrics_to_dict(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, Any]:
+    return {name: interval.to_dict() for name, interval in metrics.items()}

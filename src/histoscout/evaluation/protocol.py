@@ -1,10 +1,6 @@
-"""What was examined: who answered, on whom, and what the figures are therefore called.
+"""Evaluation protocol: what is evaluated, on which patients, and what may be claimed.
 
-Whom a model may be judged by.
-
-What may be claimed from an evaluation, and what may not: sentences made from what was evaluated.
-
-Scores that lie in a folder already: those of another set, of another model or of images are not replaced unasked.
+It also keeps scores of another set, another model or another kind of data from being replaced by accident.
 """
 
 import json
@@ -16,274 +12,341 @@ from typing import Any, Literal
 
 from histoscout.cohort.case import Case, of_one_name
 from histoscout.cohort.cohort import Cohort
+from histoscout.cohort.leakage import find_known_patients, known_patients
 from histoscout.detection.operating_point import Source
 from histoscout.errors import CohortError, OutputError
-from histoscout.evaluation.bootstrap import FEWEST_PATIENTS
+from histoscout.evaluation.bootstrap import MIN_PATIENTS
+from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
-from histoscout.recipe import ClassConfig
+from histoscout.recipe_sections import ClassConfig
 
 SetName = Literal["test", "tune", "given"]
 
-SETS: Mapping[SetName, str] = MappingProxyType(
+SET_LABELS: Mapping[SetName, str] = MappingProxyType(
     {
-        "test": "test patients",
-        "tune": "tuning patients (optimistic)",
-        "given": "patients given",
+        "test": "test set",
+        "tune": "tuning set (optimistic)",
+        "given": "given patients",
     }
 )
-"""What figures are called by the set they come from."""
+"""What reports call each set."""
 
 
-@dataclass(frozen=True)
-class Exam:
-    """Who answered (`finder`), on which set, and at which threshold.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol:
+    """What is evaluated: a method, on a set of patients, at a threshold.
 
-    `apart` says whether the cohort itself keeps these patients apart (a column `split`), or the model merely does
-    not know their names. `tuned_on_blocks`: the threshold was chosen on blocks of slides that were learnt from.
-    `probabilities` is False where only outlines are judged. `at` is a wish, and the score from which regions are kept
-    for it. `model` is the hash of the model that was judged, "" for outlines, whose `classes` say how classes are
-    called. `previous` is a model to compare with, by its name. `leak` is what a guard said that found among them what
-    was learnt from.
+    Attributes:
+        method: What is evaluated: "model" or "regions".
+        set_name: The set: "test", "tune" for the tuning set, or "given" where no model is evaluated.
+        positive: The positive class.
+        threshold: The probability threshold.
+        has_test_split: Whether the cohort itself names these patients as test set (a column `split`);
+            otherwise the model merely does not know their names.
+        tuned_on_blocks: Whether the threshold was chosen on blocks of training slides.
+        has_probabilities: False if only regions are evaluated.
+        operating_target: The operating target with the score threshold chosen for it, in words; "" without
+            one.
+        previous_model: Name of a model to compare with.
+        previous_threshold: The probability threshold of that model.
+        leak: The message of a failed sanity check that found training data in the set; "" if none did.
+        model_hash: Hash of the model; "" for regions.
+        classes: The classes, if regions are evaluated.
     """
 
-    finder: str
+    method: str
     set_name: SetName
     positive: str
     threshold: float
-    apart: bool = True
+    has_test_split: bool = True
     tuned_on_blocks: bool = False
-    probabilities: bool = True
-    at: str = ""
-    previous: str | None = None
+    has_probabilities: bool = True
+    operating_target: str = ""
+    previous_model: str | None = None
     previous_threshold: float = 1.0
     leak: str = ""
-    model: str = ""
+    model_hash: str = ""
     classes: ClassConfig | None = None
 
     @property
-    def on(self) -> str:
-        """The set, as tables say it."""
-        return f"{SETS[self.set_name]}{', in part learnt from' if self.leak else ''}"
+    def set_label(self) -> str:
+        """The set, as tables call it."""
+        return f"{SET_LABELS[self.set_name]}{', partly training data' if self.leak else ''}"
 
     @property
     def optimistic(self) -> bool:
-        """Whether the model has learnt from some of these patients, or was chosen by them."""
+        """Whether the model was trained or tuned on some of these patients."""
         return self.set_name == "tune" or bool(self.leak)
 
     @property
     def source(self) -> Source:
-        """On whom a table of cut-offs stands that is made here."""
+        """The source of operating points that are measured in this evaluation."""
         if self.leak:
             return "patients in part learnt from"
         return "tuning patients" if self.optimistic else "patients kept apart"
 
 
+# ---------------------------------------------------------------- patients
+
+
 @dataclass(frozen=True)
-class Examinees:
-    """The annotated cases to judge by, whether the cohort itself keeps them apart, and what to tell the user."""
+class EvaluationCases:
+    """The annotated cases to evaluate on.
+
+    Attributes:
+        cases: The cases.
+        has_test_split: Whether the cohort itself names them as test set.
+        notes: What the user should know.
+    """
 
     cases: tuple[Case, ...]
-    apart: bool
+    has_test_split: bool
     notes: tuple[str, ...] = ()
 
 
-def examinees(cohort: Cohort, models: Sequence[ModelFolder], set_name: SetName) -> Examinees:
-    """The annotated cases of the test split; without splits, those of patients that no model knows.
+def select_test_cases(cohort: Cohort, models: Sequence[ModelFolder], set_name: SetName) -> EvaluationCases:
+    """Select the annotated cases of the test set.
 
-    With `set_name` "tune" the cases of the tuning patients of the first model instead, whose figures are
-    optimistic. CohortError if there are none, or one of a patient that a model has learnt from.
+    The test set is the test split; without splits, it is the patients that no model knows.
+
+    Args:
+        cohort: The cohort.
+        models: The models to evaluate.
+        set_name: "test", or "tune" for the tuning set of the first model, whose metrics are optimistic.
+
+    Returns:
+        The cases.
+
+    Raises:
+        CohortError: There are none, or a model was trained on one of their patients.
     """
+    # the test split, the tuning set, or without splits whoever no model knows
     cases = cohort.in_split("test").cases
-    apart = bool(cases)
+    has_test_split = bool(cases)
     if set_name == "tune":
-        tuned_on = _patients(models[0], "tune_patients")
-        cases = tuple(case for case in cohort.cases if case.patient in tuned_on)
+        tuning = _tuning_patients(models[0])
+        cases = tuple(case for case in cohort.cases if case.patient in tuning)
     elif not cases and all(case.split is None for case in cohort.cases):
-        known = {patient for model in models for patient in _known(model, set_name)}
+        known = {patient for model in models for patient in known_patients(model, set_name)}
         cases = tuple(case for case in cohort.cases if case.patient not in known)
+
+    # no model may know any of them
     for model in models:
-        _refuse_known(cohort, cases, model, set_name)
-    return _annotated(cohort, cases, apart)
+        _refuse_known(cohort, cases, model, set_name=set_name)
+    return _with_annotations(cohort, cases, has_test_split)
 
 
-def given(cohort: Cohort) -> Examinees:
-    """The annotated cases to judge outlines by: the test split, or all of a cohort that names none.
+def select_annotated_cases(cohort: Cohort) -> EvaluationCases:
+    """Select the annotated cases to evaluate regions on: the test split, or all without one.
 
-    CohortError for two slides of one name: they would be judged by the same file of outlines.
+    Args:
+        cohort: The cohort.
+
+    Returns:
+        The cases.
+
+    Raises:
+        CohortError: There are none, or two slides have one name and would be evaluated by the same file.
     """
-    chosen = _annotated(cohort, cohort.in_split("test").cases or cohort.cases, False)
-    if two := of_one_name(chosen.cases):
-        fault = f"has the same name as {two[0].slide}: both would be judged by the same outlines"
-        raise CohortError(two[1].slide, fault, "Rename one of them, or judge them in two cohorts")
-    return chosen
+    selected = _with_annotations(cohort, cohort.in_split("test").cases or cohort.cases, False)
+    if two := of_one_name(selected.cases):
+        fault = f"the slide has the same name as {two[0].slide}: one file of regions would be used for both"
+        raise CohortError(two[1].slide, fault, "Rename one of them, or evaluate them in two cohorts")
+    return selected
 
 
-def _annotated(cohort: Cohort, cases: Sequence[Case], apart: bool) -> Examinees:
+def _with_annotations(cohort: Cohort, cases: Sequence[Case], has_test_split: bool) -> EvaluationCases:
     annotated = tuple(case for case in cases if case.annotations is not None)
     if not annotated:
         raise CohortError(
             cohort.where,
-            "no annotated slide of a patient that the model has not seen",
+            "the cohort has no annotated slide of a patient that the model was not trained on",
             "Give slides whose split is test, or of new patients",
         )
-    left = [case.name for case in cases if case.annotations is None]
-    return Examinees(
-        annotated, apart, (f"without annotations, not evaluated: {', '.join(left)}",) if left else ()
-    )
+    without = [case.name for case in cases if case.annotations is None]
+    notes = (f"without annotations, not evaluated: {', '.join(without)}",) if without else ()
+    return EvaluationCases(annotated, has_test_split, notes)
 
 
-def _refuse_known(cohort: Cohort, cases: Sequence[Case], model: ModelFolder, set_name: SetName) -> None:
-    both = sorted({case.patient for case in cases} & _known(model, set_name))
-    if not both:
+def _refuse_known(cohort: Cohort, cases: Sequence[Case], model: ModelFolder, *, set_name: SetName) -> None:
+    """CohortError if the model was trained on a patient of the set."""
+    known = find_known_patients(model, {case.patient for case in cases}, set_name)
+    if not known:
         return
-    fault = f"the model {model.path.name} was trained on these patients: {', '.join(both)}"
-    remedy = "Judge it by other patients: take them out of the test split"
+    fault = f"the model {model.path.name} was trained on these patients: {', '.join(known)}"
+    remedy = "Evaluate it on other patients: remove these from the test split"
+
+    # a tuning set that was trained on, too: say why
     if set_name == "tune":
-        own = _patients(model, "tune_patients").issuperset(both)
-        fault += f" ({_why_tuned_on(model)})" if own else ""
-        remedy = f"Judge by the test patients; how {model.path.name} did on its tuning patients is in its metrics.json (tune)"
+        if _tuning_patients(model).issuperset(known):
+            if model.metrics.get("tune", {}).get("optimistic"):
+                reason = "it was tuned on blocks of its training slides"
+            elif model.recipe.network.ensemble_size > 1:
+                reason = "the members of its ensemble were trained on the tuning sets of one another"
+            else:
+                reason = "the model that its training started from was trained on them"
+            fault += f" ({reason})"
+        name = model.path.name
+        remedy = f"Evaluate on the test set; how {name} did on its tuning set is in its metrics.json (tune)"
     raise CohortError(cohort.where, fault, remedy)
 
 
-def _why_tuned_on(model: ModelFolder) -> str:
-    """Why somebody who was learnt from was tuned on, too."""
-    if model.metrics.get("tune", {}).get("optimistic"):
-        return "it was tuned on blocks of the slides that it learnt from"
-    if model.recipe.network.ensemble_size > 1:
-        return "its networks were tuned in turn: each learnt from patients on whom another was tuned"
-    return "the model that it began with had learnt from them"
+def _tuning_patients(model: ModelFolder) -> set[str]:
+    return set(model.metrics.get("data", {}).get("tune_patients", ()))
 
 
-def _known(model: ModelFolder, set_name: SetName) -> set[str]:
-    learnt = _patients(model, "train_patients")
-    return learnt if set_name == "tune" else learnt | _patients(model, "tune_patients")
+# ---------------------------------------------------------------- claims
+
+MANY_PATIENTS = 20
+"""From this many patients with lesions on, a confidence interval is more than a rough guide."""
 
 
-def _patients(model: ModelFolder, which: str) -> set[str]:
-    return set(model.metrics.get("data", {}).get(which, ()))
+@dataclass(frozen=True, kw_only=True)
+class CohortSummary:
+    """The patients and sites behind an evaluation.
 
-
-MANY = 20
-"""From this many patients with lesions on, an interval is more than a rough guide."""
-
-
-@dataclass(frozen=True)
-class Basis:
-    """On how much an evaluation stands: patients, those with lesions, slides, and the sites that are named."""
+    Attributes:
+        patients: How many patients there are.
+        with_lesions: How many of them have lesions.
+        sites: The sites that are named.
+        sites_known: Whether every slide names its site.
+    """
 
     patients: int
     with_lesions: int
-    slides: int
     sites: Sequence[str]
     sites_known: bool
 
 
-def claims(exam: Exam, basis: Basis) -> tuple[str, ...]:
-    """The sentences that belong beside the figures."""
-    said = (_number(basis), _apart(exam), _threshold(exam), _sites(basis), _USE)
-    return tuple(sentence for sentence in said if sentence)
+def list_claims(protocol: EvaluationProtocol, summary: CohortSummary) -> tuple[str, ...]:
+    """List what may and may not be claimed, in sentences that belong beside the metrics.
 
+    Args:
+        protocol: What was evaluated.
+        summary: The patients and sites.
 
-_USE = "For research only: nothing here says that a finding may be relied on for a patient."
-
-
-def _number(basis: Basis) -> str:
-    patients, lesions = _counted(basis.patients, "patient"), _counted(basis.with_lesions, "patient")
-    if basis.patients < FEWEST_PATIENTS:
-        return (
-            f"{patients}: the figures describe these slides and say nothing about other patients; no interval can be "
-            f"estimated from fewer than {FEWEST_PATIENTS}."
+    Returns:
+        The sentences.
+    """
+    # what holds for other patients
+    sentences = [_claim_from_numbers(summary), _claim_from_set(protocol)]
+    if protocol.tuned_on_blocks:
+        sentences.append(
+            "The threshold was chosen on parts of the training slides, since there were too few patients: "
+            "metrics at the threshold (Dice, precision, recall, sensitivity) may be better with another "
+            "one; AP does not depend on it."
         )
-    if basis.with_lesions < FEWEST_PATIENTS:
-        return (
-            f"{patients}, of whom {lesions} with lesions: false alarms may be judged, but how many lesions are found "
-            "in other patients may not."
+
+    # what holds for other sites
+    if summary.sites_known and len(summary.sites) > 1:
+        sentences.append(f"The slides come from {len(summary.sites)} sites ({', '.join(summary.sites)}).")
+    else:
+        is_one = summary.sites_known and summary.sites
+        source = f"one site ({summary.sites[0]})" if is_one else "sites that the cohort does not name"
+        sentences.append(
+            f"The slides come from {source}: the metrics say nothing about other laboratories, scanners or "
+            "stains."
         )
-    if basis.with_lesions < MANY:
-        return (
-            f"{patients}, {basis.with_lesions} with lesions: enough to tell useful from useless, too few to tell good "
-            "from slightly better; with so few, intervals are rather too narrow."
-        )
-    return f"{patients}, {basis.with_lesions} with lesions: the intervals say what to expect of more patients like these."
+    sentences.append("For research only: these metrics do not make detections fit for clinical decisions.")
+    return tuple(sentences)
 
 
-def _apart(exam: Exam) -> str:
-    if exam.leak:
+def _claim_from_numbers(summary: CohortSummary) -> str:
+    """What the number of patients allows."""
+    patients = pluralize(summary.patients, "patient")
+    with_lesions = f"{summary.with_lesions} with lesions"
+    if summary.patients < MIN_PATIENTS:
         return (
-            "A guard failed and these patients were judged all the same: in part they were learnt from, and the figures "
-            f"are too good ({exam.leak})."
+            f"{patients}: the metrics describe these slides and say nothing about other patients; no "
+            f"confidence interval can be estimated from fewer than {MIN_PATIENTS}."
         )
-    if exam.optimistic:
-        return "The threshold and the weights were chosen by these patients: the figures are optimistic."
-    if exam.set_name == "given":
-        return "Outlines were compared as given: whether whoever made them had seen these slides is not known here."
-    if exam.apart:
-        return "These patients were kept apart: nothing was learnt from them and nothing chosen by them."
+    if summary.with_lesions < MIN_PATIENTS:
+        return (
+            f"{patients}, {with_lesions}: enough to estimate the false positives, too few to estimate how "
+            "many lesions are found in other patients."
+        )
+    if summary.with_lesions < MANY_PATIENTS:
+        return (
+            f"{patients}, {with_lesions}: enough to tell useful from useless, too few to tell good from "
+            "slightly better; with so few patients, confidence intervals are rather too narrow."
+        )
+    return f"{patients}, {with_lesions}: the intervals show what to expect of more patients like these."
+
+
+def _claim_from_set(protocol: EvaluationProtocol) -> str:
+    """What the set of patients allows."""
+    if protocol.leak:
+        return (
+            "A sanity check failed and these patients were evaluated all the same: the model was trained on "
+            f"some of them, and the metrics are too good ({protocol.leak})."
+        )
+    if protocol.optimistic:
+        return "The threshold and the weights were chosen on these patients: the metrics are optimistic."
+    if protocol.set_name == "given":
+        return "Regions were compared as given: whether their author knew these slides is not known."
+    if protocol.has_test_split:
+        return "These patients were held out: the model was neither trained nor tuned on them."
     return (
-        "The cohort names no split: these are the patients whose names the model does not know. The same patient under "
-        "another name would go unnoticed."
+        "The cohort has no splits: these are the patients whose names the model does not know. The same "
+        "patient under another name would go unnoticed."
     )
 
 
-def _threshold(exam: Exam) -> str:
-    if not exam.tuned_on_blocks:
-        return ""
-    return (
-        "The threshold was chosen on parts of the slides that were learnt from, for want of patients: figures at the "
-        "threshold (Dice, precision, recall, sensitivity) may be better with another one; AP does not depend on it."
-    )
+# ---------------------------------------------------------------- scores that exist already
+
+SCORES_FILE = "scores.json"
+
+_REMEDY = "Give another folder with -o, or --overwrite to replace them"
 
 
-def _sites(basis: Basis) -> str:
-    if basis.sites_known and len(basis.sites) > 1:
-        return f"The slides come from {len(basis.sites)} sites ({', '.join(basis.sites)})."
-    source = (
-        f"one site ({basis.sites[0]})"
-        if basis.sites_known and basis.sites
-        else "sites that the cohort does not name"
-    )
-    return f"The slides come from {source}: nothing is said about other laboratories, scanners or stains."
+def refuse_other_scores(out: Path, protocol: EvaluationProtocol, overwrite: bool) -> None:
+    """Refuse to replace scores of another set, of another model or of image classification data.
 
+    Args:
+        out: The folder for the scores.
+        protocol: What is to be evaluated.
+        overwrite: Whether any scores may be replaced.
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-FILE = "scores.json"
-
-
-def refuse_other_scores(out: Path, exam: Exam, overwrite: bool) -> None:
-    """OutputError if `out` holds scores of another set, of another model or of images by class, unless `overwrite`."""
-    held = {} if overwrite else _held(out)
-    if not held:
+    Raises:
+        OutputError: The folder holds scores of something else.
+    """
+    existing = {} if overwrite else _read_existing(out)
+    if not existing:
         return
-    if held.get("set") != exam.set_name:
-        kind = "images by class" if "images" in held else "another kind"
-        raise _refusal(out, next((words for name, words in SETS.items() if name == held.get("set")), kind))
-    if held.get("model", exam.model) != exam.model:
-        raise _refusal(out, "another model")
+
+    # scores of another set, or without one, such as those of images
+    if existing.get("set") != protocol.set_name:
+        kind = "image classification data" if "images" in existing else "another kind"
+        label = next((label for name, label in SET_LABELS.items() if name == existing.get("set")), kind)
+        raise OutputError(out, f"the folder holds the scores of: {label}", _REMEDY)
+
+    # scores of older versions name no model
+    if existing.get("model", protocol.model_hash) != protocol.model_hash:
+        raise OutputError(out, "the folder holds the scores of another model", _REMEDY)
 
 
 def refuse_scores(out: Path, overwrite: bool) -> None:
-    """OutputError if `out` holds any scores, unless `overwrite`."""
-    if not overwrite and (held := _held(out)):
-        raise _refusal(out, "images by class" if "images" in held else "slides")
+    """Refuse to replace any scores.
+
+    Args:
+        out: The folder for the scores.
+        overwrite: Whether scores may be replaced.
+
+    Raises:
+        OutputError: The folder holds scores.
+    """
+    if not overwrite and (existing := _read_existing(out)):
+        kind = "image classification data" if "images" in existing else "slides"
+        raise OutputError(out, f"the folder holds the scores of {kind}", _REMEDY)
 
 
-def _refusal(out: Path, whose: str) -> OutputError:
-    return OutputError(
-        out, f"holds the scores of {whose}", "Give another folder with -o, or --overwrite to replace them"
-    )
-
-
-def _held(out: Path) -> dict[str, Any]:
-    """What the scores in a folder say of themselves; empty if there are none."""
-    path = out / FILE
+def _read_existing(out: Path) -> dict[str, Any]:
+    """The content of the scores in a folder, of any format; empty if there are none."""
+    path = out / SCORES_FILE
     if not path.exists():
         return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        remedy = "Give another folder with -o, or --overwrite to replace them"
-        raise OutputError(path, f"holds scores that cannot be read ({error})", remedy) from error
+        raise OutputError(path, f"the scores in the file cannot be read ({error})", _REMEDY) from error
     return values if isinstance(values, dict) and values else {"set": None}

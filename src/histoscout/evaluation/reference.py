@@ -1,4 +1,4 @@
-"""Where findings on a slide are judged: a slide's outlines and its tissue, without its pixels."""
+"""The reference of a slide: annotations and tissue, beside predictions strip by strip."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,15 +16,23 @@ from histoscout.geometry.regions import Regions
 from histoscout.recipe import IGNORE, Recipe
 from histoscout.tissue.mask import Tissue
 
-STRIP = 512
+STRIP_ROWS = 512
 """About how many rows of pixels are compared at once: memory stays bounded on any slide."""
 
 
-@dataclass(frozen=True)
-class Ground:
-    """One slide's truth: whose it is, its regions in the recipe's words, its tissue, um per level-0 px.
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The reference standard of one slide: annotations in the recipe's classes, and tissue.
 
-    The tissue's box is the slide's. Made of a slide and its outlines, or of outlines alone.
+    It needs no slide file: annotations and a tissue mask are enough.
+
+    Attributes:
+        name: Name of the slide.
+        patient: The patient of the slide.
+        regions: The annotations in level-0 px, with the class names of the recipe.
+        tissue: The tissue; its box is that of the slide.
+        mpp: um per level-0 px.
+        recipe: The recipe: classes, patches and tissue.
     """
 
     name: str
@@ -35,126 +43,183 @@ class Ground:
     recipe: Recipe
 
     @classmethod
-    def of(cls, labeled: LabeledSlide) -> Self:
-        """The truth of an opened slide."""
-        slide = labeled.slide
-        return cls(slide.name, labeled.patient, labeled.regions, labeled.tissue, slide.mpp, labeled.recipe)
+    def from_slide(cls, labeled: LabeledSlide) -> Self:
+        """Take the reference of an opened slide.
+
+        Args:
+            labeled: The slide with its annotations and tissue.
+
+        Returns:
+            The reference, which needs the slide no more.
+        """
+        return cls(
+            name=labeled.slide.name,
+            patient=labeled.patient,
+            regions=labeled.regions,
+            tissue=labeled.tissue,
+            mpp=labeled.slide.mpp,
+            recipe=labeled.recipe,
+        )
 
     @property
     def box(self) -> Box:
+        """The slide in level-0 px."""
         return self.tissue.box
 
     @cached_property
     def positive(self) -> Regions:
-        """The regions that are looked for."""
-        return self.regions.labeled(self.recipe.classes.positive)
+        """The annotations of the positive class."""
+        return self.regions.with_labels(self.recipe.classes.positive)
 
     @cached_property
     def ignored(self) -> Regions:
-        """The areas that count neither for nor against."""
-        return self.regions.labeled("ignore")
+        """The areas to be ignored."""
+        return self.regions.with_labels("ignore")
 
     @cached_property
-    def counted_mm2(self) -> float:
-        """Tissue that is not to be ignored, mm2: false alarms are counted per area of this."""
-        seen = max(1, int(self.tissue.mask.sum()))
-        return self.tissue.area_mm2 * int(counted_tissue(self.tissue, self.regions).sum()) / seen
+    def evaluated_mm2(self) -> float:
+        """Tissue that is not ignored, mm2: false positives are counted per area of this."""
+        tissue_cells = max(1, int(self.tissue.mask.sum()))
+        evaluated_cells = int(counted_tissue(self.tissue, self.regions).sum())
+        return self.tissue.area_mm2 * evaluated_cells / tissue_cells
 
     @cached_property
     def annotated(self) -> Regions:
-        """Every region of any class, also of those that the recipe does not name; ignored areas are none."""
+        """Annotations of any class, even if the recipe does not name it; without ignored areas."""
         return self.regions.where(lambda region: region.label != "ignore")
 
     @cached_property
     def unlisted(self) -> Regions:
-        """Regions of classes that the recipe does not name; masks show them as background."""
+        """Annotations of classes that the recipe does not name; they are background in masks."""
         listed = (*self.recipe.classes.labels, "ignore")
         return self.regions.where(lambda region: region.label not in listed)
 
     @cached_property
-    def layers(self) -> Layers:
+    def mask_layers(self) -> Layers:
+        """The annotations as layers of a mask."""
         return layers_of(self.regions, self.recipe.classes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Strip:
-    """Some rows of a slide, from side to side: what was found there, what was drawn, what counts.
+    """Some rows of a slide, over its whole width: predictions beside the reference mask.
 
-    `levels` uint8 (h, w) are 0..255 of the positive class; `mask` uint8 (h, w) as `LabelledSlide.mask` gives it;
-    `counted` bool (h, w): tissue that is not to be ignored. `box` in level-0 px.
+    Attributes:
+        box: The strip in level-0 px.
+        levels: Predicted probability of the positive class, (H, W) uint8, 0..255.
+        mask: Reference mask, (H, W) uint8, with the values of `LabeledSlide.mask`.
+        valid: Pixels that are evaluated: tissue that is not ignored, (H, W) bool.
     """
 
     box: Box
     levels: NDArray[np.uint8]
     mask: NDArray[np.uint8]
-    counted: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
 
 
-class Found(Protocol):
-    """What was found on a slide, as levels 0..255 of each pixel of a raster over the slide's box."""
+class PredictionRaster(Protocol):
+    """Predictions on a slide: heatmap levels 0..255 of a raster over the slide's box."""
 
     @property
     def mpp(self) -> float:
         """Um per pixel of the raster."""
         ...
 
-    def rows(self, box: Box, top: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
-        """The levels inside a box whose first row is the raster's row `top`: uint8 of that shape."""
+    def read_rows(self, box: Box, top: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """Read the levels inside a box.
+
+        Args:
+            box: The rows to read, in level-0 px.
+            top: The first of these rows, counted in the raster.
+            shape: Rows and columns of the result.
+
+        Returns:
+            The levels, (H, W) uint8.
+        """
         ...
 
 
 @dataclass(frozen=True)
-class FoundHeatmap:
-    """A heatmap; its cells are shown as several pixels each where a network answers for whole tiles."""
+class HeatmapRaster:
+    """A heatmap as a raster at patch resolution.
+
+    A cell is repeated over several pixels if the network predicts whole tiles.
+
+    Attributes:
+        heatmap: The heatmap.
+        label: The class to read.
+        patch_mpp: The resolution of the patches, um/px.
+    """
 
     heatmap: Heatmap
     label: str
-    window_mpp: float
+    patch_mpp: float
 
     @property
-    def finer(self) -> int:
-        """Pixels along the side of a cell."""
-        return max(1, round(self.heatmap.mpp / self.window_mpp))
+    def pixels_per_cell(self) -> int:
+        """Pixels along the side of a heatmap cell."""
+        return max(1, round(self.heatmap.mpp / self.patch_mpp))
 
     @property
     def mpp(self) -> float:
-        return self.heatmap.mpp / self.finer
+        """Um per pixel of the raster."""
+        return self.heatmap.mpp / self.pixels_per_cell
 
-    def rows(self, box: Box, top: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    def read_rows(self, box: Box, top: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """Read the levels inside a box (see `PredictionRaster.read_rows`)."""
         levels = self.heatmap.levels(self.label)
-        if self.finer == 1:
+        if self.pixels_per_cell == 1:
             return np.ascontiguousarray(levels[top : top + shape[0]])
-        # the last cells may end a little before the slide does: they answer for that, too
+
+        # the last cells may end a little before the slide does: they are extended to its edge
         row, column = (
-            np.minimum((start + np.arange(count)) // self.finer, limit - 1)
+            np.minimum((start + np.arange(count)) // self.pixels_per_cell, limit - 1)
             for start, count, limit in zip((top, 0), shape, levels.shape, strict=True)
         )
         return np.ascontiguousarray(levels[np.ix_(row, column)])
 
 
 @dataclass(frozen=True)
-class FoundRegions:
-    """Outlines without a heatmap: certain inside, nothing outside."""
+class RegionRaster:
+    """Regions without a heatmap as a raster: probability 1 inside, 0 outside.
+
+    Attributes:
+        regions: The regions in level-0 px.
+        mpp: Um per pixel of the raster.
+        scale: Level-0 px per pixel of the raster.
+    """
 
     regions: Regions
     mpp: float
     scale: float
 
-    def rows(self, box: Box, top: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+    def read_rows(self, box: Box, top: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """Read the levels inside a box (see `PredictionRaster.read_rows`)."""
         return label_map(((self.regions, LEVELS - 1),), box, self.scale)
 
 
-def strips(ground: Ground, found: Found, multiple: int = 1) -> Iterator[Strip]:
-    """Lay what was found over what was drawn, strip by strip from the top.
+def iterate_strips(reference: Reference, predictions: PredictionRaster, multiple: int = 1) -> Iterator[Strip]:
+    """Iterate over a slide in strips of predictions and reference mask, from the top.
 
-    Every strip but the last has a number of rows that is a multiple of `multiple`.
+    Args:
+        reference: The annotations and tissue of the slide.
+        predictions: The predictions on it.
+        multiple: Every strip but the last has a number of rows that is a multiple of this.
+
+    Yields:
+        Strips of about `STRIP_ROWS` rows at the resolution of the predictions.
     """
-    scale = found.mpp / ground.mpp
-    rows, columns = ground.box.shape(scale)
-    step = multiple * max(1, round(STRIP / multiple))
+    # strips of whole rows of tiles, at the resolution of the predictions
+    scale = predictions.mpp / reference.mpp
+    rows, columns = reference.box.shape(scale)
+    step = multiple * max(1, round(STRIP_ROWS / multiple))
     for top in range(0, rows, step):
-        shape = (min(step, rows - top), columns)
-        box = Box(ground.box.x, ground.box.y + top * scale, columns * scale, shape[0] * scale)
-        mask = label_map(ground.layers, box, scale)
-        counted = ground.tissue.mask_of(box, scale) & (mask != IGNORE)
-        yield Strip(box, found.rows(box, top, shape), mask, counted)
+        height = min(step, rows - top)
+        box = Box(reference.box.x, reference.box.y + top * scale, columns * scale, height * scale)
+        mask = label_map(reference.mask_layers, box, scale)
+        yield Strip(
+            box=box,
+            levels=predictions.read_rows(box, top, (height, columns)),
+            mask=mask,
+            valid=reference.tissue.mask_in(box, scale) & (mask != IGNORE),
+        )

@@ -1,4 +1,4 @@
-"""Two sets of outlines compared: what anybody found against what somebody drew, without a model."""
+"""Evaluation of detected regions of any origin against annotations, without a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,33 +11,53 @@ from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError
-from histoscout.evaluation.evaluate import judge_each
-from histoscout.evaluation.protocol import Exam, given, refuse_other_scores
-from histoscout.evaluation.reference import Ground
+from histoscout.evaluation.evaluate import score_slides
+from histoscout.evaluation.protocol import EvaluationProtocol, refuse_other_scores, select_annotated_cases
+from histoscout.evaluation.reference import Reference
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.scores_io import write_scores
-from histoscout.evaluation.slide_metrics import SlideScores, judge_regions
+from histoscout.evaluation.slide_metrics import SlideScores, score_slide_regions
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.io.notes import Told
-from histoscout.progress import Progress, Silent
-from histoscout.recipe import ClassConfig, Recipe
-from histoscout.tissue.mask import Tissue, all_of
+from histoscout.io.notes import SlideNotes
+from histoscout.progress import NoProgress, Progress
+from histoscout.recipe import Recipe
+from histoscout.recipe_sections import ClassConfig
+from histoscout.tissue.mask import Tissue, full_tissue
 
-FINDER = "regions"
+METHOD = "regions"
+"""The name of the evaluated regions among methods."""
 
 
-@dataclass(frozen=True)
-class ComparedSlide:
-    """One slide with two sets of outlines: what is true, and what was found.
+# ---------------------------------------------------------------- in memory
 
-    `box` is the slide in level-0 px of `mpp` um each. Without `tissue` all of the box counts. A slide without a
-    patient is a patient of its own.
+
+@dataclass(frozen=True, kw_only=True)
+class SlideComparison:
+    """One slide with its annotations and the regions detected on it, for `score_regions`.
+
+    Attributes:
+        name: Name of the slide.
+        truth: The annotations, level-0 px.
+        detected: The detected regions, level-0 px.
+        box: The slide in level-0 px.
+        mpp: um per level-0 px.
+        patient: The patient; a slide without one is a patient of its own.
+        site: Where the slide comes from.
+        tissue: The tissue; without it all of the box counts.
+
+    Example:
+        >>> from histoscout import Box, Regions, SlideComparison
+        >>> slide = SlideComparison(
+        ...     name="slide", truth=Regions(), detected=Regions(), box=Box(0, 0, 1000, 1000), mpp=0.5
+        ... )
+        >>> slide.patient
+        ''
     """
 
     name: str
     truth: Regions
-    found: Regions
+    detected: Regions
     box: Box
     mpp: float
     patient: str = ""
@@ -46,117 +66,182 @@ class ComparedSlide:
 
 
 def score_regions(
-    slides: Sequence[ComparedSlide], positive: str | None = None, recipe: Recipe | None = None
+    slides: Sequence[SlideComparison], positive: str | None = None, recipe: Recipe | None = None
 ) -> Scores:
-    """How well found outlines agree with drawn ones: lesion figures, and figures of pixels found or not.
+    """Score detected regions against annotations: lesion metrics and pixel metrics.
 
-    `positive` is the class that is looked for (the recipe's if None); class names are understood as the recipe's
-    `classes` say, found regions of other classes are left out. The recipe's `windows.mpp` is the size of a pixel,
-    in um. Needs no slide files, no model and no torch.
+    Needs no slide files, no model and no torch.
+
+    Args:
+        slides: The slides with annotations and detected regions.
+        positive: The positive class; that of the recipe if None.
+        recipe: Its `classes` say how classes are called; detected regions of other classes are left out. Its
+            `patches.mpp` is the size of a pixel, um.
+
+    Returns:
+        The scores.
+
+    Example:
+        >>> import shapely
+        >>> from histoscout import Box, Region, Regions, SlideComparison, score_regions
+        >>> lesion = Region(shapely.Point(300, 300).buffer(80), "UDH")
+        >>> detected = Region(shapely.Point(310, 300).buffer(80), "UDH", score=0.9)
+        >>> slide = SlideComparison(
+        ...     name="slide",
+        ...     truth=Regions.of([lesion]),
+        ...     detected=Regions.of([detected]),
+        ...     box=Box(0, 0, 1000, 1000),
+        ...     mpp=0.5,
+        ... )
+        >>> score_regions([slide], positive="UDH").lesion["sensitivity"].value
+        1.0
     """
-    recipe = _looking_for(positive, recipe)
-    return Scores(_exam(recipe), tuple(_judge(slide, recipe) for slide in slides))
+    recipe = _with_positive(recipe, positive)
+    return Scores(
+        protocol=_protocol(recipe), slides=tuple(_score_comparison(slide, recipe) for slide in slides)
+    )
 
 
-def _looking_for(positive: str | None, recipe: Recipe | None) -> Recipe:
+def _with_positive(recipe: Recipe | None, positive: str | None) -> Recipe:
     recipe = recipe or Recipe()
     return recipe if positive is None else recipe.with_choices({"classes.positive": positive})
 
 
-def _exam(recipe: Recipe) -> Exam:
-    return Exam(
-        FINDER,
-        "given",
-        recipe.classes.positive,
+def _protocol(recipe: Recipe) -> EvaluationProtocol:
+    return EvaluationProtocol(
+        method=METHOD,
+        set_name="given",
+        positive=recipe.classes.positive,
         threshold=1.0,
-        apart=False,
-        probabilities=False,
+        has_test_split=False,
+        has_probabilities=False,
         classes=recipe.classes,
     )
 
 
-def _judge(slide: ComparedSlide, recipe: Recipe) -> SlideScores:
-    tissue = slide.tissue or all_of(slide.box, slide.mpp, recipe.tissue.mpp)
-    truth, _ = without_unseen(_in_words(slide.truth, recipe.classes), slide.box)
-    ground = Ground(slide.name, slide.patient or slide.name, truth, tissue, slide.mpp, recipe)
-    found = _in_words(slide.found, recipe.classes).labeled(recipe.classes.positive)
-    return replace(judge_regions(ground, found), site=slide.site)
+def _score_comparison(slide: SlideComparison, recipe: Recipe) -> SlideScores:
+    # areas outside a reviewed area are ignored
+    truth, _ = without_unseen(_canonical_labels(slide.truth, recipe.classes), slide.box)
+    reference = Reference(
+        name=slide.name,
+        patient=slide.patient or slide.name,
+        regions=truth,
+        tissue=slide.tissue or full_tissue(slide.box, slide.mpp, recipe.tissue.mpp),
+        mpp=slide.mpp,
+        recipe=recipe,
+    )
+    detected = _canonical_labels(slide.detected, recipe.classes).with_labels(recipe.classes.positive)
+    return replace(score_slide_regions(reference, detected), site=slide.site)
 
 
-def _in_words(regions: Regions, classes: ClassConfig) -> Regions:
-    return regions.relabeled(lambda label: classes.canonical(label) or label)
+def _canonical_labels(regions: Regions, classes: ClassConfig) -> Regions:
+    return regions.relabel(lambda label: classes.canonical(label) or label)
 
 
 # ---------------------------------------------------------------- files
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """What is looked for, and who is told: a class, or a recipe that says what each class is called.
+    """Options of `evaluate_regions`.
 
-    `overwrite` replaces scores of something else.
+    Attributes:
+        positive: The positive class; that of the recipe if None.
+        recipe: A recipe that says how classes are called.
+        progress: Where to report progress.
+        overwrite: Whether to replace scores of something else.
+
+    Example:
+        >>> from histoscout import CompareOptions
+        >>> CompareOptions(positive="UDH").overwrite
+        False
     """
 
     positive: str | None = None
     recipe: Recipe | None = None
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=NoProgress)
     overwrite: bool = False
 
 
 def evaluate_regions(
-    found: Path, cohort: Cohort | Path, out: Path, options: CompareOptions | None = None
+    detected: Path, cohort: Cohort | Path, out: Path, options: CompareOptions | None = None
 ) -> Scores:
-    """Compare outlines in files with those drawn on the slides of a cohort.
+    """Evaluate detected regions in files against the annotations of a cohort.
 
-    `found` is a folder with a file of outlines for each slide, of the slide's name (or what `detect` wrote, with
-    its folder `regions`), in any format of outlines; pictures of classes are converted first. Test slides only, if the cohort names a split. Only
-    tissue counts. Writes scores.json, slides.csv and overlays. A slide without a file in `found` is told in the
-    notes, not taken as one where nothing was found.
+    Only tissue counts, and only test slides if the cohort has a test split. A slide without a file is noted,
+    not taken as one without detections.
+
+    Args:
+        detected: A folder with a file for each slide, of the slide's name, in any format of annotations (or
+            the output of `detect`, with its folder `regions`). Masks must be converted first.
+        cohort: The cohort, or its table.
+        out: The folder to write scores.json, slides.csv, patients.csv and overlays to.
+        options: The positive class or a recipe.
+
+    Returns:
+        The scores.
+
+    Raises:
+        CohortError: The folder holds no file of these slides, or the cohort has no annotated slide.
+        OutputError: `out` holds scores of something else.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import CompareOptions, evaluate_regions
+        >>> options = CompareOptions(positive="UDH")
+        >>> scores = evaluate_regions(
+        ...     Path("detections"), Path("cohort.csv"), Path("scores"), options
+        ... )  # doctest: +SKIP
     """
     options = options or CompareOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
-    recipe = _looking_for(options.positive, options.recipe)
-    refuse_other_scores(out, _exam(recipe), options.overwrite)
-    chosen = given(cohort)
-    files = _files(found, chosen.cases)
-    judge = partial(_judge_files, files, recipe, out / "overlays")
-    judged, told = judge_each(chosen.cases, judge, options.progress)
-    scores = Scores(_exam(recipe), judged, (*cohort.notes, *chosen.notes, *told))
+    # refuse what must not be replaced before anything is read
+    recipe = _with_positive(options.recipe, options.positive)
+    refuse_other_scores(out, _protocol(recipe), options.overwrite)
+
+    # score each slide that has a file
+    selected = select_annotated_cases(cohort)
+    files = _detection_files(detected, selected.cases)
+    score_slide = partial(_score_file, files, recipe, out / "overlays")
+    slides, notes = score_slides(selected.cases, score_slide, options.progress)
+    scores = Scores(protocol=_protocol(recipe), slides=slides, notes=(*cohort.notes, *selected.notes, *notes))
     write_scores(scores, out)
     return scores
 
 
-def _files(folder: Path, cases: Sequence[Case]) -> dict[str, Path]:
-    """The file of outlines of each slide, by the slide's name; CohortError if there is none at all."""
+def _detection_files(folder: Path, cases: Sequence[Case]) -> dict[str, Path]:
+    """The file of detected regions of each slide, by name; CohortError if there is none."""
+    # the output of `detect` has its regions in a folder of their own
     inside = folder / "regions"
-    listed = sorted((inside if inside.is_dir() else folder).iterdir()) if folder.is_dir() else []
-    stems = {path.name.removesuffix(format_of(path) or ""): path for path in listed if _is_outlines(path)}
-    files = {case.name: stems[case.name] for case in cases if case.name in stems}
+    paths = sorted((inside if inside.is_dir() else folder).iterdir()) if folder.is_dir() else []
+    by_name = {
+        path.name.removesuffix(format_of(path) or ""): path
+        for path in paths
+        if format_of(path) in FORMATS and not is_mask(path)
+    }
+    files = {case.name: by_name[case.name] for case in cases if case.name in by_name}
     if not files:
         raise CohortError(
             folder,
-            "is neither a model folder nor a folder with outlines of these slides",
+            "the folder is neither a model nor does it hold detected regions of these slides",
             f"Give a model, or a folder with a file for each slide, such as {cases[0].name}.geojson",
         )
     return files
 
 
-def _is_outlines(path: Path) -> bool:
-    return format_of(path) in FORMATS and not is_mask(path)
-
-
-def _judge_files(
-    files: Mapping[str, Path], recipe: Recipe, overlays: Path, case: Case, told: Told
+def _score_file(
+    files: Mapping[str, Path], recipe: Recipe, overlays: Path, case: Case, notes: SlideNotes
 ) -> SlideScores:
-    if (found := files.get(case.name)) is None:
-        raise CohortError(
-            case.slide, "no file of found outlines has its name", "Add one, empty if nothing was found"
-        )
-    labeled, notes = open_labeled(case, recipe)
+    """Score the regions of one file, and draw an overlay of both."""
+    if (file := files.get(case.name)) is None:
+        fault = "no file of detected regions has its name"
+        raise CohortError(case.slide, fault, "Add one, empty if nothing was detected")
+    labeled, case_notes = open_labeled(case, recipe)
     with labeled.slide:
-        ground = Ground.of(labeled)
-        read = labeled_regions(replace(case, annotations=found), recipe.classes, labeled.slide)
-        regions = read.regions.labeled(recipe.classes.positive)
-        told.add(case.name, *notes, *read.notes)
-        draw_overlay(labeled.slide, regions, ground.positive, overlays / f"{case.name}.png")
-        return replace(judge_regions(ground, regions), site=case.site)
+        reference = Reference.from_slide(labeled)
+        # the file is read as annotations of the same slide would be
+        annotations = labeled_regions(replace(case, annotations=file), recipe.classes, labeled.slide)
+        detected = annotations.regions.with_labels(recipe.classes.positive)
+        notes.add(case.name, *case_notes, *annotations.notes)
+        draw_overlay(labeled.slide, detected, reference.positive, overlays / f"{case.name}.png")
+        return replace(score_slide_regions(reference, detected), site=case.site)

@@ -1,59 +1,95 @@
-"""The result of an evaluation: what each slide counts, and every figure that follows, with its interval."""
+"""Scores of an evaluation: every metric with its confidence interval."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 
-from histoscout.evaluation.bootstrap import DRAWS, Interval, Statistic, bootstrap, bootstrap_difference
-from histoscout.evaluation.lesions.class_auroc import outline_statistic
+from histoscout.evaluation.bootstrap import (
+    DRAWS,
+    ConfidenceInterval,
+    Statistic,
+    bootstrap,
+    bootstrap_difference,
+)
+from histoscout.evaluation.lesions.class_auroc import class_auroc_statistic
 from histoscout.evaluation.lesions.compare import SlideLesions
 from histoscout.evaluation.lesions.froc import STRICT, FrocCurve, froc_curve, lesion_statistic
-from histoscout.evaluation.lesions.matching import PRIMARY
+from histoscout.evaluation.lesions.matching import PRIMARY_RULE
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.evaluation.pixels.metrics import (
-    OF_PROBABILITIES,
-    PIXEL_FIGURES,
-    TILE_FIGURES,
+    PIXEL_METRICS,
+    PROBABILITY_METRICS,
+    TILE_METRICS,
     Curve,
     ReliabilityBin,
-    joined,
-    mean_dice_of,
-    only,
+    join_statistics,
+    mean_dice_statistic,
+    pixel_statistic,
     pr_curve,
-    prevalence_of,
+    prevalence_statistic,
     reliability,
     roc_curve,
-    statistic_of,
+    select_metrics,
 )
-from histoscout.evaluation.protocol import Basis, Exam, claims
-from histoscout.evaluation.slide_metrics import BASELINES, PREVALENCE, PREVIOUS, Counted, SlideScores
+from histoscout.evaluation.protocol import CohortSummary, EvaluationProtocol, list_claims
+from histoscout.evaluation.slide_metrics import BASELINES, PREVALENCE, PREVIOUS, MethodCounts, SlideScores
 from histoscout.verdict import Verdict
 
-Intervals = Mapping[str, Interval]
+MetricIntervals = Mapping[str, ConfidenceInterval]
+"""Metrics with their confidence intervals, by name."""
 
-COMPARED = (("ap", "dice", "dice_per_patient"), ("sensitivity", "false_per_cm2", "froc_per_cm2"))
-"""The figures of pixels and of lesions of which a difference to a previous model is told."""
+COMPARED_PIXEL_METRICS = ("ap", "dice", "dice_per_patient")
+"""Pixel metrics whose difference to a previous model is reported."""
 
-
-@dataclass(frozen=True)
-class FinderFigures:
-    """All figures of one finder over all slides, by name, with intervals over patients."""
-
-    pixel: Intervals
-    tile: Intervals
-    lesion: Intervals
+COMPARED_LESION_METRICS = ("sensitivity", "fp_per_cm2", "froc_per_cm2")
+"""Lesion metrics whose difference to a previous model is reported."""
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What was examined, each slide's counts, and what a user should know.
+class MethodMetrics:
+    """All metrics of one method over all slides, with confidence intervals over patients.
 
-    All figures are computed from the counts when they are first asked for. Slides may come in any order: patients
-    are counted in the order of their names.
+    Attributes:
+        pixel: Pixel metrics by name.
+        tile: Tile metrics by name; empty without probabilities.
+        lesion: Lesion metrics by name; empty if the method detects no regions.
     """
 
-    exam: Exam
+    pixel: MetricIntervals
+    tile: MetricIntervals
+    lesion: MetricIntervals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores of an evaluation: pixel, tile and lesion metrics with 95 % confidence intervals.
+
+    Metrics are computed from the counts of the slides on first access. The order of slides does not matter.
+
+    Attributes:
+        protocol: What was evaluated, on which patients.
+        slides: The counts of each slide.
+        notes: What the user should know.
+        draws: Bootstrap resamples.
+        seed: Seed of the resamples.
+        sanity_checks: Results of the checks before the evaluation.
+
+    Example:
+        >>> import shapely
+        >>> from histoscout import Box, Region, Regions, SlideComparison, score_regions
+        >>> lesion = Region(shapely.Point(100, 100).buffer(40), "UDH")
+        >>> slide = SlideComparison(
+        ...     name="slide", truth=Regions.of([lesion]), detected=Regions(), box=Box(0, 0, 256, 256), mpp=2.0
+        ... )
+        >>> scores = score_regions([slide])
+        >>> scores.patients
+        ('slide',)
+        >>> scores.lesion["sensitivity"].value
+        0.0
+    """
+
+    protocol: EvaluationProtocol
     slides: tuple[SlideScores, ...]
     notes: tuple[str, ...] = ()
     draws: int = DRAWS
@@ -62,173 +98,192 @@ class Scores:
 
     @cached_property
     def patients(self) -> tuple[str, ...]:
+        """The patients, sorted by name."""
         return tuple(sorted({slide.patient for slide in self.slides}))
 
     @cached_property
     def patient_numbers(self) -> tuple[int, ...]:
-        """The patient of each slide, by place in `patients`."""
+        """The patient of each slide, by position in `patients`."""
         number = {patient: index for index, patient in enumerate(self.patients)}
         return tuple(number[slide.patient] for slide in self.slides)
 
     @property
     def threshold(self) -> float:
-        return self.exam.threshold
+        """The probability threshold in use."""
+        return self.protocol.threshold
 
     @cached_property
     def pixels(self) -> PixelCounts:
+        """Histograms of the pixels of all slides."""
         return PixelCounts.total(slide.pixels for slide in self.slides)
 
     @cached_property
     def tiles(self) -> PixelCounts:
+        """Histograms of the tiles of all slides."""
         return PixelCounts.total(slide.tiles for slide in self.slides)
 
     @property
     def lesions(self) -> tuple[SlideLesions, ...]:
-        """What became of lesions and findings, slide by slide."""
+        """The lesions and detections of each slide."""
         return tuple(slide.lesions for slide in self.slides)
 
     @property
-    def audited(self) -> tuple[SlideLesions, ...]:
-        """The same after a reader has judged findings; empty where nobody did."""
-        return tuple(slide.audited for slide in self.slides if slide.audited is not None)
+    def reviewed(self) -> tuple[SlideLesions, ...]:
+        """The lesions and detections of each slide after an expert review; empty without one."""
+        return tuple(slide.reviewed for slide in self.slides if slide.reviewed is not None)
 
     @property
     def tissue_mm2(self) -> float:
+        """Tissue that is not ignored on all slides, mm2."""
         return sum(slide.tissue_mm2 for slide in self.slides)
 
-    @cached_property
-    def finders(self) -> tuple[str, ...]:
-        """The one judged, the previous model if there is one, and the baselines."""
-        previous = (PREVIOUS,) if self.exam.previous else ()
-        return (self.exam.finder, *previous, *BASELINES)
+    # ------------------------------------------------------------ metrics
 
     @cached_property
-    def figures(self) -> Mapping[str, FinderFigures]:
-        """The figures of every finder, by its name."""
-        return MappingProxyType({finder: self._figures_of(finder) for finder in self.finders})
-
-    @property
-    def pixel(self) -> Intervals:
-        return self.figures[self.exam.finder].pixel
-
-    @property
-    def tile(self) -> Intervals:
-        return self.figures[self.exam.finder].tile
-
-    @property
-    def lesion(self) -> Intervals:
-        return self.figures[self.exam.finder].lesion
-
-    def lesion_by(self, rule: str = PRIMARY, reading: str = STRICT) -> Intervals:
-        """The lesion figures by another rule of matching, or another reading of what is not annotated."""
-        return self.interval(lesion_statistic(self.lesions, self.patient_numbers, rule, reading))
+    def methods(self) -> tuple[str, ...]:
+        """The evaluated method, the previous model if there is one, and the baselines."""
+        previous = (PREVIOUS,) if self.protocol.previous_model else ()
+        return (self.protocol.method, *previous, *BASELINES)
 
     @cached_property
-    def lesion_audited(self) -> Intervals:
-        """The lesion figures after a reader has judged findings; empty where nobody did."""
-        if not self.audited:
+    def metrics(self) -> Mapping[str, MethodMetrics]:
+        """The metrics of every method, by its name."""
+        return MappingProxyType({method: self._method_metrics(method) for method in self.methods})
+
+    @property
+    def pixel(self) -> MetricIntervals:
+        """Pixel metrics of the evaluated method."""
+        return self.metrics[self.protocol.method].pixel
+
+    @property
+    def tile(self) -> MetricIntervals:
+        """Tile metrics of the evaluated method."""
+        return self.metrics[self.protocol.method].tile
+
+    @property
+    def lesion(self) -> MetricIntervals:
+        """Lesion metrics of the evaluated method."""
+        return self.metrics[self.protocol.method].lesion
+
+    def lesion_by(self, rule: str = PRIMARY_RULE, policy: str = STRICT) -> MetricIntervals:
+        """Compute the lesion metrics by another matching rule or annotation policy."""
+        return self.intervals(lesion_statistic(self.lesions, self.patient_numbers, rule=rule, policy=policy))
+
+    @cached_property
+    def lesion_reviewed(self) -> MetricIntervals:
+        """Lesion metrics after an expert review; empty without one."""
+        if not self.reviewed:
             return {}
-        return self.interval(lesion_statistic(self.audited, self.patient_numbers))
+        return self.intervals(lesion_statistic(self.reviewed, self.patient_numbers))
 
     @cached_property
-    def outlined(self) -> Intervals:
-        """AUROC of the positive class against each other annotated class, over the drawn outlines."""
-        drawn = [slide.outlined for slide in self.slides]
-        return self.interval(outline_statistic(drawn, self.patient_numbers, self.exam.positive))
+    def class_auroc(self) -> MetricIntervals:
+        """AUROC of the positive class against each other annotated class, over annotations."""
+        annotations = [slide.scored_annotations for slide in self.slides]
+        return self.intervals(
+            class_auroc_statistic(annotations, self.patient_numbers, self.protocol.positive)
+        )
 
     @cached_property
-    def differences(self) -> Intervals:
-        """How much better than the previous model, paired over the same patients; empty without one."""
-        if not self.exam.previous:
+    def differences(self) -> MetricIntervals:
+        """Differences to the previous model, paired over the same patients; empty without one."""
+        if not self.protocol.previous_model:
             return {}
-        ours, theirs = (self._compared(finder) for finder in (self.exam.finder, PREVIOUS))
-        return bootstrap_difference(ours, theirs, len(self.patients), self.draws, self.seed)
+        return bootstrap_difference(
+            self._compared_statistic(self.protocol.method),
+            self._compared_statistic(PREVIOUS),
+            len(self.patients),
+            draws=self.draws,
+            seed=self.seed,
+        )
 
-    def interval(self, statistic: Statistic) -> dict[str, Interval]:
-        """Any statistic over this evaluation's patients, with the same draws as all the others."""
-        return bootstrap(statistic, len(self.patients), self.draws, self.seed)
+    def intervals(self, statistic: Statistic) -> dict[str, ConfidenceInterval]:
+        """Bootstrap a statistic over the patients, with the same resamples as all metrics."""
+        return bootstrap(statistic, len(self.patients), draws=self.draws, seed=self.seed)
 
     # ------------------------------------------------------------ curves
 
     @cached_property
     def roc(self) -> Curve:
+        """ROC curve of pixels."""
         return roc_curve(self.pixels)
 
     @cached_property
     def pr(self) -> Curve:
+        """Precision-recall curve of pixels."""
         return pr_curve(self.pixels)
 
     @cached_property
     def froc(self) -> FrocCurve:
+        """FROC curve of lesions."""
         return froc_curve(self.lesions, self.patient_numbers)
 
     @cached_property
     def reliability(self) -> tuple[ReliabilityBin, ...]:
+        """Reliability diagram of pixels."""
         return reliability(self.pixels)
 
     @cached_property
     def claims(self) -> tuple[str, ...]:
         """What may and may not be claimed, in sentences."""
-        with_lesions = {slide.patient for slide in self.slides if slide.lesions.lesions}
-        sites = [slide.site for slide in self.slides]
-        known = [site for site in sites if site]
-        basis = Basis(
-            len(self.patients),
-            len(with_lesions),
-            len(sites),
-            sorted(set(known)),
-            bool(sites) and len(known) == len(sites),
+        sites = [slide.site for slide in self.slides if slide.site]
+        summary = CohortSummary(
+            patients=len(self.patients),
+            with_lesions=len({slide.patient for slide in self.slides if slide.lesions.lesions}),
+            sites=sorted(set(sites)),
+            sites_known=bool(self.slides) and len(sites) == len(self.slides),
         )
-        return claims(self.exam, basis)
+        return list_claims(self.protocol, summary)
 
-    # ------------------------------------------------------------ how figures are made
+    # ------------------------------------------------------------ how metrics are made
 
-    def of(self, finder: str) -> list[Counted]:
-        """What a finder gets on each slide."""
-        if finder == self.exam.finder:
-            return [slide.found for slide in self.slides]
-        return [slide.baselines[finder] for slide in self.slides]
+    def counts_of(self, method: str) -> list[MethodCounts]:
+        """List what a method counts on each slide."""
+        if method == self.protocol.method:
+            return [slide.counts for slide in self.slides]
+        return [slide.baselines[method] for slide in self.slides]
 
     def by_patient(self, counts: Sequence[PixelCounts]) -> list[PixelCounts]:
-        """Counts of slides, added up by patient in the order of `patients`."""
-        totals = [PixelCounts.none() for _ in self.patients]
-        for number, each in zip(self.patient_numbers, counts, strict=True):
-            totals[number] += each
+        """Add up the histograms of slides by patient, in the order of `patients`."""
+        totals = [PixelCounts.empty() for _ in self.patients]
+        for number, slide_counts in zip(self.patient_numbers, counts, strict=True):
+            totals[number] += slide_counts
         return totals
 
-    def threshold_of(self, finder: str) -> float:
-        """From which probability on a place counts as found by a finder."""
-        if finder == self.exam.finder:
-            return self.exam.threshold
-        return self.exam.previous_threshold if finder == PREVIOUS else 1.0
+    def threshold_of(self, method: str) -> float:
+        """The probability from which a method is positive."""
+        if method == self.protocol.method:
+            return self.protocol.threshold
+        return self.protocol.previous_threshold if method == PREVIOUS else 1.0
 
-    def _figures_of(self, finder: str) -> FinderFigures:
-        nothing_said = finder == PREVALENCE
-        return FinderFigures(
-            self.interval(self._pixel_statistic(finder)),
-            self.interval(self._tile_statistic(finder)) if self.exam.probabilities else {},
-            {} if nothing_said else self.interval(self._lesion_statistic(finder)),
+    def _method_metrics(self, method: str) -> MethodMetrics:
+        tile = self.intervals(self._tile_statistic(method)) if self.protocol.has_probabilities else {}
+        lesion = {} if method == PREVALENCE else self.intervals(self._lesion_statistic(method))
+        return MethodMetrics(self.intervals(self._pixel_statistic(method)), tile, lesion)
+
+    def _pixel_statistic(self, method: str) -> Statistic:
+        counts = self.by_patient([slide.pixels for slide in self.counts_of(method)])
+        metrics = {
+            name: metric
+            for name, metric in PIXEL_METRICS.items()
+            if self.protocol.has_probabilities or name not in PROBABILITY_METRICS
+        }
+        if method == PREVALENCE:
+            return prevalence_statistic(counts, metrics)
+        threshold = self.threshold_of(method)
+        return join_statistics(
+            pixel_statistic(counts, threshold, metrics), mean_dice_statistic(counts, threshold)
         )
 
-    def _pixel_statistic(self, finder: str) -> Statistic:
-        counts = self.by_patient([each.pixels for each in self.of(finder)])
-        figures = {
-            name: figure
-            for name, figure in PIXEL_FIGURES.items()
-            if self.exam.probabilities or name not in OF_PROBABILITIES
-        }
-        if finder == PREVALENCE:
-            return prevalence_of(counts, figures)
-        threshold = self.threshold_of(finder)
-        return joined(statistic_of(counts, threshold, figures), mean_dice_of(counts, threshold))
+    def _tile_statistic(self, method: str) -> Statistic:
+        counts = self.by_patient([slide.tiles for slide in self.counts_of(method)])
+        return pixel_statistic(counts, self.threshold_of(method), TILE_METRICS)
 
-    def _tile_statistic(self, finder: str) -> Statistic:
-        counts = self.by_patient([each.tiles for each in self.of(finder)])
-        return statistic_of(counts, self.threshold_of(finder), TILE_FIGURES)
+    def _lesion_statistic(self, method: str) -> Statistic:
+        return lesion_statistic([slide.lesions for slide in self.counts_of(method)], self.patient_numbers)
 
-    def _lesion_statistic(self, finder: str) -> Statistic:
-        return lesion_statistic([each.lesions for each in self.of(finder)], self.patient_numbers)
-
-    def _compared(self, finder: str) -> Statistic:
-        both = (self._pixel_statistic(finder), self._lesion_statistic(finder))
-        return joined(*(only(each, names) for each, names in zip(both, COMPARED, strict=True)))
+    def _compared_statistic(self, method: str) -> Statistic:
+        return join_statistics(
+            select_metrics(self._pixel_statistic(method), COMPARED_PIXEL_METRICS),
+            select_metrics(self._lesion_statistic(method), COMPARED_LESION_METRICS),
+        )

@@ -1,7 +1,5 @@
-"""The files of an evaluation: scores.json with every figure, slides.csv and patients.csv with a row each."""
+"""Files of an evaluation: scores.json, slides.csv and patients.csv."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,192 +10,289 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.evaluation.bootstrap import LEVEL, Interval
+from histoscout.evaluation.bootstrap import CONFIDENCE_LEVEL, ConfidenceInterval
 from histoscout.evaluation.lesions.froc import (
-    AUDITED,
-    AUDITED_WORDS,
-    PER,
-    RATES,
-    READINGS,
+    ANNOTATION_POLICIES,
+    RATE_UNITS,
+    REPORTED_RATES,
+    REVIEWED,
+    REVIEWED_DESCRIPTION,
     STRICT,
     FrocCurve,
-    sensitivity_at,
+    sensitivity_metric,
 )
-from histoscout.evaluation.lesions.matching import PRIMARY, RULES, words
-from histoscout.evaluation.lesions.summary import count_lesions_of, lesions_by_size, size_statistic, strata_of
+from histoscout.evaluation.lesions.matching import MATCHING_RULES, PRIMARY_RULE, describe_rule
+from histoscout.evaluation.lesions.summary import (
+    choose_size_strata,
+    count_by_size,
+    count_lesions,
+    size_statistic,
+)
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.evaluation.pixels.metrics import Curve
-from histoscout.evaluation.protocol import Exam
+from histoscout.evaluation.protocol import SCORES_FILE, EvaluationProtocol
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS, SlideScores
 from histoscout.io.files import write_text
+from histoscout.io.tables import write_csv
 
-FORMAT = 2
+SCORES_FORMAT = 3
+"""Version of scores.json. Version 2 was written by histoscout 0.1.0."""
+
+RENAMED_SCORES: Mapping[str, str] = {
+    "guards": "sanity_checks",
+    "outlined": "class_auroc",
+    "other_readings": "annotation_policies",
+    "reading": "policy",
+    "audited": "reviewed",
+    "hits": "tp",
+    "alarms": "fp",
+    "misses": "fn",
+    "rests": "tn",
+    "said": "predicted",
+    "true": "observed",
+    "found": "true_positives",
+    "findings": "detections",
+    "false": "false_positives",
+    "false_on": "false_positives_on",
+    "false_per_cm2": "fp_per_cm2",
+    "false_per_slide": "fp_per_slide",
+    "centre": "center",
+    "says": "message",
+}
+"""Keys of scores.json in version 2, with the key of today; values of the keys are alike."""
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Read a scores.json of this version or of histoscout 0.1.0.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content, with the keys of today.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: The file is not JSON.
+    """
+    # scores of images never had a format
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if values.get("format", SCORES_FORMAT) >= SCORES_FORMAT:
+        return values
+    renamed: dict[str, Any] = _rename_keys(values)
+    return {**renamed, "format": SCORES_FORMAT}
+
+
+def _rename_keys(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rename_keys(item) for item in value]
+    if isinstance(value, dict):
+        return {RENAMED_SCORES.get(key, key): _rename_keys(item) for key, item in value.items()}
+    return value
 
 
 def write_scores(scores: Scores, out: Path) -> None:
-    """scores.json with the figures over all, slides.csv and patients.csv with a row each."""
-    write_text(out / "scores.json", json.dumps(as_dict(scores), indent=1, allow_nan=False) + "\n")
-    write_text(out / "slides.csv", _csv([slide_row(slide, scores.exam) for slide in scores.slides]))
-    write_text(out / "patients.csv", _csv(patient_rows(scores)))
+    """Write scores.json, slides.csv and patients.csv.
 
+    Args:
+        scores: The scores.
+        out: The folder to write to.
 
-def as_dict(scores: Scores) -> dict[str, Any]:
-    """What scores.json holds; a figure is {"value", "low", "high"}, null where it does not exist.
-
-    `low` and `high` are null where no interval is estimable, `undefined_draws` is there where some draws of
-    patients had no figure.
+    Raises:
+        OutputError: A file cannot be written.
     """
-    exam = scores.exam
+    write_text(out / SCORES_FILE, json.dumps(scores_to_dict(scores), indent=1, allow_nan=False) + "\n")
+    slides = [slide_row(slide, scores.protocol) for slide in scores.slides]
+    for name, rows in (("slides.csv", slides), ("patients.csv", patient_rows(scores))):
+        write_csv(out / name, list(rows[0]) if rows else ["slide"], rows)
+
+
+def scores_to_dict(scores: Scores) -> dict[str, Any]:
+    """Convert scores to the content of scores.json.
+
+    Args:
+        scores: The scores.
+
+    Returns:
+        Plain values. A metric is {"value", "low", "high"}, null where it is undefined; `low` and `high` are
+        null where no interval can be estimated, `undefined_draws` is there if the metric is undefined in some
+        resamples.
+    """
+    # what was evaluated, then metrics, curves and rows, then what to know about them
+    protocol = scores.protocol
+    confusion = asdict(scores.pixels.confusion(protocol.threshold))
     return {
-        "format": FORMAT,
-        "set": exam.set_name,
-        "set_words": exam.on,
-        "model": exam.model,
-        "optimistic": exam.optimistic,
-        "positive": exam.positive,
-        "threshold": exam.threshold,
-        "at": exam.at,
-        "pixel": {**_figures(scores.pixel), "confusion": asdict(scores.pixels.confusion(exam.threshold))},
-        "tile": _figures(scores.tile),
-        "lesion": _lesion(scores),
-        "outlined": _figures(scores.outlined),
-        "baselines": {name: _finder(scores, name) for name in BASELINES},
-        "against": _against(scores),
-        "curves": _curves(scores),
-        "intervals": {"level": LEVEL, "over": "patients", "draws": scores.draws, "seed": scores.seed},
+        "format": SCORES_FORMAT,
+        "set": protocol.set_name,
+        "set_words": protocol.set_label,
+        "model": protocol.model_hash,
+        "optimistic": protocol.optimistic,
+        "positive": protocol.positive,
+        "threshold": protocol.threshold,
+        "at": protocol.operating_target,
+        "pixel": {**_metrics_to_dict(scores.pixel), "confusion": confusion},
+        "tile": _metrics_to_dict(scores.tile),
+        "lesion": _lesion_to_dict(scores),
+        "class_auroc": _metrics_to_dict(scores.class_auroc),
+        "baselines": {name: _method_to_dict(scores, name) for name in BASELINES},
+        "against": _previous_to_dict(scores),
+        "curves": _curves_to_dict(scores),
+        "intervals": {
+            "level": CONFIDENCE_LEVEL,
+            "over": "patients",
+            "draws": scores.draws,
+            "seed": scores.seed,
+        },
         "patients": list(scores.patients),
         "slides": [slide.name for slide in scores.slides],
         "tissue_mm2": scores.tissue_mm2,
         "per_patient": patient_rows(scores),
         "claims": list(scores.claims),
-        "sanity_checks": [vars(verdict) for verdict in scores.sanity_checks],
+        "sanity_checks": [verdict.to_dict() for verdict in scores.sanity_checks],
         "notes": list(scores.notes),
     }
 
 
-def _figures(figures: Mapping[str, Interval]) -> dict[str, Any]:
-    return {name: figure.to_dict() for name, figure in figures.items()}
+def _metrics_to_dict(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, Any]:
+    return {name: interval.to_dict() for name, interval in metrics.items()}
 
 
-def _finder(scores: Scores, name: str) -> dict[str, Any]:
-    figures = scores.figures[name]
+def _method_to_dict(scores: Scores, method: str) -> dict[str, Any]:
+    metrics = scores.metrics[method]
     return {
-        "pixel": _figures(figures.pixel),
-        "tile": _figures(figures.tile),
-        "lesion": _figures(figures.lesion),
+        "pixel": _metrics_to_dict(metrics.pixel),
+        "tile": _metrics_to_dict(metrics.tile),
+        "lesion": _metrics_to_dict(metrics.lesion),
     }
 
 
-def _lesion(scores: Scores) -> dict[str, Any]:
-    """The lesion figures by the rule that claims are made by, then by the others, and by reading and size."""
-    plain = {name: figure for name, figure in scores.lesion.items() if not name.startswith("sensitivity_at")}
-    strata = strata_of(scores.lesions)
-    by_size = scores.interval(size_statistic(scores.lesions, scores.patient_numbers, strata))
+def _lesion_to_dict(scores: Scores) -> dict[str, Any]:
+    """Lesion metrics by the primary rule, other rules, annotation policies, and lesion size."""
+    # sensitivities are grouped by rate, all other metrics stand by their name
+    metrics = {
+        name: interval for name, interval in scores.lesion.items() if not name.startswith("sensitivity_at")
+    }
+    sensitivity_at = {
+        per: {f"{rate:g}": scores.lesion[sensitivity_metric(rate, per)].to_dict() for rate in REPORTED_RATES}
+        for per in RATE_UNITS
+    }
+
+    # sensitivity by lesion size
+    strata = choose_size_strata(scores.lesions)
+    by_size = scores.intervals(size_statistic(scores.lesions, scores.patient_numbers, strata))
+
+    # other ways to treat unannotated tissue, and the expert review
+    policies: dict[str, Any] = {
+        policy: {
+            "policy": ANNOTATION_POLICIES[policy].description,
+            "counts": count_lesions(scores.lesions, policy=policy).to_dict(),
+            **_metrics_to_dict(scores.lesion_by(policy=policy)),
+        }
+        for policy in ANNOTATION_POLICIES
+        if policy != STRICT
+    }
+    if scores.reviewed:
+        policies[REVIEWED] = {
+            "policy": REVIEWED_DESCRIPTION,
+            "counts": count_lesions(scores.reviewed).to_dict(),
+            **_metrics_to_dict(scores.lesion_reviewed),
+        }
+
     return {
-        "rule": words(PRIMARY),
-        **_figures(plain),
-        "sensitivity_at": {
-            per: {f"{rate:g}": scores.lesion[sensitivity_at(rate, per)].to_dict() for rate in RATES}
-            for per in PER
-        },
-        "froc": _froc(scores.froc),
-        "counts": count_lesions_of(scores.lesions).to_dict(),
+        "rule": describe_rule(PRIMARY_RULE),
+        **_metrics_to_dict(metrics),
+        "sensitivity_at": sensitivity_at,
+        "froc": _froc_to_list(scores.froc),
+        "counts": count_lesions(scores.lesions).to_dict(),
         "by_size": {
             name: {"lesions": count, **by_size[name].to_dict()}
-            for name, count in lesions_by_size(scores.lesions, strata).items()
+            for name, count in count_by_size(scores.lesions, strata).items()
         },
         "other_rules": {
-            rule: {"rule": words(rule), **_figures(scores.lesion_by(rule))}
-            for rule in RULES
-            if rule != PRIMARY
+            rule: {"rule": describe_rule(rule), **_metrics_to_dict(scores.lesion_by(rule))}
+            for rule in MATCHING_RULES
+            if rule != PRIMARY_RULE
         },
-        "other_readings": {
-            reading: {
-                "reading": READINGS[reading].words,
-                "counts": count_lesions_of(scores.lesions, reading=reading).to_dict(),
-                **_figures(scores.lesion_by(reading=reading)),
-            }
-            for reading in READINGS
-            if reading != STRICT
-        }
-        | _audited(scores),
+        "annotation_policies": policies,
     }
 
 
-def _audited(scores: Scores) -> dict[str, Any]:
-    """The reading after a reader has judged findings, where one has."""
-    if not scores.audited:
-        return {}
-    counts = count_lesions_of(scores.audited).to_dict()
-    return {AUDITED: {"reading": AUDITED_WORDS, "counts": counts, **_figures(scores.lesion_audited)}}
-
-
-def _froc(curve: FrocCurve) -> list[dict[str, float | None]]:
-    """A point for each threshold, from the strictest to the laxest; none where there are no lesions or no area."""
-    columns = (curve.thresholds, curve.sensitivity, curve.false_per_cm2, curve.false_per_slide)
-    names = ("threshold", "sensitivity", "false_per_cm2", "false_per_slide")
-    if any(len(column) != len(curve.thresholds) for column in columns):
+def _froc_to_list(curve: FrocCurve) -> list[dict[str, float | None]]:
+    """A point for each threshold, strictest first; empty without lesions or area."""
+    columns = {
+        "threshold": curve.thresholds,
+        "sensitivity": curve.sensitivity,
+        "fp_per_cm2": curve.fp_per_cm2,
+        "fp_per_slide": curve.fp_per_slide,
+    }
+    if any(len(column) != len(curve.thresholds) for column in columns.values()):
         return []
-    return [dict(zip(names, _plain(row), strict=True)) for row in np.stack(columns, axis=1)]
+    points = np.stack(list(columns.values()), axis=1)
+    return [dict(zip(columns, _finite_or_none(point), strict=True)) for point in points]
 
 
-def _against(scores: Scores) -> dict[str, Any] | None:
-    if not scores.exam.previous:
+def _previous_to_dict(scores: Scores) -> dict[str, Any] | None:
+    if not scores.protocol.previous_model:
         return None
-    difference = _figures(scores.differences)
-    return {"model": scores.exam.previous, **_finder(scores, PREVIOUS), "difference": difference}
+    return {
+        "model": scores.protocol.previous_model,
+        **_method_to_dict(scores, PREVIOUS),
+        "difference": _metrics_to_dict(scores.differences),
+    }
 
 
-def _curves(scores: Scores) -> dict[str, Any]:
-    if not scores.exam.probabilities:
+def _curves_to_dict(scores: Scores) -> dict[str, Any]:
+    if not scores.protocol.has_probabilities:
         return {}
     return {
-        "roc": _curve(scores.roc, "false_positive_rate", "sensitivity"),
-        "pr": _curve(scores.pr, "recall", "precision"),
+        "roc": _curve_to_dict(scores.roc, "false_positive_rate", "sensitivity"),
+        "pr": _curve_to_dict(scores.pr, "recall", "precision"),
         "reliability": [asdict(cell) for cell in scores.reliability],
     }
 
 
-def _curve(curve: Curve, x: str, y: str) -> dict[str, list[float | None]]:
-    return {"threshold": _plain(curve.thresholds), x: _plain(curve.x), y: _plain(curve.y)}
+def _curve_to_dict(curve: Curve, x: str, y: str) -> dict[str, list[float | None]]:
+    return {
+        "threshold": _finite_or_none(curve.thresholds),
+        x: _finite_or_none(curve.x),
+        y: _finite_or_none(curve.y),
+    }
 
 
-def _plain(values: NDArray[np.float64]) -> list[float | None]:
-    """Numbers as JSON knows them: an infinite threshold, which nothing reaches, is null."""
+def _finite_or_none(values: NDArray[np.float64]) -> list[float | None]:
+    """Numbers for JSON: an infinite threshold, which nothing reaches, is null."""
     return [float(value) if math.isfinite(value) else None for value in values]
 
 
 # ---------------------------------------------------------------- rows
 
 
-def slide_row(slide: SlideScores, exam: Exam) -> dict[str, Any]:
-    """One slide's figures by name."""
-    return {"slide": slide.name, **_row([slide], slide.pixels, exam), "tissue_mm2": slide.tissue_mm2}
+def slide_row(slide: SlideScores, protocol: EvaluationProtocol) -> dict[str, Any]:
+    """Collect the metrics of one slide by name, a row of slides.csv."""
+    return {"slide": slide.name, **_row([slide], slide.pixels, protocol), "tissue_mm2": slide.tissue_mm2}
 
 
 def patient_rows(scores: Scores) -> list[dict[str, Any]]:
-    """Each patient's figures by name, slides added up."""
+    """Collect the metrics of each patient by name, rows of patients.csv; slides are added up."""
     rows = []
     pixels = scores.by_patient([slide.pixels for slide in scores.slides])
     for patient, counts in zip(scores.patients, pixels, strict=True):
         slides = [slide for slide in scores.slides if slide.patient == patient]
-        rows.append({**_row(slides, counts, scores.exam), "slides": len(slides)})
+        rows.append({**_row(slides, counts, scores.protocol), "slides": len(slides)})
     return rows
 
 
-def _row(slides: Sequence[SlideScores], pixels: PixelCounts, exam: Exam) -> dict[str, Any]:
-    figures = pixels.row(exam.threshold)
-    if not exam.probabilities:
-        del figures["ap"]
-    counts = count_lesions_of([slide.lesions for slide in slides])
-    lesions = {"lesions": counts.lesions, "found": counts.found, "false": counts.false}
-    return {"patient": slides[0].patient, **figures, **lesions}
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["slide"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def _row(slides: Sequence[SlideScores], pixels: PixelCounts, protocol: EvaluationProtocol) -> dict[str, Any]:
+    # AP needs probabilities
+    metrics = pixels.to_row(protocol.threshold)
+    if not protocol.has_probabilities:
+        del metrics["ap"]
+    counts = count_lesions([slide.lesions for slide in slides])
+    return {
+        "patient": slides[0].patient,
+        **metrics,
+        "lesions": counts.lesions,
+        "true_positives": counts.true_positives,
+        "false_positives": counts.false_positives,
+    }

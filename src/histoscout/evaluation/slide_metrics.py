@@ -1,6 +1,6 @@
-"""One slide judged: what a finder found on it, and what the baselines would have found.
+"""Metrics of one slide: what a method, and each trivial baseline, counts on it.
 
-What is gained without looking: finders that any model must beat, and one that has the outlines for nothing.
+Baselines are methods that any model must beat, and one that is given the annotations but not their classes.
 """
 
 from collections.abc import Mapping
@@ -13,70 +13,110 @@ from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import LEVELS, Heatmap
 from histoscout.detection.postprocess import candidates, with_fainter
-from histoscout.evaluation.lesions.class_auroc import ScoredOutline, score_outlines
-from histoscout.evaluation.lesions.compare import Drawn, SlideLesions, compare_lesions, drawn_on
+from histoscout.evaluation.lesions.class_auroc import ScoredAnnotation, score_annotations
+from histoscout.evaluation.lesions.compare import (
+    ReferenceLesions,
+    SlideLesions,
+    compare_lesions,
+    find_reference_lesions,
+)
 from histoscout.evaluation.pixels.counts import PixelCounts, count_tiles
-from histoscout.evaluation.reference import Found, FoundHeatmap, FoundRegions, Ground, Strip, strips
+from histoscout.evaluation.reference import (
+    HeatmapRaster,
+    PredictionRaster,
+    Reference,
+    RegionRaster,
+    Strip,
+    iterate_strips,
+)
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
-from histoscout.geometry.regions import Region, Regions, polygonal
-from histoscout.geometry.vectorize import trace
+from histoscout.geometry.regions import Region, Regions, valid_outline
+from histoscout.geometry.vectorize import mask_to_polygons
 from histoscout.recipe import BACKGROUND
 
-NOTHING, EVERYTHING, ALL_TISSUE = "nothing", "everything", "all tissue"
+NOTHING = "nothing"
+EVERYTHING = "everything"
+ALL_TISSUE = "all tissue"
 PREVALENCE = "prevalence everywhere"
-OUTLINED = "perfect outlines of every annotated class"
+PERFECT_OUTLINES = "perfect outlines of every annotated class"
 PREVIOUS = "previous model"
+"""Name of the model that is compared with."""
 
 BASELINES: Mapping[str, str] = MappingProxyType(
     {
-        NOTHING: "finds nothing",
-        EVERYTHING: "calls the whole slide one lesion; as only tissue counts, its pixels are those of all tissue",
-        ALL_TISSUE: "calls each piece of tissue one lesion",
-        PREVALENCE: "says of every place that it is lesion as often as tissue is on average; finds no regions",
-        OUTLINED: "outlines every annotated region exactly, but cannot tell one class from another",
+        NOTHING: "detects nothing",
+        EVERYTHING: "detects the whole slide as one lesion; its pixels are those of all tissue",
+        ALL_TISSUE: "detects each piece of tissue as one lesion",
+        PREVALENCE: "predicts the mean prevalence of lesion everywhere; detects no regions",
+        PERFECT_OUTLINES: "outlines every annotated region exactly, but cannot tell one class from another",
     }
 )
+"""The baselines by name, with what they do."""
 
 
-def baseline_regions(name: str, ground: Ground) -> Regions:
-    """The regions that a baseline finds on a slide."""
+def baseline_regions(name: str, reference: Reference) -> Regions:
+    """Make the regions that a baseline detects.
+
+    Args:
+        name: A name from `BASELINES`.
+        reference: The annotations and tissue of the slide.
+
+    Returns:
+        The regions, level-0 px.
+    """
+    positive = reference.recipe.classes.positive
     if name == EVERYTHING:
-        return Regions.of([Region(shapely.box(*ground.box.bounds), ground.recipe.classes.positive, 1.0)])
+        return Regions.of([Region(shapely.box(*reference.box.bounds), positive, 1.0)])
     if name == ALL_TISSUE:
-        pieces = trace(ground.tissue.mask, ground.box, ground.tissue.scale)
-        # to the width of a cell of the tissue's mask: stairs of thousands of corners would only take time
-        smooth = [polygonal(piece.simplify(ground.tissue.scale)) or piece for piece in pieces]
-        return Regions.of(Region(piece, ground.recipe.classes.positive, 1.0) for piece in smooth)
-    if name == OUTLINED:
-        return ground.annotated
+        scale = reference.tissue.scale
+        pieces = mask_to_polygons(reference.tissue.mask, reference.box, scale)
+        # simplified to the width of a mask cell: stairs of thousands of corners would only take time
+        simplified = [valid_outline(piece.simplify(scale)) or piece for piece in pieces]
+        return Regions.of(Region(piece, positive, 1.0) for piece in simplified)
+    if name == PERFECT_OUTLINES:
+        return reference.annotated
     return Regions()
 
 
-def outlined_levels(strip: Strip, ground: Ground) -> NDArray[np.uint8]:
-    """The heatmap of whoever outlines every annotated region exactly: uint8 (h, w)."""
-    drawn = strip.mask != BACKGROUND
-    if len(ground.unlisted):
-        drawn |= label_map(((ground.unlisted, 1),), strip.box, strip.box.width / drawn.shape[1]) > 0
-    return np.where(drawn, LEVELS - 1, 0).astype(np.uint8)
+def perfect_outline_levels(strip: Strip, reference: Reference) -> NDArray[np.uint8]:
+    """Make the heatmap of `PERFECT_OUTLINES` on a strip: (H, W) uint8."""
+    annotated = strip.mask != BACKGROUND
+    if len(reference.unlisted):
+        scale = strip.box.width / annotated.shape[1]
+        annotated |= label_map(((reference.unlisted, 1),), strip.box, scale) > 0
+    return np.where(annotated, LEVELS - 1, 0).astype(np.uint8)
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What one finder gets on one slide: pixels, tiles and lesions, from which all of its figures are made."""
+class MethodCounts:
+    """What one method counts on one slide, from which all of its metrics are made.
+
+    Attributes:
+        pixels: Histograms of pixels.
+        tiles: Histograms of tiles.
+        lesions: Lesions and detections.
+    """
 
     pixels: PixelCounts
     tiles: PixelCounts
     lesions: SlideLesions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SlideScores:
-    """One slide: whose it is, what the finder judged gets on it, and what each baseline gets (by name).
+    """The scores of one slide: of the evaluated method, and of each baseline.
 
-    `outlined` are the annotated regions of all classes with the heatmap's opinion of each; empty without one.
-    `audited` are the lesions after a reader has judged findings; None where nobody did.
-    `box` is the slide in level-0 px, of `mpp` um each.
+    Attributes:
+        name: Name of the slide.
+        patient: The patient of the slide.
+        site: Where the slide comes from, if the cohort says so.
+        box: The slide in level-0 px.
+        mpp: um per level-0 px.
+        counts: What the method counts.
+        baselines: What each baseline, and the previous model if there is one, counts, by name.
+        scored_annotations: The annotations of all classes, scored by the heatmap; empty without one.
+        reviewed: Lesions and detections after an expert review; None without one.
     """
 
     name: str
@@ -84,79 +124,129 @@ class SlideScores:
     site: str | None
     box: Box
     mpp: float
-    found: Counted
-    baselines: Mapping[str, Counted]
-    outlined: tuple[ScoredOutline, ...] = ()
-    audited: SlideLesions | None = None
+    counts: MethodCounts
+    baselines: Mapping[str, MethodCounts]
+    scored_annotations: tuple[ScoredAnnotation, ...] = ()
+    reviewed: SlideLesions | None = None
 
     @property
     def pixels(self) -> PixelCounts:
-        return self.found.pixels
+        """Histograms of pixels."""
+        return self.counts.pixels
 
     @property
     def tiles(self) -> PixelCounts:
-        return self.found.tiles
+        """Histograms of tiles."""
+        return self.counts.tiles
 
     @property
     def lesions(self) -> SlideLesions:
-        return self.found.lesions
+        """Lesions and detections."""
+        return self.counts.lesions
 
     @property
     def tissue_mm2(self) -> float:
+        """Tissue that is not ignored, mm2."""
         return self.lesions.tissue_mm2
 
 
-def judge_heatmap(
-    ground: Ground,
+def score_slide_heatmap(
+    reference: Reference,
     heatmap: Heatmap,
     regions: Regions,
+    *,
     threshold: float,
-    cut_off: float | None = None,
+    score_threshold: float | None = None,
     model_hash: str = "",
 ) -> SlideScores:
-    """Judge what a model says of a slide: its heatmap, and the regions outlined in it at the threshold in use.
+    """Score a model on one slide: its heatmap, and the regions outlined in it.
 
-    With a cut-off, lesions are judged by the regions that reach it, as detection keeps them (`regions` are some of
-    the candidates, which are outlined again); pixels and tiles are judged at the threshold all the same.
+    Args:
+        reference: The annotations and tissue of the slide.
+        heatmap: The heatmap of the slide.
+        regions: The regions that detection outlined in it, level-0 px.
+        threshold: The probability threshold, for pixels, tiles and outlines.
+        score_threshold: For an operating target: lesions are scored by the regions that reach this score, as
+            detection keeps them (`regions` are some of the candidates, which are outlined again). Pixels and
+            tiles are scored at `threshold` all the same.
+        model_hash: Hash of the model, which is part of the regions' ids.
+
+    Returns:
+        The scores; `site` is None.
     """
-    label, choices = ground.recipe.classes.positive, ground.recipe.detection
-    if cut_off is None:
-        every = with_fainter(regions, heatmap, label, threshold, choices, model_hash)
+    # all regions from which the curve over thresholds is made
+    label = reference.recipe.classes.positive
+    config = reference.recipe.detection
+    if score_threshold is None:
+        detected = with_fainter(regions, heatmap, label, threshold, config, model_hash)
     else:
-        every = candidates(heatmap, label, threshold, choices, model_hash)
-    shown = FoundHeatmap(heatmap, label, ground.recipe.patches.mpp)
-    drawn = drawn_on(ground)
-    scores = _judge(ground, shown, drawn, compare_lesions(ground, every, cut_off or threshold, drawn))
-    return replace(scores, outlined=score_outlines(ground, heatmap))
+        detected = candidates(heatmap, label, threshold, config, model_hash)
+
+    # pixels, tiles and lesions; then annotations of all classes, for the class AUROC
+    predictions = HeatmapRaster(heatmap, label, reference.recipe.patches.mpp)
+    annotated = find_reference_lesions(reference)
+    lesions = compare_lesions(reference, detected, score_threshold or threshold, lesions=annotated)
+    scores = _score_slide(reference, predictions, annotated=annotated, lesions=lesions)
+    return replace(scores, scored_annotations=score_annotations(reference, heatmap))
 
 
-def judge_regions(ground: Ground, regions: Regions) -> SlideScores:
-    """Judge outlines alone, whoever found them; a region without a score counts as certain."""
-    mpp = ground.recipe.patches.mpp
-    drawn, shown = drawn_on(ground), FoundRegions(regions, mpp, mpp / ground.mpp)
-    return _judge(ground, shown, drawn, compare_lesions(ground, regions, drawn=drawn))
+def score_slide_regions(reference: Reference, regions: Regions) -> SlideScores:
+    """Score detected regions on one slide, whatever detected them.
+
+    Args:
+        reference: The annotations and tissue of the slide.
+        regions: The regions, level-0 px; one without a score counts as certain.
+
+    Returns:
+        The scores; `site` is None.
+    """
+    mpp = reference.recipe.patches.mpp
+    predictions = RegionRaster(regions, mpp, mpp / reference.mpp)
+    annotated = find_reference_lesions(reference)
+    lesions = compare_lesions(reference, regions, lesions=annotated)
+    return _score_slide(reference, predictions, annotated=annotated, lesions=lesions)
 
 
-def _judge(ground: Ground, found: Found, drawn: Drawn, lesions: SlideLesions) -> SlideScores:
-    model, outlined = _count(ground, found)
-    flat = {NOTHING: 0, EVERYTHING: LEVELS - 1, ALL_TISSUE: LEVELS - 1, PREVALENCE: 0}
-    counts = {name: (model[0].moved_to(level), model[1].moved_to(level)) for name, level in flat.items()}
-    counts[OUTLINED] = outlined
+def _score_slide(
+    reference: Reference,
+    predictions: PredictionRaster,
+    *,
+    annotated: ReferenceLesions,
+    lesions: SlideLesions,
+) -> SlideScores:
+    """Add the pixels and tiles of the predictions, and the baselines, to the compared lesions."""
+    # the method and perfect outlines are counted in one pass over the slide
+    pixels = PixelCounts.empty()
+    tiles = PixelCounts.empty()
+    outlined_pixels = PixelCounts.empty()
+    outlined_tiles = PixelCounts.empty()
+    for strip in iterate_strips(reference, predictions, reference.recipe.patch_px):
+        pixels += PixelCounts.from_strip(strip)
+        tiles += count_tiles(strip, reference)
+        outlined = replace(strip, levels=perfect_outline_levels(strip, reference))
+        outlined_pixels += PixelCounts.from_strip(outlined)
+        outlined_tiles += count_tiles(outlined, reference)
+
+    # other baselines predict one level everywhere; `prevalence_statistic` corrects that of the prevalence
+    levels = {NOTHING: 0, EVERYTHING: LEVELS - 1, ALL_TISSUE: LEVELS - 1, PREVALENCE: 0}
+    histograms = {
+        name: (pixels.with_constant_level(level), tiles.with_constant_level(level))
+        for name, level in levels.items()
+    }
+    histograms[PERFECT_OUTLINES] = (outlined_pixels, outlined_tiles)
     baselines = {
-        name: Counted(*counts[name], compare_lesions(ground, baseline_regions(name, ground), drawn=drawn))
+        name: MethodCounts(
+            *histograms[name],
+            compare_lesions(reference, baseline_regions(name, reference), lesions=annotated),
+        )
         for name in BASELINES
     }
     return SlideScores(
-        ground.name, ground.patient, None, ground.box, ground.mpp, Counted(*model, lesions), baselines
+        name=reference.name,
+        patient=reference.patient,
+        site=None,
+        box=reference.box,
+        mpp=reference.mpp,
+        counts=MethodCounts(pixels, tiles, lesions),
+        baselines=baselines,
     )
-
-
-def _count(ground: Ground, found: Found) -> tuple[tuple[PixelCounts, PixelCounts], ...]:
-    """Pixels and tiles of what was found, and of perfect outlines of every class, in one pass over the slide."""
-    totals = [PixelCounts.none() for _ in range(4)]
-    for strip in strips(ground, found, ground.recipe.patch_px):
-        outlined = replace(strip, levels=outlined_levels(strip, ground))
-        for index, each in enumerate((strip, outlined)):
-            totals[2 * index] += PixelCounts.in_strip(each)
-            totals[2 * index + 1] += count_tiles(each, ground)
-    return (totals[0], totals[1]), (totals[2], totals[3])

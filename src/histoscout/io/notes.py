@@ -1,62 +1,89 @@
-"""What a reader had to mend or leave out, gathered for the notes that the user sees.
-
-Notes on slides, each told once however many slides it is about.
-"""
+"""Notes for the user: collected over objects or slides, with few names and right plurals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-SHOWN = 10  # names listed of each kind; the count is of all
+MAX_NAMES = 10
+"""Names that `count_and_list` lists; the count is of all."""
+
+MAX_SLIDES = 3
+"""Slides that a note of `SlideNotes` names."""
+
+
+def list_some(names: Sequence[str], limit: int = MAX_SLIDES, separator: str = ", ") -> str:
+    """List up to `limit` names, and say how many more there are.
+
+    Args:
+        names: The names, in the order to list them.
+        limit: How many to list at most.
+        separator: What to put between names.
+
+    Returns:
+        For example "a, b, c and 4 more".
+    """
+    listed = separator.join(names[:limit])
+    return f"{listed} and {len(names) - limit} more" if len(names) > limit else listed
+
+
+def count_and_list(names: Sequence[str]) -> str:
+    """How many names there are, and the first ten of them: "2 (a, b)"."""
+    return f"{len(names)} ({list_some(names, MAX_NAMES)})"
+
+
+def pluralize(number: int, singular: str, plural: str = "") -> str:
+    """A number with its noun: "1 slide", "1,200 slides", "2 biopsies".
+
+    Args:
+        number: How many there are.
+        singular: The word for one.
+        plural: The word for several, if it is not `singular` with an s.
+    """
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
 @dataclass
-class Findings:
-    """What was found by kind, each with the names of the objects it was found in."""
+class NoteCounter:
+    """Notes on the objects of a file, such as what was repaired or left out.
 
-    by_kind: dict[str, list[str]] = field(default_factory=dict)
+    Attributes:
+        names_by_note: The names of the objects that each note is about.
+    """
 
-    def add(self, kind: str, name: str) -> None:
-        self.by_kind.setdefault(kind, []).append(name)
+    names_by_note: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, note: str, name: str) -> None:
+        """Add an object to a note."""
+        self.names_by_note.setdefault(note, []).append(name)
 
     def notes(self) -> list[str]:
-        """One line a kind: how many there are, and the names of the first."""
-        return [f"{kind}: {enumerated(names)}" for kind, names in self.by_kind.items()]
-
-
-def enumerated(names: Sequence[str]) -> str:
-    """How many names there are, and the first ten of them."""
-    shown = ", ".join(names[:SHOWN])
-    return f"{len(names)} ({shown}{', ...' if len(names) > SHOWN else ''})"
-
-
-NAMED = 3
+        """One line per note, with the number of objects and the first names."""
+        return [f"{note}: {count_and_list(names)}" for note, names in self.names_by_note.items()]
 
 
 @dataclass
-class Told:
-    """What was noted, and of which slides."""
+class SlideNotes:
+    """Notes on slides; a note that is about several slides is shown once.
 
-    about: dict[str, list[str]] = field(default_factory=dict)
+    Attributes:
+        slides_by_note: The slides that each note is about.
+    """
+
+    slides_by_note: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, slide: str, *notes: str) -> None:
-        """Note something of a slide."""
+        """Add notes on one slide."""
         for note in notes:
-            slides = self.about.setdefault(note, [])
+            slides = self.slides_by_note.setdefault(note, [])
             if slide not in slides:
                 slides.append(slide)
 
-    def add_all(self, other: "Told") -> None:
-        """Note what somebody else noted."""
-        for note, slides in other.about.items():
+    def add_all(self, other: "SlideNotes") -> None:
+        """Add all notes of another collection."""
+        for note, slides in other.slides_by_note.items():
             for slide in slides:
                 self.add(slide, note)
 
     @property
     def notes(self) -> list[str]:
-        """One line for each note, the slides first: at most three by name."""
-        return [f"{_named(slides)}: {note}" for note, slides in self.about.items()]
-
-
-def _named(slides: list[str]) -> str:
-    more = len(slides) - NAMED
-    return ", ".join(slides[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        """One line per note, with up to three slides by name."""
+        return [f"{list_some(slides)}: {note}" for note, slides in self.slides_by_note.items()]

@@ -1,22 +1,20 @@
-"""Tables as spreadsheets save them: commas, semicolons or tabs, a byte-order mark, any order of columns.
+"""CSV tables: written here, and read as spreadsheets save them.
 
-The table of an audit, read back however a spreadsheet has saved it.
+Commas, semicolons or tabs, UTF-8 (with a byte-order mark or not), UTF-16 or Windows-1252, columns in any order.
 """
 
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
-from histoscout.errors import AnnotationError, CohortError
-from histoscout.io.files import decoded
+from histoscout.errors import AnnotationError, CohortError, HistoscoutError
+from histoscout.io.files import decode_text, write_text
 
-# our name of a column, and what other tools call it (Slideflow, TRIDENT, hs2p); the earlier name wins
-COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+SLIDE_TABLE_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "slide": (
             "slide",
@@ -38,144 +36,241 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mask_threshold": ("mask_threshold",),
     }
 )
+"""The names that each column may have, also in other tools (Slideflow, TRIDENT, hs2p); earlier names win."""
+
+_MAX_FIRST_LINE = 100_000
+"""Characters of a first line that are read: a larger cell is an error of the csv module."""
+
+REVIEW_TABLE = "review.csv"
+"""File name of a table of detections for expert review."""
+
+OLD_REVIEW_TABLE = "audit.csv"
+"""The file name of that table in histoscout 0.1.0, still read."""
 
 
-_LONGEST = (
-    100_000  # characters of a first line that are looked at: a cell of more is an error to the csv module
-)
+# ---------------------------------------------------------------- writing
 
 
-class Kind(NamedTuple):
-    """What a table lists, its columns by our names, which of them it must have, and what to say if one is missing."""
+def write_csv(
+    path: Path, columns: Sequence[str], rows: Iterable[Sequence[object] | Mapping[str, object]]
+) -> None:
+    """Write a CSV table with a header, completely or not at all.
 
-    lists: str
+    Args:
+        path: The file to write.
+        columns: The header.
+        rows: The cells of each row, in the order of `columns` or as a mapping by column (missing ones are empty).
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells = [row.get(column, "") for column in columns] if isinstance(row, Mapping) else row
+        writer.writerow(cells)
+    write_text(path, text.getvalue())
+
+
+# ---------------------------------------------------------------- tables of slides or images
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSchema:
+    """The columns of a kind of table.
+
+    Attributes:
+        items: What the rows list, in the plural ("slides").
+        columns: The names that each column may have in the file, by its name here.
+        required: Columns that a table must have.
+        remedy: What to do if one of them is missing.
+    """
+
+    items: str
     columns: Mapping[str, tuple[str, ...]]
-    needed: tuple[str, ...]
+    required: tuple[str, ...]
     remedy: str
 
 
-SLIDES = Kind("slides", COLUMNS, ("slide",), "Name the column of slide files 'slide'")
+SLIDE_TABLE = TableSchema(
+    items="slides",
+    columns=SLIDE_TABLE_COLUMNS,
+    required=("slide",),
+    remedy="Name the column of slide files 'slide'",
+)
+"""The table of a cohort."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table: its number in the file, and its cells by our names of the columns."""
+class CsvRow:
+    """One row of a table.
+
+    Attributes:
+        number: Its line number in the file.
+        cells: Its cells, by the schema's names of the columns.
+    """
 
     number: int
     cells: Mapping[str, str]
 
     def cell(self, column: str) -> str:
+        """The cell in this column; empty if there is none."""
         return self.cells.get(column, "")
 
 
 @dataclass(frozen=True)
-class Table:
-    """The rows of a table, the columns it has by our names, and the headings we do not know."""
+class CsvTable:
+    """A table that was read by a schema.
 
-    rows: tuple[Row, ...]
+    Attributes:
+        rows: Its rows, without empty ones.
+        columns: The schema's names of the columns that it has.
+        unknown: Headings that are not in the schema.
+    """
+
+    rows: tuple[CsvRow, ...]
     columns: frozenset[str]
     unknown: tuple[str, ...]
 
     @property
     def notes(self) -> list[str]:
-        """That some headings mean nothing here, lest a misspelt one be overlooked."""
+        """A note on headings that are not used: one of them may be misspelled."""
         return [f"columns that are not used: {', '.join(self.unknown)}"] if self.unknown else []
 
 
-def read_table(path: Path, kind: Kind = SLIDES) -> Table:
-    """Read a table; CohortError if it is none, lacks a column that is needed, or has no rows."""
-    text = _text(path)
-    delimiter = delimiter_of(text)
+def read_table(path: Path, schema: TableSchema = SLIDE_TABLE) -> CsvTable:
+    """Read a table of slides or images.
+
+    Args:
+        path: A CSV or TSV file.
+        schema: The columns it may and must have.
+
+    Returns:
+        The table.
+
+    Raises:
+        CohortError: The file is not a table, lacks a required column, or has no rows.
+    """
+    text = _read_text(path, CohortError, "Check the path and its permissions")
+    delimiter = _detect_delimiter(text)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         headings = [heading.strip() for heading in next(reader, [])]
         filled = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise CohortError(path, f"is not a table ({error})", "Save it as CSV (UTF-8)") from error
-    places = _places(headings, path, kind)
+        raise CohortError(path, f"the file is not a table ({error})", "Save it as CSV (UTF-8)") from error
+    positions = _find_columns(headings, path, schema)
+
+    # a cell without a heading usually comes from an unquoted delimiter
     for number, row in filled:
         if any(cell.strip() for cell in row[len(headings) :]):
             fault = f"row {number} has more cells than there are headings"
-            raise CohortError(path, fault, f"Put quotes round cells that hold a {delimiter!r}")
+            raise CohortError(path, fault, f"Put quotes around cells that contain a {delimiter!r}")
     if not filled:
-        raise CohortError(path, f"lists no {kind.lists}", "Add a row for each")
+        raise CohortError(path, f"the table lists no {schema.items}", "Add a row for each")
+
     rows = tuple(
-        Row(number, {c: row[i].strip() for c, i in places.items() if i < len(row)}) for number, row in filled
+        CsvRow(number, {column: row[i].strip() for column, i in positions.items() if i < len(row)})
+        for number, row in filled
     )
-    unknown = tuple(h for i, h in enumerate(headings) if i not in places.values() and h)
-    return Table(rows, frozenset(places), unknown)
+    unknown = tuple(h for i, h in enumerate(headings) if i not in positions.values() and h)
+    return CsvTable(rows, frozenset(positions), unknown)
 
 
-def headings_of(path: Path) -> frozenset[str]:
-    """The headings of a table, in small letters and with `_` for blanks and hyphens."""
-    text = _text(path)
-    return frozenset(map(_plain, next(csv.reader(_first_line(text), delimiter=delimiter_of(text)), [])))
+def read_headings(path: Path) -> frozenset[str]:
+    """The headings of a table, in lower case and with `_` for spaces and hyphens.
+
+    Raises:
+        CohortError: The file cannot be read or is not text.
+    """
+    text = _read_text(path, CohortError, "Check the path and its permissions")
+    headings = next(csv.reader(_first_line(text), delimiter=_detect_delimiter(text)), [])
+    return frozenset(map(_normalize, headings))
 
 
-def delimiter_of(text: str) -> str:
-    """A comma, semicolon or tab: what parts the first line of a table into most cells."""
+def _find_columns(headings: list[str], path: Path, schema: TableSchema) -> dict[str, int]:
+    """The position of each column of the schema."""
+    normalized = [_normalize(heading) for heading in headings]
+    positions = {
+        column: normalized.index(heading)
+        for column, names in schema.columns.items()
+        if (heading := next((name for name in names if name in normalized), None)) is not None
+    }
+    if missing := [column for column in schema.required if column not in positions]:
+        first_line = ", ".join(headings)[:200] or "nothing"
+        fault = f"the table has no column {missing[0]!r} (its first line: {first_line})"
+        raise CohortError(path, fault, schema.remedy)
+    repeated = [h for i, h in enumerate(headings) if normalized[i] in normalized[:i] and i and h]
+    if repeated:
+        raise CohortError(path, f"the table has the column {repeated[0]!r} twice", "Remove one of them")
+    return positions
+
+
+# ---------------------------------------------------------------- the table of an expert review
+
+
+def find_review_table(folder: Path) -> Path:
+    """The path of the review table in a folder, which may not exist.
+
+    Args:
+        folder: The folder of an expert review.
+
+    Returns:
+        The path by its name of today, or of histoscout 0.1.0 if only that exists.
+    """
+    old = folder / OLD_REVIEW_TABLE
+    return old if old.exists() and not (folder / REVIEW_TABLE).exists() else folder / REVIEW_TABLE
+
+
+def read_review_table(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
+    """Read the table of an expert review, as a spreadsheet program may have saved it.
+
+    Args:
+        path: The table.
+        required: Columns that it must have.
+
+    Returns:
+        The cells of each row, by heading.
+
+    Raises:
+        AnnotationError: The file cannot be read or lacks a required column.
+    """
+    remedy = f"Give the {REVIEW_TABLE} that evaluate wrote, its folder, or GeoJSON from QuPath"
+    text = _read_text(path, AnnotationError, remedy)
+    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=_detect_delimiter(text))
+    try:
+        if missing := [name for name in required if name not in (lines.fieldnames or ())]:
+            raise AnnotationError(path, f"the table has no column {missing[0]!r}", remedy)
+        return [{name: cell or "" for name, cell in row.items() if name is not None} for row in lines]
+    except csv.Error as error:
+        raise AnnotationError(path, f"the file is not a table ({error})", "Save it as CSV (UTF-8)") from error
+
+
+# ---------------------------------------------------------------- text of any table
+
+
+def _read_text(path: Path, error_type: type[HistoscoutError], remedy: str) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise error_type(path, f"the file cannot be read ({error.strerror})", remedy) from error
+    text = decode_text(content)
+    if text is None:
+        raise error_type(path, "the file is not a text table", "Save it as CSV (UTF-8)")
+    return text
+
+
+def _detect_delimiter(text: str) -> str:
+    """Comma, semicolon or tab: the one that divides the first line into most cells."""
     first = _first_line(text)
     return max(",;\t", key=lambda mark: len(next(csv.reader(first, delimiter=mark), [])))
 
 
 def _first_line(text: str) -> list[str]:
     """The first line, if there is one, as rows for the csv module."""
-    return [line[:_LONGEST] for line in text.splitlines()[:1]]
+    return [line[:_MAX_FIRST_LINE] for line in text.splitlines()[:1]]
 
 
-def _plain(heading: str) -> str:
+def _normalize(heading: str) -> str:
     return re.sub(r"[\s\-]+", "_", heading.strip()).casefold()
-
-
-def _places(headings: list[str], path: Path, kind: Kind) -> dict[str, int]:
-    """Where each of our columns stands."""
-    plain = [_plain(heading) for heading in headings]
-    places = {
-        column: plain.index(found)
-        for column, names in kind.columns.items()
-        if (found := next((name for name in names if name in plain), None)) is not None
-    }
-    if missing := [column for column in kind.needed if column not in places]:
-        seen = ", ".join(headings)[:200] or "nothing"
-        raise CohortError(path, f"has no column {missing[0]!r} (its first line: {seen})", kind.remedy)
-    repeated = [h for i, h in enumerate(headings) if plain[i] in plain[:i] and i and h]
-    if repeated:
-        raise CohortError(path, f"has the column {repeated[0]!r} twice", "Leave out one of them")
-    return places
-
-
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CohortError(
-            path, f"cannot be read ({error.strerror})", "Check the path and its permissions"
-        ) from error
-    text = decoded(content)
-    if text is None:
-        raise CohortError(path, "is not a text table", "Save it as CSV (UTF-8)")
-    return text
-
-
-TABLE = "audit.csv"
-
-
-def read_audit_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
-    """The rows by their headings, with commas, semicolons or tabs between cells, in UTF-8, UTF-16 or Windows' western page.
-
-    AnnotationError if it cannot be read, or lacks one of the columns `needed`.
-    """
-    remedy = f"Give the {TABLE} that evaluate wrote, its folder, or GeoJSON from QuPath"
-    try:
-        text = decoded(path.read_bytes())
-    except OSError as error:
-        raise AnnotationError(path, f"cannot be read ({error.strerror})", remedy) from error
-    if text is None:
-        raise AnnotationError(path, "is not a text table", "Save it as CSV (UTF-8)")
-    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
-    try:
-        if missing := [name for name in needed if name not in (lines.fieldnames or ())]:
-            raise AnnotationError(path, f"has no column {missing[0]!r}", remedy)
-        return [{name: cell or "" for name, cell in row.items() if name is not None} for row in lines]
-    except csv.Error as error:
-        raise AnnotationError(path, f"is not a table ({error})", "Save it as CSV (UTF-8)") from error

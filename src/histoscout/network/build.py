@@ -1,4 +1,4 @@
-"""From the recipe's words to a network: float (N, channels, H, W) in, logits out."""
+"""Build the network that a recipe names: (N, channels, H, W) float in, logits out."""
 
 import difflib
 import warnings
@@ -14,19 +14,20 @@ from torch import nn
 from histoscout import registry
 from histoscout.errors import ModelError, RecipeError
 from histoscout.network.detector import Ensemble, count_outputs
-from histoscout.network.encoders import PROBE_PX, built_in_weights, check_logits, with_downloads
+from histoscout.network.encoders import PROBE_PX, built_in_weights, check_logits, with_downloaded_weights
 from histoscout.network.weights import load_weights
-from histoscout.recipe import NetworkConfig, Recipe
+from histoscout.recipe import Recipe
+from histoscout.recipe_sections import NetworkConfig
 
-# smp's words for `widths` and `dropout` of the recipe; where it has no dropout, ours precedes the last layer
+# how smp calls `decoder_channels` and `dropout`; where it has no dropout, ours precedes the last layer
 LISTS_OF_WIDTHS = frozenset({"Unet", "UnetPlusPlus", "MAnet"})
 ONE_WIDTH = frozenset({"DeepLabV3Plus", "PAN", "UPerNet"})
 DROPOUTS: Mapping[str, str] = MappingProxyType(
     {"FPN": "decoder_dropout", "PSPNet": "psp_dropout", "DeepLabV3Plus": "decoder_aspp_dropout"}
 )
-POOLS_TO_A_PIXEL = frozenset(
-    {"smp.PSPNet", "smp.DeepLabV3Plus", "smp.UPerNet"}
-)  # batch norm of one value has no spread
+# they pool to a single pixel, of which batch normalization has no variance in a batch of one
+POOLS_TO_A_PIXEL = frozenset({"smp.PSPNet", "smp.DeepLabV3Plus", "smp.UPerNet"})
+# what other libraries raise for impossible combinations
 REFUSALS = (
     ValueError,
     KeyError,
@@ -40,9 +41,17 @@ REFUSALS = (
 
 
 def build_network(recipe: Recipe) -> nn.Module:
-    """The network that the recipe names, giving logits (N, outputs, H, W), or (N, outputs) for a whole tile.
+    """Build the network that the recipe names; it has computed one output before it is returned.
 
-    Each of its members has answered once before it is given away. Raises RecipeError or ModelError.
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        A network that gives logits (N, outputs, H, W), or (N, outputs) for a tile classifier.
+
+    Raises:
+        RecipeError: If the recipe's combination is not possible.
+        ModelError: If weights cannot be loaded, or the network does not give logits.
     """
     if recipe.network.ensemble_size > 1:
         networks = [_build_one(recipe) for _ in range(recipe.network.ensemble_size)]
@@ -51,31 +60,46 @@ def build_network(recipe: Recipe) -> nn.Module:
 
 
 def _build_one(recipe: Recipe) -> nn.Module:
+    """A single network with its pretrained weights."""
     choices = recipe.network
     if choices.architecture in POOLS_TO_A_PIXEL and recipe.training.batch_size == 1:
         raise RecipeError(
             "training.batch_size",
-            f"{choices.architecture} cannot learn from one window at a time",
+            f"{choices.architecture} cannot be trained with a batch of one",
             "Set it to 2 or more",
         )
-    network: nn.Module = registry.find(registry.ARCHITECTURES[choices.architecture].made_by)(
+    network: nn.Module = registry.load_factory(registry.ARCHITECTURES[choices.architecture].factory)(
         choices, count_outputs(recipe)
     )
     if choices.weights == "built-in":
         load_weights(network, built_in_weights(choices.encoder))
     elif choices.weights not in {"imagenet", "none"}:
         load_weights(network, Path(choices.weights))
-    _try(network, recipe)
+    _check_output(network, recipe)
     return network
 
 
 def smp_network(choices: NetworkConfig, outputs: int) -> nn.Module:
-    """An architecture of segmentation_models_pytorch with any of its encoders ("tu-...": those of timm)."""
+    """Build an architecture of segmentation_models_pytorch with any of its encoders ("tu-...": those of timm).
+
+    Args:
+        choices: The recipe's section.
+        outputs: Outputs for each pixel.
+
+    Returns:
+        The network.
+
+    Raises:
+        RecipeError: If the combination is not possible.
+        ModelError: If ImageNet weights cannot be downloaded.
+    """
     _check_encoder(choices.encoder)
     name = choices.architecture.removeprefix("smp.")
-    arguments = {**_widths(name, choices), **_dropout(name, choices)}
+    arguments = _decoder_channels(name, choices)
+    if name in DROPOUTS:
+        arguments[DROPOUTS[name]] = choices.dropout
     imagenet = choices.weights == "imagenet"
-    network = _made(
+    network = _make(
         lambda: getattr(smp, name)(
             encoder_name=choices.encoder,
             encoder_weights="imagenet" if imagenet else None,
@@ -94,12 +118,26 @@ def smp_network(choices: NetworkConfig, outputs: int) -> nn.Module:
 
 
 def timm_classifier(choices: NetworkConfig, outputs: int) -> nn.Module:
-    """A model of timm that answers for the window as a whole."""
+    """Build a tile classifier: a model of timm with one output for a whole patch.
+
+    Args:
+        choices: The recipe's section.
+        outputs: Outputs of the network.
+
+    Returns:
+        The network.
+
+    Raises:
+        RecipeError: If timm has no such model, or the section has decoder channels.
+        ModelError: If ImageNet weights cannot be downloaded.
+    """
     if choices.encoder not in timm.list_models() and choices.encoder not in timm.list_pretrained():
         raise _unknown("model of timm", choices.encoder, timm.list_models())
     if choices.decoder_channels:
-        raise RecipeError("network.decoder_channels", "a tile classifier has no decoder", "Remove widths")
-    return _made(
+        raise RecipeError(
+            "network.decoder_channels", "a tile classifier has no decoder", "Remove decoder_channels"
+        )
+    return _make(
         lambda: timm.create_model(
             choices.encoder,
             pretrained=choices.weights == "imagenet",
@@ -111,29 +149,29 @@ def timm_classifier(choices: NetworkConfig, outputs: int) -> nn.Module:
     )
 
 
-def _widths(name: str, choices: NetworkConfig) -> dict[str, Any]:
+def _decoder_channels(name: str, choices: NetworkConfig) -> dict[str, Any]:
+    """Arguments of smp for the decoder's channels."""
     if not choices.decoder_channels:
         return {}
     if name in LISTS_OF_WIDTHS:
         return {"decoder_channels": choices.decoder_channels, "encoder_depth": len(choices.decoder_channels)}
     if name not in ONE_WIDTH:
         raise RecipeError(
-            "network.decoder_channels", f"{choices.architecture} has no widths to choose", "Remove widths"
+            "network.decoder_channels",
+            f"{choices.architecture} has no such choice",
+            "Remove decoder_channels",
         )
     if len(choices.decoder_channels) != 1:
         raise RecipeError(
             "network.decoder_channels",
-            f"{choices.architecture} takes one width, not {len(choices.decoder_channels)}",
+            f"{choices.architecture} takes one number, not {len(choices.decoder_channels)}",
             "Give one, such as [256]",
         )
     return {"decoder_channels": choices.decoder_channels[0]}
 
 
-def _dropout(name: str, choices: NetworkConfig) -> dict[str, float]:
-    return {DROPOUTS[name]: choices.dropout} if name in DROPOUTS else {}
-
-
 def _check_encoder(encoder: str) -> None:
+    """RecipeError with the nearest names if smp has no such encoder."""
     known = list(smp.encoders.get_encoder_names())
     of_timm = timm.list_models() if encoder.startswith("tu-") else []
     if encoder not in known and encoder.removeprefix("tu-").split(".")[0] not in of_timm:
@@ -143,18 +181,19 @@ def _check_encoder(encoder: str) -> None:
 def _unknown(kind: str, name: str, known: Iterable[str]) -> RecipeError:
     near = difflib.get_close_matches(name, list(known), n=3)
     hint = (
-        f"Did you mean {' or '.join(near)}?" if near else "Take for example resnet18, resnet50 or densenet121"
+        f"Did you mean {' or '.join(near)}?" if near else "Use for example resnet18, resnet50 or densenet121"
     )
     return RecipeError("network.encoder", f"there is no {kind} {name!r}", hint)
 
 
-def _made(make: Callable[[], nn.Module], choices: NetworkConfig) -> nn.Module:
-    """Call another library and put what it refuses into the user's words."""
+def _make(make: Callable[[], nn.Module], choices: NetworkConfig) -> nn.Module:
+    """Call another library and translate what it raises into a RecipeError or ModelError."""
     imagenet = choices.weights == "imagenet"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about names of weights that the recipe does not use
-            return with_downloads(make) if imagenet else make()
+            # about names of weights that the recipe does not use
+            warnings.simplefilter("ignore")
+            return with_downloaded_weights(make) if imagenet else make()
     except OSError as error:
         raise _no_weights(choices, error) from error
     except REFUSALS as error:
@@ -164,7 +203,7 @@ def _made(make: Callable[[], nn.Module], choices: NetworkConfig) -> nn.Module:
         raise RecipeError(
             "network",
             f"{choices.architecture} with encoder {choices.encoder} is not possible ({words})",
-            "Take another encoder (resnet18, resnet50 fit every architecture), or change widths",
+            "Use another encoder (resnet18 and resnet50 fit every architecture), or change decoder_channels",
         ) from error
 
 
@@ -172,40 +211,41 @@ def _no_weights(choices: NetworkConfig, error: Exception) -> ModelError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return ModelError(
         "network.weights",
-        f"ImageNet weights of {choices.encoder} could not be had ({first})",
-        "Connect to the internet once (they are kept), or download them elsewhere as .safetensors and give "
-        'their path in network.weights, or set network.weights = "none" to start from nothing',
+        f"ImageNet weights of {choices.encoder} cannot be downloaded ({first})",
+        "Connect to the internet once (they are kept), or download them elsewhere as .safetensors and set "
+        'network.weights to their path, or set network.weights = "none" to start from random weights',
     )
 
 
-def _try(network: nn.Module, recipe: Recipe) -> None:
-    """A first answer, on a small window; on one of the recipe's size where the network takes no other."""
+def _check_output(network: nn.Module, recipe: Recipe) -> None:
+    """Check a first output, on a small image; on one of the recipe's size where the network takes no other."""
     try:
-        answer = check_logits(network, recipe.network.input_channels, PROBE_PX)
+        output = check_logits(network, recipe.network.input_channels, PROBE_PX)
     except REFUSALS:
-        _try_full_size(network, recipe)
+        _check_full_size(network, recipe)
         return
-    wanted: tuple[int, ...] = (1, count_outputs(recipe), PROBE_PX, PROBE_PX)
-    if registry.ARCHITECTURES[recipe.network.architecture].answers == "tile":
-        wanted = wanted[:2]
-    if tuple(answer.shape) != wanted:
+    expected: tuple[int, ...] = (1, count_outputs(recipe), PROBE_PX, PROBE_PX)
+    if recipe.network.predicts_tiles:
+        expected = expected[:2]
+    if tuple(output.shape) != expected:
         raise RecipeError(
             "network",
-            f"{recipe.network.architecture} with encoder {recipe.network.encoder} answers "
-            f"{tuple(answer.shape)}, not {wanted}",
-            "Take another encoder, or change widths",
+            f"{recipe.network.architecture} with encoder {recipe.network.encoder} gives an output of shape "
+            f"{tuple(output.shape)} instead of {expected}",
+            "Use another encoder, or change decoder_channels",
         )
 
 
-def _try_full_size(network: nn.Module, recipe: Recipe) -> None:
+def _check_full_size(network: nn.Module, recipe: Recipe) -> None:
+    """RecipeError if the network cannot process patches of the recipe's size."""
     try:
         check_logits(network, recipe.network.input_channels, recipe.patch_px)
     except REFUSALS as error:
         words = " ".join(str(error).split())
         raise RecipeError(
             "network",
-            f"{recipe.network.architecture} with encoder {recipe.network.encoder} cannot look at windows of "
+            f"{recipe.network.architecture} with encoder {recipe.network.encoder} cannot process patches of "
             f"{recipe.patch_px} px ({words})",
-            "Change patches.size_um or patches.mpp, or take an architecture and encoder for any size "
+            "Change patches.size_um or patches.mpp, or use an architecture and encoder for any size "
             "(smp.Unet, resnet50)",
         ) from error

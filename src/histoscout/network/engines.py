@@ -1,8 +1,6 @@
-"""What makes a trained network answer, as fast as the machine can: an engine hides how.
+"""Engines run a trained model on a device; this module chooses and opens one.
 
-This module imports neither torch nor OpenVINO: an engine's own module is loaded when it is opened.
-
-Batches of any size through an engine that takes pieces of a fixed size, in order.
+It imports neither torch nor OpenVINO: an engine's own module is loaded when it is opened.
 """
 
 import ctypes
@@ -22,28 +20,31 @@ from histoscout.network.model_folder import ModelFolder
 
 
 class Engine(Protocol):
-    """Gives probabilities for windows: uint8 (N, V, H, W, 3) to float32 (N, H, W, C), or (N, C) for tiles."""
+    """What every engine does: windows (N, 1, H, W, 3) uint8 to probabilities (N, H, W, C) float32.
+
+    A tile classifier gives (N, C).
+    """
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """What the C probabilities are of, the positive class first."""
+        """Labels of the C probabilities, the positive class first."""
 
     @property
     def description(self) -> str:
-        """Which engine this is, its numbers and how much it does at a time."""
+        """Name and version of the engine, its precision, and how many windows it computes at a time."""
 
     @property
     def answers(self) -> Literal["pixels", "tile"]:
-        """Whether there is an answer for each pixel or one for the window."""
+        """Whether there is an output for each pixel or one for the window."""
 
     def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The answers for any number of windows."""
+        """The probabilities of any number of windows."""
 
     def stream(self, batches: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """The answers for each batch, in order; several are worked on at a time."""
+        """The probabilities of each batch, in order; several batches are computed at a time."""
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Release memory and device."""
 
 
 ENGINES: Mapping[str, str] = MappingProxyType(
@@ -56,25 +57,60 @@ ENGINES: Mapping[str, str] = MappingProxyType(
 )
 DEVICES = ("auto", "cpu", *ENGINES)
 
+Windows = NDArray[np.uint8]  # (N, 1, H, W, 3)
+Outputs = NDArray[np.float32]  # (N, H, W, C) or (N, C)
+Pipeline = Callable[[Iterator[Windows]], Iterator[Outputs]]
+
 
 def open_engine(
     model: ModelFolder, device: str = "auto", *, batch: int = 1, window_px: int | None = None
 ) -> Engine:
-    """Open a model on a device: "auto", "cpu", "cuda", "mps", "openvino" or "torch" (torch on the processor).
+    """Open a model on a device; the engine has passed the model's test vector.
 
-    `batch` is how many windows are worked on as one; `window_px` is the side of the windows where it differs
-    from the recipe's. The engine has answered the model's test vector. Raises ModelError if
-    the device is not there or does not answer as it should.
+    Args:
+        model: The model.
+        device: "auto" (the fastest there is), "cpu", "cuda", "mps", "openvino" or "torch" (torch on the CPU).
+        batch: Windows in a batch.
+        window_px: Side of the windows in px; None for the side of the recipe's patches.
+
+    Returns:
+        The engine; close it after use.
+
+    Raises:
+        ModelError: If the device does not exist, or the engine does not reproduce the test vector.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import HistoscoutError, ModelFolder, Recipe, open_engine
+        >>> model = ModelFolder(path=Path("model"), recipe=Recipe(), threshold=0.4, temperature=1.0,
+        ...                     labels=("UDH",), hash="cfe32b44ae1e", facts={})
+        >>> try:
+        ...     open_engine(model, "abacus")
+        ... except HistoscoutError as error:
+        ...     print(type(error).__name__)
+        ModelError
     """
-    name = choose(device)
-    engine: Engine = registry.find(ENGINES[name])(model, batch, window_px or model.recipe.patch_px)
+    name = choose_engine(device)
+    engine: Engine = registry.load_factory(ENGINES[name])(model, batch, window_px or model.recipe.patch_px)
     return engine
 
 
-def choose(device: str) -> str:
-    """The name of the engine that stands for a device on this machine; "auto" takes the fastest there is."""
+def choose_engine(device: str) -> str:
+    """Choose the engine for a device on this machine.
+
+    Args:
+        device: A name of `DEVICES`; "auto" takes the fastest there is.
+
+    Returns:
+        A name of `ENGINES`.
+
+    Raises:
+        ModelError: If the device is unknown.
+    """
     if device not in DEVICES:
-        raise ModelError(f"device {device!r}", "is not known", f"Choose one of {', '.join(DEVICES)}")
+        raise ModelError(
+            f"device {device!r}", "there is no such device", f"Choose one of {', '.join(DEVICES)}"
+        )
     if device in ENGINES:
         return device
     if device == "auto" and _has_cuda():
@@ -85,7 +121,7 @@ def choose(device: str) -> str:
 
 
 def _has_cuda() -> bool:
-    """Whether an NVIDIA driver finds a GPU; asked of the driver, since asking torch takes over a second."""
+    """Whether an NVIDIA driver finds a GPU; importing torch to find out takes more than a second."""
     library = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)
@@ -95,19 +131,20 @@ def _has_cuda() -> bool:
     return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
 
 
-Windows = NDArray[np.uint8]  # (N, V, H, W, 3)
-Answers = NDArray[np.float32]  # (N, H, W, C) or (N, C)
-Pipeline = Callable[[Iterator[Windows]], Iterator[Answers]]
+def in_chunks(batches: Iterable[Windows], largest: int, pipeline: Pipeline) -> Iterator[Outputs]:
+    """Cut batches into chunks for a pipeline, and join its outputs to batches again.
 
+    Args:
+        batches: Batches of any size.
+        largest: Windows in a chunk at most.
+        pipeline: Gives one output for each chunk, in order; it may read chunks ahead.
 
-def in_pieces(batches: Iterable[Windows], largest: int, pipeline: Pipeline) -> Iterator[Answers]:
-    """Cut batches into pieces of at most `largest` windows, and put the pipeline's answers together again.
-
-    The pipeline may read pieces ahead of its answers, but must answer in order, one answer a piece.
+    Yields:
+        The output of each batch.
     """
     counts: deque[int] = deque()
 
-    def pieces() -> Iterator[Windows]:
+    def chunks() -> Iterator[Windows]:
         for batch in batches:
             if len(batch) == 0:
                 raise ValueError("a batch must hold at least one window")
@@ -115,7 +152,7 @@ def in_pieces(batches: Iterable[Windows], largest: int, pipeline: Pipeline) -> I
             for start in range(0, len(batch), largest):
                 yield batch[start : start + largest]
 
-    answers = pipeline(pieces())
-    for first in answers:
-        rest = [next(answers) for _ in range(counts.popleft() - 1)]
+    outputs = pipeline(chunks())
+    for first in outputs:
+        rest = [next(outputs) for _ in range(counts.popleft() - 1)]
         yield np.concatenate([first, *rest]) if rest else first

@@ -1,8 +1,8 @@
-"""What training makes small, and the first answer of a network that has seen nothing yet.
+"""Losses, and the prior bias of an untrained network.
 
 Every loss takes logits (N, C, H, W) and a target (N, H, W) of classes 0, 1, ...; of tiles (N, C) and (N,).
-Pixels of the value IGNORE count for nothing; a pixel of the positive class counts `positive_weight` times.
-A batch of ignored pixels only gives 0, with a gradient of 0.
+Pixels of the value IGNORE do not count; a pixel of the positive class counts `positive_weight` times.
+A batch of ignored pixels gives 0, with a gradient of 0.
 """
 
 import math
@@ -13,25 +13,45 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError
-from histoscout.recipe import IGNORE, LossConfig, Recipe
-from histoscout.registry import LOSSES, find
+from histoscout.recipe import IGNORE, Recipe
+from histoscout.recipe_sections import LossConfig
+from histoscout.registry import LOSSES, load_factory
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
-ALPHA, BETA = 0.3, 0.7  # cost of false alarms and of misses in the Tversky index (Salehi 2017)
-GAMMA = 2.0  # how much the focal loss turns away from easy pixels (Lin 2017)
-SMOOTH = 1.0  # pixels added to both sides of an overlap, so that empty against empty is a perfect match
-LEAST_SHARE = 1e-4  # a class never seen in the sampled windows still gets a finite logit
+# cost of false positives and of false negatives in the Tversky index (Salehi 2017)
+ALPHA = 0.3
+BETA = 0.7
+# how little the focal loss counts easy pixels (Lin 2017)
+GAMMA = 2.0
+# pixels added to both sides of an overlap, so that empty against empty is a perfect match
+SMOOTH = 1.0
+# a class that the sampled patches do not show still gets a finite logit
+LEAST_SHARE = 1e-4
 
 
 def make_loss(recipe: Recipe) -> LossFunction:
-    """The loss that the recipe names, over a whole batch."""
-    loss: LossFunction = find(LOSSES[recipe.loss.name].made_by)(recipe.loss)
+    """Make the loss that the recipe names.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        A function of logits and target to the loss of a batch.
+    """
+    loss: LossFunction = load_factory(LOSSES[recipe.loss.name].factory)(recipe.loss)
     return loss
 
 
 def bce(choices: LossConfig) -> LossFunction:
-    """Binary cross-entropy: one output, one class."""
+    """Binary cross-entropy: one output, one class.
+
+    Args:
+        choices: The recipe's section.
+
+    Returns:
+        The loss.
+    """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         values, classes, weights = _flat(logits, target, choices)
@@ -42,7 +62,14 @@ def bce(choices: LossConfig) -> LossFunction:
 
 
 def cross_entropy(choices: LossConfig) -> LossFunction:
-    """Cross-entropy over the background and all classes."""
+    """Cross-entropy over the background and all classes.
+
+    Args:
+        choices: The recipe's section.
+
+    Returns:
+        The loss.
+    """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         values, classes, weights = _flat(logits, target, choices)
@@ -52,19 +79,40 @@ def cross_entropy(choices: LossConfig) -> LossFunction:
 
 
 def dice_bce(choices: LossConfig) -> LossFunction:
-    """Half Dice, half binary cross-entropy."""
+    """Half Dice, half binary cross-entropy.
+
+    Args:
+        choices: The recipe's section.
+
+    Returns:
+        The loss.
+    """
     pixels, overlap = bce(choices), _dice(choices)
     return lambda logits, target: 0.5 * (pixels(logits, target) + overlap(logits, target))
 
 
 def dice_cross_entropy(choices: LossConfig) -> LossFunction:
-    """Half Dice (mean over the classes, without background), half cross-entropy."""
+    """Half Dice (mean over the classes, without background), half cross-entropy.
+
+    Args:
+        choices: The recipe's section.
+
+    Returns:
+        The loss.
+    """
     pixels, overlap = cross_entropy(choices), _dice(choices)
     return lambda logits, target: 0.5 * (pixels(logits, target) + overlap(logits, target))
 
 
 def focal(choices: LossConfig) -> LossFunction:
-    """Cross-entropy in which pixels that are already right count less (Lin 2017)."""
+    """Focal loss: cross-entropy in which easy pixels count less (Lin 2017).
+
+    Args:
+        choices: The recipe's section.
+
+    Returns:
+        The loss.
+    """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         values, classes, weights = _flat(logits, target, choices)
@@ -75,7 +123,14 @@ def focal(choices: LossConfig) -> LossFunction:
 
 
 def tversky(choices: LossConfig) -> LossFunction:
-    """One minus the Tversky index (Salehi 2017), mean over the classes: misses cost more than alarms."""
+    """One minus the Tversky index (Salehi 2017): false negatives cost more than false positives.
+
+    Args:
+        choices: The recipe's section.
+
+    Returns:
+        The loss, the mean over the classes.
+    """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
         losses, _ = _overlap_losses(*_flat(logits, target, choices), costs=(ALPHA, BETA))
@@ -85,9 +140,9 @@ def tversky(choices: LossConfig) -> LossFunction:
 
 
 def _dice(choices: LossConfig) -> LossFunction:
-    """One minus Dice over the batch, not per image: most windows hold no lesion, and their Dice says nothing.
+    """One minus Dice over the batch, not for each image: most patches hold no lesion, and their Dice is void.
 
-    Classes that the batch does not show are left out; the cross-entropy beside it looks after them.
+    Classes that the batch does not show are left out; the cross-entropy beside it covers them.
     """
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -101,13 +156,15 @@ def _overlap_losses(
     values: Tensor, classes: Tensor, weights: Tensor, *, costs: tuple[float, float]
 ) -> tuple[Tensor, Tensor]:
     """One minus the overlap of each class but the background, and whether the batch shows the class."""
-    answers = values.sigmoid() if values.shape[1] == 1 else values.softmax(1)[:, 1:]
-    known = torch.arange(1, answers.shape[1] + 1, device=classes.device)
-    truth = (classes[:, None] == known).float() * weights[:, None]
-    hits = (answers * truth).sum(0)
-    alarms = (answers * weights[:, None]).sum(0) - hits
-    misses = truth.sum(0) - hits
-    overlap = (hits + SMOOTH) / (hits + costs[0] * alarms + costs[1] * misses + SMOOTH)
+    probabilities = values.sigmoid() if values.shape[1] == 1 else values.softmax(1)[:, 1:]
+    labels = torch.arange(1, probabilities.shape[1] + 1, device=classes.device)
+    truth = (classes[:, None] == labels).float() * weights[:, None]
+    true_positives = (probabilities * truth).sum(0)
+    false_positives = (probabilities * weights[:, None]).sum(0) - true_positives
+    false_negatives = truth.sum(0) - true_positives
+    overlap = (true_positives + SMOOTH) / (
+        true_positives + costs[0] * false_positives + costs[1] * false_negatives + SMOOTH
+    )
     return 1 - overlap, truth.sum(0) > 0
 
 
@@ -116,39 +173,70 @@ def _flat(logits: Tensor, target: Tensor, choices: LossConfig) -> tuple[Tensor, 
     values = logits.movedim(1, -1).reshape(-1, logits.shape[1]).float()
     classes = target.reshape(-1).long()
     counted = classes != IGNORE
+    # ignored pixels become background of weight 0, so that they index no class
     weights = counted * torch.where(classes == 1, choices.positive_weight, 1.0)
     return values, classes * counted, weights.float()
 
 
 def _mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean; 0 where all weights are 0."""
     return (losses * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def last_layer(network: nn.Module) -> nn.Conv2d | nn.Linear:
-    """The layer that gives the logits: the last convolution or linear layer of the network."""
+    """Find the layer that gives the logits: the last convolution or linear layer of a network.
+
+    Args:
+        network: The network.
+
+    Returns:
+        The layer.
+
+    Raises:
+        ModelError: If the network has no such layer.
+    """
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     if not layers:
-        raise ModelError("network", "has no layer that could give logits", "Take another architecture")
+        raise ModelError("network", "it has no layer that could give logits", "Use another architecture")
     return layers[-1]
 
 
-def set_prior(network: nn.Module, shares: Sequence[float]) -> None:
-    """Let an untrained network answer with how common each class is, so that it need not learn that first.
+def set_prior_bias(network: nn.Module, shares: Sequence[float]) -> None:
+    """Set the bias of the last layer so that an untrained network predicts the share of each class.
 
-    `shares` are those of the background and of each class, in the order of the outputs; with one output, of
-    background and positive. The last layer's bias is set and its weights made small (Lin 2017, section 4.1).
+    The network then spends no steps on learning that lesions are rare (Lin 2017, section 4.1). The weights of the layer
+    are made small.
+
+    Args:
+        network: The network, which is changed.
+        shares: Shares of the background and of each class, in the order of the outputs; with one output, of
+            background and positive class.
+
+    Raises:
+        ModelError: If the last layer has no bias.
     """
     layer = last_layer(network)
     if layer.bias is None:
         raise ModelError("network", "its last layer has no bias", "Set loss.prior_bias = false in the recipe")
-    prior = torch.tensor(prior_logits(shares, len(layer.bias)))
+    prior = torch.tensor(logits_of_shares(shares, len(layer.bias)))
     with torch.no_grad():
         layer.weight.mul_(0.1)
         layer.bias.copy_(prior)
 
 
-def prior_logits(shares: Sequence[float], outputs: int) -> list[float]:
-    """The logits of a network of so many outputs that answers `shares`, of background and each class, everywhere."""
+def logits_of_shares(shares: Sequence[float], outputs: int) -> list[float]:
+    """The logits of a network that predicts the same shares everywhere.
+
+    Args:
+        shares: Shares of the background and of each class.
+        outputs: Outputs of the network.
+
+    Returns:
+        One logit for each output.
+
+    Raises:
+        ValueError: If the numbers of shares and outputs do not fit.
+    """
     logits = [math.log(max(share, LEAST_SHARE)) for share in shares]
     if outputs == 1 and len(logits) == 2:
         return [logits[1] - logits[0]]

@@ -1,9 +1,10 @@
-"""A model as a folder of open files, whole and unchanged, or an error that names the file.
+"""The model folder: a trained model as open files, verified by checksums and a test vector.
 
-detector.safetensors (weights) · detector.vector.safetensors (a window and the answer expected) · recipe.toml
-model.json (labels, threshold, temperature, offset, checksums of all files) · card.md · metrics.json
+- detector.safetensors: the weights; detector.vector.safetensors: a window and the probabilities expected for it
+- recipe.toml, card.md, metrics.json: the recipe, the model card, figures on the tuning set
+- model.json: labels, threshold, calibration, and the checksums of all other files; written last
 
-Does an engine answer as the network did when the model was written?
+This module does not import torch.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from safetensors.numpy import load_file
 
 from histoscout.errors import ModelError, RecipeError
@@ -23,40 +24,91 @@ from histoscout.io.files import sha256
 from histoscout.recipe import Recipe
 
 FORMAT = 1
-INDEX, RECIPE, CARD, METRICS = "model.json", "recipe.toml", "card.md", "metrics.json"
-RENAMED_METRICS: Mapping[str, str] = MappingProxyType({"guards": "sanity_checks"})
+"""Version of model.json."""
+
+INDEX = "model.json"
+RECIPE = "recipe.toml"
+CARD = "card.md"
+METRICS = "metrics.json"
+"""Files of a model folder beside its networks."""
+
+RENAMED_METRICS_KEYS: Mapping[str, str] = MappingProxyType({"guards": "sanity_checks"})
 """Keys of metrics.json that histoscout 0.1.0 wrote, and what they are called now."""
 
 HASH_DIGITS = 12
+"""Digits of a checksum that name a model in results."""
+
+TOLERANCES = {True: (1e-4, 1e-3), False: (0.02, 0.1)}
+"""Largest mean and 99th percentile of the difference in probability: for float32, and for shorter numbers.
+
+Half-precision numbers have 8 to 11 bits.
+"""
 
 
-class Index(BaseModel):
-    """What model.json holds."""
+class ModelIndex(BaseModel):
+    """The content of model.json.
+
+    Attributes:
+        format: Version of the format.
+        labels: Labels of the network's outputs, the positive class first.
+        threshold: Probability from which a place is detected as the positive class.
+        temperature: Temperature of the calibration (Guo 2017).
+        prior_correction: Added to the log odds of the positive class; "offset" in files of histoscout 0.1.0.
+        networks: Names of the networks in the folder.
+        facts: Versions of the packages that wrote the folder.
+        files: SHA-256 of each file by name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: int
-    labels: tuple[str, ...]  # of the network's answers, the positive class first
-    threshold: float = Field(ge=0, le=1)  # of the positive class
+    labels: tuple[str, ...]
+    threshold: float = Field(ge=0, le=1)
     temperature: float = Field(gt=0)
-    offset: float = 0.0  # of the log odds of the positive class
+    prior_correction: float = Field(default=0.0, validation_alias=AliasChoices("prior_correction", "offset"))
     networks: tuple[str, ...] = Field(min_length=1)
-    facts: dict[str, Any] = {}  # versions of what wrote it
-    files: dict[str, str]  # name: SHA-256
+    facts: dict[str, Any] = {}
+    files: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelFolder:
-    """A trained model: where it lies and everything needed to use it but the weights themselves."""
+    """A trained model: its folder, and everything needed to use it but the weights themselves.
+
+    Attributes:
+        path: The folder.
+        recipe: The recipe that the model was trained with.
+        threshold: Probability from which a place is detected, as the tuning set chose it.
+        temperature: Temperature of the calibration (Guo 2017); above 1: less sure.
+        labels: Labels of the network's outputs, the positive class first.
+        hash: First 12 digits of the SHA-256 of the detector's weights; names the model in results.
+        facts: Versions of the packages that wrote the folder.
+        prior_correction: Added to the log odds of the positive class, since training patches hold it more often than
+            slides do.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import ModelFolder, Recipe
+        >>> model = ModelFolder(path=Path("model"), recipe=Recipe(), threshold=0.4, temperature=1.0,
+        ...                     labels=("UDH",), hash="cfe32b44ae1e", facts={})
+        >>> model.weights().name, model.detection_threshold
+        ('detector.safetensors', 0.4)
+    """
 
     path: Path
     recipe: Recipe
     threshold: float
     temperature: float
     labels: tuple[str, ...]
-    hash: str  # first 12 digits of the SHA-256 of the detector's weights
+    hash: str
     facts: dict[str, Any]
-    offset: float = 0.0
+    prior_correction: float = 0.0
+
+    @property
+    def detection_threshold(self) -> float:
+        """The threshold to use: the recipe's if it sets one, else the one that the tuning set chose."""
+        chosen = self.recipe.detection.threshold
+        return self.threshold if chosen is None else chosen
 
     def weights(self, name: str = "detector") -> Path:
         """The file of a network's weights."""
@@ -64,22 +116,38 @@ class ModelFolder:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What metrics.json holds: figures on the tuning set, and whom the model was trained on."""
+        """The content of metrics.json: figures on the tuning set, training patients, operating points."""
         values: dict[str, Any] = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
-        return {RENAMED_METRICS.get(key, key): value for key, value in values.items()}
+        return {RENAMED_METRICS_KEYS.get(key, key): value for key, value in values.items()}
 
     def vector(self, name: str = "detector") -> Path:
-        """The file of a window (uint8 "windows") and the answer expected to it (float32 "probabilities")."""
+        """The file of the test vector: a window and the probabilities expected for it."""
         return self.path / f"{name}.vector.safetensors"
 
 
 def read_model(path: Path) -> ModelFolder:
-    """Open a model folder and verify that each of its files is as it was written; torch is not needed.
+    """Open a model folder and verify the checksum of each of its files; torch is not needed.
 
-    Raises ModelError naming the file that is missing, changed or of a newer version of histoscout.
+    Args:
+        path: The folder that training wrote.
+
+    Returns:
+        The model, without its weights.
+
+    Raises:
+        ModelError: Names the file that is missing, changed or of a newer version of histoscout.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import HistoscoutError, read_model
+        >>> try:
+        ...     read_model(Path("no-such-folder"))
+        ... except HistoscoutError as error:
+        ...     print(type(error).__name__)
+        ModelError
     """
     index = _read_index(path)
-    _verify(path, index)
+    _verify_checksums(path, index)
     return ModelFolder(
         path=path,
         recipe=_read_recipe(path / RECIPE, index),
@@ -88,102 +156,119 @@ def read_model(path: Path) -> ModelFolder:
         labels=index.labels,
         hash=index.files[f"{index.networks[0]}.safetensors"][:HASH_DIGITS],
         facts=index.facts,
-        offset=index.offset,
+        prior_correction=index.prior_correction,
     )
 
 
-def _read_recipe(path: Path, index: Index) -> Recipe:
-    """The recipe, whose file is as it was written; its words may be those of another histoscout."""
+def _read_recipe(path: Path, index: ModelIndex) -> Recipe:
+    """The recipe of a model folder; a key that this version does not know names the versions that do."""
     try:
         return Recipe.read(path)
     except RecipeError as error:
-        versions = ", ".join(f"{package} {number}" for package, number in index.facts.items()) or "not said"
+        versions = ", ".join(f"{package} {number}" for package, number in index.facts.items()) or "unknown"
         raise ModelError(
             path,
-            f"is the recipe of another histoscout than this one ({error.fault})",
-            f"Use the one that wrote it ({versions}), or train the model anew",
+            f"this version of histoscout cannot read the recipe ({error.fault})",
+            f"Use the version that wrote it ({versions}), or train the model again",
         ) from error
 
 
-def _read_index(path: Path) -> Index:
+def _read_index(path: Path) -> ModelIndex:
     where = path / INDEX
     if not where.is_file():
         raise ModelError(
-            path, f"is not a model folder: it holds no {INDEX}", "Give the folder that training wrote"
+            path, f"this is not a model folder: it holds no {INDEX}", "Give the folder that training wrote"
         )
     try:
         values = json.loads(where.read_text(encoding="utf-8"))
         written = values.get("format") if isinstance(values, dict) else None
         if isinstance(written, int) and written > FORMAT:
             raise ModelError(
-                where, f"is of format {written}; this histoscout reads {FORMAT}", "Install a newer histoscout"
+                where,
+                f"the file has format {written}; this version of histoscout reads {FORMAT}",
+                "Install a newer histoscout",
             )
-        index = Index.model_validate(values)
+        index = ModelIndex.model_validate(values)
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
         raise ModelError(
-            where, f"cannot be understood ({error})", "Copy the model folder again from its source"
+            where, f"the file cannot be read ({error})", "Copy the model folder again from its source"
         ) from error
     needed = {RECIPE} | {
         f"{name}{kind}" for name in index.networks for kind in (".safetensors", ".vector.safetensors")
     }
     if unlisted := sorted(needed - index.files.keys()):
         raise ModelError(
-            where, f"does not list {', '.join(unlisted)}", "Copy the model folder again from its source"
+            where,
+            f"the file does not list {', '.join(unlisted)}",
+            "Copy the model folder again from its source",
         )
     return index
 
 
-def _verify(path: Path, index: Index) -> None:
+def _verify_checksums(path: Path, index: ModelIndex) -> None:
     for name, checksum in sorted(index.files.items()):
         file = path / name
         if Path(name).name != name or not file.is_file():
             raise ModelError(
-                file, "is missing from the model folder", "Copy the model folder again from its source"
+                file,
+                "the file is missing from the model folder",
+                "Copy the model folder again from its source",
             )
         try:
             found = sha256(file)
         except OSError as error:
-            fault = f"cannot be read ({error.strerror})"
+            fault = f"the file cannot be read ({error.strerror})"
             raise ModelError(file, fault, "Check its permissions") from error
         if found != checksum:
             raise ModelError(
                 file,
-                "has changed since the model was written (its checksum differs)",
+                "the file has changed since the model was written (its checksum differs)",
                 "Copy the model folder again from its source, or train again; its files must not be edited",
             )
 
 
-# largest mean and 99th percentile of the difference in probability; half-precision numbers have 8 to 11 bits
-TOLERANCES = {True: (1e-4, 1e-3), False: (0.02, 0.1)}  # of float32, and of anything shorter
+def read_test_vector(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Read the test vector of a model folder.
 
+    Args:
+        path: The file, see `ModelFolder.vector`.
 
-def read_vector(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The test vector of a model folder: a window (1, V, H, W, 3) and the probabilities expected for it."""
+    Returns:
+        A window (1, 1, H, W, 3) uint8 and the probabilities expected for it, (1, H, W, C) float32, or (1, C) of a tile
+        classifier.
+    """
     tensors = load_file(path)
     return tensors["windows"], tensors["probabilities"]
 
 
-def verify(
+def verify_output(
     answer: NDArray[np.float32], expected: NDArray[np.float32], *, exact: bool, where: Path, engine: str
 ) -> None:
-    """ModelError if an engine's answer differs from what is expected by more than its numbers explain.
+    """Compare an engine's output with the expected one.
 
-    `exact` says that the engine reckons in float32.
+    Args:
+        answer: Probabilities from the engine.
+        expected: Probabilities from torch in float32, of the same shape.
+        exact: Whether the engine computes in float32.
+        where: The model folder, for the error.
+        engine: Description of the engine, for the error.
+
+    Raises:
+        ModelError: If they differ by more than the engine's precision explains.
     """
+    how = ""
     if answer.shape != expected.shape:
-        raise _differs(where, engine, f"its shape is {answer.shape}, should be {expected.shape}")
-    difference = np.abs(answer - expected)
-    mean, most = float(difference.mean()), float(np.percentile(difference, 99))
-    limits = TOLERANCES[exact]
-    if not (mean <= limits[0] and most <= limits[1]):  # NaN fails, too
-        raise _differs(
-            where, engine, f"probabilities differ by {mean:.4f} on average, 1 % by over {most:.4f}"
+        how = f"its shape is {answer.shape} instead of {expected.shape}"
+    else:
+        difference = np.abs(answer - expected)
+        mean, high = float(difference.mean()), float(np.percentile(difference, 99))
+        mean_limit, high_limit = TOLERANCES[exact]
+        # written so that NaN fails, too
+        if not (mean <= mean_limit and high <= high_limit):
+            how = f"probabilities differ by {mean:.4f} on average, 1 % by more than {high:.4f}"
+    if how:
+        raise ModelError(
+            where,
+            f"{engine} gives another output than the network did when the model was written: {how}",
+            "Use another engine (--device torch), and please report this",
         )
-
-
-def _differs(where: Path, engine: str, how: str) -> ModelError:
-    return ModelError(
-        where,
-        f"{engine} does not answer as the network did when the model was written: {how}",
-        "Take another engine (--device torch), and please report this",
-    )

@@ -1,4 +1,4 @@
-"""Writing a trained network as a model folder, and making the network again from one."""
+"""Write a trained network as a model folder, and load a network from one."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError, OutputError
-from histoscout.io.files import replacing, sha256
+from histoscout.io.files import atomic_write, sha256
 from histoscout.network.build import build_network
 from histoscout.network.detector import Detector
 from histoscout.network.model_folder import (
@@ -22,14 +22,15 @@ from histoscout.network.model_folder import (
     INDEX,
     METRICS,
     RECIPE,
-    Index,
     ModelFolder,
+    ModelIndex,
     read_model,
 )
-from histoscout.network.weights import list_some, mismatches, save_tensors
+from histoscout.network.weights import describe_mismatches, mismatches, save_tensors
 from histoscout.recipe import Recipe
 
 VERSIONS = ("histoscout", "torch", "segmentation-models-pytorch", "timm")
+"""Packages whose versions a model folder records."""
 
 
 def save_model(
@@ -41,36 +42,57 @@ def save_model(
     temperature: float,
     metrics: Mapping[str, Any],
     card: Mapping[str, str],
-    offset: float = 0.0,
+    prior_correction: float = 0.0,
     name: str = "detector",
     overwrite: bool = False,
 ) -> ModelFolder:
-    """Write a model folder: files are made in a folder within, then moved; model.json, with the checksums, comes last.
+    """Write a model folder; model.json with the checksums comes last, so a half-written model is never read.
 
-    `card` gives the sections of card.md: heading to text. Other files in the folder stay as they are. Raises
-    OutputError if the folder already holds a model and `overwrite` is not set.
+    Args:
+        folder: The folder; other files in it stay as they are.
+        network: The trained network, giving logits.
+        recipe: Its recipe.
+        threshold: Probability from which a place is detected.
+        temperature: Temperature of the calibration.
+        metrics: Content of metrics.json.
+        card: Sections of card.md, text by heading.
+        prior_correction: Added to the log odds of the positive class.
+        name: Name of the network in the folder.
+        overwrite: Whether a model that is already there is replaced.
+
+    Returns:
+        The model as it is read back.
+
+    Raises:
+        OutputError: If the folder already holds a model and `overwrite` is not set, or cannot be written.
     """
     if (folder / INDEX).exists() and not overwrite:
-        raise OutputError(folder, "already holds a model", "Give another folder with -o, or --overwrite")
+        raise OutputError(
+            folder, "the folder already holds a model", "Give another folder with -o, or --overwrite"
+        )
     with (
-        replacing(folder / INDEX) as index_file,
-        TemporaryDirectory(dir=folder, prefix=".part.") as beside,
+        atomic_write(folder / INDEX) as index_file,
+        TemporaryDirectory(dir=folder, prefix=".part.") as temporary,
     ):
-        made = Path(beside)
-        _write_network(made, network, recipe, (temperature, offset), name)
+        # all files are made beside their final place first
+        made = Path(temporary)
+        _write_network(
+            made, name, network=network, recipe=recipe, calibration=(temperature, prior_correction)
+        )
         (made / RECIPE).write_text(recipe.to_toml(), encoding="utf-8")
         (made / CARD).write_text(_card(recipe, card), encoding="utf-8")
         (made / METRICS).write_text(json.dumps(metrics, indent=1, sort_keys=True), encoding="utf-8")
-        index = Index(
+        index = ModelIndex(
             format=FORMAT,
             labels=recipe.classes.labels,
             threshold=threshold,
             temperature=temperature,
-            offset=offset,
+            prior_correction=prior_correction,
             networks=(name,),
             facts={package: version(package) for package in VERSIONS},
             files={file.name: sha256(file) for file in sorted(made.iterdir())},
         )
+        # then they are moved, the index last
         for file in made.iterdir():
             os.replace(file, folder / file.name)
         index_file.write_text(index.model_dump_json(indent=1), encoding="utf-8")
@@ -78,34 +100,49 @@ def save_model(
 
 
 def load_network(model: ModelFolder, name: str = "detector") -> nn.Module:
-    """The trained network of a model folder, giving logits, ready to answer. Never downloads anything."""
+    """Load the trained network of a model folder; nothing is ever downloaded.
+
+    Args:
+        model: The model folder.
+        name: Name of the network in it.
+
+    Returns:
+        The network in evaluation mode, giving logits.
+
+    Raises:
+        ModelError: If the weights are missing or do not fit the recipe.
+    """
     network = build_network(model.recipe.with_choices({"network.weights": "none"}))
     path = model.weights(name)
     if not path.is_file():
         raise ModelError(
-            path, "is missing from the model folder", "Copy the model folder again from its source"
+            path, "the file is missing from the model folder", "Copy the model folder again from its source"
         )
     tensors = load_file(path)
     if faults := mismatches(network.state_dict(), tensors):
         versions = ", ".join(f"{package} {number}" for package, number in model.facts.items())
         raise ModelError(
             path,
-            f"does not fit its recipe: {list_some(faults)}",
+            f"the weights do not fit the recipe: {describe_mismatches(faults)}",
             f"Install the versions it was written with ({versions})",
         )
     network.load_state_dict(tensors)
     return network.eval()
 
 
-def made_up_window(side: int) -> Tensor:
-    """A made-up window in the colours of a stain, uint8 (1, 1, side, side, 3), to compare answers by."""
+def synthetic_window(side: int) -> Tensor:
+    """A synthetic window in the colors of a stain, for test vectors.
+
+    Args:
+        side: Side of the window in px.
+
+    Returns:
+        The window, (1, 1, side, side, 3) uint8.
+    """
     random = torch.Generator().manual_seed(0)
     picture = torch.zeros(1, 3, side, side)
-    for cells, strength in (
-        (4, 60.0),
-        (16, 40.0),
-        (side, 15.0),
-    ):  # structures of several sizes, as tissue has
+    # structures of several sizes, as tissue has them
+    for cells, strength in ((4, 60.0), (16, 40.0), (side, 15.0)):
         noise = torch.randn(1, 3, cells, cells, generator=random)
         picture += strength * nn.functional.interpolate(noise, (side, side), mode="bilinear")
     picture += torch.tensor([200.0, 150.0, 190.0]).view(1, 3, 1, 1)
@@ -113,26 +150,29 @@ def made_up_window(side: int) -> Tensor:
 
 
 def _write_network(
-    folder: Path, network: nn.Module, recipe: Recipe, calibration: tuple[float, float], name: str
+    folder: Path, name: str, *, network: nn.Module, recipe: Recipe, calibration: tuple[float, float]
 ) -> None:
+    """Write the weights of a network and its test vector."""
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
     save_tensors(tensors, folder / f"{name}.safetensors")
-    # the answer is that of the network as a user will get it: from recipe and file, on the CPU
-    again = build_network(recipe.with_choices({"network.weights": "none"}))
-    again.load_state_dict(tensors)
-    windows = made_up_window(recipe.patch_px)
+    # the expected output is that of the network as a user will load it: from recipe and file, on the CPU
+    loaded = build_network(recipe.with_choices({"network.weights": "none"}))
+    loaded.load_state_dict(tensors)
+    windows = synthetic_window(recipe.patch_px)
     with torch.no_grad():
-        probabilities = Detector(again, recipe, *calibration).eval()(windows)
+        probabilities = Detector(loaded, recipe, *calibration).eval()(windows)
     vector = {"windows": windows, "probabilities": probabilities.contiguous()}
     save_tensors(vector, folder / f"{name}.vector.safetensors")
 
 
 def _card(recipe: Recipe, sections: Mapping[str, str]) -> str:
+    """The model card as Markdown."""
     head = f"# Detector of {recipe.classes.positive}\n\nFor research use only; not a medical device.\n"
-    looks = (
-        f"Looks at windows of {recipe.patches.size_um:g} um at {recipe.patches.mpp:g} um/px with "
-        f"{recipe.network.architecture}, {recipe.network.encoder}; finds: {', '.join(recipe.classes.labels)}."
+    settings = (
+        f"Windows of {recipe.patches.size_um:g} um at {recipe.patches.mpp:g} um/px; network: "
+        f"{recipe.network.architecture}, {recipe.network.encoder}; classes: {', '.join(recipe.classes.labels)}."
     )
     return (
-        "\n".join([head, looks, *(f"\n## {heading}\n\n{text}" for heading, text in sections.items())]) + "\n"
+        "\n".join([head, settings, *(f"\n## {heading}\n\n{text}" for heading, text in sections.items())])
+        + "\n"
     )

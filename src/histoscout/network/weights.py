@@ -1,6 +1,6 @@
-"""Weights from a .safetensors file into a network, key by key: nothing is skipped that the file does not name.
+"""Pretrained weights: from a .safetensors file, or a tile classifier, into a network, key by key.
 
-The encoder of a tile classifier into a U-Net: what was learnt from tiles serves pixels.
+No key is skipped silently: what is missing or has another shape is an error that lists it.
 """
 
 import json
@@ -14,50 +14,63 @@ from torch import Tensor, nn
 
 from histoscout.errors import ModelError
 
-HEADS = (
-    "fc.",
-    "classifier.",
-    "head.",
-    "head_dist.",
-    "last_linear.",
-)  # a classifier's last layers, of no use to an encoder
-PREFIXES = ("", "encoder.", "model.", "module.", "backbone.", "network.")  # what others put before every key
+HEADS = ("fc.", "classifier.", "head.", "head_dist.", "last_linear.")
+"""Prefixes of a classifier's last layers, which an encoder does not have."""
+
+PREFIXES = ("", "encoder.", "model.", "module.", "backbone.", "network.")
+"""What other libraries put before every key."""
+
 SHOWN = 20
-WITHOUT = "without"
-"""In the header of our own files: tensors of the encoder that nobody taught, in JSON."""
+"""Mismatches that an error lists."""
+
+UNTRAINED = "without"
+"""Header key of our own files: tensors of the encoder that were not trained, as JSON."""
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Fill a network, or else its encoder, from a file.
+    """Load pretrained weights into a network, or else into its encoder.
 
-    The file holds the whole network, or the encoder alone, or a classifier with the same encoder (its last layer is left
-    out). A tile classifier without an encoder of its own is one but for its last layer. First layers for three colours are
-    added up where the network sees grey. What an encoder's file names as not taught (`save_encoder`) stays as it is.
-    ModelError lists every key that is missing or has another shape.
+    The file holds the whole network, the encoder alone, or a classifier with the same encoder, whose last layer is left
+    out. A tile classifier is itself an encoder but for its last layer. First layers for RGB are summed where the network
+    takes gray images. Tensors that the file names as not trained (`save_encoder`) stay as they are.
+
+    Args:
+        network: The network, which is changed.
+        path: A .safetensors file.
+
+    Raises:
+        ModelError: If the file cannot be read, or lists every key that is missing or has another shape.
     """
-    given, untaught = _read(path)
+    given, untrained = _read(path)
+    # the file may hold the whole network
     if not mismatches(network.state_dict(), given):
         network.load_state_dict(given)
         return
+    # else it must fit the encoder, but for heads and what was not trained
     encoder = getattr(network, "encoder", network)
     own_head = {key for key in network.state_dict() if encoder is network and key.startswith(HEADS)}
-    left = own_head | untaught
-    wanted = {key: value for key, value in encoder.state_dict().items() if key not in left}
+    skipped = own_head | untrained
+    wanted = {key: value for key, value in encoder.state_dict().items() if key not in skipped}
     found = _best_match(wanted, given)
     if faults := mismatches(wanted, found):
         raise ModelError(
             path,
-            f"does not fit the network: {list_some(faults)}",
+            f"the weights do not fit the network: {describe_mismatches(faults)}",
             'Give weights of the encoder that the recipe names, or set network.weights = "none"',
         )
-    # encoders of smp have a version of their own that renames keys; that nothing else is missing was seen above
-    nn.Module.load_state_dict(encoder, found, strict=not left)
+    # encoders of smp have a load_state_dict of their own that renames keys; the check above was complete
+    nn.Module.load_state_dict(encoder, found, strict=not skipped)
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
-    """Write tensors to a .safetensors file that all may read who may read the user's other files.
+    """Write tensors to a .safetensors file with the usual permissions.
 
-    The library's own writer makes it the owner's alone, so that a group could not share a model.
+    The library's own writer makes the file readable by its owner alone, so that a group could not share a model.
+
+    Args:
+        tensors: Tensors by name.
+        path: The file.
+        header: Texts for the header of the file.
     """
     path.write_bytes(
         save({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, header)
@@ -65,7 +78,15 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, header: dict[str, st
 
 
 def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """Every key that one side lacks or that has another shape, in words."""
+    """List every key that one side lacks or that has another shape.
+
+    Args:
+        wanted: Tensors of the network.
+        given: Tensors of the file.
+
+    Returns:
+        One sentence for each key, sorted; empty if all fit.
+    """
     faults = [f"{key} is missing" for key in wanted.keys() - given.keys()]
     faults += [f"{key} is not in the network" for key in given.keys() - wanted.keys()]
     for key in wanted.keys() & given.keys():
@@ -74,71 +95,102 @@ def mismatches(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> lis
     return sorted(faults)
 
 
-def list_some(faults: list[str]) -> str:
-    """The first faults of a long list, and how many more there are."""
+def describe_mismatches(faults: list[str]) -> str:
+    """Describe mismatches in a few lines: the first ones, and how many more there are.
+
+    Args:
+        faults: What `mismatches` lists.
+
+    Returns:
+        Several lines.
+    """
     more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     return f"{len(faults)} tensors differ\n  " + "\n  ".join(faults[:SHOWN]) + more
 
 
-def without_head(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without a classifier's last layers, and with grey first layers where `wanted` has them."""
+def drop_head(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop a classifier's last layers, and sum first layers where the network takes gray images.
+
+    Args:
+        tensors: Tensors of the classifier.
+        wanted: Tensors of the encoder to fill.
+
+    Returns:
+        Tensors by name.
+    """
     kept = {key: value for key, value in tensors.items() if key in wanted or not key.startswith(HEADS)}
     return {key: _gray(value, wanted.get(key)) for key, value in kept.items()}
 
 
 def _gray(value: Tensor, wanted: Tensor | None) -> Tensor:
-    """Filters for three colours, added up where the network sees one: the same answer for a grey picture."""
+    """Filters for RGB summed for a network that takes gray: the same output for a gray image."""
     colors = wanted is not None and wanted.dim() == 4 and wanted.shape[1] == 1 and value.dim() == 4
     return value.sum(1, keepdim=True) if colors and value.shape[1] == 3 else value
 
 
 def _best_match(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The given tensors under the prefix with which most of them fit."""
     candidates = []
     for prefix in PREFIXES:
         part = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
-        candidates.append(without_head(part, wanted))
+        candidates.append(drop_head(part, wanted))
     return min(candidates, key=lambda candidate: len(mismatches(wanted, candidate)))
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], set[str]]:
-    """The tensors of a file, and the names of those that it says nobody taught."""
+    """The tensors of a file, and the names of those that were not trained."""
     remedy = 'Give the path of a .safetensors file in network.weights, or "built-in", "imagenet" or "none"'
     if not path.is_file():
-        raise ModelError(path, "there is no such file of weights", remedy)
+        raise ModelError(path, "there is no such file", remedy)
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            return tensors, set(json.loads((file.metadata() or {}).get(WITHOUT, "[]")))
+            return tensors, set(json.loads((file.metadata() or {}).get(UNTRAINED, "[]")))
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise ModelError(path, f"is not a .safetensors file ({error})", remedy) from error
+        raise ModelError(path, f"the file is not a .safetensors file ({error})", remedy) from error
 
 
 @dataclass(frozen=True)
 class TransferReport:
-    """Which tensors went over, and which of the classifier's were of no use to an encoder."""
+    """The result of copying a classifier's layers into an encoder.
 
-    moved: tuple[str, ...]
-    left: tuple[str, ...]
+    Attributes:
+        copied: Names of the tensors that were copied.
+        unused: Names of the classifier's tensors that the encoder does not have.
+    """
+
+    copied: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
-def transfer_encoder(classifier: nn.Module, unet: nn.Module) -> TransferReport:
-    """Copy a timm classifier's layers into the encoder of a segmentation_models_pytorch network, key by key.
+def copy_encoder(classifier: nn.Module, unet: nn.Module) -> TransferReport:
+    """Copy the layers of a timm classifier into the encoder of a segmentation network, key by key.
 
-    Every tensor of the encoder must be covered, by name and shape; else nothing is changed and ModelError
-    lists what differs. Works for ResNet, DenseNet and whatever has the same names in both.
+    This works for ResNet, DenseNet and every encoder whose keys have the same names in both libraries.
+
+    Args:
+        classifier: The classifier.
+        unet: A network of segmentation_models_pytorch, whose encoder is changed.
+
+    Returns:
+        What was copied.
+
+    Raises:
+        ModelError: If a tensor of the encoder is not covered by name and shape; nothing is changed then.
     """
     encoder = getattr(unet, "encoder", None)
     if not isinstance(encoder, nn.Module):
-        raise ModelError("network", "has no encoder to fill", "Take an architecture of smp, such as smp.Unet")
+        raise ModelError(
+            "network", "it has no encoder to fill", "Use an architecture of smp, such as smp.Unet"
+        )
     wanted, given = encoder.state_dict(), classifier.state_dict()
-    found = without_head(given, wanted)
+    found = drop_head(given, wanted)
     if faults := mismatches(wanted, found):
         raise ModelError(
             "network.encoder",
-            f"the classifier does not fit the encoder: {list_some(faults)}",
-            "Take the same encoder and channels for both (resnet50 and densenet121 fit)",
+            f"the classifier does not fit the encoder: {describe_mismatches(faults)}",
+            "Use the same encoder and channels for both (resnet50 and densenet121 fit)",
         )
-    nn.Module.load_state_dict(
-        encoder, found
-    )  # encoders of smp rename some keys in their own, which these lack
-    return TransferReport(tuple(sorted(found)), tuple(sorted(given.keys() - found.keys())))
+    # encoders of smp rename some keys in a load_state_dict of their own
+    nn.Module.load_state_dict(encoder, found)
+    return TransferReport(copied=tuple(sorted(found)), unused=tuple(sorted(given.keys() - found.keys())))

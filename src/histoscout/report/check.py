@@ -1,4 +1,4 @@
-"""The page of a check: the verdicts first, then what stands on the slides, then every slide with its outlines."""
+"""The page of `histoscout check`: check results, cohort, alignment, and slides with annotations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,183 +8,216 @@ from histoscout.checks.integrity import ClassRow
 from histoscout.checks.run import Checks, Looked
 from histoscout.cohort.case import open_case
 from histoscout.detection.overlay import overlay
+from histoscout.io.notes import pluralize
 from histoscout.report.blocks import (
     Block,
+    BulletList,
     Cell,
     Facts,
     Link,
     Note,
     Picture,
     Pictures,
-    Points,
     Table,
-    Verdicts,
+    VerdictList,
 )
-from histoscout.report.evaluation.pictures import jpeg
-from histoscout.report.numbers import amount, count
+from histoscout.report.evaluation.data import DASH
+from histoscout.report.evaluation.pictures import to_jpeg
+from histoscout.report.formatting import format_number
 from histoscout.report.page import Page, Section, slug, write_page
 
-LONGEST_PX = ((12, 800), (60, 460))
-"""Up to so many slides, pictures are so large; beyond the last, further slides have a row and no picture."""
+PICTURE_SIZES = ((12, 800), (60, 460))
+"""The longer side of pictures in px, for up to so many slides; further slides have no picture."""
 
-MOST_NOTES = 40
+MAX_NOTES = 40
 
 
 def write_check(checks: Checks, path: Path) -> None:
-    """Write what a check found as one HTML file; OutputError where that cannot be."""
+    """Write the page of a check as one HTML file.
+
+    Args:
+        checks: What `check_cohort` returns.
+        path: The file; an existing one is replaced.
+
+    Raises:
+        OutputError: If the file cannot be written.
+        SlideError: If a slide cannot be read any more.
+    """
     write_page(check_page(checks), path)
 
 
 def check_page(checks: Checks) -> Page:
-    """The page: may this cohort be trusted?"""
+    """Compose the page of a check.
+
+    Args:
+        checks: What `check_cohort` returns.
+
+    Returns:
+        The page.
+    """
     sections = [
         Section(
-            "Verdicts",
-            "The gravest first; each that is not good says what to do.",
-            (Verdicts(checks.verdicts),),
+            title="Check results",
+            sentence="Failures come first. A result that is not good says what to do.",
+            blocks=(VerdictList(checks.verdicts),),
         ),
-        _cohort(checks),
-        _fit(checks),
-        _sheet(checks),
+        _cohort_section(checks),
+        _alignment_section(checks),
+        _picture_section(checks),
     ]
-    if notes := (*checks.notes, *_notes_of(checks.slides)):
-        blocks: list[Block] = [Points(notes[:MOST_NOTES])]
-        if len(notes) > MOST_NOTES:
-            blocks.append(Note(f"{len(notes) - MOST_NOTES} more notes are not shown."))
-        sections.append(Section("Notes", "What the readers mended, assumed or left out.", tuple(blocks)))
+    slide_notes = (
+        f"{slide.name}: {note}" for slide in checks.slides for note in (*slide.read.odd, *slide.read.notes)
+    )
+    if notes := (*checks.notes, *slide_notes):
+        blocks: list[Block] = [BulletList(notes[:MAX_NOTES])]
+        if len(notes) > MAX_NOTES:
+            more = pluralize(len(notes) - MAX_NOTES, "more note is", "more notes are")
+            blocks.append(Note(f"{more} not shown."))
+        sentence = "What was repaired, assumed or left out when files were read."
+        sections.append(Section(title="Notes", sentence=sentence, blocks=tuple(blocks)))
     return Page(
-        "Can this cohort be trusted?",
-        _lead(checks),
-        tuple(sections),
-        f"histoscout check of {Path(checks.where).name}",
+        title="Check of a cohort",
+        lead=_lead(checks),
+        sections=tuple(sections),
+        kind=f"histoscout check of {Path(checks.where).name}",
     )
 
 
 def _lead(checks: Checks) -> str:
-    bad = [verdict.name for verdict in checks.verdicts if verdict.state == "failed"]
+    """The result in a paragraph."""
+    failed = [verdict.name for verdict in checks.verdicts if verdict.state == "failed"]
     unsure = [verdict.name for verdict in checks.verdicts if verdict.state in ("warning", "cannot tell")]
-    basis = f"{count(len(checks.slides), 'slide')}, {count(len(checks.verdicts), 'question')}."
-    if bad:
-        return f"No: these failed: {'; '.join(bad)}. Mend them before training. {basis}"
+    basis = f"{pluralize(len(checks.slides), 'slide')}, {pluralize(len(checks.verdicts), 'check')}."
+    if failed:
+        number = pluralize(len(failed), "check")
+        return f"{number} failed: {'; '.join(failed)}. Fix this before training. {basis}"
     if unsure:
-        return f"Nothing failed. Look at these yourself: {'; '.join(unsure)}. {basis}"
-    return f"Yes, as far as can be measured: nothing was found. {basis}"
+        return f"No check failed. Please review: {'; '.join(unsure)}. {basis}"
+    return f"All checks passed: no problem was found. {basis}"
 
 
-def _cohort(checks: Checks) -> Section:
+def _cohort_section(checks: Checks) -> Section:
+    """Classes, slides and patients."""
     patients = {slide.read.case.patient for slide in checks.slides}
     tissue = sum(slide.tissue_mm2 for slide in checks.slides)
     facts = Facts(
         (
             ("slides", f"{len(checks.slides)}"),
             ("patients", f"{len(patients)}"),
-            ("outlines", f"{sum(row.outlines for row in checks.classes):,}"),
-            ("tissue", f"{amount(tissue)} mm\u00b2"),
+            ("annotations", f"{sum(row.outlines for row in checks.classes):,}"),
+            ("tissue", f"{format_number(tissue)} mm\u00b2"),
         )
     )
     blocks: list[Block] = [facts]
     if checks.classes:
-        blocks.append(_by_class(checks.classes))
+        blocks.append(_class_table(checks.classes))
+        rows = tuple(
+            (row.label, row.patient, row.slide, f"{row.outlines:,}", format_number(row.area_mm2))
+            for row in checks.classes
+        )
         blocks.append(
             Table(
-                ("class", "patient", "slide", "outlines", "area, mm\u00b2"),
-                tuple(
-                    (row.label, row.patient, row.slide, f"{row.outlines:,}", amount(row.area_mm2))
-                    for row in checks.classes
-                ),
-                "Every class on every slide, as typed: look for classes that are rare or on one patient only.",
+                head=("class", "patient", "slide", "annotations", "area, mm\u00b2"),
+                rows=rows,
+                caption="Each class on each slide, spelled as in the files. Look for classes that are rare, "
+                "or that occur in "
+                "one patient only.",
             )
         )
-    return Section("What is there", "Classes, slides and patients.", tuple(blocks))
+    return Section(title="Cohort", sentence="Classes, slides and patients.", blocks=tuple(blocks))
 
 
-def _by_class(rows: Sequence[ClassRow]) -> Table:
-    labels = sorted({row.label for row in rows})
+def _class_table(rows: Sequence[ClassRow]) -> Table:
     cells: list[tuple[Cell, ...]] = []
-    for label in labels:
-        mine = [row for row in rows if row.label == label]
+    for label in sorted({row.label for row in rows}):
+        of_class = [row for row in rows if row.label == label]
         cells.append(
             (
                 label,
-                f"{len({row.patient for row in mine})}",
-                f"{len({row.slide for row in mine})}",
-                f"{sum(row.outlines for row in mine):,}",
-                amount(sum(row.area_mm2 for row in mine)),
+                f"{len({row.patient for row in of_class})}",
+                f"{len({row.slide for row in of_class})}",
+                f"{sum(row.outlines for row in of_class):,}",
+                format_number(sum(row.area_mm2 for row in of_class)),
             )
         )
     return Table(
-        ("class", "patients", "slides", "outlines", "area, mm\u00b2"),
-        tuple(cells),
-        "A class on few patients can hardly be learnt, and not be judged.",
+        head=("class", "patients", "slides", "annotations", "area, mm\u00b2"),
+        rows=tuple(cells),
+        caption="A class that occurs in few patients is difficult to learn and cannot be evaluated.",
     )
 
 
-def _fit(checks: Checks) -> Section:
+def _alignment_section(checks: Checks) -> Section:
+    """How well annotations fit the stain, as given and after undoing known mistakes."""
     rows: list[tuple[Cell, ...]] = []
     for slide in checks.slides:
-        if AS_GIVEN not in slide.alignment.fits:
-            continue
         fits = slide.alignment.fits
+        if AS_GIVEN not in fits:
+            continue
+        # the best correction; a fit that could not be computed is NaN
         best = max(
             (name for name in fits if name != AS_GIVEN and fits[name].z == fits[name].z),
             key=lambda name: fits[name].z,
             default="",
         )
-        other = f"{best} ({fits[best].z:.1f})" if best else "\u2013"
-        given = fits[AS_GIVEN].z
+        as_given = fits[AS_GIVEN].z
         rows.append(
             (
                 Link(slide.name, _anchor(slide)),
-                "\u2013" if given != given else f"{given:.1f}",
-                other,
+                DASH if as_given != as_given else f"{as_given:.1f}",
+                f"{best} ({fits[best].z:.1f})" if best else DASH,
                 slide.alignment.verdict.state,
                 slide.alignment.verdict.message,
             )
         )
+    title = "Alignment of annotations and tissue"
     sentence = (
-        "How much better the outlines explain the stain where they are than the same outlines laid elsewhere, in "
-        "standard deviations; beside it the best of the known mistakes, undone."
+        "How much better annotations explain the stain where they are than at other places on the slide, in "
+        "standard "
+        "deviations; and the same after the best correction of a known mistake, such as a shift or a wrong "
+        "scale."
     )
     if not rows:
-        return Section(
-            "Do outlines fit the tissue?", sentence, (Note("No slide has outlines to ask about."),)
-        )
+        return Section(title=title, sentence=sentence, blocks=(Note("No slide has annotations to check."),))
     table = Table(
-        ("slide", "as given", "best other", "verdict", "what the pixels say"),
-        tuple(rows),
-        "As given should stand well above everything else.",
+        head=("slide", "as given", "best correction", "result", "explanation"),
+        rows=tuple(rows),
+        caption="The value as given should be well above that of any correction.",
     )
-    return Section("Do outlines fit the tissue?", sentence, (table,))
+    return Section(title=title, sentence=sentence, blocks=(table,))
 
 
-def _anchor(slide: Looked) -> str:
-    return f"picture-{slug(slide.name)}"
-
-
-def _sheet(checks: Checks) -> Section:
-    sentence = (
-        "Every slide with its outlines, in the colours of their classes: do they lie on what they mean?"
-    )
-    shown = [slide for slide in checks.slides if not slide.read.fault][: LONGEST_PX[-1][0]]
-    longest = next((px for most, px in LONGEST_PX if len(shown) <= most), LONGEST_PX[-1][1])
+def _picture_section(checks: Checks) -> Section:
+    """Every slide with its annotations."""
+    readable = [slide for slide in checks.slides if not slide.read.fault]
+    shown = readable[: PICTURE_SIZES[-1][0]]
+    longest = next((px for most, px in PICTURE_SIZES if len(shown) <= most), PICTURE_SIZES[-1][1])
     pictures = tuple(_picture(slide, longest) for slide in shown)
     blocks: list[Block] = [Pictures(pictures)] if pictures else []
-    if faults := [one.read.fault for one in checks.slides if one.read.fault]:
-        blocks.append(Points(tuple(faults), "Slides that cannot be shown"))
-    if len(shown) + len(faults) < len(checks.slides):
-        blocks.append(Note(f"{len(checks.slides) - len(shown) - len(faults)} more slides are not shown."))
-    return Section("Contact sheet", sentence, tuple(blocks))
+    if faults := [slide.read.fault for slide in checks.slides if slide.read.fault]:
+        blocks.append(BulletList(tuple(faults), "Slides that cannot be read"))
+    hidden = len(checks.slides) - len(shown) - len(faults)
+    if hidden:
+        blocks.append(Note(f"{pluralize(hidden, 'more slide is', 'more slides are')} not shown."))
+    sentence = (
+        "Every slide with its annotations in the colors of their classes. Are they on the right structures?"
+    )
+    return Section(title="Slides", sentence=sentence, blocks=tuple(blocks))
 
 
 def _picture(slide: Looked, longest: int) -> Picture:
     with open_case(slide.read.case) as opened:
         image = overlay(opened, slide.read.regions, None, longest, letters=30, said="drawn")
-    read = slide.read
-    told = f"{slide.name}: {count(len(read.regions), 'outline')}"
+    caption = f"{slide.name}: {pluralize(len(slide.read.regions), 'annotation')}"
     if AS_GIVEN in slide.alignment.fits:
-        told += f"; do they fit: {slide.alignment.verdict.state}"
-    return Picture(jpeg(image, 78), f"{told}.", f"{slide.name} with its outlines", _anchor(slide))
+        caption += f"; alignment: {slide.alignment.verdict.state}"
+    return Picture(
+        data=to_jpeg(image, 78),
+        caption=f"{caption}.",
+        alt=f"{slide.name} with its annotations",
+        anchor=_anchor(slide),
+    )
 
 
-def _notes_of(slides: Sequence[Looked]) -> list[str]:
-    return [f"{slide.name}: {note}" for slide in slides for note in (*slide.read.odd, *slide.read.notes)]
+def _anchor(slide: Looked) -> str:
+    return f"picture-{slug(slide.name)}"

@@ -1,187 +1,289 @@
-"""The page of a cross-validation: how good each recipe is on patients not seen, and which is better."""
+"""The report of a cross-validation: metrics of each recipe on unseen patients, and their differences."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from histoscout.evaluation.bootstrap import FEWEST_PATIENTS, Interval
-from histoscout.evaluation.lesions.froc import sensitivity_at
-from histoscout.evaluation.out_of_fold import Arm, Crossval, by_area, judged
+from histoscout.evaluation.bootstrap import MIN_PATIENTS, ConfidenceInterval
+from histoscout.evaluation.lesions.froc import sensitivity_metric
+from histoscout.evaluation.out_of_fold import Crossval, RecipeResult, pixels_to_area
 from histoscout.evaluation.pixels.counts import PixelCounts
-from histoscout.report.blocks import Block, Cell, Facts, Figure, Points, Table
-from histoscout.report.evaluation.figures import interval_shown
-from histoscout.report.numbers import amount, count, share, words
+from histoscout.io.notes import pluralize
+from histoscout.report.blocks import Block, BulletList, Cell, Facts, Table
+from histoscout.report.evaluation.data import DASH, format_estimate
+from histoscout.report.formatting import Estimate, estimate_text, format_fraction, format_number
 from histoscout.report.page import Page, Section, write_page
 
-PIXEL: Mapping[str, str] = MappingProxyType(
+PIXEL_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "ap": "AP",
         "dice": "Dice",
-        "dice_per_patient": "Dice by patient",
+        "dice_per_patient": "Dice, mean over patients",
         "precision_px": "precision",
         "recall_px": "recall",
         "prevalence": "prevalence",
     }
 )
-PROBABILITY: Mapping[str, str] = MappingProxyType(
+PROBABILITY_COLUMNS: Mapping[str, str] = MappingProxyType(
     {"auroc": "AUROC", "ece": "ECE", "brier_skill": "Brier skill"}
 )
-LESION: Mapping[str, str] = MappingProxyType(
+LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "sensitivity": "sensitivity",
         "precision": "precision",
-        "false_per_cm2": "false per cm\u00b2",
-        "froc_per_cm2": "FROC per cm\u00b2",
-        sensitivity_at(5.0, "cm2"): "sensitivity at 5 per cm\u00b2",
-        sensitivity_at(10.0, "cm2"): "at 10 per cm\u00b2",
+        "fp_per_cm2": "FP per cm\u00b2",
+        "froc_per_cm2": "mean FROC sensitivity",
+        sensitivity_metric(5.0, "cm2"): "sensitivity at 5 FP per cm\u00b2",
+        sensitivity_metric(10.0, "cm2"): "at 10 FP per cm\u00b2",
     }
 )
-AMOUNTS = frozenset({"false_per_cm2"})  # figures that are no shares
+"""Metrics, and their names above a column."""
+
+RATES = frozenset({"fp_per_cm2"})
+"""Metrics that are no fractions."""
 
 
 def write_crossval_report(result: Crossval, out: Path) -> Path:
-    """Write `out`/report.html; its path. OutputError if that cannot be."""
+    """Write the report of a cross-validation as one HTML file.
+
+    Args:
+        result: What `crossval` returns.
+        out: The folder for report.html.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        OutputError: If the file cannot be written.
+
+    Example:
+        A cross-validation takes a while; the report is written at once.
+
+        >>> from pathlib import Path
+        >>> from histoscout import crossval, write_crossval_report
+        >>> result = crossval(Path("cohort.csv"), Path("folds"), {"plan": None})  # doctest: +SKIP
+        >>> write_crossval_report(result, Path("folds"))  # doctest: +SKIP
+        PosixPath('folds/report.html')
+        >>> write_crossval_report.__name__
+        'write_crossval_report'
+    """
     path = out / "report.html"
     write_page(crossval_page(result), path)
     return path
 
 
 def crossval_page(result: Crossval) -> Page:
-    """The page: the answer first, then all figures, differences, folds and patients."""
+    """Compose the page of a cross-validation.
+
+    Args:
+        result: What `crossval` returns.
+
+    Returns:
+        The page: metrics, differences, folds, patients, and how to read them.
+    """
     sections = [
-        Section("Figures", "On patients that the models had not seen, all folds pooled.", _figures(result))
+        Section(
+            title="Metrics",
+            sentence="On patients the models were not trained on, pooled over all folds.",
+            blocks=_metric_tables(result),
+        )
     ]
     if result.differences:
-        sentence = "Paired: both recipes are judged on the same patients, whoever is drawn."
-        sections.append(Section("Which recipe is better", sentence, _differences(result)))
+        sections.append(
+            Section(
+                title="Comparison of recipes",
+                sentence="Paired: all recipes are evaluated on the same patients.",
+                blocks=_difference_tables(result),
+            )
+        )
     sections += [
         Section(
-            "Folds", "Each fold by itself; AP of a fold needs no comparison across models.", (_folds(result),)
+            title="Folds",
+            sentence="Each fold by itself. The AP of a fold does not compare scores of different models.",
+            blocks=(_fold_table(result),),
         ),
-        Section("Patients", "Who is hard for whom: AP of each patient alone.", (_patients(result),)),
-        Section("What to know", "The figures hold for this and nothing else.", _basis(result)),
+        Section(
+            title="Patients",
+            sentence="The AP of each patient shows who is difficult for which recipe.",
+            blocks=(_patient_table(result),),
+        ),
+        Section(
+            title="Data and limitations",
+            sentence="The results hold for these recipes and slides only.",
+            blocks=_data_blocks(result),
+        ),
     ]
-    title = "How recipes compare" if len(result.arms) > 1 else "How good the recipe is"
-    return Page(title, _lead(result), tuple(sections), f"histoscout cross-validation for {result.positive}")
+    title = "Comparison of recipes by cross-validation" if len(result.recipes) > 1 else "Cross-validation"
+    return Page(
+        title=title,
+        lead=_lead(result),
+        sections=tuple(sections),
+        kind=f"histoscout cross-validation for {result.positive}",
+    )
+
+
+def comparison_text(first: str, second: str, difference: ConfidenceInterval) -> str:
+    """Say which of two recipes has the higher AP, as far as the confidence interval allows.
+
+    Args:
+        first: The name of one recipe.
+        second: The name of the other.
+        difference: The AP of the second minus that of the first.
+
+    Returns:
+        A sentence.
+    """
+    low = difference.low
+    high = difference.high
+    if low is None or high is None:
+        return f"With fewer than {MIN_PATIENTS} patients, {first} and {second} cannot be compared."
+    if low > 0 or high < 0:
+        better, worse = (second, first) if low > 0 else (first, second)
+        return f"{better} has a higher AP than {worse} (the 95\u00a0% CI of the difference excludes 0)."
+    return (
+        f"The APs of {first} and {second} do not differ significantly (the 95\u00a0% CI of the difference "
+        "includes 0)."
+    )
 
 
 def _lead(result: Crossval) -> str:
-    said = [f"{arm.name}: AP {words(_shown(result.figures[arm.name]['ap'], 'ap'))}" for arm in result.arms]
-    sentences = [f"{count(len(result.patients), 'patient')}, {len(result.folds)} folds. {'; '.join(said)}."]
-    for (one, other), figures in result.differences.items():
-        sentences.append(verdict(one, other, figures["ap"]))
+    recipes = [
+        f"{recipe.name}: AP {estimate_text(_estimate(result.metrics[recipe.name]['ap'], 'ap'))}"
+        for recipe in result.recipes
+    ]
+    patients = pluralize(len(result.patients), "patient")
+    sentences = [f"{patients}, {pluralize(len(result.folds), 'fold')}. {'; '.join(recipes)}."]
+    for (first, second), metrics in result.differences.items():
+        sentences.append(comparison_text(first, second, metrics["ap"]))
     return " ".join(sentences)
 
 
-def verdict(one: str, other: str, difference: Interval) -> str:
-    """A sentence on which of two recipes has the higher AP, no more certain than the interval is."""
-    low, high = difference.low, difference.high
-    if low is None or high is None:
-        return (
-            f"Whether {other} or {one} is better cannot be told with fewer than {FEWEST_PATIENTS} patients."
-        )
-    if low > 0 or high < 0:
-        better, worse = (other, one) if low > 0 else (one, other)
-        return f"{better} is better than {worse} by its AP; chance alone would hardly do that."
-    return f"Between {one} and {other} no difference of AP is clear of chance."
-
-
-def _figures(result: Crossval) -> tuple[Block, ...]:
-    few = " Intervals need five patients." if len(result.patients) < FEWEST_PATIENTS else ""
-    pixels = f"Tissue by area. In brackets: 95\u00a0% intervals over patients.{few}"
-    lesions = (
-        f"Lesions, one to one. Sensitivity, precision and false alarms at each fold's own threshold.{few}"
+def _metric_tables(result: Crossval) -> tuple[Block, ...]:
+    few = len(result.patients) < MIN_PATIENTS
+    ci = f"A 95\u00a0% CI needs {MIN_PATIENTS} patients." if few else "Brackets: 95\u00a0% CI over patients."
+    captions = (
+        (PIXEL_COLUMNS, "Tissue pixels, weighted by area."),
+        (PROBABILITY_COLUMNS, "Pixel probabilities. A low ECE means that they can be taken literally."),
+        (
+            LESION_COLUMNS,
+            "Lesions, matched one to one. Sensitivity, precision and FP (false positives) are at the "
+            "threshold of each "
+            "fold.",
+        ),
     )
-    probabilities = f"Their probabilities: is 30\u00a0% really 30\u00a0%? A low ECE is good.{few}"
-    tables = ((PIXEL, pixels), (PROBABILITY, probabilities), (LESION, lesions))
-    return tuple(_table(result, columns, caption) for columns, caption in tables)
+    tables = []
+    for columns, caption in captions:
+        rows: list[tuple[Cell, ...]] = []
+        for recipe in result.recipes:
+            metrics = result.metrics[recipe.name]
+            rows.append((recipe.name, *(_estimate(metrics[name], name) for name in columns)))
+        tables.append(Table(head=("recipe", *columns.values()), rows=tuple(rows), caption=f"{caption} {ci}"))
+    return tuple(tables)
 
 
-def _table(result: Crossval, columns: Mapping[str, str], caption: str) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for arm in result.arms:
-        figures = result.figures[arm.name]
-        rows.append((arm.name, *(_shown(figures[name], name) for name in columns)))
-    return Table(("recipe", *columns.values()), tuple(rows), caption)
-
-
-def _shown(figure: Interval, name: str) -> Figure:
-    shown = interval_shown(figure, is_share=name not in AMOUNTS)
-    return Figure(shown.value) if figure.low is None else shown
-
-
-def _differences(result: Crossval) -> tuple[Block, ...]:
-    blocks: list[Block] = []
-    for columns, what in ((PIXEL, "tissue"), (PROBABILITY, "probabilities"), (LESION, "lesions")):
-        shown = {name: word for name, word in columns.items() if name != "prevalence"}
+def _difference_tables(result: Crossval) -> tuple[Block, ...]:
+    tables = []
+    for columns, subject in (
+        (PIXEL_COLUMNS, "tissue pixels"),
+        (PROBABILITY_COLUMNS, "probabilities"),
+        (LESION_COLUMNS, "lesions"),
+    ):
+        # the prevalence is that of the patients, whatever the recipe
+        shown = {name: title for name, title in columns.items() if name != "prevalence"}
         rows: list[tuple[Cell, ...]] = [
-            (f"{other} over {one}", *(_shown(figures[name], name) for name in shown))
-            for (one, other), figures in result.differences.items()
+            (f"{second} minus {first}", *(_estimate(metrics[name], name) for name in shown))
+            for (first, second), metrics in result.differences.items()
         ]
         caption = (
-            f"How much higher each figure of {what} is with the first than with the second. An interval that holds 0 "
-            "may be chance; so may one in twenty that does not."
+            f"Differences for {subject}. A CI that includes 0 is compatible with chance; by chance, one CI "
+            "in twenty "
+            "excludes 0."
         )
-        blocks.append(Table(("", *shown.values()), tuple(rows), caption))
-    return tuple(blocks)
+        tables.append(Table(head=("", *shown.values()), rows=tuple(rows), caption=caption))
+    return tuple(tables)
 
 
-def _folds(result: Crossval) -> Table:
-    head = ("recipe, fold", "judged on", "tuned on", "um/px", "steps", "threshold", "AP", "Dice")
+def _fold_table(result: Crossval) -> Table:
     rows: list[tuple[Cell, ...]] = []
-    for arm in result.arms:
-        for fold in arm.folds:
-            row = fold.scores.pixels.row(fold.scores.threshold)
-            who = (", ".join(fold.scores.patients), ", ".join(fold.tune_patients))
-            numbers = (f"{fold.mpp:g}", f"{fold.steps:,}", share(fold.scores.threshold))
+    for recipe in result.recipes:
+        for fold in recipe.folds:
+            pixel = fold.scores.pixels.to_row(fold.scores.threshold)
             rows.append(
-                (f"{arm.name}, {fold.number}", *who, *numbers, _plain(row["ap"]), _plain(row["dice"]))
+                (
+                    f"{recipe.name}, {fold.number}",
+                    ", ".join(fold.scores.patients),
+                    ", ".join(fold.tune_patients),
+                    f"{fold.mpp:g}",
+                    f"{fold.steps:,}",
+                    format_fraction(fold.scores.threshold),
+                    _fraction_cell(pixel["ap"]),
+                    _fraction_cell(pixel["dice"]),
+                )
             )
-    return Table(head, tuple(rows), "Thresholds and weights were chosen by the patients tuned on.")
+    return Table(
+        head=(
+            "recipe, fold",
+            "test patients",
+            "tuning patients",
+            "\u00b5m/px",
+            "steps",
+            "threshold",
+            "AP",
+            "Dice",
+        ),
+        rows=tuple(rows),
+        caption="Weights and thresholds were chosen on the tuning patients.",
+    )
 
 
-def _patients(result: Crossval) -> Table:
-    of_arms = [_by_patient(arm, result.slides) for arm in result.arms]
+def _patient_table(result: Crossval) -> Table:
+    counts_by_recipe = [_pixels_by_patient(recipe, result.slides) for recipe in result.recipes]
     rows: list[tuple[Cell, ...]] = []
     for patient in result.patients:
-        prevalence = next((counts[patient].prevalence for counts in of_arms), None)
-        figures = [_plain(counts[patient].ap) for counts in of_arms]
-        rows.append((patient, _plain(prevalence), *figures))
-    head = ("patient", "prevalence", *(f"AP, {arm.name}" for arm in result.arms))
-    return Table(head, tuple(rows), "A dash where the patient has no lesion.")
+        prevalence = next((counts[patient].prevalence for counts in counts_by_recipe), None)
+        aps = [_fraction_cell(counts[patient].ap) for counts in counts_by_recipe]
+        rows.append((patient, _fraction_cell(prevalence), *aps))
+    head = ("patient", "prevalence", *(f"AP, {recipe.name}" for recipe in result.recipes))
+    return Table(head=head, rows=tuple(rows), caption="A dash means that the patient has no lesions.")
 
 
-def _by_patient(arm: Arm, slides: tuple[str, ...]) -> dict[str, PixelCounts]:
+def _pixels_by_patient(recipe: RecipeResult, slides: tuple[str, ...]) -> dict[str, PixelCounts]:
     counts: dict[str, PixelCounts] = {}
-    for fold, slide in judged(arm):
+    for fold, slide in recipe.slides:
         if slide.name in slides:
-            before = counts.get(slide.patient, PixelCounts.none())
-            counts[slide.patient] = before + by_area(slide.pixels, fold.mpp)
+            before = counts.get(slide.patient, PixelCounts.empty())
+            counts[slide.patient] = before + pixels_to_area(slide.pixels, fold.mpp)
     return counts
 
 
-def _plain(value: float | None) -> str:
-    return "\u2013" if value is None else share(value)
-
-
-def _basis(result: Crossval) -> tuple[Block, ...]:
-    lesions = [
-        len(slide.lesions.lesions) for _, slide in judged(result.arms[0]) if slide.name in result.slides
-    ]
-    tissue = sum(slide.tissue_mm2 for _, slide in judged(result.arms[0]) if slide.name in result.slides)
+def _data_blocks(result: Crossval) -> tuple[Block, ...]:
+    slides = [slide for _, slide in result.recipes[0].slides if slide.name in result.slides]
     facts = Facts(
         (
-            ("looked for", result.positive),
+            ("target class", result.positive),
             ("patients", f"{len(result.patients)}"),
             ("slides", f"{len(result.slides)}"),
-            ("lesions", f"{sum(lesions)}"),
-            ("tissue", f"{amount(tissue)} mm\u00b2"),
+            ("lesions", f"{sum(len(slide.lesions.lesions) for slide in slides)}"),
+            ("tissue", f"{format_number(sum(slide.tissue_mm2 for slide in slides))} mm\u00b2"),
             ("folds", "; ".join(", ".join(patients) for patients in result.folds.patients)),
         )
     )
     pooled = (
-        "AP and FROC compare probabilities across folds, as if their models meant the same by them; where they do not, "
-        "pooled figures are lower than those of single folds."
+        "AP and FROC compare probabilities across folds as if all models were calibrated alike. If they are "
+        "not, pooled "
+        "values are lower than those of single folds."
     )
-    chosen = "A recipe that was chosen by these figures is flattered by them: judge it once more on patients kept apart."
-    return (facts, Points((*result.told, pooled, chosen), "To be read with the figures"))
+    selection = (
+        "A recipe that is chosen by these results looks better than it is: evaluate it once more on "
+        "other patients."
+    )
+    return (facts, BulletList((*result.notes, pooled, selection), "Limitations"))
+
+
+def _estimate(interval: ConfidenceInterval, name: str) -> Estimate:
+    estimate = format_estimate(interval, is_fraction=name not in RATES)
+    return Estimate(estimate.value) if interval.low is None else estimate
+
+
+def _fraction_cell(value: float | None) -> str:
+    return DASH if value is None else format_fraction(value)

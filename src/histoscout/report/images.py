@@ -1,161 +1,153 @@
-"""The report on images of one class each: which classes are told apart, and which are taken for one another."""
+"""The report on image classification: metrics by class, and confusion matrices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from histoscout.evaluation.bootstrap import Interval
-from histoscout.evaluation.images.published import (
-    CAVEAT,
-    THREE,
-    Published,
-    columns_of,
-    published_for,
-    sources_of,
-)
-from histoscout.evaluation.images.scores import BRACS_GROUPS, ImageScores, folded
+from histoscout.evaluation.images.scores import BRACS_GROUPS, ImageScores, group_classes
+from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
-from histoscout.report.blocks import Block, Cell, Facts, Picture, Pictures, Points, Table
-from histoscout.report.evaluation.figures import NOT_KNOWN, interval_shown
-from histoscout.report.numbers import NOT_ESTIMABLE, count, share, words
+from histoscout.report.blocks import Block, BulletList, Cell, Facts, Picture, Pictures, Table
+from histoscout.report.evaluation.data import CI_NOTE, format_estimate
+from histoscout.report.formatting import NOT_ESTIMABLE, estimate_text
 from histoscout.report.page import Page, Section, write_page
-from histoscout.report.plots import confusion
+from histoscout.report.plots import plot_confusion
 
-NAMES: Mapping[str, str] = MappingProxyType(
+METRIC_NAMES: Mapping[str, str] = MappingProxyType(
     {"macro_f1": "macro F1", "weighted_f1": "weighted F1", "f1": "F1", "auroc": "AUROC", "ap": "AP"}
 )
+"""Names of metrics that are more than their key with spaces."""
 
 
 def write_images_report(scores: ImageScores, out: Path, model: ModelFolder) -> Path:
-    """Write `out`/report.html on how a model names the class of images; its path. OutputError if that cannot be."""
+    """Write the report on image classification as one HTML file.
+
+    Args:
+        scores: The result of `evaluate_images`.
+        out: The folder for report.html.
+        model: The model that was evaluated.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
     path = out / "report.html"
     write_page(images_page(scores, model), path)
     return path
 
 
 def images_page(scores: ImageScores, model: ModelFolder) -> Page:
-    """The page: the answer first, then figures by class and what is taken for what."""
-    patients = {image.image.patient for image in scores.images if image.image.patient}
-    headline = [
-        f"{_name(name)} {words(interval_shown(scores.overall[name])).removesuffix(f'[{NOT_ESTIMABLE}]').strip()}"
-        for name in ("accuracy", "macro_f1", "weighted_f1")
-    ]
-    lead = (
-        f"{count(len(scores.images), 'image')} of {count(len(scores.classes), 'class', 'classes')}, "
-        f"{count(len(patients), 'patient') if patients else 'patients unknown'}: {', '.join(headline)}."
-    )
+    """Compose the page on image classification.
+
+    Args:
+        scores: The result of `evaluate_images`.
+        model: The model that was evaluated.
+
+    Returns:
+        The page: metrics by class, then groups of classes if the classes are those of BRACS.
+    """
     sections = [
         Section(
-            "What was run, and on what", "The figures hold for this and nothing else.", _basis(scores, model)
+            title="Model and data",
+            sentence="The results hold for this model and these images only.",
+            blocks=_setup(scores, model),
         ),
         Section(
-            "Classes",
-            "Which classes are recognised.",
-            (_overall(scores), _by_class(scores), _confusions(scores)),
+            title="Classes",
+            sentence="Which classes are recognized.",
+            blocks=(_overall_table(scores), _class_table(scores), _confusion_pictures(scores)),
         ),
     ]
-    published = published_for(scores.classes)
-    if published:
-        sections.append(_beside("Beside what others have published", scores, published))
-    groups = folded(scores, BRACS_GROUPS)
+    groups = group_classes(scores, BRACS_GROUPS)
     if groups is not None:
-        sentence = "The seven classes of BRACS folded to three, as published figures often are."
         sections.append(
             Section(
-                "Benign, atypical, malignant",
-                sentence,
-                (_overall(groups), _by_class(groups), _confusions(groups)),
+                title="Benign, atypical, malignant",
+                sentence="The seven classes of BRACS in three groups, as they are often published.",
+                blocks=(_overall_table(groups), _class_table(groups), _confusion_pictures(groups)),
             )
         )
-        if published:
-            sections.append(_beside("The three groups beside what others have published", groups, THREE))
-    name = model.path.resolve().name
-    return Page("How well classes are told apart", lead, tuple(sections), f"histoscout evaluation of {name}")
+    return Page(
+        title="Image classification",
+        lead=_lead(scores),
+        sections=tuple(sections),
+        kind=f"histoscout evaluation of {model.path.resolve().name}",
+    )
 
 
-def _basis(scores: ImageScores, model: ModelFolder) -> tuple[Block, ...]:
-    labels = [image.image.label for image in scores.images]
-    counted = ", ".join(f"{labels.count(label)} {label}" for label in sorted(set(labels)))
+def _lead(scores: ImageScores) -> str:
+    patients = {classified.image.patient for classified in scores.images if classified.image.patient}
+    metrics = []
+    for name in ("accuracy", "macro_f1", "weighted_f1"):
+        estimate = format_estimate(scores.overall[name])
+        text = estimate.value if estimate.interval == f"[{NOT_ESTIMABLE}]" else estimate_text(estimate)
+        metrics.append(f"{_metric_name(name)} {text}")
+    return (
+        f"{pluralize(len(scores.images), 'image')} of {pluralize(len(scores.classes), 'class', 'classes')}, "
+        f"{pluralize(len(patients), 'patient') if patients else 'unknown patients'}: {', '.join(metrics)}."
+    )
+
+
+def _setup(scores: ImageScores, model: ModelFolder) -> tuple[Block, ...]:
+    labels = [classified.image.label for classified in scores.images]
+    counts = ", ".join(f"{labels.count(label)} {label}" for label in sorted(set(labels)))
     facts = Facts(
         (
             ("images", f"{len(labels)}"),
-            ("by folder or table", counted),
+            ("labels", counts),
             ("model", f"{model.path.resolve().name} ({model.hash})"),
-            ("its classes", ", ".join(model.labels)),
+            ("classes of the model", ", ".join(model.labels)),
         )
     )
-    notes = Points(scores.notes, "What was noted on the images")
-    return (facts, notes) if scores.notes else (facts,)
+    return (facts, BulletList(scores.notes, "Notes on the images")) if scores.notes else (facts,)
 
 
-def _beside(title: str, scores: ImageScores, rows: Sequence[Published]) -> Section:
-    """This model's figures above those of others, each as its source gives it."""
-    names = columns_of(rows)
-    own: tuple[Cell, ...] = ("this model", *(_cell(scores.figure(name)) for name in names))
-    others: list[tuple[Cell, ...]] = [
-        (row.what, *(_printed(row.figures.get(name)) for name in names)) for row in rows
-    ]
-    table = Table(
-        ("who", *(_name(name) for name in names)),
-        (own, *others),
-        "Read it as an order of magnitude. F1 without a further word: how classes were averaged is not told.",
-        ours=(0,),
-    )
-    sources = Points(sources_of(rows), "Where published figures are from")
-    return Section(title, f"{CAVEAT}.", (table, sources))
-
-
-def _cell(figure: Interval | None) -> Cell:
-    return "" if figure is None else interval_shown(figure)
-
-
-def _printed(value: float | None) -> str:
-    return "" if value is None else share(value, 3)
-
-
-def _overall(scores: ImageScores) -> Table:
-    row: tuple[Cell, ...] = ("all images", *(interval_shown(figure) for figure in scores.overall.values()))
+def _overall_table(scores: ImageScores) -> Table:
     return Table(
-        ("judged on", *(_name(name) for name in scores.overall)),
-        (row,),
-        "Macro figures count every class alike, weighted ones every image; kappa is 0 for agreement by chance. "
-        f"{NOT_KNOWN}",
-        ours=(0,),
+        head=("", *(_metric_name(name) for name in scores.overall)),
+        rows=(("all images", *(format_estimate(metric) for metric in scores.overall.values())),),
+        caption="Macro averages weight all classes equally, weighted averages all images. Kappa is 0 for "
+        "chance agreement. "
+        f"{CI_NOTE}",
+        highlighted=(0,),
     )
 
 
-def _by_class(scores: ImageScores) -> Table:
+def _class_table(scores: ImageScores) -> Table:
     columns = list(next(iter(scores.by_class.values()), {}))
     rows: list[tuple[Cell, ...]] = []
-    for label, figures in scores.by_class.items():
-        images = sum(image.truth == label for image in scores.images)
-        rows.append((label, f"{images}", *(interval_shown(figures[name]) for name in columns)))
+    for label, metrics in scores.by_class.items():
+        images = sum(classified.truth == label for classified in scores.images)
+        rows.append((label, f"{images}", *(format_estimate(metrics[name]) for name in columns)))
     return Table(
-        ("class", "images", *(_name(name) for name in columns)),
-        tuple(rows),
-        f"Even figures from row to row; a low recall says which class is overlooked. {NOT_KNOWN}",
+        head=("class", "images", *(_metric_name(name) for name in columns)),
+        rows=tuple(rows),
+        caption=f"A low recall means that the class is often missed. {CI_NOTE}",
     )
 
 
-def _confusions(scores: ImageScores) -> Pictures:
+def _confusion_pictures(scores: ImageScores) -> Pictures:
     counts = scores.confusion().tolist()
-    said = "Confusion of images"
     return Pictures(
         (
             Picture(
-                confusion(scores.classes, counts, of_row=False),
-                "Images counted: dark should be only the cells from upper left to lower right.",
-                said,
+                data=plot_confusion(scores.classes, counts, of_row=False),
+                caption="Confusion matrix in images. Only the diagonal from upper left to lower right should "
+                "be dark.",
+                alt="Confusion of images.",
             ),
             Picture(
-                confusion(scores.classes, counts, of_row=True),
-                "The same as shares of each row: on the diagonal stands the recall.",
-                f"{said} as shares of what they really are",
+                data=plot_confusion(scores.classes, counts, of_row=True),
+                caption="The same as a fraction of each row; the diagonal is the recall.",
+                alt="Confusion of images as a fraction of their true class.",
             ),
         )
     )
 
 
-def _name(figure: str) -> str:
-    plain, of, label = figure.partition(" of ")
-    return NAMES.get(plain, plain.replace("_", " ")) + of + label
+def _metric_name(metric: str) -> str:
+    """A metric as a table shows it: "recall of UDH", "macro F1"."""
+    name, of, label = metric.partition(" of ")
+    return METRIC_NAMES.get(name, name.replace("_", " ")) + of + label

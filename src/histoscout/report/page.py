@@ -1,6 +1,7 @@
-"""From a page's content to one HTML file that needs nothing else: no network, no script, no other file.
+"""Renders a page to one HTML file that needs no network, no script and no other file.
 
-It reads in light and dark, on a phone and on paper. The look is in templates/, the content is `blocks`.
+It reads well in light and dark, on a phone and on paper. The layout is in templates/, the content in
+`blocks`.
 """
 
 import base64
@@ -15,17 +16,23 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from histoscout.io.files import write_text
-from histoscout.report.blocks import BLOCKS, SYMBOLS, Block, Figure, Link
-from histoscout.report.svg import PALETTE, inline
+from histoscout.report.blocks import BLOCKS, SYMBOLS, Block, Link
+from histoscout.report.formatting import Estimate
+from histoscout.report.svg import PALETTE, inline_svg
 
 MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
+"""How files of pixels start; anything else is taken for SVG."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of a page: its title, one sentence that says what it tells, and its blocks.
+    """A part of a page.
 
-    `anchor` is what links lead to; without one it is made from the title.
+    Attributes:
+        title: Its heading.
+        sentence: What it answers, in one sentence.
+        blocks: Its content.
+        anchor: What links lead to; by default made from the title.
     """
 
     title: str
@@ -34,9 +41,17 @@ class Section:
     anchor: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
-    """A whole page: `lead` is its answer in a paragraph, said first; `kind` stands small above the title."""
+    """A whole page.
+
+    Attributes:
+        title: Its main heading.
+        lead: The result in a paragraph, above everything else.
+        sections: Its parts.
+        kind: The kind of report, in small print above the title.
+        footer: Text at the end.
+    """
 
     title: str
     lead: str
@@ -46,25 +61,44 @@ class Page:
 
 
 def write_page(page: Page, path: Path) -> None:
-    """Write the page as one HTML file, whole or not at all; OutputError where that cannot be."""
+    """Write a page as one HTML file, completely or not at all.
+
+    Args:
+        page: The content.
+        path: The file; an existing one is replaced.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
     write_text(path, render(page))
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Whatever is in its texts (slide names, labels) is shown and never obeyed."""
-    html = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            page=page,
-            sections=list(zip(_anchors(page.sections), page.sections, strict=True)),
-            palette=PALETTE,
-            symbols=SYMBOLS,
-            macro=lambda block: BLOCKS[type(block)],
-            drawings=iter(range(1, 1_000_000)),
-        )
+    """Render a page as HTML; markup in its texts (slide names, labels) is shown as text.
+
+    Args:
+        page: The content.
+
+    Returns:
+        A complete HTML document.
+    """
+    template = _environment().get_template("page.html")
+    html = template.render(
+        page=page,
+        sections=list(zip(_anchors(page.sections), page.sections, strict=True)),
+        palette=PALETTE,
+        symbols=SYMBOLS,
+        macro=lambda block: BLOCKS[type(block)],
+        drawings=iter(range(1, 1_000_000)),
     )
-    return _speakable(html)
+    # HTML allows no control characters, and no halves of characters, which file names may hold
+    html = html.encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]", "\ufffd", html)
+
+
+def slug(text: str) -> str:
+    """Text as an anchor in a page: letters, digits and hyphens."""
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-") or "part"
 
 
 @cache
@@ -81,23 +115,18 @@ def _environment() -> Environment:
 
 
 def _anchors(sections: tuple[Section, ...]) -> list[str]:
-    """One for each section, never twice the same."""
-    wanted = [section.anchor or slug(section.title) for section in sections]
-    seen: Counter[str] = Counter()
+    """One unique anchor for each section."""
+    used: Counter[str] = Counter()
     anchors = []
-    for anchor in wanted:
-        seen[anchor] += 1
-        anchors.append(anchor if seen[anchor] == 1 else f"{anchor}-{seen[anchor]}")
+    for section in sections:
+        anchor = section.anchor or slug(section.title)
+        used[anchor] += 1
+        anchors.append(anchor if used[anchor] == 1 else f"{anchor}-{used[anchor]}")
     return anchors
 
 
-def slug(text: str) -> str:
-    """Words as the name of a place in a page: letters, digits and hyphens."""
-    return re.sub(r"[\W_]+", "-", text.lower()).strip("-") or "part"
-
-
 def _cell(value: object) -> Markup:
-    if isinstance(value, Figure):
+    if isinstance(value, Estimate):
         shown = Markup('<span class="value">{}</span>').format(value.value)
         interval = Markup(' <span class="interval">{}</span>').format(value.interval)
         return shown + interval if value.interval else shown
@@ -107,21 +136,15 @@ def _cell(value: object) -> Markup:
 
 
 def _prose(text: str) -> Markup:
-    """Sentences, in which what stands between backticks is something to type."""
+    """Text in which words between backticks are code."""
     return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 @pass_context
 def _image(context: Context, data: bytes, alt: str) -> Markup:
-    """The element that shows a picture, which lies inside the file."""
+    """The element for a picture, which is stored inside the page."""
     for magic, kind in MAGIC:
         if data.startswith(magic):
             text = base64.b64encode(data).decode("ascii")
             return Markup('<img src="data:{};base64,{}" alt="{}">').format(kind, text, alt)
-    return inline(data, f"d{next(context['drawings'])}-", alt)
-
-
-def _speakable(html: str) -> str:
-    """Without what no HTML may hold: control characters, and halves of characters from file names."""
-    html = html.encode("utf-8", "replace").decode("utf-8")
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]", "\ufffd", html)
+    return inline_svg(data, f"d{next(context['drawings'])}-", alt)

@@ -14,11 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.detection.inference import Read
 from histoscout.geometry.box import Box
-from histoscout.recipe import AugmentConfig
-
-# haematoxylin, eosin, residual in optical density: Ruifrok and Johnston 2001
-HED = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]], np.float32)
-RGB_TO_HED = np.linalg.inv(HED).astype(np.float32)
+from histoscout.recipe_sections import AugmentConfig
+from histoscout.slides.stains import HED, OPTICAL_DENSITY, RGB_TO_HED
 
 Picture = NDArray[np.uint8]
 
@@ -92,13 +89,12 @@ def vary_colors(picture: Picture, choices: AugmentConfig, random: Generator) -> 
     return varied
 
 
-DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)  # optical density of each grey value
 
 
 def _vary_stain(picture: Picture, sigma: float, random: Generator) -> NDArray[np.float32]:
     """Change how much of each stain there is; white stays nearly white because its density is nearly nothing."""
     gain = np.diag(1 + random.normal(0, 2 * sigma, 3)).astype(np.float32)
     shift = random.normal(0, sigma / 2, 3).astype(np.float32)
-    density = DENSITY[picture] @ (RGB_TO_HED @ gain @ HED) + shift @ HED
+    density = OPTICAL_DENSITY[picture] @ (RGB_TO_HED @ gain @ HED) + shift @ HED
     varied: NDArray[np.float32] = np.exp(-density) * 256 - 1
     return varied

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
-from histoscout.registry import ARCHITECTURES
 from histoscout.sampling.augment import draw_pose, read_posed, vary_colors
 from histoscout.sampling.sampler import Window
 
@@ -73,7 +72,7 @@ def target_of(mask: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
     A tile is of the first class (the positive one first) that covers at least `tile_share` of it; one that a class
     merely touches is ignored, and so is one that is mostly ignored.
     """
-    if ARCHITECTURES[recipe.network.architecture].answers == "pixels":
+    if not recipe.network.predicts_tiles:
         return mask
     shares = np.bincount(mask.ravel(), minlength=256) / mask.size
     classes = range(1, len(recipe.classes.labels) + 1)

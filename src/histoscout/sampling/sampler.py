@@ -54,7 +54,7 @@ class WindowSampler:
         random = np.random.default_rng([self.recipe.seed, number])
         for _ in range(TRIES):
             window = self._draw_once(random)
-            seen = window.box.grown(window.box.width * self._beyond)
+            seen = window.box.expand(window.box.width * self._beyond)
             if not any_meets(self.kept_out.get(window.slide, ()), seen):
                 return window
         raise TrainingError(
@@ -89,7 +89,7 @@ class WindowSampler:
         wanted = (
             (positive,) if kind == "positive" else tuple(set(labeled.regions.labels) - {positive, "ignore"})
         )
-        return list(labeled.regions.labeled(*wanted))
+        return list(labeled.regions.with_labels(*wanted))
 
     @cached_property
     def _places(self) -> dict[Kind, dict[str, list[int]]]:
@@ -159,7 +159,7 @@ def grid_windows(
         if index in within:
             tiles = [tile for box in within[index] for tile in _tiles_of(box, side)]
         counted = replace(labeled.tissue, mask=counted_tissue(labeled.tissue, labeled.regions))
-        shares = counted.shares(tiles)
+        shares = counted.fractions(tiles)
         windows += [
             Window(index, tile, "grid") for tile, share in zip(tiles, shares, strict=True) if share > 0
         ]

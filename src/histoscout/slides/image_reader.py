@@ -1,7 +1,4 @@
-"""Plain images as slides: PNG, JPEG, BMP, JPEG 2000, WebP; fields such as the BRACS regions of interest.
-
-A slide made of arrays: for tests, for the built-in cohort, and for images that come from elsewhere.
-"""
+"""Plain images (PNG, JPEG, BMP, JPEG 2000, WebP) and arrays as slides."""
 
 import threading
 from collections.abc import Sequence
@@ -13,74 +10,100 @@ from PIL import Image, UnidentifiedImageError
 
 from histoscout.errors import SlideError
 from histoscout.io.tiff import can_hold
-from histoscout.slides.open import MOST_PIXELS, Opened, one_mpp, plausible, spoilt
-from histoscout.slides.slide import About, Slide
+from histoscout.slides.open import MAX_WHOLE_PIXELS, OpenedFile, combine_mpp, damaged_file, plausible_mpp
+from histoscout.slides.slide import Slide, SlideMetadata
 
 FORMATS = ("PNG", "JPEG", "BMP", "JPEG2000", "WEBP")
 EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 GRAY = {"1", "L", "LA"}
 
+UM_PER_INCH = 25_400
+
 # What Pillow raises for files that are damaged in one way or another.
 PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError)
 
-_guard = threading.Lock()
+_limit_lock = threading.Lock()
 
 
-def open_with_pillow(path: Path) -> Opened | None:
-    """What Pillow knows of an image; None if it is none of `FORMATS`. Pixels are decoded when first read."""
+def open_with_pillow(path: Path) -> OpenedFile | None:
+    """Open a plain image; its pixels are decoded when they are first read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The opened file; None if it is not one of `FORMATS`.
+
+    Raises:
+        SlideError: The image is damaged, too large, or not 8-bit.
+    """
     try:
-        with _header(path) as image:
+        with _open_header(path) as image:
             width, height = image.size
-            mode, bands, dpi = image.mode, image.getbands(), image.info.get("dpi")
-            kind = str(image.format)
+            mode = image.mode
+            channels = len(image.getbands())
+            dpi = image.info.get("dpi")
+            image_format = str(image.format)
     except UnidentifiedImageError:
         return None
     except PILLOW_ERRORS as error:
-        raise spoilt(path, error) from error
-    if width * height > MOST_PIXELS:
-        fault = f"{width} x {height} px are too many for a plain {kind} file, which is read as a whole"
-        raise SlideError(
-            path, fault, "Save it as a pyramidal TIFF, for example with QuPath (export as OME-TIFF)"
-        )
-    if not can_hold(path.stat().st_size, width * height * len(bands)):
-        raise spoilt(path, f"a file so small cannot hold {width} x {height} px")
+        raise damaged_file(path, error) from error
+
+    # refuse what cannot be decoded as a whole, or is not what it states
+    if width * height > MAX_WHOLE_PIXELS:
+        fault = f"{width} x {height} px are too many for {image_format}, which is decoded as a whole"
+        remedy = "Save it as a pyramidal TIFF, for example with QuPath (export as OME-TIFF)"
+        raise SlideError(path, fault, remedy)
+    if not can_hold(path.stat().st_size, width * height * channels):
+        raise damaged_file(path, f"so small a file cannot contain {width} x {height} px")
     if mode not in EIGHT_BIT:
-        raise SlideError(path, f"its pixels are of kind {mode}, not 8-bit", "Save it as 8-bit RGB")
-    mpp, notes = one_mpp(*(plausible(25_400 / float(value)) if value else None for value in dpi or (0, 0)))
+        raise SlideError(path, f"the pixels have mode {mode}, not 8 bits", "Save it as 8-bit RGB")
+
+    mpp_x, mpp_y = (plausible_mpp(UM_PER_INCH / float(value)) if value else None for value in dpi or (0, 0))
+    mpp, notes = combine_mpp(mpp_x, mpp_y)
     if mode in GRAY:
-        notes = (*notes, "a grey image; it is read as red = green = blue")
-    return Opened(WholeImage(path, mpp, (width, height)), kind, notes=notes)
+        notes = (*notes, "the image is gray; it is read as red = green = blue")
+    return OpenedFile(source=PlainImageSource(path, mpp, (width, height)), format=image_format, notes=notes)
 
 
-class WholeImage:
-    """The one level of a plain image, decoded at the first read and then kept. Pickles by path."""
+class PlainImageSource:
+    """The one level of a plain image, decoded at the first read and then kept. Pickled by its path.
+
+    Args:
+        path: The file.
+        mpp: The um/px that it states, or None.
+        size: Width and height in px.
+    """
 
     def __init__(self, path: Path, mpp: float | None, size: tuple[int, int]) -> None:
-        self.path, self.mpp, self.level_sizes = path, mpp, (size,)
+        self.path = path
+        self.mpp = mpp
+        self.level_sizes = (size,)
         self._pixels: NDArray[np.uint8] | None = None
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return WholeImage, (self.path, self.mpp, self.level_sizes[0])
+        return PlainImageSource, (self.path, self.mpp, self.level_sizes[0])
 
     def read_level(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read pixels of the image, as `SlideSource.read_level` does."""
         with self._lock:
             if self._pixels is None:
-                self._pixels = _decoded(self.path)
+                self._pixels = _decode(self.path)
             return self._pixels[y : y + height, x : x + width]
 
     def close(self) -> None:
+        """Free the pixels."""
         self._pixels = None
 
 
-def _header(path: Path) -> Image.Image:
-    """Pillow's image, its pixels not yet decoded.
+def _open_header(path: Path) -> Image.Image:
+    """Pillow's image before its pixels are decoded.
 
-    Pillow refuses large images, lest a web server be filled by a small file from a stranger. These are the
-    user's own files, and fields of a slide are larger than its limit (179 million pixels); ours is
-    `MOST_PIXELS`.
+    Pillow refuses images above 179 million pixels, to protect web servers from small files that expand. These are
+    the user's own files, and regions of slides may be larger; our limit is `MAX_WHOLE_PIXELS`.
     """
-    with _guard:
+    with _limit_lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path, formats=FORMATS)
@@ -88,9 +111,10 @@ def _header(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decoded(path: Path) -> NDArray[np.uint8]:
+def _decode(path: Path) -> NDArray[np.uint8]:
+    """All pixels as RGB; transparent ones are white like empty glass."""
     try:
-        with _header(path) as image:
+        with _open_header(path) as image:
             if image.has_transparency_data:
                 layer = image.convert("RGBA")
                 canvas = Image.new("RGB", image.size, (255, 255, 255))
@@ -98,32 +122,54 @@ def _decoded(path: Path) -> NDArray[np.uint8]:
                 return np.asarray(canvas)
             return np.asarray(image.convert("RGB"))
     except PILLOW_ERRORS as error:
-        raise spoilt(path, error) from error
+        raise damaged_file(path, error) from error
 
 
-class Arrays:
-    """A slide source whose levels are uint8 RGB arrays (H, W, 3), level 0 first. Pickles with its pixels."""
+class ArraySource:
+    """A slide source in memory. Pickled with its pixels.
+
+    Args:
+        levels: RGB pixels of each level, (H, W, 3) uint8, level 0 first.
+        mpp: Resolution in um per level-0 px, or None.
+    """
 
     def __init__(self, levels: Sequence[NDArray[np.uint8]], mpp: float | None) -> None:
-        self.levels, self.mpp = tuple(levels), mpp
+        self.levels = tuple(levels)
+        self.mpp = mpp
         self.level_sizes = tuple((level.shape[1], level.shape[0]) for level in self.levels)
 
     def read_level(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read pixels of a level, as `SlideSource.read_level` does."""
         return self.levels[level][y : y + height, x : x + width]
 
     def close(self) -> None:
-        """Nothing to let go of: the arrays belong to whoever made them."""
+        """Do nothing: the arrays belong to the caller."""
 
 
-def in_memory(
-    pixels: NDArray[np.uint8], mpp: float, name: str = "in memory", levels: Sequence[NDArray[np.uint8]] = ()
+def slide_from_array(
+    pixels: NDArray[np.uint8],
+    mpp: float,
+    name: str = "in memory",
+    *,
+    levels: Sequence[NDArray[np.uint8]] = (),
 ) -> Slide:
-    """A slide of these pixels: uint8 RGB (H, W, 3) at `mpp` um/px, with smaller copies if there are any."""
+    """Make a slide from an image in memory.
+
+    Args:
+        pixels: RGB pixels, (H, W, 3) uint8.
+        mpp: Resolution in um/px.
+        name: Name of the slide.
+        levels: Smaller copies of the image, if any.
+
+    Returns:
+        The slide.
+
+    Raises:
+        SlideError: An array is not (H, W, 3) uint8.
+    """
     arrays = (pixels, *levels)
     for array in arrays:
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-            fault = (
-                f"its pixels are {array.dtype} of shape {array.shape}, not uint8 of shape (height, width, 3)"
-            )
+            fault = f"the pixels are {array.dtype} of shape {array.shape}, not uint8 of shape (H, W, 3)"
             raise SlideError(name, fault, "Convert them to 8-bit RGB")
-    return Slide(Arrays(arrays, mpp), About(name=name, mpp=mpp))
+    return Slide(ArraySource(arrays, mpp), SlideMetadata(name=name, mpp=mpp))

@@ -1,11 +1,11 @@
-"""Slides of the scanner makers, through OpenSlide: .svs .ndpi .mrxs .scn .bif .vms .tif, DICOM and others.
+"""Scanner formats through OpenSlide: .svs .ndpi .mrxs .scn .bif .vms .tif, DICOM and others.
 
-Undoing what a reader's interpolation did to an image.
+OpenSlide reads positions in whole level-0 px. Where a level's downsample is not a whole number (a slide of 803 px has
+401 px on its second level: 2.0022), such a position is up to half a level-0 px off the level's own pixels, and
+OpenSlide interpolates linearly between them. The same pixel would then differ between two overlapping boxes, by 20
+gray values at the edge of a nucleus. The interpolation is known exactly, so it is undone.
 
-OpenSlide is asked for places in whole level-0 px. Where a level's downsample is not a whole number (a slide of
-803 px has 401 px on its second level: 2.0022), the place that can be asked for lies up to half a level-0 px off
-the level's own pixels, and OpenSlide interpolates linearly between them. The same pixel would then differ between
-two overlapping boxes, by 20 grey values at the rim of a nucleus. The interpolation is known exactly, so it is undone.
+Of the properties of a file only format, resolution, magnification and bounds are read, never barcode or label.
 """
 
 import os
@@ -20,76 +20,86 @@ from PIL import Image
 
 from histoscout.errors import SlideError
 from histoscout.geometry.box import Box
-from histoscout.slides.open import Opened, one_mpp, plausible, spoilt
-from histoscout.slides.tiff_levels import check_claims
+from histoscout.slides.open import OpenedFile, combine_mpp, damaged_file, plausible_mpp
+from histoscout.slides.tiff_checks import check_tiff
 
-# How many pixels beyond the wanted ones are needed; what is left out weighs less than (1/3) ** 8 at downsample 2.
-REACH = 8
+MARGIN_PX = 8
+"""Pixels to read beyond the wanted ones; what lies beyond weighs less than (1/3) ** 8 at downsample 2."""
 
-# A shift that changes a pixel by less than one grey value, even from black to white.
-NOTHING = 1 / 512
+MIN_SHIFT_PX = 1 / 512
+"""A smaller shift changes a pixel by less than one gray value, even from black to white."""
 
 
-def undone(pixels: NDArray[np.uint8], shift_x: float, shift_y: float) -> NDArray[np.uint8]:
-    """The image whose linear interpolation, `shift` px to the right and down, is `pixels` (H, W, 3).
+def open_with_openslide(path: Path) -> OpenedFile | None:
+    """Open a slide with OpenSlide.
 
-    |shift| < 1/2. Exact to rounding but for the last `REACH` rows and columns in the direction of the shift,
-    where the image is taken to go on as it ends.
+    Args:
+        path: The file.
+
+    Returns:
+        The opened file; None if its format is not one of OpenSlide's.
+
+    Raises:
+        SlideError: The file is damaged.
     """
-    if abs(shift_x) < NOTHING and abs(shift_y) < NOTHING:
-        return pixels
-    image = np.pad(pixels, ((REACH, REACH), (REACH, REACH), (0, 0)), mode="edge").astype(np.float32)
-    _undo(image, shift_y)
-    _undo(image.swapaxes(0, 1), shift_x)
-    image = image[REACH:-REACH, REACH:-REACH]
-    moved: NDArray[np.uint8] = np.clip(image + 0.5, 0, 255).astype(np.uint8)
-    return moved
-
-
-def _undo(image: NDArray[np.float32], shift: float) -> None:
-    """In place along the first axis: with r = f / (1 - f) and S the step to the neighbour, 1 / (1 - f) / (1 + r S).
-
-    1 / (1 + r S) = (1 - r S)(1 + r^2 S^2)(1 + r^4 S^4)... up to `REACH` terms.
-    """
-    if shift < 0:
-        image = image[::-1]
-    factor = abs(shift) / (1 - abs(shift))
-    image *= 1 + factor
-    step, weight = 1, -factor
-    while step < REACH:
-        image[:-step] += weight * image[step:]
-        step, weight = 2 * step, weight * weight
-
-
-def open_with_openslide(path: Path) -> Opened | None:
-    """What OpenSlide knows of a file; None if it is of no format that it knows. SlideError."""
-    check_claims(path)
+    check_tiff(path)
     try:
         handle = OpenSlide(path)
     except OpenSlideUnsupportedFormatError:
         return None
     except OpenSlideError as error:
-        raise spoilt(path, _reason(path, error)) from error
-    stated = handle.properties
-    vendor = str(stated.get("openslide.vendor", "openslide"))
-    mpp_x, mpp_y = _number(stated, "openslide.mpp-x"), _number(stated, "openslide.mpp-y")
-    if vendor == "generic-tiff":  # here OpenSlide passes on the TIFF's resolution, whatever it says
-        mpp_x, mpp_y = plausible(mpp_x), plausible(mpp_y)
-    mpp, notes = one_mpp(mpp_x, mpp_y)
-    source = OpenSlideLevels(path, mpp, handle)
-    power = _number(stated, "openslide.objective-power")
-    return Opened(source, vendor, power=power, bounds=_bounds(stated), notes=notes)
+        raise damaged_file(path, _reason(path, error)) from error
+    properties = handle.properties
+    vendor = str(properties.get("openslide.vendor", "openslide"))
+    mpp_x, mpp_y = _read_number(properties, "openslide.mpp-x"), _read_number(properties, "openslide.mpp-y")
+    # for these, OpenSlide passes on the TIFF's resolution tags, whatever they state
+    if vendor == "generic-tiff":
+        mpp_x, mpp_y = plausible_mpp(mpp_x), plausible_mpp(mpp_y)
+    mpp, notes = combine_mpp(mpp_x, mpp_y)
+    return OpenedFile(
+        source=OpenSlideSource(path, mpp, handle),
+        format=vendor,
+        power=_read_number(properties, "openslide.objective-power"),
+        bounds=_read_bounds(properties),
+        notes=notes,
+    )
 
 
-class OpenSlideLevels:
-    """The levels of a slide as OpenSlide reads them. Pickles by path; opens the file again at first use."""
+def _read_number(properties: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(properties[name])
+    except (KeyError, ValueError):
+        return None
+
+
+def _read_bounds(properties: Mapping[str, str]) -> Box | None:
+    """The part of level 0 that was scanned; its corner is the origin of QuPath's annotations."""
+    sides = [_read_number(properties, f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
+    x, y, width, height = sides
+    if x is None or y is None or not width or not height:
+        return None
+    return Box(x, y, width, height)
+
+
+class OpenSlideSource:
+    """The levels of a slide as OpenSlide reads them.
+
+    Pickled by its path; the file is opened again at first use.
+
+    Args:
+        path: The file.
+        mpp: The um/px that it states, or None.
+        handle: OpenSlide's handle of the file.
+    """
 
     def __init__(self, path: Path, mpp: float | None, handle: OpenSlide) -> None:
-        self.path, self.mpp = path, mpp
+        self.path = path
+        self.mpp = mpp
         self.level_sizes: tuple[tuple[int, int], ...] = tuple(handle.level_dimensions)
         self._downsamples = tuple(handle.level_downsamples)
         self._handle: OpenSlide | None = handle
-        self._process, self._lock = os.getpid(), threading.Lock()
+        self._process = os.getpid()
+        self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
         return {
@@ -100,91 +110,120 @@ class OpenSlideLevels:
         vars(self).update(state, _handle=None, _lock=threading.Lock(), _process=0)
 
     def read_level(self, level: int, x: int, y: int, width: int, height: int) -> NDArray[np.uint8]:
+        """Read pixels of a level, as `SlideSource.read_level` does."""
         down = self._downsamples[level]
         if down.is_integer():
-            return self._region(level, (round(x * down), round(y * down)), (width, height))
+            return self._read_region(level, (round(x * down), round(y * down)), (width, height))
+        # read a margin around the box, from the nearest level-0 px, and undo the shift
         level_width, level_height = self.level_sizes[level]
-        left, top = max(0, x - REACH), max(0, y - REACH)
-        right, bottom = min(level_width, x + width + REACH), min(level_height, y + height + REACH)
+        left, top = max(0, x - MARGIN_PX), max(0, y - MARGIN_PX)
+        right, bottom = min(level_width, x + width + MARGIN_PX), min(level_height, y + height + MARGIN_PX)
         corner = round(left * down), round(top * down)
-        pixels = self._region(level, corner, (right - left, bottom - top))
-        pixels = undone(pixels, corner[0] / down - left, corner[1] / down - top)
+        pixels = self._read_region(level, corner, (right - left, bottom - top))
+        pixels = undo_interpolation(pixels, corner[0] / down - left, corner[1] / down - top)
         return pixels[y - top : y - top + height, x - left : x - left + width]
 
-    def _region(self, level: int, corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Pixels of a level, `size` in its own px, `corner` in level-0 px as OpenSlide counts them."""
-        handle = self._opened()
-        try:
-            image = handle.read_region(corner, level, size)
-        except OpenSlideError:
-            image = self._second_try(handle, corner, level, size)
-        return _on_white(image)
-
     def close(self) -> None:
-        # Dropped, not closed: another thread may be reading. OpenSlide closes it with the last reference.
+        """Release the file."""
+        # dropped, not closed: another thread may be reading. OpenSlide closes it with the last reference.
         self._handle = None
 
-    def _second_try(
-        self, spent: OpenSlide, corner: tuple[int, int], level: int, size: tuple[int, int]
-    ) -> Image.Image:
-        """After an error OpenSlide refuses all further reading: each thread tries once more on its own handle.
-
-        The error may be that of another thread's box, and one spoilt tile must not cost the rest of the
-        slide.
-        """
-        with self._lock:
-            if self._handle is spent:
-                self._handle = None
-        try:
-            return _handle(self.path).read_region(corner, level, size)
-        except OpenSlideError as error:
-            raise spoilt(self.path, _reason(self.path, error)) from error
-
-    def _opened(self) -> OpenSlide:
+    def _read_region(self, level: int, corner: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Pixels of a level, `size` in its own px, `corner` in level-0 px as OpenSlide counts them."""
         with self._lock:
             # a forked process shares the file position of its parent's handle: it needs its own
             if self._handle is None or self._process != os.getpid():
-                self._handle, self._process = _handle(self.path), os.getpid()
-            return self._handle
+                self._handle, self._process = _open_again(self.path), os.getpid()
+            handle = self._handle
+        try:
+            image = handle.read_region(corner, level, size)
+        except OpenSlideError:
+            image = self._retry(handle, level, (corner, size))
+        return _on_white(image)
+
+    def _retry(
+        self, failed: OpenSlide, level: int, region: tuple[tuple[int, int], tuple[int, int]]
+    ) -> Image.Image:
+        """Read once more on a new handle: after an error, OpenSlide refuses all further reading.
+
+        The error may come from another thread's box, and one damaged tile must not cost the rest of the slide.
+        """
+        corner, size = region
+        with self._lock:
+            if self._handle is failed:
+                self._handle = None
+        try:
+            return _open_again(self.path).read_region(corner, level, size)
+        except OpenSlideError as error:
+            raise damaged_file(self.path, _reason(self.path, error)) from error
 
 
-def _handle(path: Path) -> OpenSlide:
+def _open_again(path: Path) -> OpenSlide:
     try:
         return OpenSlide(path)
     except (OpenSlideError, OSError) as error:
-        raise SlideError(
-            path, f"can no longer be opened ({error})", "Check that it is still there"
-        ) from error
+        fault = f"the file can no longer be opened ({error})"
+        raise SlideError(path, fault, "Check that it still exists") from error
 
 
 def _reason(path: Path, error: OpenSlideError) -> str:
-    """OpenSlide's message without the path, which our errors begin with."""
+    """OpenSlide's message without the path, which our errors start with."""
     return str(error).replace(f"Reading {path}: ", "").replace(str(path), "the file")
 
 
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:
-    """RGB from what OpenSlide gives; where nothing was scanned (transparent) it is white like empty glass."""
-    darkest, _ = image.getchannel("A").getextrema()
-    if darkest == 255:
+    """RGB pixels of an RGBA image; what was not scanned (transparent) is white like empty glass."""
+    min_alpha, _ = image.getchannel("A").getextrema()
+    if min_alpha == 255:
         return np.asarray(image.convert("RGB"))
-    # half-transparent is the rim of a level, softened by interpolation: its colour is already the right one
-    seen = image.getchannel("A").point([0] * 128 + [255] * 128)
+    # half-transparent is the edge of a level, softened by interpolation: its color is already right
+    opaque = image.getchannel("A").point([0] * 128 + [255] * 128)
     canvas = Image.new("RGB", image.size, (255, 255, 255))
-    canvas.paste(image, mask=seen)
+    canvas.paste(image, mask=opaque)
     return np.asarray(canvas)
 
 
-def _number(stated: Mapping[str, str], name: str) -> float | None:
-    try:
-        return float(stated[name])
-    except (KeyError, ValueError):
-        return None
+# ---------------------------------------------------------------- sub-pixel shifts
 
 
-def _bounds(stated: Mapping[str, str]) -> Box | None:
-    """The part of level 0 that was scanned. Its corner is the origin in QuPath, and so in its outlines."""
-    sides = [_number(stated, f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
-    x, y, width, height = sides
-    if x is None or y is None or not width or not height:
-        return None
-    return Box(x, y, width, height)
+def undo_interpolation(pixels: NDArray[np.uint8], shift_x: float, shift_y: float) -> NDArray[np.uint8]:
+    """Find the image whose linear interpolation, shifted to the right and down, is the given one.
+
+    Exact to rounding except for the last `MARGIN_PX` rows and columns in the direction of the shift, where the image
+    is assumed to continue as it ends.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        shift_x: Shift to the right in px, less than 1/2.
+        shift_y: Shift down in px, less than 1/2.
+
+    Returns:
+        The image before the shift, (H, W, 3) uint8.
+    """
+    if abs(shift_x) < MIN_SHIFT_PX and abs(shift_y) < MIN_SHIFT_PX:
+        return pixels
+    margin = (MARGIN_PX, MARGIN_PX)
+    image = np.pad(pixels, (margin, margin, (0, 0)), mode="edge").astype(np.float32)
+    _undo_along_rows(image, shift_y)
+    _undo_along_rows(image.swapaxes(0, 1), shift_x)
+    image = image[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+    sharp: NDArray[np.uint8] = np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    return sharp
+
+
+def _undo_along_rows(image: NDArray[np.float32], shift: float) -> None:
+    """Undo a shift in place along the first axis.
+
+    With r = f / (1 - f) and S the step to the neighbor, the inverse is 1 / (1 - f) / (1 + r S), and
+    1 / (1 + r S) = (1 - r S)(1 + r^2 S^2)(1 + r^4 S^4)... up to `MARGIN_PX` terms.
+    """
+    if shift < 0:
+        image = image[::-1]
+    factor = abs(shift) / (1 - abs(shift))
+    image *= 1 + factor
+    step = 1
+    weight = -factor
+    while step < MARGIN_PX:
+        image[:-step] += weight * image[step:]
+        step *= 2
+        weight *= weight

@@ -1,4 +1,4 @@
-"""What each fault did: all that a run had, each alone, all but each, none; several seeds, with intervals."""
+"""The ablation of the faults: all that a run had, each alone, all but each, and none, over several seeds."""
 
 import math
 from collections.abc import Sequence
@@ -8,111 +8,137 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from histoscout.study.bench import Bench
+from histoscout.study.context import StudyContext
 from histoscout.study.faults import FAULTS
 from histoscout.study.protocol import MODELS, Run, ablation_runs
 from histoscout.study.run import train_run
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A figure over seeds: its mean, and where the mean of many more seeds would lie 95 times of 100 (Student)."""
+class SeedMean:
+    """The mean of a metric over seeds with its 95 % confidence interval (Student's t).
+
+    Attributes:
+        mean: Mean over seeds.
+        low: Lower limit; None with one seed.
+        high: Upper limit; None with one seed.
+    """
 
     mean: float
     low: float | None
     high: float | None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        if len(values) < 2:
-            return cls(float(np.mean(values)), None, None)
-        reach = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    def from_values(cls, values: Sequence[float]) -> "SeedMean":
+        """Compute mean and interval of one value per seed."""
         mean = float(np.mean(values))
+        if len(values) < 2:
+            return cls(mean, None, None)
+        quantile = float(stats.t.ppf(0.975, len(values) - 1))
+        reach = float(quantile * np.std(values, ddof=1) / math.sqrt(len(values)))
         return cls(mean, mean - reach, mean + reach)
 
 
-def run_ablation(bench: Bench, seeds: int) -> dict[str, Any]:
-    """Make every run that is missing, then the table; each run's result is kept when it is done."""
+def run_ablation(context: StudyContext, seeds: int) -> dict[str, Any]:
+    """Make every run that is missing, then the table.
+
+    Args:
+        context: What all runs share; each run's result is kept in its folder.
+        seeds: Trainings of each set of faults.
+
+    Returns:
+        The table; see `tabulate_ablation`.
+    """
     runs = ablation_runs(seeds)
     results = []
     for number, run in enumerate(runs, start=1):
-        bench.progress.note(f"ablation {number} of {len(runs)}: {run.name}")
-        results.append(train_run(run, bench))
-    return tabulated(runs, results)
+        context.progress.note(f"ablation {number} of {len(runs)}: {run.name}")
+        results.append(train_run(run, context))
+    return tabulate_ablation(runs, results)
 
 
-def tabulated(runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Every set of faults with its figures over the seeds, and what each fault changed, paired by seed."""
-    seeds = len({run.seed for run in runs})
-    return {"seeds": seeds, "sets": _sets(runs, results), "differences": _differences(runs, results)}
+def tabulate_ablation(runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Tabulate the runs of the ablation.
+
+    Args:
+        runs: The runs.
+        results: The result of each run.
+
+    Returns:
+        "seeds"; "sets": every set of faults with its metrics over the seeds; and "differences": what each fault
+        changed, paired by seed.
+    """
+    metrics: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for run, result in zip(runs, results, strict=True):
+        metrics.setdefault((run.model, run.letters), []).append(ablation_metrics(result))
+    sets = [
+        {"model": model, "faults": letters, "what": describe_faults(model, letters)} | _seed_means(by_seed)
+        for (model, letters), by_seed in metrics.items()
+    ]
+    models = list(dict.fromkeys(run.model for run in runs))
+    return {
+        "seeds": len({run.seed for run in runs}),
+        "sets": sets,
+        "differences": _differences(models, metrics),
+    }
 
 
-def figures_of(result: dict[str, Any]) -> dict[str, float]:
-    """Of one run: F1 as it saw it, AP on its test tiles and on whole slides against the outlines as they are."""
-    judged = list(result["epochs"].values())[-1]
+def ablation_metrics(result: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics of one run: F1 as it computed it, AP on its test tiles and on whole slides."""
+    last = list(result["epochs"].values())[-1]
     whole = next(iter(result["whole"].values()), {"ap": None})
-    found = {
-        "F1, own labels": judged["test"]["own"]["f1"],
-        "AP, truth, test tiles": judged["test tiles only"]["truth"]["ap"],
+    metrics = {
+        "F1, own labels": last["test"]["own"]["f1"],
+        "AP, truth, test tiles": last["test tiles only"]["truth"]["ap"],
         "AP, truth, whole slides": whole["ap"],
     }
-    return {name: 0.0 if value is None else float(value) for name, value in found.items()}
+    return {name: 0.0 if value is None else float(value) for name, value in metrics.items()}
 
 
-def _by_set(
-    runs: Sequence[Run], results: Sequence[dict[str, Any]]
-) -> dict[tuple[str, str], list[dict[str, float]]]:
-    """The figures of each model and fault set, seed by seed."""
-    found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for run, result in zip(runs, results, strict=True):
-        found.setdefault((run.model, run.letters), []).append(figures_of(result))
-    return found
+def describe_faults(model: str, letters: str) -> str:
+    """Return a set of faults in words: all that a model's run had, none, one alone, or all but some."""
+    all_faults = MODELS[model].all_faults
+    faults = frozenset() if letters == "none" else frozenset(letters)
+    if faults == all_faults:
+        return "all that the run had"
+    if not faults:
+        return "none"
+    if len(faults) == 1:
+        return f"{FAULTS[letters].name} alone"
+    missing = ", ".join(FAULTS[letter].name for letter in sorted(all_faults - faults))
+    return f"all but {missing}"
 
 
-def _sets(runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {"model": model, "faults": letters, "what": words_for(model, letters)}
-        | {name: vars(Spread.of([one[name] for one in figures])) for name in figures[0]}
-        for (model, letters), figures in _by_set(runs, results).items()
-    ]
-
-
-def _differences(runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each fault: what taking it out of all brings, and what putting it in alone costs; paired by seed."""
-    found, rows = _by_set(runs, results), []
-    for model in dict.fromkeys(run.model for run in runs):
-        had = MODELS[model].had
-        for letter in sorted(had):
-            pairs = {
-                "taken out": (had - {letter}, had),
+def _differences(
+    models: Sequence[str], metrics: dict[tuple[str, str], list[dict[str, float]]]
+) -> list[dict[str, Any]]:
+    """Return for each fault the effect of removing it from all and of adding it alone, paired by seed."""
+    rows = []
+    for model in models:
+        all_faults = MODELS[model].all_faults
+        for letter in sorted(all_faults):
+            # the changed set of faults, and the set that it is compared with
+            comparisons = {
+                "removed": (all_faults - {letter}, all_faults),
                 "alone": (frozenset(letter), frozenset[str]()),
-                "taken out at a sane rate": (had - {letter, "I"}, had - {"I"}),
-                "taken out at a sane rate, true validation": (had - {letter, "I", "C"}, had - {"I", "C"}),
+                "removed at a sane rate": (all_faults - {letter, "I"}, all_faults - {"I"}),
+                "removed at a sane rate, true validation": (
+                    all_faults - {letter, "I", "C"},
+                    all_faults - {"I", "C"},
+                ),
             }
-            for change, sets in pairs.items():
-                with_it, without = (found.get((model, Run(model, one).letters)) for one in sets)
-                if with_it and without and sets[0] != sets[1]:
-                    rows.append(
-                        {"model": model, "fault": letter, "change": change} | _paired(with_it, without)
-                    )
+            for change, (changed, reference) in comparisons.items():
+                changed_metrics = metrics.get((model, Run(model, changed).letters))
+                reference_metrics = metrics.get((model, Run(model, reference).letters))
+                if changed_metrics and reference_metrics and changed != reference:
+                    by_seed = [
+                        {name: after[name] - before[name] for name in after}
+                        for after, before in zip(changed_metrics, reference_metrics, strict=True)
+                    ]
+                    rows.append({"model": model, "fault": letter, "change": change} | _seed_means(by_seed))
     return rows
 
 
-def _paired(ones: Sequence[dict[str, float]], others: Sequence[dict[str, float]]) -> dict[str, Any]:
-    return {
-        name: vars(Spread.of([one[name] - other[name] for one, other in zip(ones, others, strict=True)]))
-        for name in ones[0]
-    }
-
-
-def words_for(model: str, letters: str) -> str:
-    """A fault set in words: all it had, none, one alone, all but some."""
-    had, chosen = MODELS[model].had, frozenset() if letters == "none" else frozenset(letters)
-    if chosen == had:
-        return "all that the run had"
-    if not chosen:
-        return "none"
-    if len(chosen) == 1:
-        return f"{FAULTS[letters].name} alone"
-    missing = ", ".join(FAULTS[letter].name for letter in sorted(had - chosen))
-    return f"all but {missing}"
+def _seed_means(by_seed: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return mean and interval of each metric."""
+    return {name: vars(SeedMean.from_values([metrics[name] for metrics in by_seed])) for name in by_seed[0]}

@@ -1,6 +1,6 @@
-"""The faults of the study's published code and protocol, each a switch and a few lines to read.
+"""The faults of the study's published code and protocol: each is a switch and a few lines to read.
 
-Nothing here can be reached from a recipe: `study` alone hands these parts to the ordinary training loop.
+No recipe can select them: only `study` passes these parts to the ordinary training loop.
 """
 
 import copy
@@ -16,29 +16,39 @@ from torch import Tensor, nn
 
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
-from histoscout.geometry.rasterize import mask_of
+from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.recipe import Recipe
 
 Mask = NDArray[np.uint8]
 MaskFunction = Callable[[LabeledSlide, Box, float], Mask]
+"""Makes the mask of a tile: slide, tile in level-0 px, um/px."""
+
 Batch = tuple[Tensor, Tensor]
+"""Images uint8 (N, H, W, 3), and targets."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that went wrong: its name, what happens, and what of histoscout says so today."""
+    """One mistake of the study.
+
+    Attributes:
+        name: Short name.
+        effect: What happens.
+        safeguard: What prevents or reports it in histoscout.
+    """
 
     name: str
-    what: str
-    guard: str
+    effect: str
+    safeguard: str
 
 
+# A to H are faults of the code; I, J and K are the protocol as the paper states it.
 FAULTS: Mapping[str, Fault] = MappingProxyType(
     {
         "A": Fault(
             "displaced-masks",
-            "every tile is taught the mask of the tile above it, upside down",
-            "the alignment test at the network's door compares pictures with masks as training receives them",
+            "every tile is trained with the mask of the tile above it, upside down",
+            "the patch alignment check compares images with masks exactly as training receives them",
         ),
         "B": Fault(
             "last-polygon-wins",
@@ -48,76 +58,75 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         "C": Fault(
             "stale-validation",
             "the test loss compares the last training batch with test masks",
-            "a guard checks that validation reads the validation windows and nothing else",
+            "a sanity check tests that validation reads the validation patches and nothing else",
         ),
         "D": Fault(
             "double-sigmoid",
             "the network ends in a sigmoid, and loss and evaluation apply another one",
-            "a network that does not give logits is refused before its first step",
+            "a network that does not return logits is refused before its first step",
         ),
         "E": Fault(
-            "foreign-optimiser",
-            "the optimiser holds the weights of another network",
-            "a guard checks that the optimiser holds exactly the network's trainable weights",
+            "foreign-optimizer",
+            "the optimizer holds the weights of another network",
+            "a sanity check tests that the optimizer holds exactly the network's trainable weights",
         ),
         "F": Fault(
             "constant-flip",
             "every tile is flipped in the same way, in testing too",
-            "a guard checks that augmentation differs between windows and rests in validation",
+            "a sanity check tests that augmentation differs between patches and is off in validation",
         ),
         "G": Fault(
             "tiles-in-both-sets",
             "tiles are repeated before the random split, and tiles with lesions are drawn as negatives too",
-            "the leak audit finds windows, slides and patients that are in two sets",
+            "the leakage check finds patches, slides and patients that are in two sets",
         ),
         "H": Fault(
             "metrics-on-all",
-            "the figures named 'test' are taken over training and test tiles together",
-            "figures carry the name of their set; `evaluate` refuses patients that the model has seen",
+            "the metrics called 'test' are computed over training and test tiles together",
+            "metrics carry the name of their set; `evaluate` refuses patients that the model was trained on",
         ),
         "I": Fault(
             "stalled-start",
-            "no normalisation layers, default start, Adam at 1e-6 without a schedule",
-            "a guard compares the first loss with the entropy of the base rate and overfits one batch",
+            "no normalization layers, default initialization, Adam at 1e-6 without a schedule",
+            "a sanity check compares the first loss with the entropy of the base rate and overfits one batch",
         ),
         "J": Fault(
             "two-patients",
             "training and test tiles come from the same two patients",
-            "splits are by patient; `check` and `evaluate` say what so few patients allow to claim",
+            "splits are by patient; `check` and `evaluate` state what so few patients can support",
         ),
         "K": Fault(
             "narrow-view",
             "a tile shows 128 um, less than half of a lesion",
-            "a guard compares the window with the size of the outlined lesions",
+            "a sanity check compares the patch with the size of the annotated lesions",
         ),
     }
 )
-
-CODE = frozenset("ABCDEFGH")
-"""Faults of the code. The others (I, J, K) are the protocol as it is stated."""
+"""The faults by letter."""
 
 
 # ---------------------------------------------------------------- A, B: masks
 
 
-def masks(faults: frozenset[str]) -> MaskFunction:
-    """How a tile's mask is made; without A and B it is the ordinary `LabelledSlide.mask`."""
-    made = last_polygon if "B" in faults else LabeledSlide.mask
-    return displaced(made) if "A" in faults else made
+def mask_function(faults: frozenset[str]) -> MaskFunction:
+    """Return how masks are made with these faults; without A and B it is the ordinary `LabeledSlide.mask`."""
+    make_mask = last_polygon_mask if "B" in faults else LabeledSlide.mask
+    return displace_masks(make_mask) if "A" in faults else make_mask
 
 
-def displaced(made: MaskFunction) -> MaskFunction:
-    """A: looked up by the top left corner, stored under the bottom left one; and drawn with y upwards."""
-    return lambda labeled, tile, mpp: made(labeled, tile.moved(0, -tile.height), mpp)[::-1]
+def displace_masks(make_mask: MaskFunction) -> MaskFunction:
+    """A: looked up by the top left corner, stored under the bottom left one, and drawn with y upward."""
+    return lambda labeled, tile, mpp: make_mask(labeled, tile.translate(0, -tile.height), mpp)[::-1]
 
 
-def last_polygon(labeled: LabeledSlide, tile: Box, mpp: float) -> Mask:
-    """B: the mask is made anew for each polygon, from its outer ring alone."""
+def last_polygon_mask(labeled: LabeledSlide, tile: Box, mpp: float) -> Mask:
+    """B: each polygon overwrites the mask, and only its outer ring is drawn."""
     mask = np.zeros(tile.shape(mpp / labeled.slide.mpp), np.uint8)
-    for region in labeled.regions.labeled(labeled.recipe.classes.positive).touching(tile):
+    for region in labeled.regions.with_labels(labeled.recipe.classes.positive).intersecting(tile):
         for polygon in shapely.get_parts(region.outline):
-            drawn = mask_of(shapely.Polygon(polygon.exterior), tile, mpp / labeled.slide.mpp)
-            mask = drawn.astype(np.uint8) if drawn.any() else mask
+            exterior = shapely.Polygon(polygon.exterior)
+            polygon_mask = polygon_to_mask(exterior, tile, mpp / labeled.slide.mpp)
+            mask = polygon_mask.astype(np.uint8) if polygon_mask.any() else mask
     return mask
 
 
@@ -126,72 +135,76 @@ def last_polygon(labeled: LabeledSlide, tile: Box, mpp: float) -> Mask:
 
 @dataclass
 class LastBatch:
-    """C: the variable that still holds the last training batch when validation begins."""
+    """C: the variable that still holds the last training batch when validation starts.
 
-    pictures: list[Tensor] = field(default_factory=list)
+    Attributes:
+        images: The images of the last training batch; empty before the first one.
+    """
 
-    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; the last one is remembered."""
-        for pictures, targets in batches:
-            self.pictures[:] = [pictures]
-            yield pictures, targets
+    images: list[Tensor] = field(default_factory=list)
 
-    def instead_of(self, tests: Iterable[Batch]) -> Iterator[Batch]:
-        """`for image, masks in loader: images = images.to(device)`: training pictures beside test masks."""
-        for pictures, targets in tests:
-            stale = self.pictures[0] if self.pictures else pictures
+    def remember(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Return the same batches, and remember the last one."""
+        for images, targets in batches:
+            self.images[:] = [images]
+            yield images, targets
+
+    def replace_images(self, test_batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Return test targets beside training images: `for image, masks in loader: images = images.to(device)`."""
+        for images, targets in test_batches:
+            stale = self.images[0] if self.images else images
             count = min(len(stale), len(targets))
             yield stale[:count], targets[:count]
 
 
-# ---------------------------------------------------------------- D, E: network and optimiser
+# ---------------------------------------------------------------- D, E: network and optimizer
 
 
-def with_sigmoid(network: nn.Module) -> nn.Module:
+def add_sigmoid(network: nn.Module) -> nn.Module:
     """D: probabilities where loss and evaluation expect logits."""
     return nn.Sequential(network, nn.Sigmoid())
 
 
-def another(network: nn.Module) -> nn.Module:
-    """E: the instance whose weights the optimiser was given."""
+def copy_network(network: nn.Module) -> nn.Module:
+    """E: the other instance, whose weights the optimizer was given."""
     return copy.deepcopy(network)
 
 
 # ---------------------------------------------------------------- F, G: tiles
 
 
-def flips(seed: int, number: int, faults: frozenset[str]) -> tuple[bool, bool]:
-    """Whether a training tile is flipped from top to bottom, and from left to right: half of them each.
+def draw_flips(seed: int, number: int, faults: frozenset[str]) -> tuple[bool, bool]:
+    """Draw whether a training tile is flipped vertically and horizontally, with a chance of one half each.
 
-    F: one random state for all, so that every tile gets the first answer.
+    F: the same random state for every tile, so that all get the first draw.
     """
     random = np.random.default_rng(seed if "F" in faults else [seed, number])
-    down, across = random.random(2) < 0.5
-    return bool(down), bool(across)
+    vertical, horizontal = random.random(2) < 0.5
+    return bool(vertical), bool(horizontal)
 
 
-def negatives_among(has_mask: NDArray[np.bool_], faults: frozenset[str]) -> NDArray[np.intp]:
-    """The tiles that negatives are drawn from: those without a mask. G: all of them."""
+def negative_candidates(has_mask: NDArray[np.bool_], faults: frozenset[str]) -> NDArray[np.intp]:
+    """Return the tiles that negatives are drawn from: those without a mask. G: all of them."""
     return np.arange(len(has_mask)) if "G" in faults else np.flatnonzero(~has_mask)
 
 
-def grown(tiles: NDArray[np.intp], share: float, random: Generator) -> NDArray[np.intp]:
-    """The tiles and a share of them once more. G: done before the split instead of after it."""
+def repeat_tiles(tiles: NDArray[np.intp], share: float, random: Generator) -> NDArray[np.intp]:
+    """Return the tiles and a random share of them once more. G: done before the split instead of after it."""
     return np.concatenate([tiles, random.choice(tiles, round(share * len(tiles)), replace=False)])
 
 
 # ---------------------------------------------------------------- I, J, K: the protocol itself
 
 
-def default_start(network: nn.Module) -> None:
-    """I: every layer as torch starts it; the ordinary U-Net starts as its authors published it."""
+def reset_to_default_init(network: nn.Module) -> None:
+    """I: torch's default initialization; the ordinary U-Net is initialized as its authors published."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.reset_parameters()
 
 
-def mended_start(recipe: Recipe) -> Recipe:
-    """Without I: normalisation layers, the base rate as first answer, a sane learning rate with a schedule."""
+def with_repaired_start(recipe: Recipe) -> Recipe:
+    """Without I: normalization layers, the base rate as first output, a sane learning rate with a schedule."""
     architecture = recipe.network.architecture
     return recipe.with_choices(
         {
@@ -203,8 +216,8 @@ def mended_start(recipe: Recipe) -> Recipe:
     )
 
 
-def wide_view(recipe: Recipe) -> Recipe:
-    """Without K: four times as wide at half the resolution, four times fewer windows a batch."""
+def with_wide_view(recipe: Recipe) -> Recipe:
+    """Without K: tiles four times as wide at half the resolution, a quarter as many per batch."""
     return recipe.with_choices(
         {
             "patches.size_um": recipe.patches.size_um * 4,

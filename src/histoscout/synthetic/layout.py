@@ -1,4 +1,4 @@
-"""Where the tissue lies on the slide, and where on the tissue its structures lie."""
+"""The layout of a synthetic slide: where the tissue is, and where its structures are placed."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,125 +6,171 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from histoscout.synthetic.canvas import Blob, random_blob
+from histoscout.synthetic.noise import Field, Shape, resize_field, smooth_noise
 from histoscout.synthetic.patient import Patient
-from histoscout.synthetic.textures import Blob, Field, Shape, blob, cloud, enlarged
 
-Kind = Literal["UDH", "ADH", "unclear", "Normal", "Lobule", "Lymphocytes", "Vessel"]
+StructureKind = Literal["UDH", "ADH", "unclear", "Normal", "Lobule", "Lymphocytes", "Vessel"]
 
 COARSE = 8
-"""The plan is made at this many um/px."""
+"""Resolution of the layout, um/px."""
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A structure that has its place: what it is and its exact shape."""
+class Structure:
+    """A structure at its place.
 
-    kind: Kind
+    Attributes:
+        kind: What it is.
+        shape: Its exact outline.
+    """
+
+    kind: StructureKind
     shape: Blob
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Where everything lies. `tissue` is above 0 on tissue, `around` the distance in um to the nearest
-    structure, both at 8 um/px; `size` is height and width of the slide in um.
+@dataclass(frozen=True, kw_only=True)
+class SlideLayout:
+    """Where everything is on a slide.
+
+    Attributes:
+        size: Height and width of the slide, um.
+        tissue: Above 0 on tissue, at 8 um/px.
+        clearance: Distance to the nearest structure in um, at 8 um/px; 0 inside one.
+        structures: The placed structures, which do not touch.
     """
 
     size: Shape
     tissue: Field
-    around: Field
-    structures: tuple[Placed, ...]
+    clearance: Field
+    structures: tuple[Structure, ...]
 
 
-# Radius in um: median, relative deviation, least, most; then the unevenness of the outline and the gap to
-# others, um.
-SIZES: dict[Kind, tuple[float, float, float, float, float, float]] = {
-    "UDH": (138, 0.24, 78, 220, 0.085, 14),
-    "ADH": (138, 0.24, 78, 220, 0.085, 14),
-    "unclear": (130, 0.24, 78, 220, 0.085, 14),
-    "Normal": (75, 0.40, 30, 170, 0.13, 12),
-    "Lobule": (190, 0.25, 100, 300, 0.14, 14),
-    "Lymphocytes": (105, 0.35, 50, 200, 0.16, 8),
-    "Vessel": (30, 0.5, 10, 90, 0.13, 8),
+@dataclass(frozen=True, kw_only=True)
+class SizeRange:
+    """How large the structures of a kind are.
+
+    Attributes:
+        median: Median radius, um.
+        deviation: Relative deviation of the radius.
+        least: Smallest radius, um.
+        most: Largest radius, um.
+        bumps: Relative deviation of the outline from a circle.
+        gap: Least distance to other structures, um.
+    """
+
+    median: float
+    deviation: float
+    least: float
+    most: float
+    bumps: float
+    gap: float
+
+
+_DUCT = SizeRange(median=138, deviation=0.24, least=78, most=220, bumps=0.085, gap=14)
+
+# UDH and its look-alikes have the same sizes, so that size does not tell them apart.
+SIZE_RANGES: dict[StructureKind, SizeRange] = {
+    "UDH": _DUCT,
+    "ADH": _DUCT,
+    "unclear": SizeRange(median=130, deviation=0.24, least=78, most=220, bumps=0.085, gap=14),
+    "Normal": SizeRange(median=75, deviation=0.40, least=30, most=170, bumps=0.13, gap=12),
+    "Lobule": SizeRange(median=190, deviation=0.25, least=100, most=300, bumps=0.14, gap=14),
+    "Lymphocytes": SizeRange(median=105, deviation=0.35, least=50, most=200, bumps=0.16, gap=8),
+    "Vessel": SizeRange(median=30, deviation=0.5, least=10, most=90, bumps=0.13, gap=8),
 }
 
 
-def plan(who: Patient, size: Shape, rng: np.random.Generator) -> Plan:
-    """Lay out a slide of `size` um: pieces of tissue with irregular rims, structures that do not touch."""
-    tissue = _pieces(who, size, rng)
-    free = ndimage.distance_transform_edt(np.pad(tissue > 0, 1))[1:-1, 1:-1].astype(np.float32) * COARSE
-    around = np.full(tissue.shape, 1e4, dtype=np.float32)
-    placed: list[Placed] = []
-    for kind, radius in _wanted(who, size, rng):
-        shape = _place(kind, radius, np.minimum(free, around), rng)
+def plan_layout(patient: Patient, size: Shape, rng: np.random.Generator) -> SlideLayout:
+    """Lay out a slide: fragments of tissue with irregular rims, and structures on them that do not touch.
+
+    Args:
+        patient: The patient; their mix and density decide which structures there are.
+        size: Height and width of the slide, um.
+        rng: Random generator; advanced by the call.
+
+    Returns:
+        The layout. A structure for which there is no room is left out.
+    """
+    tissue = _draw_tissue(patient, size, rng)
+    to_rim = ndimage.distance_transform_edt(np.pad(tissue > 0, 1))[1:-1, 1:-1].astype(np.float32) * COARSE
+    clearance = np.full(tissue.shape, 1e4, dtype=np.float32)
+    structures: list[Structure] = []
+    for kind, radius in _draw_structures(patient, size, rng):
+        shape = _place(kind, radius, np.minimum(to_rim, clearance), rng=rng)
         if shape is not None:
-            placed.append(Placed(kind, shape))
-            np.minimum(around, _distance(shape, around.shape), out=around)
-    return Plan(size, tissue, around, tuple(placed))
+            structures.append(Structure(kind, shape))
+            np.minimum(clearance, _distance(shape, clearance.shape), out=clearance)
+    return SlideLayout(size=size, tissue=tissue, clearance=clearance, structures=tuple(structures))
 
 
-def _pieces(who: Patient, size: Shape, rng: np.random.Generator) -> Field:
+def upsample_to_um(field: Field, size: Shape) -> Field:
+    """Return a field of the layout at 1 um/px, cropped to `size` (height and width, um)."""
+    whole = resize_field(field, (field.shape[0] * COARSE, field.shape[1] * COARSE))
+    return whole[: size[0], : size[1]]
+
+
+def _draw_tissue(patient: Patient, size: Shape, rng: np.random.Generator) -> Field:
+    """Return a field that is above 0 on the patient's share of the slide, away from its edges."""
     shape = (-(-size[0] // COARSE), -(-size[1] // COARSE))
     score = (
-        cloud(rng, shape, 800 / COARSE)
-        + 0.35 * cloud(rng, shape, 220 / COARSE)
-        + 0.12 * cloud(rng, shape, 60 / COARSE)
+        smooth_noise(rng, shape, 800 / COARSE)
+        + 0.35 * smooth_noise(rng, shape, 220 / COARSE)
+        + 0.12 * smooth_noise(rng, shape, 60 / COARSE)
     )
     y = np.linspace(-1, 1, shape[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, shape[1], dtype=np.float32)[None, :]
     score -= np.float32(3.0) * np.maximum(abs(y), abs(x)) ** 4
-    above: Field = score - np.float32(np.quantile(score, 1 - who.tissue))
+    above: Field = score - np.float32(np.quantile(score, 1 - patient.tissue_share))
     return above
 
 
-def _wanted(who: Patient, size: Shape, rng: np.random.Generator) -> list[tuple[Kind, float]]:
-    """Return the structures that should be there, the ones hardest to place first."""
+def _draw_structures(
+    patient: Patient, size: Shape, rng: np.random.Generator
+) -> list[tuple[StructureKind, float]]:
+    """Return kind and radius (um) of the structures to place, those that are hardest to place first."""
     area = size[0] * size[1] / 1e6
-    rates: dict[Kind, float] = {
-        "UDH": who.counts.udh,
-        "ADH": who.counts.adh,
-        "unclear": who.counts.unclear,
-        "Normal": who.counts.normal,
-        "Lobule": who.counts.lobules,
-        "Lymphocytes": who.counts.lymphocytes,
-        "Vessel": who.counts.vessels,
+    rates: dict[StructureKind, float] = {
+        "UDH": patient.density.udh,
+        "ADH": patient.density.adh,
+        "unclear": patient.density.unclear,
+        "Normal": patient.density.normal,
+        "Lobule": patient.density.lobules,
+        "Lymphocytes": patient.density.lymphocytes,
+        "Vessel": patient.density.vessels,
     }
-    wanted: list[tuple[Kind, float]] = []
+    structures: list[tuple[StructureKind, float]] = []
     for kind, rate in rates.items():
-        median, deviation, least, most, _, _ = SIZES[kind]
-        sure = 1 if kind in ("UDH", "ADH") and rate > 0 else 0
-        count = max(sure, int(rate * area + rng.uniform(0, 1)))
-        radii = np.clip(median * np.exp(rng.normal(0, deviation, count)), least, most)
-        wanted += [(kind, float(radius)) for radius in radii]
-    first = {"Lobule": 1.4, "Vessel": 0.5}
-    return sorted(wanted, key=lambda one: -one[1] * first.get(one[0], 1.0))
+        sizes = SIZE_RANGES[kind]
+        # a patient with UDH or look-alikes has at least one on every slide
+        at_least = 1 if kind in ("UDH", "ADH") and rate > 0 else 0
+        count = max(at_least, int(rate * area + rng.uniform(0, 1)))
+        radii = np.clip(sizes.median * np.exp(rng.normal(0, sizes.deviation, count)), sizes.least, sizes.most)
+        structures += [(kind, float(radius)) for radius in radii]
+    priority = {"Lobule": 1.4, "Vessel": 0.5}
+    return sorted(structures, key=lambda structure: -structure[1] * priority.get(structure[0], 1.0))
 
 
-def _place(kind: Kind, radius: float, free: Field, rng: np.random.Generator) -> Blob | None:
-    """Find room for a structure, smaller if it must be; None if even its least size does not fit."""
-    _, _, least, _, bumps, gap = SIZES[kind]
-    while radius >= least:
-        shape = blob(rng, 0.0, 0.0, radius, bumps)
-        room = np.argwhere(free > shape.reach + gap)
-        if len(room):
-            y, x = (room[rng.integers(len(room))] + rng.uniform(0, 1, 2)) * COARSE
+def _place(kind: StructureKind, radius: float, free: Field, *, rng: np.random.Generator) -> Blob | None:
+    """Place a structure where there is room, smaller if need be; None if even its least size does not fit."""
+    sizes = SIZE_RANGES[kind]
+    while radius >= sizes.least:
+        shape = random_blob(rng, 0.0, 0.0, radius=radius, bumps=sizes.bumps)
+        places = np.argwhere(free > shape.reach + sizes.gap)
+        if len(places):
+            y, x = (places[rng.integers(len(places))] + rng.uniform(0, 1, 2)) * COARSE
             return Blob(float(y), float(x), shape.radii)
         radius *= 0.9
     return None
 
 
 def _distance(shape: Blob, size: tuple[int, ...]) -> Field:
-    """Return the distance, um, from a shape to each point of the plan (0 inside)."""
+    """Return the distance, um, from a shape to each point of the layout (0 inside)."""
     y = (np.arange(size[0]) + 0.5)[:, None] * COARSE - shape.y
     x = (np.arange(size[1]) + 0.5)[None, :] * COARSE - shape.x
     turn = np.mod(np.arctan2(y, x), 2 * np.pi) / (2 * np.pi)
     radius = shape.radii[np.minimum((turn * len(shape.radii)).astype(np.intp), len(shape.radii) - 1)]
     # three quarters of a cell more, so that no shape falls between the points and no corner is overlooked
     outside = np.hypot(y, x) > radius + 0.75 * COARSE
-    away: Field = (ndimage.distance_transform_edt(outside) * COARSE).astype(np.float32)
-    return away
-
-
-def at_um(field: Field, size: Shape) -> Field:
-    """Return a field of the plan at 1 um/px."""
-    whole = enlarged(field, (field.shape[0] * COARSE, field.shape[1] * COARSE))
-    return whole[: size[0], : size[1]]
+    distance: Field = (ndimage.distance_transform_edt(outside) * COARSE).astype(np.float32)
+    return distance

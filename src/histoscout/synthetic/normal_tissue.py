@@ -1,239 +1,356 @@
-"""What lies between the structures: collagen with its fibroblasts, fat, and bare glass.
-
-Vessels, and nests of lymphocytes.
-
-Everything else that has cells: normal ducts, lobules, vessels and lymphocytes.
-"""
+"""Everything on a synthetic slide but the filled ducts: stroma, fat, vessels, lymphocytes, ducts and lobules."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from histoscout.synthetic.cells import Look, Row, Stamps, at, scattered, set_down, set_in_row, stamps
-from histoscout.synthetic.layout import Placed, Plan, at_um
-from histoscout.synthetic.patient import Patient
-from histoscout.synthetic.textures import (
-    UM,
+from histoscout.synthetic.canvas import (
+    PX_PER_UM,
     Blob,
-    Canvas,
-    Field,
-    blob,
-    cloud,
-    contours,
-    depth,
-    enlarged,
-    fine,
-    foam,
-    frame,
-    part,
+    StainCanvas,
+    crop_canvas,
+    crop_to_canvas,
+    depth_inside,
+    frame_around,
     paste,
-    soft,
-    under,
+    random_blob,
+    soft_mask,
+    to_pixel_grid,
 )
+from histoscout.synthetic.cells import (
+    CellRow,
+    NucleusStamps,
+    NucleusStyle,
+    draw_stamps,
+    jittered_lattice,
+    place_nuclei,
+    place_row,
+    sample_field,
+)
+from histoscout.synthetic.layout import SlideLayout, Structure, upsample_to_um
+from histoscout.synthetic.noise import Field, cellular_noise, contour_streaks, resize_field, smooth_noise
+from histoscout.synthetic.patient import Patient
 
 
 @dataclass(frozen=True)
-class Ground:
-    """Fields at 1 um/px: shares of collagen and fat (0 to 1), and the height whose contours are fibres."""
+class StromaFields:
+    """What the stroma is made of, at 1 um/px.
+
+    Attributes:
+        collagen: Share of collagen, 0 to 1.
+        fat: Share of fat, 0 to 1.
+        height: Field whose contour lines are the collagen fibers, um.
+    """
 
     collagen: Field
     fat: Field
     height: Field
 
 
-def ground(who: Patient, plan: Plan, rng: np.random.Generator) -> Ground:
-    """Divide a slide into glass, fat and collagen; fibres run along the rims of structures."""
-    size = plan.size
-    around = at_um(plan.around, size)
-    tissue = at_um(plan.tissue, size) + np.float32(0.03) * cloud(rng, size, 14)
-    tissue = np.clip(tissue * np.float32(25) + np.float32(0.5), 0, 1)
-    score = cloud(rng, size, 420) + np.float32(0.35) * cloud(rng, size, 110)
-    score -= np.float32(4) * np.exp(-around / np.float32(30))
-    limit = np.quantile(score[::8, ::8][tissue[::8, ::8] > 0.5], 1 - who.fat) if who.fat else np.inf
-    fat = tissue * np.clip((score - np.float32(limit)) * np.float32(14), 0, 1)
-    height = cloud(rng, size, 330) * np.float32(170) + cloud(rng, size, 90) * np.float32(26)
-    height += cloud(rng, size, 30) * np.float32(3.0)
-    near = np.exp(-around / np.float32(28))
-    height = height * (1 - near) + np.float32(1.2) * around * near
-    return Ground(tissue - fat, fat, height)
-
-
-def drawn(who: Patient, plan: Plan, rng: np.random.Generator) -> Canvas:
-    """Draw a slide without its structures."""
-    size = plan.size
-    land = ground(who, plan, rng)
-    streaks = contours(rng, land.height, 5.0 * who.fibre)
-    bundles = contours(rng, land.height + cloud(rng, size, 45) * np.float32(6), 26.0 * who.fibre)
-    loose = np.clip(cloud(rng, size, 260) * np.float32(0.3) + np.float32(0.45), 0, 1)
-    eosin = np.float32(0.42) + np.float32(0.5) * (streaks - np.float32(0.5)) + np.float32(0.32) * (1 - loose)
-    eosin += np.float32(0.08) * cloud(rng, size, 9)
-    cracks = np.clip((bundles + np.float32(0.28) * loose - np.float32(0.83)) * np.float32(16), 0, 1)
-    eosin *= 1 - np.float32(0.93) * cracks
-    eosin = np.maximum(eosin, np.float32(0.03)) * land.collagen
-    hematoxylin = land.collagen * (np.float32(0.05) + np.float32(0.05) * streaks) * (1 - cracks)
-    _add_fat(eosin, hematoxylin, land.fat, rng)
-    eosin += np.float32(0.06) + np.float32(0.012) * cloud(rng, size, 700)
-    canvas = Canvas(fine(hematoxylin), fine(eosin))
-    _add_cells(who, canvas, land, rng)
-    return canvas
-
-
-def _add_fat(eosin: Field, hematoxylin: Field, fat: Field, rng: np.random.Generator) -> None:
-    """Draw fat cells: large, empty, with thin pink walls."""
-    if not fat.any():
-        return
-    half = (-(-eosin.shape[0] // 2), -(-eosin.shape[1] // 2))
-    wall = enlarged(
-        2 * foam(rng, half, 27.0) + np.float32(0.3) * cloud(rng, half, 5), (half[0] * 2, half[1] * 2)
-    )
-    wall = wall[: eosin.shape[0], : eosin.shape[1]]
-    line = np.exp(-((wall / np.float32(1.25)) ** 2)) * fat
-    eosin += np.float32(0.5) * line
-    hematoxylin += np.float32(0.06) * line
-
-
-def _add_cells(who: Patient, canvas: Canvas, land: Ground, rng: np.random.Generator) -> None:
-    """Set down fibroblasts along the fibres, cells at the walls of fat, and stray lymphocytes."""
-    long = stamps(Look(5.6 * who.nucleus, 0.16, 4.2, 1.1, 0.06, 0.85, 0.15, 0.15, 0.12, 0.0), rng, 192)
-    for spacing, keep in ((24.0, 0.55), (52.0, 1.0)):
-        where = scattered(rng, canvas.shape, spacing * UM, 0.4)
-        where = where[rng.uniform(0, keep, len(where)) < at(land.collagen, where, UM) * keep]
-        if spacing < 40:
-            where = where[rng.uniform(0, 1, len(where)) < 0.5]
-        index = np.clip((where / UM).astype(np.intp), 1, np.asarray(land.height.shape) - 2)
-        row, column = index[:, 0], index[:, 1]
-        down = land.height[row + 1, column] - land.height[row - 1, column]
-        right = land.height[row, column + 1] - land.height[row, column - 1]
-        set_down(
-            canvas.hematoxylin,
-            where,
-            long.toward(np.arctan2(right, -down).astype(np.float64), rng, 0.15),
-            long,
-        )
-    small = stamps(Look(6.0 * who.nucleus, 0.08, 1.08, 0.05, 0.03, 1.15, 0.08, 0.1, 0.15, 0.0), rng, 48)
-    where = scattered(rng, canvas.shape, 75.0 * UM, 0.45)
-    where = where[rng.uniform(0, 1, len(where)) < at(land.collagen, where, UM)]
-    set_down(canvas.hematoxylin, where, small.any(len(where), rng), small)
-
-
-def draw_vessel(canvas: Canvas, vessel: Placed, who: Patient, rng: np.random.Generator) -> None:
-    """Draw a vessel: a thin wall, flat cells, empty or with some blood in it."""
-    shape = vessel.shape
-    where = frame(shape, 6)
-    deep = depth(shape, where)
-    size = (deep.shape[0], deep.shape[1])
-    inside, lumen = soft(fine(deep)), soft(fine(deep - np.float32(2.2)), 0.8)
-    hematoxylin = np.full((size[0] * UM, size[1] * UM), 0.08, dtype=np.float32)
-    flat = stamps(Look(4.6 * who.nucleus, 0.12, 3.6, 0.6, 0.04, 0.95, 0.1), rng, 96)
-    set_in_row(hematoxylin, shape, where, Row(1.6, 22.0, flat, standing=False), rng)
-    blood = float(rng.uniform(-1.0, 1.0))
-    red = fine(np.clip(cloud(rng, size, 18) + np.float32(blood), 0, 1)) if blood > 0 else np.float32(0)
-    hematoxylin *= inside * (1 - lumen * np.float32(0.85))
-    eosin = np.float32(0.6) * inside * (1 - lumen) + np.float32(0.06) + np.float32(1.1) * lumen * red
-    paste(canvas, where, inside, hematoxylin, eosin)
-
-
-def draw_lymphocytes(canvas: Canvas, nest: Placed, who: Patient, rng: np.random.Generator) -> None:
-    """Draw a nest of lymphocytes: small, round, dark and close, thinning out at its rim."""
-    where = frame(nest.shape, 20)
-    deep = depth(nest.shape, where)
-    piece = np.zeros((deep.shape[0] * UM, deep.shape[1] * UM), dtype=np.float32)
-    small = stamps(Look(5.8 * who.nucleus, 0.08, 1.08, 0.05, 0.03, 0.9, 0.1, 0.08, 0.15, 0.0), rng, 96)
-    points = scattered(rng, (piece.shape[0], piece.shape[1]), float(rng.uniform(6.3, 7.6)) * UM, 0.22)
-    chance = np.clip(at(deep, points, UM) / np.float32(18) + np.float32(0.6), 0, 1)
-    points = points[rng.uniform(0, 1, len(points)) < chance]
-    set_down(piece, points, small.any(len(points), rng), small)
-    below = under(canvas, where)
-    if below is None:
-        return
-    cover = part(soft(fine(deep), 8), canvas, where)
-    below.eosin[...] *= 1 - np.float32(0.4) * cover
-    below.hematoxylin[...] *= 1 - cover
-    below.hematoxylin[...] += part(np.minimum(piece, np.float32(1.5)), canvas, where)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lining:
-    """The two layers that line a tube: thickness (um), amounts of eosin in wall and lumen, nuclei of each
-    layer.
+    """The two layers of cells that line a tube.
+
+    Attributes:
+        wall: Thickness, um.
+        eosin: Eosin in the wall.
+        secretion: Eosin in the lumen.
+        inner: Nuclei of the inner (luminal) layer.
+        outer: Nuclei of the outer (myoepithelial) layer.
     """
 
     wall: float
     eosin: float
     secretion: float
-    inner: Stamps
-    outer: Stamps
+    inner: NucleusStamps
+    outer: NucleusStamps
 
 
-def lining(wall: float, who: Patient, rng: np.random.Generator) -> Lining:
-    """Make the lining of a duct or of all acini of a lobule."""
-    inner = Look(6.6 * who.nucleus, 0.1, 1.4, 0.12, 0.03, 0.85, 0.15)
-    outer = Look(5.4 * who.nucleus, 0.12, 2.6, 0.4, 0.04, 0.95, 0.1)
-    eosin, secretion = float(rng.uniform(0.45, 0.7)), float(rng.uniform(0, 0.25))
-    return Lining(wall, eosin, secretion, stamps(inner, rng), stamps(outer, rng))
+def draw_stroma(patient: Patient, layout: SlideLayout, rng: np.random.Generator) -> StainCanvas:
+    """Draw a slide without its structures: glass, collagen with fibroblasts, and fat.
+
+    Args:
+        patient: The patient; they decide amounts and sizes.
+        layout: Where tissue and structures are.
+        rng: Random generator; advanced by the call.
+
+    Returns:
+        A canvas of the size of the slide.
+    """
+    size = layout.size
+    stroma = _make_stroma_fields(patient, layout, rng)
+    # collagen: fine fibers, split into bundles by cracks where it is loose
+    streaks = contour_streaks(rng, stroma.height, 5.0 * patient.fiber_scale)
+    rough_height = stroma.height + smooth_noise(rng, size, 45) * np.float32(6)
+    bundles = contour_streaks(rng, rough_height, 26.0 * patient.fiber_scale)
+    loose = np.clip(smooth_noise(rng, size, 260) * np.float32(0.3) + np.float32(0.45), 0, 1)
+    eosin = np.float32(0.42) + np.float32(0.5) * (streaks - np.float32(0.5)) + np.float32(0.32) * (1 - loose)
+    eosin += np.float32(0.08) * smooth_noise(rng, size, 9)
+    cracks = np.clip((bundles + np.float32(0.28) * loose - np.float32(0.83)) * np.float32(16), 0, 1)
+    eosin *= 1 - np.float32(0.93) * cracks
+    eosin = np.maximum(eosin, np.float32(0.03)) * stroma.collagen
+    hematoxylin = stroma.collagen * (np.float32(0.05) + np.float32(0.05) * streaks) * (1 - cracks)
+    _add_fat(eosin, hematoxylin, stroma.fat, rng=rng)
+    # a faint, uneven background on the glass
+    eosin += np.float32(0.06) + np.float32(0.012) * smooth_noise(rng, size, 700)
+    canvas = StainCanvas(to_pixel_grid(hematoxylin), to_pixel_grid(eosin))
+    _add_stroma_cells(patient, canvas, stroma, rng=rng)
+    return canvas
 
 
-def draw_normal(canvas: Canvas, duct: Placed, who: Patient, rng: np.random.Generator) -> None:
-    """Draw a normal duct: an open lumen, inner cells standing on the wall, flat outer cells round them."""
-    _lined(canvas, duct.shape, lining(float(rng.uniform(13, 19)), who, rng), rng)
-
-
-def draw_lobule(canvas: Canvas, lobule: Placed, who: Patient, rng: np.random.Generator) -> None:
-    """Draw a lobule: many small acini in pale, loose stroma."""
-    where = frame(lobule.shape, 6)
-    deep = depth(lobule.shape, where)
-    pale = soft(fine(deep), 6)
-    shape = (deep.shape[0], deep.shape[1])
-    eosin = fine(
-        np.maximum(
-            np.float32(0.3)
-            + np.float32(0.1) * cloud(rng, shape, 6)
-            + np.float32(0.07) * cloud(rng, shape, 25),
-            0.06,
-        )
+def draw_vessel(canvas: StainCanvas, vessel: Structure, patient: Patient, rng: np.random.Generator) -> None:
+    """Draw a vessel in place: a thin wall, flat cells, empty or with some blood in it."""
+    shape = vessel.shape
+    frame = frame_around(shape, 6)
+    depth = depth_inside(shape, frame)
+    size = (depth.shape[0], depth.shape[1])
+    inside = soft_mask(to_pixel_grid(depth))
+    lumen = soft_mask(to_pixel_grid(depth - np.float32(2.2)), 0.8)
+    # the wall and its flat cells
+    hematoxylin = np.full((size[0] * PX_PER_UM, size[1] * PX_PER_UM), 0.08, dtype=np.float32)
+    endothelium = NucleusStyle(
+        diameter=4.6 * patient.nucleus_scale,
+        spread=0.12,
+        elongation=3.6,
+        elongation_spread=0.6,
+        wobble=0.04,
+        amount=0.95,
+        amount_spread=0.1,
     )
+    row = CellRow(inset=1.6, spacing=22.0, stamps=draw_stamps(endothelium, rng, 96), upright=False)
+    place_row(hematoxylin, shape, frame, row=row, rng=rng)
+    # half of the vessels hold blood
+    blood = float(rng.uniform(-1.0, 1.0))
+    red = (
+        to_pixel_grid(np.clip(smooth_noise(rng, size, 18) + np.float32(blood), 0, 1))
+        if blood > 0
+        else np.float32(0)
+    )
+    hematoxylin *= inside * (1 - lumen * np.float32(0.85))
+    eosin = np.float32(0.6) * inside * (1 - lumen) + np.float32(0.06) + np.float32(1.1) * lumen * red
+    paste(canvas, frame, inside, hematoxylin=hematoxylin, eosin=eosin)
+
+
+def draw_lymphocytes(
+    canvas: StainCanvas, nest: Structure, patient: Patient, rng: np.random.Generator
+) -> None:
+    """Draw a nest of lymphocytes in place: small, round, dark and close, thinning out at its rim."""
+    frame = frame_around(nest.shape, 20)
+    depth = depth_inside(nest.shape, frame)
+    field = np.zeros((depth.shape[0] * PX_PER_UM, depth.shape[1] * PX_PER_UM), dtype=np.float32)
+    style = NucleusStyle(
+        diameter=5.8 * patient.nucleus_scale,
+        spread=0.08,
+        elongation=1.08,
+        elongation_spread=0.05,
+        wobble=0.03,
+        amount=0.9,
+        amount_spread=0.1,
+        rim=0.08,
+        clumps=0.15,
+        nucleolus=0.0,
+    )
+    stamps = draw_stamps(style, rng, 96)
+    spacing = float(rng.uniform(6.3, 7.6)) * PX_PER_UM
+    points = jittered_lattice(rng, (field.shape[0], field.shape[1]), spacing, jitter=0.22)
+    chance = np.clip(sample_field(depth, points, PX_PER_UM) / np.float32(18) + np.float32(0.6), 0, 1)
+    points = points[rng.uniform(0, 1, len(points)) < chance]
+    place_nuclei(field, points, stamps, chosen=stamps.choose_random(len(points), rng))
+    # the nest lets the stroma shine through, so that it is blended rather than pasted
+    below = crop_canvas(canvas, frame)
+    if below is None:
+        return
+    cover = crop_to_canvas(soft_mask(to_pixel_grid(depth), 8), canvas, frame)
+    below.eosin[...] *= 1 - np.float32(0.4) * cover
+    below.hematoxylin[...] *= 1 - cover
+    below.hematoxylin[...] += crop_to_canvas(np.minimum(field, np.float32(1.5)), canvas, frame)
+
+
+def draw_normal(canvas: StainCanvas, duct: Structure, patient: Patient, rng: np.random.Generator) -> None:
+    """Draw a normal duct in place: an open lumen, inner cells upright on the wall, flat outer cells."""
+    _draw_tube(canvas, duct.shape, _make_lining(float(rng.uniform(13, 19)), patient, rng), rng=rng)
+
+
+def draw_lobule(canvas: StainCanvas, lobule: Structure, patient: Patient, rng: np.random.Generator) -> None:
+    """Draw a lobule in place: many small acini in pale, loose stroma."""
+    frame = frame_around(lobule.shape, 6)
+    depth = depth_inside(lobule.shape, frame)
+    shape = (depth.shape[0], depth.shape[1])
+    # pale stroma with loose cells
+    fibers = np.float32(0.3) + np.float32(0.1) * smooth_noise(rng, shape, 6)
+    fibers = fibers + np.float32(0.07) * smooth_noise(rng, shape, 25)
+    eosin = to_pixel_grid(np.maximum(fibers, 0.06))
     hematoxylin = np.full_like(eosin, 0.06)
-    cells = stamps(Look(6.0 * who.nucleus, 0.18, 1.9, 0.7, 0.06, 0.9, 0.15), rng)
-    points = scattered(
-        rng, (hematoxylin.shape[0], hematoxylin.shape[1]), float(rng.uniform(17, 26)) * UM, 0.4
+    style = NucleusStyle(
+        diameter=6.0 * patient.nucleus_scale,
+        spread=0.18,
+        elongation=1.9,
+        elongation_spread=0.7,
+        wobble=0.06,
+        amount=0.9,
+        amount_spread=0.15,
     )
-    set_down(hematoxylin, points, cells.any(len(points), rng), cells)
-    paste(canvas, where, pale, hematoxylin, eosin)
-    lines = lining(float(rng.uniform(10, 13)), who, rng)
-    for acinus in _acini(lobule.shape, rng):
-        _lined(canvas, acinus, lines, rng)
+    stamps = draw_stamps(style, rng)
+    spacing = float(rng.uniform(17, 26)) * PX_PER_UM
+    points = jittered_lattice(rng, (hematoxylin.shape[0], hematoxylin.shape[1]), spacing, jitter=0.4)
+    place_nuclei(hematoxylin, points, stamps, chosen=stamps.choose_random(len(points), rng))
+    paste(canvas, frame, soft_mask(to_pixel_grid(depth), 6), hematoxylin=hematoxylin, eosin=eosin)
+    # the acini, all with one lining
+    lining = _make_lining(float(rng.uniform(10, 13)), patient, rng)
+    for acinus in _place_acini(lobule.shape, rng):
+        _draw_tube(canvas, acinus, lining, rng=rng)
 
 
-def _acini(lobule: Blob, rng: np.random.Generator) -> list[Blob]:
+def _make_stroma_fields(patient: Patient, layout: SlideLayout, rng: np.random.Generator) -> StromaFields:
+    """Divide a slide into glass, fat and collagen; fibers run along the rims of structures."""
+    size = layout.size
+    clearance = upsample_to_um(layout.clearance, size)
+    tissue = upsample_to_um(layout.tissue, size) + np.float32(0.03) * smooth_noise(rng, size, 14)
+    tissue = np.clip(tissue * np.float32(25) + np.float32(0.5), 0, 1)
+    # fat: the patient's share of the tissue, away from structures
+    score = smooth_noise(rng, size, 420) + np.float32(0.35) * smooth_noise(rng, size, 110)
+    score -= np.float32(4) * np.exp(-clearance / np.float32(30))
+    limit = (
+        np.quantile(score[::8, ::8][tissue[::8, ::8] > 0.5], 1 - patient.fat_share)
+        if patient.fat_share
+        else np.inf
+    )
+    fat = tissue * np.clip((score - np.float32(limit)) * np.float32(14), 0, 1)
+    # fibers: random far from structures, parallel to their outlines near them
+    height = smooth_noise(rng, size, 330) * np.float32(170) + smooth_noise(rng, size, 90) * np.float32(26)
+    height += smooth_noise(rng, size, 30) * np.float32(3.0)
+    near = np.exp(-clearance / np.float32(28))
+    height = height * (1 - near) + np.float32(1.2) * clearance * near
+    return StromaFields(tissue - fat, fat, height)
+
+
+def _add_fat(eosin: Field, hematoxylin: Field, fat: Field, *, rng: np.random.Generator) -> None:
+    """Draw fat cells in place: large, empty, with thin pink walls."""
+    if not fat.any():
+        return
+    # at half the resolution, which is enough for cells of this size
+    half = (-(-eosin.shape[0] // 2), -(-eosin.shape[1] // 2))
+    foam = 2 * cellular_noise(rng, half, 27.0) + np.float32(0.3) * smooth_noise(rng, half, 5)
+    to_wall = resize_field(foam, (half[0] * 2, half[1] * 2))[: eosin.shape[0], : eosin.shape[1]]
+    wall = np.exp(-((to_wall / np.float32(1.25)) ** 2)) * fat
+    eosin += np.float32(0.5) * wall
+    hematoxylin += np.float32(0.06) * wall
+
+
+def _add_stroma_cells(
+    patient: Patient, canvas: StainCanvas, stroma: StromaFields, *, rng: np.random.Generator
+) -> None:
+    """Place fibroblasts along the fibers, cells at the walls of fat, and stray lymphocytes, in place."""
+    fibroblast = NucleusStyle(
+        diameter=5.6 * patient.nucleus_scale,
+        spread=0.16,
+        elongation=4.2,
+        elongation_spread=1.1,
+        wobble=0.06,
+        amount=0.85,
+        amount_spread=0.15,
+        rim=0.15,
+        clumps=0.12,
+        nucleolus=0.0,
+    )
+    stamps = draw_stamps(fibroblast, rng, 192)
+    # a dense lattice that is thinned out by collagen, and a wide one
+    for spacing, keep in ((24.0, 0.55), (52.0, 1.0)):
+        points = jittered_lattice(rng, canvas.shape, spacing * PX_PER_UM, jitter=0.4)
+        collagen = sample_field(stroma.collagen, points, PX_PER_UM)
+        points = points[rng.uniform(0, keep, len(points)) < collagen * keep]
+        if spacing < 40:
+            points = points[rng.uniform(0, 1, len(points)) < 0.5]
+        # nuclei are parallel to the contour lines of the height
+        index = np.clip((points / PX_PER_UM).astype(np.intp), 1, np.asarray(stroma.height.shape) - 2)
+        row, column = index[:, 0], index[:, 1]
+        down = stroma.height[row + 1, column] - stroma.height[row - 1, column]
+        right = stroma.height[row, column + 1] - stroma.height[row, column - 1]
+        chosen = stamps.choose_oriented(np.arctan2(right, -down).astype(np.float64), rng, 0.15)
+        place_nuclei(canvas.hematoxylin, points, stamps, chosen=chosen)
+    lymphocyte = NucleusStyle(
+        diameter=6.0 * patient.nucleus_scale,
+        spread=0.08,
+        elongation=1.08,
+        elongation_spread=0.05,
+        wobble=0.03,
+        amount=1.15,
+        amount_spread=0.08,
+        rim=0.1,
+        clumps=0.15,
+        nucleolus=0.0,
+    )
+    stamps = draw_stamps(lymphocyte, rng, 48)
+    points = jittered_lattice(rng, canvas.shape, 75.0 * PX_PER_UM, jitter=0.45)
+    collagen = sample_field(stroma.collagen, points, PX_PER_UM)
+    points = points[rng.uniform(0, 1, len(points)) < collagen]
+    place_nuclei(canvas.hematoxylin, points, stamps, chosen=stamps.choose_random(len(points), rng))
+
+
+def _make_lining(wall: float, patient: Patient, rng: np.random.Generator) -> Lining:
+    """Make the lining of a duct or of all acini of a lobule; `wall` is its thickness, um."""
+    inner = NucleusStyle(
+        diameter=6.6 * patient.nucleus_scale,
+        spread=0.1,
+        elongation=1.4,
+        elongation_spread=0.12,
+        wobble=0.03,
+        amount=0.85,
+        amount_spread=0.15,
+    )
+    outer = NucleusStyle(
+        diameter=5.4 * patient.nucleus_scale,
+        spread=0.12,
+        elongation=2.6,
+        elongation_spread=0.4,
+        wobble=0.04,
+        amount=0.95,
+        amount_spread=0.1,
+    )
+    # the order of the arguments is the order of the random draws
+    return Lining(
+        wall=wall,
+        eosin=float(rng.uniform(0.45, 0.7)),
+        secretion=float(rng.uniform(0, 0.25)),
+        inner=draw_stamps(inner, rng),
+        outer=draw_stamps(outer, rng),
+    )
+
+
+def _place_acini(lobule: Blob, rng: np.random.Generator) -> list[Blob]:
+    """Return small round shapes on a lattice, those that are wholly inside the lobule."""
     size = float(rng.uniform(15, 24))
     side = 2 * lobule.reach
-    points = scattered(rng, (int(side), int(side)), size * float(rng.uniform(2.35, 3.0)), 0.1)
-    found = []
-    for y, x in points:
+    spacing = size * float(rng.uniform(2.35, 3.0))
+    acini = []
+    for y, x in jittered_lattice(rng, (int(side), int(side)), spacing, jitter=0.1):
         down, right = y - side / 2, x - side / 2
-        index = int(np.mod(np.arctan2(down, right), 2 * np.pi) / (2 * np.pi) * len(lobule.radii)) % len(
-            lobule.radii
-        )
+        turn = np.mod(np.arctan2(down, right), 2 * np.pi) / (2 * np.pi)
+        index = int(turn * len(lobule.radii)) % len(lobule.radii)
         radius = size * float(np.exp(rng.normal(0, 0.18)))
         if np.hypot(down, right) + radius < lobule.radii[index] - 3:
-            found.append(blob(rng, lobule.y + down, lobule.x + right, radius, 0.07))
-    return found
+            acini.append(random_blob(rng, lobule.y + down, lobule.x + right, radius=radius, bumps=0.07))
+    return acini
 
 
-def _lined(canvas: Canvas, shape: Blob, lines: Lining, rng: np.random.Generator) -> None:
-    """Draw a tube lined by two layers of cells."""
-    where = frame(shape, 6)
-    deep = depth(shape, where)
-    size = (deep.shape[0], deep.shape[1])
-    thick = lines.wall * (1 + np.float32(0.22) * cloud(rng, size, 22))
-    inside, lumen = soft(fine(deep)), soft(fine(deep - thick), 1.0)
-    hematoxylin = np.full((size[0] * UM, size[1] * UM), 0.12, dtype=np.float32)
-    for inset, apart in ((0.52, 7.0), (0.75, 9.5))[: 2 if lines.wall > 15 else 1]:
-        set_in_row(hematoxylin, shape, where, Row(lines.wall * inset, apart, lines.inner, standing=True), rng)
-    set_in_row(hematoxylin, shape, where, Row(2.6, 11.0, lines.outer, standing=False), rng)
+def _draw_tube(canvas: StainCanvas, shape: Blob, lining: Lining, *, rng: np.random.Generator) -> None:
+    """Draw a tube lined by two layers of cells, in place."""
+    frame = frame_around(shape, 6)
+    depth = depth_inside(shape, frame)
+    size = (depth.shape[0], depth.shape[1])
+    thickness = lining.wall * (1 + np.float32(0.22) * smooth_noise(rng, size, 22))
+    inside = soft_mask(to_pixel_grid(depth))
+    lumen = soft_mask(to_pixel_grid(depth - thickness), 1.0)
+    # nuclei: one or two rows of inner cells, one row of outer cells
+    hematoxylin = np.full((size[0] * PX_PER_UM, size[1] * PX_PER_UM), 0.12, dtype=np.float32)
+    for inset, spacing in ((0.52, 7.0), (0.75, 9.5))[: 2 if lining.wall > 15 else 1]:
+        row = CellRow(inset=lining.wall * inset, spacing=spacing, stamps=lining.inner, upright=True)
+        place_row(hematoxylin, shape, frame, row=row, rng=rng)
+    row = CellRow(inset=2.6, spacing=11.0, stamps=lining.outer, upright=False)
+    place_row(hematoxylin, shape, frame, row=row, rng=rng)
+    # cytoplasm of the wall, secretion in the lumen
     hematoxylin *= inside * (1 - lumen)
-    eosin = np.float32(lines.eosin) * inside * (1 - lumen)
-    eosin += np.float32(0.03) + np.float32(lines.secretion) * lumen * fine(
-        np.maximum(cloud(rng, size, 25), 0)
-    )
-    paste(canvas, where, inside, hematoxylin, eosin)
+    eosin = np.float32(lining.eosin) * inside * (1 - lumen)
+    secretion = to_pixel_grid(np.maximum(smooth_noise(rng, size, 25), 0))
+    eosin += np.float32(0.03) + np.float32(lining.secretion) * lumen * secretion
+    paste(canvas, frame, inside, hematoxylin=hematoxylin, eosin=eosin)

@@ -1,149 +1,232 @@
-"""Minutes to steps: a few steps are timed once, then the number of steps is fixed and stored.
+"""From minutes to steps: a few steps are timed once, then the number of steps is fixed and stored.
 
-Afterwards the clock plays no part, so that a run which is killed and goes on, or runs on a busy machine, ends with
-the same weights.
+Afterwards the clock plays no part, so that a run that is killed and resumed, or runs on a busy machine, ends
+with the same weights.
 """
 
 import copy
 import itertools
 import json
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
 from histoscout.io.files import write_text
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples
-from histoscout.training.checkpoint import State
-from histoscout.training.loop import Batches, Job, make_optimizer, take_step
+from histoscout.training.checkpoint import TrainingState
+from histoscout.training.loop import Batches, TrainingContext, make_optimizer, take_step
 
-LEAST_TIMED, TIMED, MOST_TIMED = 8, 20, 100  # steps that are timed: slow ones, others, fast ones
-LEAST_SECONDS, MOST_SECONDS = 3.0, 10.0  # for as long are fast and slow ones timed
-WARMING = 1 / 3  # share of them that is not counted: the first batches lie ready, and devices warm up
-READ = 32  # windows whose reading is timed
-LEAST_STEPS = 20
-FINISHING = 0.05  # share of the minutes that is kept for what follows the last step, at least
-MOST_TUNING = 0.25  # share that looking through the tuning slides may take, if fewer views make it fit
+MIN_TIMED = 8
+"""Steps that are timed if they are slow: slow ones differ little from each other."""
+
+TIMED = 20
+"""Steps that are timed otherwise."""
+
+MAX_TIMED = 100
+"""Steps that are timed if they are fast."""
+
+MIN_SECONDS = 3.0
+"""Fast steps are timed for so long."""
+
+MAX_SECONDS = 10.0
+"""Steps are slow if `TIMED` of them take longer."""
+
+WARMUP_SHARE = 1 / 3
+"""Share of the timed steps that is not counted: the first batches are ready, and devices warm up."""
+
+TIMED_READS = 32
+"""Patches whose reading is timed."""
+
+MIN_STEPS = 20
+"""Steps that are taken however few the minutes are."""
+
+FINISHING_SHARE = 0.05
+"""Share of the minutes that is kept for what follows the last step, at least."""
+
+MAX_TUNING_SHARE = 0.25
+"""Share of the minutes that predicting the tuning slides may take, if fewer views (TTA) make it fit."""
+
+RENAMED_KEYS: Mapping[str, str] = MappingProxyType({"views": "tta_views"})
+"""Keys of budget.json that histoscout 0.1.0 wrote, and what they are called now; both are read."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long a training is: its steps, what a step and a validation took when they were timed, and how many views of the
-    tuning slides choose the threshold (None: as many as in detection)."""
+    """How long a training is.
+
+    Attributes:
+        steps: Number of steps.
+        step_seconds: What a step took when it was timed.
+        validation_seconds: What a validation took when it was timed.
+        tta_views: Views of the tuning slides when the threshold is chosen; None for as many as in detection.
+    """
 
     steps: int
     step_seconds: float | None = None
     validation_seconds: float | None = None
-    views: int | None = None
+    tta_views: int | None = None
 
     def write(self, path: Path) -> None:
-        write_text(path, json.dumps(vars(self), indent=1) + "\n")
+        """Write the budget as JSON."""
+        write_text(path, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Budget":
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        """Read a budget that `write` or histoscout 0.1.0 wrote."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{RENAMED_KEYS.get(key, key): value for key, value in values.items()})
 
 
 @dataclass
-class Clock:
-    """How much of its minutes a network has used: its own seconds, and its share of what all networks have in common."""
+class TrainingClock:
+    """How much of its minutes an ensemble member has used: its own seconds, and its share of common ones.
+
+    Attributes:
+        members: Number of ensemble members.
+        started: When the current member started, by the monotonic clock.
+        common: Seconds spent for all members.
+    """
 
     members: int
-    begun: float = field(default_factory=time.monotonic)
-    common: float = 0.0  # seconds
+    started: float = field(default_factory=time.monotonic)
+    common: float = 0.0
 
-    def begin(self) -> None:
-        """From now on it is the next network's time."""
-        self.begun = time.monotonic()
+    def start_member(self) -> None:
+        """Start the time of the next member."""
+        self.started = time.monotonic()
 
     def share(self) -> None:
-        """What went by since the beginning was for all networks."""
-        self.common += time.monotonic() - self.begun
-        self.begin()
+        """Count the time since the start of the member as time for all members."""
+        self.common += time.monotonic() - self.started
+        self.start_member()
 
     def spent(self) -> float:
-        """Seconds that this network has used so far."""
-        return time.monotonic() - self.begun + self.common / self.members
+        """Seconds that this member has used so far."""
+        return time.monotonic() - self.started + self.common / self.members
 
 
-def rehearse(job: Job, network: nn.Module, batches: Batches) -> tuple[float, list[tuple[Tensor, Tensor]]]:
-    """Time steps on a copy of the network: seconds of a step, and the batches used, to be used again.
+def time_steps(
+    context: TrainingContext, network: nn.Module, batches: Batches
+) -> tuple[float, list[tuple[Tensor, Tensor]]]:
+    """Time training steps on a copy of the network.
 
-    The mean, not the median: where windows are slower than the network, they come in bursts, one from each worker.
+    Args:
+        context: The training.
+        network: The network; not changed.
+        batches: The batches of the training from its first step on.
+
+    Returns:
+        Seconds per step, and the batches that were read, to be used again. The mean, not the median: where
+        reading patches is slower than the network, they come in bursts, one from each worker.
     """
-    double = copy.deepcopy(network)
-    state = State(double, {}, make_optimizer(double, job.recipe.training))
-    wrapped = job.fabric.setup_module(double)
-    ends, used = [time.monotonic()], []
-    job.progress.start("timing the first steps", TIMED)
-    for batch in itertools.islice(batches, MOST_TIMED):
+    copied = copy.deepcopy(network)
+    optimizer = make_optimizer(copied, context.recipe.training)
+    state = TrainingState(network=copied, average={}, optimizer=optimizer)
+    wrapped = context.fabric.setup_module(copied)
+    used: list[tuple[Tensor, Tensor]] = []
+    ends = [time.monotonic()]
+    context.progress.start("timing the first steps", TIMED)
+    for batch in itertools.islice(batches, MAX_TIMED):
         used.append(batch)
-        take_step(job, state, wrapped, batch)
+        take_step(context, state, batch, network=wrapped)
         ends.append(time.monotonic())
-        job.progress.advance(int(len(used) <= TIMED))
-        if _timed(len(used), ends[-1] - ends[0]):
+        context.progress.advance(int(len(used) <= TIMED))
+        # few slow steps are enough; more of them would cost training time
+        seconds = ends[-1] - ends[0]
+        if len(used) >= (TIMED if seconds < MAX_SECONDS else MIN_TIMED) and seconds >= MIN_SECONDS:
             break
-    job.progress.done()
-    first = int(len(used) * WARMING)
+    context.progress.done()
+    first = int(len(used) * WARMUP_SHARE)
     return (ends[-1] - ends[first]) / (len(used) - first), used
 
 
-def _timed(steps: int, seconds: float) -> bool:
-    """Whether enough steps have been timed; slow ones differ little from each other, and cost what could be learnt."""
-    return steps >= (TIMED if seconds < MOST_SECONDS else LEAST_TIMED) and seconds >= LEAST_SECONDS
+def time_validation(context: TrainingContext, network: nn.Module) -> tuple[float, float]:
+    """Time a validation and the reading of patches.
+
+    Args:
+        context: The training.
+        network: The network; not changed.
+
+    Returns:
+        Seconds of one validation once its patches are in memory, and seconds to read one patch.
+    """
+    some = replace(context.tuning_examples, windows=context.tuning_examples.windows[:TIMED_READS], kept={})
+    reading = _time_reading(some) / max(1, len(some))
+    _time_reading(context.tuning_examples)
+    started = time.monotonic()
+    context.validate(copy.deepcopy(network))
+    return time.monotonic() - started, reading
 
 
-def time_validation(job: Job, network: nn.Module) -> tuple[float, float]:
-    """Seconds that one validation takes when its windows have been read, and seconds to read one window."""
-    some = replace(job.tuning, windows=job.tuning.windows[:READ], kept={})
-    reading = _read(some) / max(1, len(some))
-    _read(job.tuning)
-    begun = time.monotonic()
-    job.validate(copy.deepcopy(network))
-    return time.monotonic() - begun, reading
-
-
-def _read(examples: PlainExamples) -> float:
-    """Seconds to read all of them that are not kept already."""
-    begun = time.monotonic()
+def _time_reading(examples: PlainExamples) -> float:
+    """Seconds to read all patches that are not in memory already."""
+    started = time.monotonic()
     for number in range(len(examples)):
         examples[number]
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Seconds that a step takes, a validation, one view of all tuning slides, and all second looks at the slides learnt from:
-    `again`, and for each step at most `most_again`."""
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """How long the parts of a training take, in seconds.
+
+    Attributes:
+        step: One step.
+        validation: One validation.
+        tuning: One view of all tuning slides.
+        pseudo_labels: All searches for unannotated lesions, if all slides are searched.
+        pseudo_labels_per_step: All searches, per step of the training, if they are limited to their share.
+    """
 
     step: float
     validation: float
     tuning: float
-    again: float = 0.0
-    most_again: float = 0.0
+    pseudo_labels: float = 0.0
+    pseudo_labels_per_step: float = 0.0
 
 
-def budget_for(minutes: float, spent: float, timed: Timed, recipe: Recipe) -> Budget:
-    """As many steps as fit into what is left of the minutes after `spent` seconds, with a validation each epoch.
+def make_budget(minutes: float, timings: Timings, recipe: Recipe, *, spent: float) -> Budget:
+    """Fit as many steps as possible into the minutes, with a validation after each epoch.
 
-    What follows the last step is kept free: looking through the tuning slides in as many views as detection, or as many as
-    fit into a quarter of the minutes. One view is never left out, and then the training ends later.
+    Time for what follows the last step is kept: predicting the tuning slides in as many views (TTA) as
+    detection uses, or as many as fit into a quarter of the minutes. A single view is always kept, and then
+    the training ends later.
+
+    Args:
+        minutes: Minutes of this ensemble member.
+        timings: How long its parts take.
+        recipe: Its recipe.
+        spent: Seconds that it has used already.
+
+    Returns:
+        The number of steps and of views.
     """
-    whole = minutes * 60
-    views = _views(whole * MOST_TUNING, timed.tuning, recipe.detection.tta_views)
-    kept = whole * min(MOST_TUNING, max(FINISHING, views * timed.tuning / whole))
-    each = timed.step + timed.validation / recipe.training.steps_per_epoch
-    left = whole - kept - spent
-    steps = max((left - timed.again) / each, left / (each + timed.most_again))
-    return Budget(max(LEAST_STEPS, int(steps)), timed.step, timed.validation, views)
+    total = minutes * 60
+    views = next(
+        (
+            views
+            for views in (8, 4, 2)
+            if views <= recipe.detection.tta_views and views * timings.tuning <= total * MAX_TUNING_SHARE
+        ),
+        1,
+    )
+    kept = total * min(MAX_TUNING_SHARE, max(FINISHING_SHARE, views * timings.tuning / total))
+    per_step = timings.step + timings.validation / recipe.training.steps_per_epoch
+    left = total - kept - spent
+    steps = max((left - timings.pseudo_labels) / per_step, left / (per_step + timings.pseudo_labels_per_step))
+    return Budget(
+        steps=max(MIN_STEPS, int(steps)),
+        step_seconds=timings.step,
+        validation_seconds=timings.validation,
+        tta_views=views,
+    )
 
 
-def overtime(minutes: float, budget: Budget, timed: Timed) -> float:
-    """Minutes by which looking through the tuning slides goes beyond its quarter."""
-    return max(0.0, (budget.views or 1) * timed.tuning / 60 - minutes * MOST_TUNING)
-
-
-def _views(seconds: float, each: float, wanted: int) -> int:
-    return next((views for views in (8, 4, 2) if views <= wanted and views * each <= seconds), 1)
+def overtime_minutes(minutes: float, budget: Budget, timings: Timings) -> float:
+    """Minutes by which predicting the tuning slides exceeds its share of the minutes."""
+    return max(0.0, (budget.tta_views or 1) * timings.tuning / 60 - minutes * MAX_TUNING_SHARE)

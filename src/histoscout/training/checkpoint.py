@@ -1,12 +1,14 @@
-"""The state of a training in one file, so that a killed run goes on as if it had never been killed.
+"""Checkpoints: the state of a training in one file, from which a killed run resumes as if it had never stopped.
 
-A .safetensors file: tensors only, nothing that could be executed; the step and figures stand in its header.
+A .safetensors file: tensors only, nothing executable. Step and best score are in its header.
 """
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,91 +16,144 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from histoscout.errors import TrainingError
-from histoscout.io.files import replacing
+from histoscout.io.files import atomic_write
 from histoscout.network.weights import save_tensors
 
-Weights = dict[str, Tensor]
+StateDict = dict[str, Tensor]
 
-SAVE_SECONDS = 30.0  # between checkpoints: what a killed run loses at most
-SAVING = 0.1  # share of the time that checkpoints may take: on a GPU one validation soon follows another
+SAVE_SECONDS = 30.0
+"""Seconds between checkpoints: what a killed run loses at most."""
+
+MAX_SAVE_SHARE = 0.1
+"""Share of the time that checkpoints may take: on a GPU one validation soon follows another."""
+
+RENAMED_GROUPS: Mapping[str, str] = MappingProxyType({"optimiser": "optimizer"})
+"""Groups of tensors as histoscout 0.1.0 named them, and what they are called now; both are read."""
 
 
-@dataclass
-class State:
-    """What training changes: the network, its averaged weights, the optimiser, and how far it is."""
+@dataclass(kw_only=True)
+class TrainingState:
+    """What training changes: the network, its averaged weights, the optimizer, and the progress.
+
+    Attributes:
+        network: The network.
+        average: The exponential moving average of its weights.
+        optimizer: The optimizer.
+        step: Number of steps taken.
+        best: The highest validation score so far, -1 before the first.
+    """
 
     network: nn.Module
-    average: Weights
+    average: StateDict
     optimizer: Optimizer
     step: int = 0
-    best: float = -1.0  # the highest validation figure so far
+    best: float = -1.0
 
 
-def save_state(state: State, path: Path) -> None:
-    """Write everything needed to go on from here."""
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write a checkpoint with everything needed to resume.
+
+    Args:
+        state: The state of the training.
+        path: The file, which is replaced as a whole.
+    """
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
     for number, values in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{name}": value for name, value in values.items()}
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in values.items()}
     header = {"step": json.dumps(state.step), "best": json.dumps(state.best)}
     save_weights(tensors, path, header)
 
 
-@dataclass
-class Checkpoints:
-    """Where the state is kept, and when: after a validation if writing is quick, after 30 seconds, and at the end."""
+def load_state(state: TrainingState, path: Path) -> None:
+    """Read a checkpoint into the state of a training with the same network and optimizer.
 
-    path: Path
-    saved: float = field(default_factory=time.monotonic)
-    took: float = 0.0  # seconds, the last time
+    Args:
+        state: The state; changed in place.
+        path: A file of `save_state`.
 
-    def keep(self, state: State, *, validated: bool, finished: bool) -> None:
-        """Write the state, if it is time."""
-        since = time.monotonic() - self.saved
-        if finished or since > SAVE_SECONDS or (validated and self.took <= SAVING * since):
-            begun = time.monotonic()
-            save_state(state, self.path)
-            self.saved = time.monotonic()
-            self.took = self.saved - begun
-
-
-def load_state(state: State, path: Path) -> None:
-    """Put a saved state back into a state of the same network and optimiser; TrainingError if it does not fit."""
+    Raises:
+        TrainingError: If the file is damaged or is of another network.
+    """
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        groups: dict[str, Weights] = {"network": {}, "average": {}, "optimiser": {}}
+        groups: dict[str, StateDict] = {"network": {}, "average": {}, "optimizer": {}}
         for name, value in tensors.items():
             group, _, rest = name.partition(".")
-            groups[group][rest] = value
+            groups[RENAMED_GROUPS.get(group, group)][rest] = value
         state.network.load_state_dict(groups["network"])
     except (SafetensorError, OSError, RuntimeError, KeyError) as error:
         raise TrainingError(
-            path, f"does not fit this recipe or is damaged ({error})", "Start anew with --overwrite"
+            path,
+            f"the checkpoint is damaged or does not fit this recipe ({error})",
+            "Start again with --overwrite",
         ) from error
     for name, value in groups["average"].items():
         state.average[name].copy_(value)
-    _load_optimizer(state.optimizer, groups["optimiser"])
-    state.step, state.best = json.loads(header["step"]), json.loads(header["best"])
-
-
-def _load_optimizer(optimizer: Optimizer, tensors: Weights) -> None:
-    values: dict[int, Weights] = {}
-    for name, value in tensors.items():
+    # the optimizer's tensors are "number.name"; its hyperparameters come from the recipe
+    by_number: dict[int, StateDict] = {}
+    for name, value in groups["optimizer"].items():
         number, _, rest = name.partition(".")
-        values.setdefault(int(number), {})[rest] = value
-    optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
+        by_number.setdefault(int(number), {})[rest] = value
+    param_groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": by_number, "param_groups": param_groups})
+    state.step = json.loads(header["step"])
+    state.best = json.loads(header["best"])
 
 
-def save_weights(weights: Weights, path: Path, header: dict[str, str] | None = None) -> None:
-    """Write tensors as a whole or not at all."""
-    with replacing(path) as temporary:
+@dataclass
+class CheckpointWriter:
+    """Writes checkpoints when they are due: after quick validations, every 30 seconds, and at the end.
+
+    Attributes:
+        path: The checkpoint.
+        saved: When it was last written, by the monotonic clock.
+        seconds: How long writing took the last time.
+    """
+
+    path: Path
+    saved: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    def save_if_due(self, state: TrainingState, *, validated: bool, finished: bool) -> None:
+        """Write the state if it is time.
+
+        Args:
+            state: The state of the training.
+            validated: Whether a validation has just been done.
+            finished: Whether this was the last step.
+        """
+        since = time.monotonic() - self.saved
+        if finished or since > SAVE_SECONDS or (validated and self.seconds <= MAX_SAVE_SHARE * since):
+            started = time.monotonic()
+            save_state(state, self.path)
+            self.saved = time.monotonic()
+            self.seconds = self.saved - started
+
+
+def save_weights(weights: StateDict, path: Path, header: dict[str, str] | None = None) -> None:
+    """Write tensors to a .safetensors file, as a whole or not at all.
+
+    Args:
+        weights: Tensors by name.
+        path: The file, which is replaced.
+        header: Texts for the header of the file.
+    """
+    with atomic_write(path) as temporary:
         save_tensors(weights, temporary, header)
 
 
-def average_into(average: Weights, network: nn.Module, decay: float, step: int) -> None:
-    """Move the averaged weights a little towards the network's; faster in the first steps, when they know nothing."""
+def update_average(average: StateDict, network: nn.Module, *, decay: float, step: int) -> None:
+    """Move the averaged weights towards those of the network (exponential moving average).
+
+    Args:
+        average: The averaged weights; changed in place.
+        network: The network after a step.
+        decay: The share that stays; smaller in the first steps, when the average knows nothing.
+        step: The step, from 0.
+    """
     decay = min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
         for name, value in network.state_dict().items():

@@ -1,7 +1,4 @@
-"""The slides that training learns from, and those on which it chooses.
-
-The images that training learns from, and those on which it chooses, where each image is of one class.
-"""
+"""The slides or images of a training: opened, labeled, and divided into training and tuning set."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,117 +25,148 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.hardware import usable_cores
 from histoscout.progress import Progress
-from histoscout.recipe import SET_ASIDE, ClassConfig, Recipe
+from histoscout.recipe import SET_ASIDE, Recipe
+from histoscout.recipe_sections import ClassConfig
+
+MAX_READERS = 8
+"""Threads that decode images."""
+
+LARGE_BYTES = 2**30
+"""Size of the images held in memory from which the user is informed."""
 
 
-@dataclass(frozen=True)
-class Sets:
-    """Opened slides for training and for tuning.
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Opened slides of the training and tuning sets.
 
-    With too few patients both are the same slides: then `tune_boxes[i]` are the blocks of slide i used for tuning,
-    which no training window may touch, not even `kept_out[i]`, the same blocks with a gap around them. Of images that
-    are of one class each (`by_class`), `tune_boxes[i]` is the whole image.
+    With too few patients both are the same slides; then some blocks of each slide are for tuning.
+
+    Attributes:
+        train: The slides to train on.
+        tune: The slides to validate on and to choose the threshold on.
+        tuning_boxes: For slides of `tune` by index, the boxes used for tuning, if not the whole slide; of
+            image classification data, the whole image.
+        excluded_boxes: For slides of `train` by index, boxes that no training patch may touch: the tuning
+            blocks with a gap around them.
+        split: The cases of each set.
+        notes: What a user should know.
+        by_class: Whether these are images with one class each (image classification data).
     """
 
     train: tuple[LabeledSlide, ...]
     tune: tuple[LabeledSlide, ...]
-    tune_boxes: Mapping[int, Sequence[Box]]
-    kept_out: Mapping[int, Sequence[Box]]
+    tuning_boxes: Mapping[int, Sequence[Box]]
+    excluded_boxes: Mapping[int, Sequence[Box]]
     split: Split
     notes: tuple[str, ...]
     by_class: bool = False
 
 
-def tuning_area(blocks: Sequence[Box] | None) -> Regions | None:
-    """The blocks of a slide that are tuned on, as regions; None: all of it."""
-    if blocks is None:
-        return None
-    return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in blocks)
+# ---------------------------------------------------------------- slides
 
 
-def tuning_windows(labeled: LabeledSlide, blocks: Sequence[Box] | None, recipe: Recipe) -> list[Box]:
-    """The windows by which detection looks at a tuning slide, or at its blocks."""
-    return detection_windows(labeled.slide, labeled.tissue, recipe, tuning_area(blocks))
+def open_training_slides(
+    cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress
+) -> TrainingData:
+    """Open every slide that is not kept for testing, and divide them by patient.
 
+    Args:
+        cohort: The cohort.
+        recipe: Classes, tissue, patches and the share of tuning patients.
+        split_file: Where the split is written, or read from if the training is resumed.
+        progress: Who is informed.
 
-def count_tuning_windows(sets: Sets, recipe: Recipe) -> int:
-    """How many windows detection looks at on the tuning slides; 0 of images of one class each."""
-    if sets.by_class:
-        return 0
-    return sum(
-        len(tuning_windows(labeled, sets.tune_boxes.get(place), recipe))
-        for place, labeled in enumerate(sets.tune)
-    )
+    Returns:
+        Training and tuning set.
 
-
-def open_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress) -> Sets:
-    """Open every slide that is not kept for testing, divide them by patient, and write the division down.
-
-    Raises TrainingError if no region of the positive class is left to learn from.
+    Raises:
+        TrainingError: If no region of the positive class is left to train on.
     """
     cases = [case for case in cohort.cases if case.split != "test"]
     annotated = [case for case in cases if case.annotations is not None]
-    opened, notes = _open_all(annotated, recipe, progress)
+    opened, notes = _open_slides(annotated, recipe, progress)
     if not any(labeled.has_positive for labeled in opened.values()):
         raise _no_positive(cohort, opened.values(), recipe)
     if len(annotated) < len(cases):
         names = ", ".join(case.name for case in cases if case.annotations is None)
-        notes.append(f"without annotations, not used in training: {names}")
+        notes.append(f"slides without annotations are not used for training: {names}")
         progress.note(notes[-1])
-    split = _split(cohort, annotated, opened, recipe, split_file)
+    # by patient, or by blocks of each slide where patients are too few
+    split = _split(cohort, annotated, opened, recipe=recipe, file=split_file)
     train = tuple(opened[case.slide] for case in split.train)
     tune = tuple(opened[case.slide] for case in split.tune)
     if not any(labeled.has_positive for labeled in train):
         raise _no_positive(cohort, train, recipe)
-    blocks, kept_out = _blocks(tune, recipe) if split.blocks else ({}, {})
-    if split.blocks:  # what lies outside the blocks is learnt from
+    tuning_boxes: dict[int, list[Box]] = {}
+    excluded_boxes: dict[int, list[Box]] = {}
+    if split.blocks:
+        tuning_boxes, excluded_boxes = _tuning_blocks(tune, recipe)
+        # outside of its blocks a slide belongs to the training set
         tune = tuple(
-            replace(labeled, tissue=labeled.tissue.within(blocks[i])) for i, labeled in enumerate(tune)
+            replace(labeled, tissue=labeled.tissue.restrict_to(tuning_boxes[index]))
+            for index, labeled in enumerate(tune)
         )
-    said = [*split.notes, *_incomplete(split, recipe)]
-    for note in said:
+    split_notes = [*split.notes, *_incomplete_notes(split, recipe)]
+    for note in split_notes:
         progress.note(note)
-    return Sets(train, tune, blocks, kept_out, split, (*notes, *said))
+    return TrainingData(
+        train=train,
+        tune=tune,
+        tuning_boxes=tuning_boxes,
+        excluded_boxes=excluded_boxes,
+        split=split,
+        notes=(*notes, *split_notes),
+    )
 
 
-def turned(sets: Sets, cohort: Cohort, recipe: Recipe, turn: int, split_file: Path) -> Sets:
-    """The same slides divided anew: other patients are tuned on, so that in turn each is learnt from.
+def rotate_tuning_set(
+    data: TrainingData, cohort: Cohort, recipe: Recipe, *, turn: int, split_file: Path
+) -> TrainingData:
+    """Divide the same slides differently for another ensemble member: other patients are the tuning set.
 
-    Where the cohort's table names who is tuned on, where blocks of the same slides are, and of images of one class each,
-    the division stays.
+    So each patient is in the training set of most members. The division stays where the cohort's table names
+    the tuning set, where the sets are blocks of the same slides, and for image classification data.
+
+    Args:
+        data: The data of the first member.
+        cohort: The cohort.
+        recipe: The recipe of the model, whose seed all members share here.
+        turn: The number of the member, from 0.
+        split_file: Where the split is written, or read from if the training is resumed.
+
+    Returns:
+        The data of this member; `data` itself if the division stays.
     """
-    cases = (*sets.split.train, *sets.split.tune)
-    if turn == 0 or sets.by_class or sets.split.blocks or any(case.split == "tune" for case in cases):
-        return sets
-    opened = {case.slide: labeled for case, labeled in zip(cases, (*sets.train, *sets.tune), strict=True)}
+    cases = (*data.split.train, *data.split.tune)
+    if turn == 0 or data.by_class or data.split.blocks or any(case.split == "tune" for case in cases):
+        return data
+    opened = {case.slide: labeled for case, labeled in zip(cases, (*data.train, *data.tune), strict=True)}
     ordered = [case for case in cohort.cases if case.slide in opened]
-    split = _split(cohort, ordered, opened, recipe, split_file, turn)
-    train, tune = (tuple(opened[case.slide] for case in part) for part in (split.train, split.tune))
-    return Sets(train, tune, {}, {}, split, (*split.notes, *_incomplete(split, recipe)))
+    split = _split(cohort, ordered, opened, recipe=recipe, file=split_file, turn=turn)
+    return TrainingData(
+        train=tuple(opened[case.slide] for case in split.train),
+        tune=tuple(opened[case.slide] for case in split.tune),
+        tuning_boxes={},
+        excluded_boxes={},
+        split=split,
+        notes=(*split.notes, *_incomplete_notes(split, recipe)),
+    )
 
 
-def _incomplete(split: Split, recipe: Recipe) -> list[str]:
-    if recipe.classes.complete:
-        return []
-    patients = ", ".join(dict.fromkeys(case.patient for case in split.tune))
-    return [
-        "not every lesion is outlined, says the recipe; on the tuning patients every one should be, or the threshold is "
-        f"too high: {patients}"
-    ]
-
-
-def _open_all(
+def _open_slides(
     cases: Sequence[Case], recipe: Recipe, progress: Progress
 ) -> tuple[dict[Path, LabeledSlide], list[str]]:
+    """The slides by path, and notes on them."""
     opened: dict[Path, LabeledSlide] = {}
     notes: list[str] = []
-    progress.start("reading slides and outlines", len(cases))
+    progress.start("reading slides and annotations", len(cases))
     for case in cases:
-        labeled, said = open_labeled(case, recipe)
+        labeled, slide_notes = open_labeled(case, recipe)
         opened[case.slide] = labeled
-        for text in said:
+        # at once, since a note may be the reason for an error
+        for text in slide_notes:
             notes.append(f"{case.name}: {text}")
-            progress.note(notes[-1])  # at once: it may be the reason for an error
+            progress.note(notes[-1])
         progress.advance()
     progress.done()
     return opened, notes
@@ -148,76 +176,130 @@ def _split(
     cohort: Cohort,
     cases: Sequence[Case],
     opened: Mapping[Path, LabeledSlide],
+    *,
     recipe: Recipe,
     file: Path,
     turn: int = 0,
 ) -> Split:
-    """The split of an earlier start of this training if there was one, else a new one, written down."""
+    """The split of an earlier start of this training, else a new one, which is written to the file."""
+    test = cohort.in_split("test").cases
     if file.exists():
-        return read_split(file, Cohort((*cases, *cohort.in_split("test").cases), cohort.where))
-    known = Cohort(tuple(cases), cohort.where)
+        return read_split(file, Cohort((*cases, *test), cohort.where))
     split = split_cohort(
-        known, recipe.training.tuning_share, recipe.seed, lambda case: opened[case.slide].has_positive, turn
+        Cohort(tuple(cases), cohort.where),
+        recipe.training.tuning_share,
+        recipe.seed,
+        lambda case: opened[case.slide].has_positive,
+        turn,
     )
-    write_split(
-        Split(split.train, split.tune, cohort.in_split("test").cases, split.blocks, split.notes), file
-    )
+    write_split(replace(split, test=test), file)
     return split
 
 
-def _blocks(
+def _tuning_blocks(
     slides: Sequence[LabeledSlide], recipe: Recipe
 ) -> tuple[dict[int, list[Box]], dict[int, list[Box]]]:
-    positive, share = recipe.classes.positive, recipe.training.tuning_share
-    blocks = {
-        index: tune_blocks(
+    """The tuning blocks of each slide, and the same with a gap around them."""
+    blocks: dict[int, list[Box]] = {}
+    excluded: dict[int, list[Box]] = {}
+    for index, labeled in enumerate(slides):
+        blocks[index] = tune_blocks(
             labeled.slide.box,
             labeled.slide.mpp,
             recipe.seed,
-            share,
-            holding=labeled.regions.labeled(positive),
+            recipe.training.tuning_share,
+            holding=labeled.regions.with_labels(recipe.classes.positive),
         )
-        for index, labeled in enumerate(slides)
-    }
-    kept_out = {
-        index: [
-            box.grown(max(slides[index].px(GAP_UM), _beyond(box, slides[index], recipe))) for box in boxes
+        # a tuning patch reaches out of a block that is smaller than the patch
+        side = labeled.px(recipe.patches.size_um)
+        excluded[index] = [
+            box.expand(max(labeled.px(GAP_UM), (side - min(box.width, box.height)) / 2))
+            for box in blocks[index]
         ]
-        for index, boxes in blocks.items()
-    }
-    return blocks, kept_out
+    return blocks, excluded
 
 
-def _beyond(block: Box, labeled: LabeledSlide, recipe: Recipe) -> float:
-    """How far a tuning window reaches out of a block that is smaller than it, level-0 px."""
-    return (labeled.px(recipe.patches.size_um) - min(block.width, block.height)) / 2
+def _incomplete_notes(split: Split, recipe: Recipe) -> list[str]:
+    if recipe.classes.complete:
+        return []
+    patients = ", ".join(dict.fromkeys(case.patient for case in split.tune))
+    return [
+        "by the recipe, not every lesion is annotated; annotate every lesion of the tuning patients, or the "
+        f"threshold is too high: {patients}"
+    ]
 
 
 def _no_positive(cohort: Cohort, slides: Iterable[LabeledSlide], recipe: Recipe) -> TrainingError:
     labels = sorted({label for labeled in slides for label in labeled.regions.labels})
     return TrainingError(
         cohort.where,
-        f"no outline of the class {recipe.classes.positive!r} among the slides for training "
-        f"(their classes: {', '.join(labels) or 'none'})",
-        "Name the class with --positive, or give its spellings in classes.aliases of the recipe",
+        f"no slide of the training set has an annotation of the class {recipe.classes.positive!r} "
+        f"(annotated classes: {', '.join(labels) or 'none'})",
+        "Name the class with --positive, or list its spellings in classes.aliases of the recipe",
     )
 
 
-MOST_READERS = 8
-TOLD_BYTES = 2**30  # of images held in memory, from which it is said
+# ---------------------------------------------------------------- detection windows on tuning slides
 
 
-def open_image_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress) -> Sets:
-    """Read every image that is not kept for testing, divide them by patient, and write the division down.
+def tuning_regions(boxes: Sequence[Box] | None) -> Regions | None:
+    """The tuning boxes of a slide as regions; None stands for the whole slide."""
+    if boxes is None:
+        return None
+    return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in boxes)
 
-    Images of classes that the recipe ignores or does not name are left out, and told. Raises TrainingError if no
-    image is left of the positive class, CohortError if patients cannot be divided.
+
+def tuning_windows(labeled: LabeledSlide, boxes: Sequence[Box] | None, recipe: Recipe) -> list[Box]:
+    """List the windows that detection reads on a tuning slide.
+
+    Args:
+        labeled: The slide.
+        boxes: Its tuning boxes; None for the whole slide.
+        recipe: The recipe.
+
+    Returns:
+        Boxes in level-0 px.
     """
-    kept, notes = of_known_classes(cohort, recipe.classes)
+    return detection_windows(labeled.slide, labeled.tissue, recipe, tuning_regions(boxes))
+
+
+def count_tuning_windows(data: TrainingData, recipe: Recipe) -> int:
+    """Count the windows that detection reads on the tuning slides; 0 for image classification data."""
+    if data.by_class:
+        return 0
+    return sum(
+        len(tuning_windows(labeled, data.tuning_boxes.get(index), recipe))
+        for index, labeled in enumerate(data.tune)
+    )
+
+
+# ---------------------------------------------------------------- image classification data
+
+
+def open_training_images(
+    cohort: Cohort, recipe: Recipe, split_file: Path, progress: Progress
+) -> TrainingData:
+    """Read every image that is not kept for testing, and divide them by patient (image classification data).
+
+    Args:
+        cohort: A cohort of images with one class each; those of classes that the recipe ignores or does not
+            name are left out, with a note.
+        recipe: Classes, patches and the share of tuning patients.
+        split_file: Where the split is written, or read from if the training is resumed.
+        progress: Who is informed.
+
+    Returns:
+        Training and tuning set.
+
+    Raises:
+        TrainingError: If no image of the positive class is left.
+        CohortError: If the patients cannot be divided.
+    """
+    kept, notes = select_known_classes(cohort, recipe.classes)
     if not any(case.label == recipe.classes.positive for case in kept.cases if case.split != "test"):
         labels = ", ".join(sorted({case.label for case in cohort.cases}))
-        fault = f"no image of the class {recipe.classes.positive!r} to train on (classes: {labels})"
-        raise TrainingError(cohort.where, fault, "Name one of them with --positive")
+        fault = f"no image to train on has the class {recipe.classes.positive!r} (classes: {labels})"
+        raise TrainingError(cohort.where, fault, "Name one of these classes with --positive")
     if split_file.exists():
         split = read_split(split_file, kept)
     else:
@@ -225,41 +307,55 @@ def open_image_sets(cohort: Cohort, recipe: Recipe, split_file: Path, progress: 
         write_split(split, split_file)
     for note in (*notes, *split.notes):
         progress.note(note)
-    opened = _open_all_images((*split.train, *split.tune), recipe, progress)
+    opened = _read_images((*split.train, *split.tune), recipe, progress)
+    # they stay in memory, 3 bytes per pixel
+    size = sum(3 * labeled.slide.box.width * labeled.slide.box.height for labeled in opened)
+    if size > LARGE_BYTES:
+        progress.note(f"the images take {size / 2**30:.1f} GiB of memory; a larger patches.mpp takes less")
     train, tune = opened[: len(split.train)], opened[len(split.train) :]
-    if (held := sum(_bytes(labeled) for labeled in opened)) > TOLD_BYTES:
-        progress.note(f"images take {held / 2**30:.1f} GiB of memory; a larger windows.mpp takes less")
-    whole = {number: [labeled.slide.box] for number, labeled in enumerate(tune)}
-    return Sets(train, tune, whole, {}, split, (*notes, *split.notes), by_class=True)
+    return TrainingData(
+        train=train,
+        tune=tune,
+        tuning_boxes={index: [labeled.slide.box] for index, labeled in enumerate(tune)},
+        excluded_boxes={},
+        split=split,
+        notes=(*notes, *split.notes),
+        by_class=True,
+    )
 
 
-def of_known_classes(cohort: Cohort, classes: ClassConfig) -> tuple[Cohort, tuple[str, ...]]:
-    """The images of the classes a recipe names, labelled in its words, and what was left out."""
-    words = {case.label: classes.canonical(case.label) for case in cohort.cases}
+def select_known_classes(cohort: Cohort, classes: ClassConfig) -> tuple[Cohort, tuple[str, ...]]:
+    """Select the images of the classes that a recipe names.
+
+    Args:
+        cohort: A cohort of images with one class each.
+        classes: The recipe's section `classes`.
+
+    Returns:
+        The cohort with these images, labeled as the recipe spells the classes, and notes on what was left
+        out.
+    """
+    canonical = {case.label: classes.canonical(case.label) for case in cohort.cases}
     kept = tuple(
-        replace(case, label=word)
+        replace(case, label=label)
         for case in cohort.cases
-        if (word := words[case.label]) is not None and word not in SET_ASIDE
+        if (label := canonical[case.label]) is not None and label not in SET_ASIDE
     )
-    left = sorted(label for label, word in words.items() if word in (None, *SET_ASIDE))
+    left_out = sorted(name for name, label in canonical.items() if label in (None, *SET_ASIDE))
     count = len(cohort.cases) - len(kept)
-    notes = (
-        (f"{count} images of classes that are not looked for are left out: {', '.join(left)}",)
-        if left
-        else ()
-    )
+    notes: tuple[str, ...] = ()
+    if left_out:
+        notes = (
+            f"{count} images of classes that the recipe does not use are left out: {', '.join(left_out)}",
+        )
     return replace(cohort, cases=kept), notes
 
 
-def _bytes(labeled: LabeledSlide) -> float:
-    return 3 * labeled.slide.box.width * labeled.slide.box.height
-
-
-def _open_all_images(cases: Sequence[Case], recipe: Recipe, progress: Progress) -> tuple[LabeledSlide, ...]:
-    """The images in order, decoded by a few threads: each is decoded once, and then held as fine as it is needed."""
+def _read_images(cases: Sequence[Case], recipe: Recipe, progress: Progress) -> tuple[LabeledSlide, ...]:
+    """The images in order: each is decoded once, by a few threads, and held at the resolution that is needed."""
     opened = []
     progress.start("reading images", len(cases))
-    with ThreadPoolExecutor(min(MOST_READERS, usable_cores()), thread_name_prefix="histoscout-read") as pool:
+    with ThreadPoolExecutor(min(MAX_READERS, usable_cores()), thread_name_prefix="histoscout-read") as pool:
         for labeled in pool.map(lambda case: open_labeled_image(case, case.label, recipe), cases):
             opened.append(labeled)
             progress.advance()

@@ -1,60 +1,105 @@
-"""The curves of a training: a CSV to compute with, a picture to look at, TensorBoard to follow."""
+"""The learning curves of a training: a CSV file, a picture, and TensorBoard events if `tensorboard` is installed."""
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from histoscout.io.files import replacing, write_text
+from histoscout.io.files import atomic_write, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 FIELDS = ("step", "train_loss", "tune_loss", "tune_ap", "learning_rate", "seconds")
+"""Columns of curves.csv; the rates and losses are those since the validation before."""
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add one validation's figures to the CSV."""
-    new = not path.exists()
+    """Append the values of one validation to the CSV file.
+
+    Args:
+        path: The file; written with a header if it does not exist.
+        row: A value for each of `FIELDS`; None for what could not be computed.
+    """
+    is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS)
-        if new:
+        if is_new:
             writer.writeheader()
         writer.writerow(row)
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """All rows of the CSV; a figure that could not be computed is left out of its row."""
+    """Read all rows of the CSV file.
+
+    Args:
+        path: The file; it may be missing.
+
+    Returns:
+        One dictionary per validation, without the values that could not be computed.
+    """
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
-def forget_after(path: Path, step: int) -> None:
-    """Drop the rows of steps that a killed run had not saved: they will be done again."""
+def drop_rows_after(path: Path, step: int) -> None:
+    """Drop the rows after a step, which a killed run had not saved and which will be computed again.
+
+    Args:
+        path: The file; it may be missing.
+        step: The step from which the training resumes.
+    """
     rows = [row for row in read_rows(path) if row["step"] <= step]
     lines = [",".join(FIELDS), *(",".join(str(row.get(name, "")) for name in FIELDS) for row in rows)]
     if path.exists():
         write_text(path, "\n".join(lines) + "\n")
 
 
-def draw_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
-    """Losses and tuning figure by step, as a PNG."""
+def plot_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
+    """Plot losses and tuning AP by step as a PNG.
+
+    Args:
+        rows: The rows of `read_rows`.
+        path: The picture, which is replaced.
+        title: What stands above it.
+    """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    losses, figures = figure.subplots(1, 2)
-    _draw(losses, rows, ("train_loss", "tune_loss"), "loss")
-    _draw(figures, rows, ("tune_ap",), "pixel AP on tuning windows")
+    loss_axes, ap_axes = figure.subplots(1, 2)
+    _plot(loss_axes, rows, names=("train_loss", "tune_loss"), label="loss")
+    _plot(ap_axes, rows, names=("tune_ap",), label="pixel AP on tuning patches")
     figure.suptitle(title, fontsize=10)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
-def _draw(axes: Axes, rows: list[dict[str, float]], names: tuple[str, ...], what: str) -> None:
+def _plot(axes: Axes, rows: list[dict[str, float]], *, names: tuple[str, ...], label: str) -> None:
     for name in names:
         points = [(row["step"], row[name]) for row in rows if name in row]
-        if points:  # without a lesion on the tuning slides there is no AP
+        # no AP without a lesion on the tuning slides
+        if points:
             axes.plot(*zip(*points, strict=True), label=name.replace("_", " "))
             axes.legend(frameon=False)
     axes.set_xlabel("step")
-    axes.set_ylabel(what)
+    axes.set_ylabel(label)
     axes.grid(alpha=0.2)
+
+
+def open_tensorboard(folder: Path, step: int) -> "SummaryWriter | None":
+    """Open a TensorBoard log.
+
+    Args:
+        folder: Where its event files are kept.
+        step: The step from which the training starts or resumes; later events of a killed run are hidden.
+
+    Returns:
+        The writer, or None if the package `tensorboard` is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step)

@@ -1,10 +1,7 @@
-"""The training loop: read it from top to bottom.
+"""The training loop: steps, validation, best weights. Read it from top to bottom.
 
-The optimiser, and how fast it goes at each step.
-
-Lesions that nobody outlined: what looks like one is not taught as background.
-
-Examples to batches, read by worker processes.
+Beside it what a step needs: masking of unannotated lesions (PU masking), the optimizer with its learning rate
+schedule, and the batches, which worker processes read.
 """
 
 import math
@@ -19,23 +16,269 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 from histoscout.errors import TrainingError
 from histoscout.hardware import usable_cores
-from histoscout.network.detector import prepare
+from histoscout.network.detector import normalize
 from histoscout.network.losses import LossFunction
 from histoscout.progress import Progress
-from histoscout.recipe import BACKGROUND, IGNORE, Recipe, TrainingConfig
+from histoscout.recipe import BACKGROUND, IGNORE, Recipe
+from histoscout.recipe_sections import TrainingConfig
 from histoscout.sampling.datasets import PlainExamples, SampledExamples
-from histoscout.training.checkpoint import Checkpoints, State, average_into, save_weights
-from histoscout.training.history import append_row
+from histoscout.training.checkpoint import CheckpointWriter, TrainingState, save_weights, update_average
+from histoscout.training.history import append_row, open_tensorboard
+
+PU_START = 1 / 3
+"""Share of the steps after which PU masking starts: before, the network does not know what lesions look like."""
+
+PU_QUANTILE = 0.1
+"""Quantile of the probabilities of annotated lesions in a batch above which background may be a lesion."""
+
+PU_MIN_PROBABILITY = 0.3
+"""Probability below which background is never masked, however unsure the network is of annotated lesions."""
+
+MAX_WORKERS = 8
+"""Worker processes that read patches, unless the recipe gives a number."""
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+"""Images (N, H, W, 3) uint8 with targets uint8, (N, H, W) or (N,) for tile classifiers."""
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """Loss and average precision (AP) of a network on the tuning patches.
+
+    Attributes:
+        loss: Mean loss.
+        ap: AP of the positive class, or mean AP of several classes; None if no patch shows them.
+        has_targets: Whether any pixel is annotated; if not, the loss means nothing.
+    """
+
+    loss: float
+    ap: float | None
+    has_targets: bool = True
+
+    @property
+    def score(self) -> float:
+        """What selects the best weights, higher is better: the AP, or a falling function of the loss."""
+        return self.ap if self.ap is not None else math.exp(-self.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingContext:
+    """Everything that the loop is given and does not change: it chooses no data, loss or validation by itself.
+
+    Attributes:
+        recipe: The recipe of this ensemble member.
+        fabric: Device and precision.
+        loss: The loss.
+        class_shares: Shares of background and each class that the last layer started from
+            (`loss.prior_bias`), or None.
+        training_examples: Patches to train on, by number.
+        tuning_examples: Patches to validate on.
+        make_batches: Makes the batches from one step up to another.
+        validate: Validates a network on the tuning patches.
+        folder: Where checkpoints and curves are kept.
+        progress: Who is informed.
+        tuning_windows: Number of detection windows on the tuning slides, which detection reads after the last
+            step.
+        pseudo_label_windows: Number of detection windows on the training slides, 0 without pseudo-labeling.
+        start_data: The "data" section of the start model's metrics: its patients and slides.
+    """
+
+    recipe: Recipe
+    fabric: Fabric
+    loss: LossFunction
+    class_shares: Sequence[float] | None
+    training_examples: SampledExamples
+    tuning_examples: PlainExamples
+    make_batches: Callable[[int, int], Batches]
+    validate: Callable[[nn.Module], ValidationResult]
+    folder: Path
+    progress: Progress
+    tuning_windows: int = 0
+    pseudo_label_windows: int = 0
+    start_data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which a training resumes."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The best averaged weights so far."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def curves(self) -> Path:
+        """The CSV file of the curves."""
+        return self.folder / "curves.csv"
+
+
+def fit(
+    context: TrainingContext, state: TrainingState, batches: Batches, *, shadow: nn.Module, steps: int
+) -> None:
+    """Train from the state's step up to `steps`, and keep the best averaged weights in `context.best`.
+
+    Step, patches and dropout are functions of the seed, so a run that is killed and resumed ends with the
+    same weights.
+
+    Args:
+        context: Data, loss and validation.
+        state: The network, its averaged weights and the optimizer; changed in place.
+        batches: The batches from the state's step on.
+        shadow: A network of the same kind, which holds the averaged weights during validation.
+        steps: Number of steps of the whole training.
+
+    Raises:
+        TrainingError: If the loss is not a finite number.
+    """
+    choices = context.recipe.training
+    network = context.fabric.setup_module(state.network)
+    context.fabric.setup_optimizers(state.optimizer)
+    tensorboard = open_tensorboard(context.folder / "tensorboard", state.step)
+    checkpoints = CheckpointWriter(context.last)
+    started = time.monotonic()
+    losses: list[float] = []
+    context.progress.start("training", steps)
+    context.progress.advance(state.step)
+    for batch in batches:
+        # one step, then the moving average of the weights follows
+        factor = set_learning_rate(state.optimizer, choices, step=state.step, steps=steps)
+        pu_masking = not context.recipe.classes.complete and state.step >= PU_START * steps
+        losses.append(take_step(context, state, batch, network=network, pu_masking=pu_masking))
+        update_average(state.average, state.network, decay=choices.ema_decay, step=state.step)
+        state.step += 1
+        context.progress.advance()
+        if tensorboard is not None:
+            tensorboard.add_scalar("loss/train", losses[-1], state.step)
+        # validation at the end of each epoch and of the training
+        validating = state.step % choices.steps_per_epoch == 0 or state.step == steps
+        if validating:
+            result = _keep_best(context, state, shadow)
+            row = {
+                "step": state.step,
+                "train_loss": round(sum(losses) / max(1, len(losses)), 6),
+                "tune_loss": round(result.loss, 6),
+                "tune_ap": None if result.ap is None else round(result.ap, 6),
+                "learning_rate": factor * choices.learning_rate,
+                "seconds": round(time.monotonic() - started, 1),
+            }
+            append_row(context.curves, row)
+            if tensorboard is not None:
+                tensorboard.add_scalar("loss/tune", result.loss, state.step)
+                tensorboard.add_scalar("ap/tune", result.score, state.step)
+            losses.clear()
+        checkpoints.save_if_due(state, validated=validating, finished=state.step == steps)
+    if tensorboard is not None:
+        tensorboard.close()
+    context.progress.done()
+
+
+def take_step(
+    context: TrainingContext,
+    state: TrainingState,
+    batch: tuple[Tensor, Tensor],
+    *,
+    network: nn.Module,
+    pu_masking: bool = False,
+) -> float:
+    """Take one step of the optimizer on one batch.
+
+    Args:
+        context: Recipe, device and loss.
+        state: The network and the optimizer; changed in place.
+        batch: Images (N, H, W, 3) uint8 and targets uint8.
+        network: The state's network as `Fabric.setup_module` wraps it.
+        pu_masking: Whether background that looks like a lesion is ignored, see `ignore_unlabeled_lesions`.
+
+    Returns:
+        The loss before the step.
+
+    Raises:
+        TrainingError: If the loss is not a finite number.
+    """
+    choices = context.recipe.training
+    # dropout as a function of seed and step, so that a resumed run repeats it
+    torch.manual_seed(context.recipe.seed * 1_000_003 + state.step)
+    network.train()
+    pictures, targets = (context.fabric.to_device(part) for part in batch)
+    images = normalize(pictures, context.recipe.network.input_channels)
+    logits = network(images.contiguous(memory_format=torch.channels_last))
+    loss = context.loss(logits, ignore_unlabeled_lesions(logits, targets) if pu_masking else targets)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TrainingError(
+            context.folder,
+            f"the loss is {value} at step {state.step}",
+            'Lower training.learning_rate, or set training.precision = "float32"; the last checkpoint is kept',
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    context.fabric.backward(loss)
+    if choices.gradient_clip:
+        torch.nn.utils.clip_grad_norm_(state.network.parameters(), choices.gradient_clip)
+    state.optimizer.step()
+    return value
+
+
+def _keep_best(context: TrainingContext, state: TrainingState, shadow: nn.Module) -> ValidationResult:
+    """Validate the averaged weights; keep them if they are the best so far, or if validation says nothing."""
+    shadow.load_state_dict(state.average)
+    result = context.validate(shadow)
+    if not result.has_targets:
+        # without annotated tissue the latest weights are kept; one note, at the first validation
+        if state.step <= context.recipe.training.steps_per_epoch:
+            context.progress.note(
+                "no tuning patch shows annotated tissue: the last weights are kept instead of the best"
+            )
+        save_weights(state.average, context.best)
+    elif result.score > state.best:
+        state.best = result.score
+        save_weights(state.average, context.best)
+    return result
+
+
+def ignore_unlabeled_lesions(logits: Tensor, target: Tensor) -> Tensor:
+    """Ignore background that looks as much like a lesion as annotated lesions do (PU masking).
+
+    For cohorts in which not every lesion is annotated (positive-unlabeled learning). A pixel of background is
+    ignored above the probability that all but a tenth of the batch's annotated positive pixels reach, and
+    never below `PU_MIN_PROBABILITY`. A batch without positive pixels stays as it is, and other classes are
+    never ignored, since they were annotated. Related to small-loss selection in learning with noisy labels.
+
+    Args:
+        logits: (N, C, H, W) or (N, C); one output, or one for background and each class.
+        target: (N, H, W) or (N,) uint8; not changed.
+
+    Returns:
+        The target with some of its background set to `IGNORE`.
+    """
+    values = logits.detach().float()
+    probability = values[:, 0].sigmoid() if values.shape[1] == 1 else values.softmax(1)[:, 1]
+    annotated = probability[target == 1]
+    if not len(annotated):
+        return target
+    rank = max(1, int(PU_QUANTILE * len(annotated)))
+    limit = annotated.kthvalue(rank).values.clamp(min=PU_MIN_PROBABILITY)
+    return torch.where((target == BACKGROUND) & (probability > limit), IGNORE, target)
+
+
+# ---------------------------------------------------------------- optimizer and learning rate
 
 
 def make_optimizer(network: nn.Module, choices: TrainingConfig) -> Optimizer:
-    """AdamW or Adam over exactly the trainable parameters; the encoder at a rate of its own if the recipe says so.
+    """Make AdamW or Adam over the trainable parameters of a network.
 
-    Biases and normalisation scales are not decayed.
+    Biases and normalization scales have no weight decay; the encoder has its own learning rate if the recipe
+    gives one.
+
+    Args:
+        network: The network.
+        choices: The recipe's section `training`.
+
+    Returns:
+        The optimizer; each parameter group holds its highest learning rate as "peak".
     """
     encoder_rate = choices.encoder_learning_rate or choices.learning_rate
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
@@ -45,240 +288,93 @@ def make_optimizer(network: nn.Module, choices: TrainingConfig) -> Optimizer:
     settings = [
         {
             "params": parameters,
-            "lr": encoder_rate if encoder else choices.learning_rate,
-            "peak": encoder_rate if encoder else choices.learning_rate,
-            "weight_decay": choices.weight_decay if matrix else 0.0,
+            "lr": encoder_rate if in_encoder else choices.learning_rate,
+            "peak": encoder_rate if in_encoder else choices.learning_rate,
+            "weight_decay": choices.weight_decay if is_matrix else 0.0,
         }
-        for (encoder, matrix), parameters in groups.items()
+        for (in_encoder, is_matrix), parameters in groups.items()
     ]
     kind = torch.optim.AdamW if choices.optimizer == "adamw" else torch.optim.Adam
     return kind(settings)
 
 
-def set_rate(optimizer: Optimizer, choices: TrainingConfig, step: int, steps: int) -> float:
-    """Set each group's learning rate for this step; the share of the peak that it is."""
-    share = rate_share(choices, step, steps)
+def set_learning_rate(optimizer: Optimizer, choices: TrainingConfig, *, step: int, steps: int) -> float:
+    """Set the learning rate of each parameter group for a step.
+
+    Args:
+        optimizer: An optimizer of `make_optimizer`.
+        choices: The recipe's section `training`.
+        step: The step, from 0.
+        steps: Number of steps of the training.
+
+    Returns:
+        The factor of the highest learning rate that was set.
+    """
+    factor = learning_rate_factor(choices, step, steps)
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * share
-    return share
+        group["lr"] = group["peak"] * factor
+    return factor
 
 
-def rate_share(choices: TrainingConfig, step: int, steps: int) -> float:
-    """The learning rate of a step as a share of its peak.
+def learning_rate_factor(choices: TrainingConfig, step: int, steps: int) -> float:
+    """The learning rate of a step as a factor of its peak.
 
-    "one_cycle" rises from 1/25 and falls to nothing along cosines (Smith 2018); "cosine" rises in a straight line
-    and falls to 1/100 along a cosine; "constant" stays.
+    "one_cycle" rises from 1/25 and falls to almost 0 along cosines (Smith 2018); "cosine" rises linearly and
+    falls to 1/100 along a cosine; "constant" stays at 1.
+
+    Args:
+        choices: The recipe's section `training`.
+        step: The step, from 0.
+        steps: Number of steps of the training.
+
+    Returns:
+        A factor in (0, 1].
     """
     if choices.schedule == "constant":
         return 1.0
-    rising = max(1, round(choices.warmup * steps))
-    if step < rising:
-        done = step / rising
-        return (
-            1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * done)) / 2
-            if choices.schedule == "one_cycle"
-            else (step + 1) / rising
-        )
-    done = (step - rising) / max(1, steps - rising)
-    least = 1e-4 if choices.schedule == "one_cycle" else 1e-2
-    return least + (1 - least) * (1 + math.cos(math.pi * done)) / 2
+    warmup_steps = max(1, round(choices.warmup * steps))
+    if step < warmup_steps:
+        position = step / warmup_steps
+        if choices.schedule == "one_cycle":
+            return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * position)) / 2
+        return (step + 1) / warmup_steps
+    position = (step - warmup_steps) / max(1, steps - warmup_steps)
+    lowest = 1e-4 if choices.schedule == "one_cycle" else 1e-2
+    return lowest + (1 - lowest) * (1 + math.cos(math.pi * position)) / 2
 
 
-FROM = 1 / 3
-"""Share of the steps after which a network is asked: before, it does not know yet what lesions look like."""
-
-SURER_THAN = 0.1
-"""Of the outlined lesion in the same batch: background of which the network is surer may be lesion."""
-
-LEAST = (
-    0.3  # probability below which nothing is taken for a lesion, however unsure the network is of all of them
-)
+# ---------------------------------------------------------------- batches
 
 
-def without_doubtful(logits: Tensor, target: Tensor) -> Tensor:
-    """The target with background ignored where the network sees as much lesion as in what is outlined.
+def training_batches(examples: SampledExamples, recipe: Recipe, *, start: int, stop: int) -> Batches:
+    """Make the training batches of some steps, which are the same whatever the number of workers.
 
-    `logits` (N, C, H, W) with `target` (N, H, W), or (N, C) with (N,); one output or one for background and each class.
-    Background counts as doubtful from the probability on that a tenth of the batch's outlined positive pixels do
-    not reach, and never below `LEAST`; a batch without any is left as it is. Other classes are never doubted: somebody
-    outlined them. As in label cleaning by a network's own answers (small-loss selection; positive-unlabelled learning);
-    measured in docs/log.md.
+    Args:
+        examples: Training patches by number.
+        recipe: Batch size and workers.
+        start: The first step.
+        stop: The step after the last.
+
+    Returns:
+        An iterator of images (N, H, W, 3) uint8 with their targets.
     """
-    values = logits.detach().float()
-    sure = values[:, 0].sigmoid() if values.shape[1] == 1 else values.softmax(1)[:, 1]
-    outlined = sure[target == 1]
-    if not len(outlined):
-        return target
-    place = max(1, int(SURER_THAN * len(outlined)))
-    limit = outlined.kthvalue(place).values.clamp(min=LEAST)
-    return torch.where((target == BACKGROUND) & (sure > limit), IGNORE, target)
-
-
-Batches = Iterator[tuple[Tensor, Tensor]]  # pictures uint8 (N, H, W, 3), targets uint8 (N, H, W) or (N,)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a network is worth on the tuning windows; `ap` is None if they hold nothing of the positive class.
-
-    `informed`: whether anything is known of any pixel; if not, the loss says nothing.
-    """
-
-    loss: float
-    ap: float | None
-    informed: bool = True
-
-    @property
-    def merit(self) -> float:
-        """Higher is better: the AP, or where there is none a falling function of the loss."""
-        return self.ap if self.ap is not None else math.exp(-self.loss)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the loop is given: nothing in it chooses data, loss or validation by itself."""
-
-    recipe: Recipe
-    fabric: Fabric
-    loss: LossFunction
-    prior: Sequence[float] | None  # how common background and each class are, if the network was told
-    learning: SampledExamples
-    tuning: PlainExamples
-    batches: Callable[[int, int], Batches]  # from one step up to another
-    validate: Callable[[nn.Module], Validation]
-    folder: Path  # of checkpoints and curves
-    progress: Progress
-    tuning_windows: int = 0  # of the tuning slides, as detection looks at them: what follows the last step
-    again_windows: int = 0  # of the slides learnt from, if there are second looks at them
-    known: Mapping[str, Any] = field(default_factory=dict)  # to the model that this begins with: whose slides
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.safetensors"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "best.safetensors"
-
-    @property
-    def curves(self) -> Path:
-        return self.folder / "curves.csv"
-
-
-def fit(job: Job, state: State, shadow: nn.Module, steps: int, batches: Batches) -> None:
-    """Train from the state's step up to `steps`; the best averaged weights on the tuning set are kept in `job.best`.
-
-    `shadow` is a network of the same kind that shows the averaged weights to validation. Step, windows and dropout
-    are functions of the seed, so a run that was killed and goes on ends with the same weights.
-    """
-    network = job.fabric.setup_module(state.network)
-    job.fabric.setup_optimizers(state.optimizer)
-    board = SummaryWriter(str(job.folder / "tensorboard"), purge_step=state.step)
-    started, checkpoints = time.monotonic(), Checkpoints(job.last)
-    losses: list[float] = []
-    job.progress.start("training", steps)
-    job.progress.advance(state.step)
-    for pictures, targets in batches:
-        rate = set_rate(state.optimizer, job.recipe.training, state.step, steps)
-        doubting = not job.recipe.classes.complete and state.step >= FROM * steps
-        losses.append(take_step(job, state, network, (pictures, targets), doubting=doubting))
-        average_into(state.average, state.network, job.recipe.training.ema_decay, state.step)
-        state.step += 1
-        job.progress.advance()
-        board.add_scalar("loss/train", losses[-1], state.step)
-        due = state.step % job.recipe.training.steps_per_epoch == 0 or state.step == steps
-        if due:
-            validation = _keep_best(job, state, shadow)
-            peak = job.recipe.training.learning_rate
-            row = _row(state.step, losses, validation, rate * peak, time.monotonic() - started)
-            append_row(job.curves, row)
-            board.add_scalar("loss/tune", validation.loss, state.step)
-            board.add_scalar("ap/tune", validation.merit, state.step)
-            losses.clear()
-        checkpoints.keep(state, validated=due, finished=state.step == steps)
-    board.close()
-    job.progress.done()
-
-
-def take_step(
-    job: Job, state: State, network: nn.Module, batch: tuple[Tensor, Tensor], *, doubting: bool = False
-) -> float:
-    """One step of the optimiser on one batch; the loss. TrainingError if the loss is no longer a number.
-
-    `doubting`: background that looks like lesion may be lesion, and is not learnt from.
-    """
-    choices = job.recipe.training
-    torch.manual_seed(job.recipe.seed * 1_000_003 + state.step)  # dropout, as a function of the step
-    network.train()
-    pictures, targets = (job.fabric.to_device(part) for part in batch)
-    images = prepare(pictures, job.recipe.network.input_channels)
-    logits = network(images.contiguous(memory_format=torch.channels_last))
-    loss = job.loss(logits, without_doubtful(logits, targets) if doubting else targets)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise TrainingError(
-            job.folder,
-            f"the loss is {value} at step {state.step}",
-            'Lower training.learning_rate, or set training.precision = "float32"; the checkpoint before it is kept',
-        )
-    state.optimizer.zero_grad(set_to_none=True)
-    job.fabric.backward(loss)
-    if choices.gradient_clip:
-        torch.nn.utils.clip_grad_norm_(state.network.parameters(), choices.gradient_clip)
-    state.optimizer.step()
-    return value
-
-
-def _keep_best(job: Job, state: State, shadow: nn.Module) -> Validation:
-    """Validate the averaged weights, and keep them if they are the best so far, or if nothing says which are."""
-    shadow.load_state_dict(state.average)
-    validation = job.validate(shadow)
-    if not validation.informed:
-        if state.step <= job.recipe.training.steps_per_epoch:
-            job.progress.note(
-                "no tuning window shows tissue that counts: the last weights will be kept, not the best"
-            )
-        save_weights(state.average, job.best)
-    elif validation.merit > state.best:
-        state.best = validation.merit
-        save_weights(state.average, job.best)
-    return validation
-
-
-def _row(
-    step: int, losses: list[float], validation: Validation, rate: float, seconds: float
-) -> dict[str, float | None]:
-    return {
-        "step": step,
-        "train_loss": round(sum(losses) / max(1, len(losses)), 6),
-        "tune_loss": round(validation.loss, 6),
-        "tune_ap": None if validation.ap is None else round(validation.ap, 6),
-        "learning_rate": rate,
-        "seconds": round(seconds, 1),
-    }
-
-
-MOST_WORKERS = 8
-
-
-def sampled_batches(examples: SampledExamples, recipe: Recipe, start: int, stop: int) -> Batches:
-    """The batches of the steps from `start` up to `stop`; the same whatever the number of workers."""
     size = recipe.training.batch_size
     return iter(_loader(examples, range(start * size, stop * size), recipe))
 
 
-def plain_batches(examples: PlainExamples, recipe: Recipe) -> Iterable[tuple[Tensor, Tensor]]:
-    """The validation windows in order, the last batch perhaps smaller."""
+def validation_batches(examples: PlainExamples, recipe: Recipe) -> Iterable[tuple[Tensor, Tensor]]:
+    """The validation patches in order, in batches of which the last may be smaller."""
     return _loader(examples, range(len(examples)), recipe)
 
 
 def _loader(
     examples: SampledExamples | PlainExamples, numbers: range, recipe: Recipe
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    wanted = MOST_WORKERS if recipe.training.workers is None else recipe.training.workers
-    workers = min(wanted, usable_cores())  # a recipe may come from a larger machine
+    workers = MAX_WORKERS if recipe.training.workers is None else recipe.training.workers
+    # no more than this machine has cores: a recipe may come from a larger one
+    workers = min(workers, usable_cores())
     return DataLoader(
-        examples,  # type: ignore[arg-type]  # numbered access is all that is needed
+        examples,  # type: ignore[arg-type]  # access by number is all that is needed
         batch_size=recipe.training.batch_size,
         sampler=numbers,
         num_workers=workers if isinstance(examples, SampledExamples) else 0,

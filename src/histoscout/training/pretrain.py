@@ -1,81 +1,131 @@
-"""Weights to begin with, learnt from built-in slides: nobody's patients, and nobody else's licence."""
+"""Pre-train an encoder on synthetic slides: starting weights without patient data and without other licenses."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.io.files import packaged
+from histoscout.cohort.cohort import read_cohort
+from histoscout.io.files import package_file
 from histoscout.network.build import build_network
 from histoscout.network.encoders import save_encoder
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import load_network
-from histoscout.progress import Progress, Silent
+from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
-from histoscout.synthetic.cohort import write as write_phantoms
+from histoscout.synthetic.cohort import write_synthetic_cohort
 from histoscout.training.train import TrainOptions, train
 
 PATIENTS = 120
+"""Synthetic patients to train on."""
+
 FIRST_SEED = 500
-"""Built-in patients from here on teach; those before are for tests, demonstrations and benchmarks."""
+"""Synthetic patients from this seed on are for pre-training; those before are for tests, demo and benchmarks."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PretrainOptions:
-    """Which encoder learns, for how long (None: the recipe's 6,000 steps), from how many built-in patients."""
+    """Options of pre-training.
+
+    Attributes:
+        encoder: The encoder.
+        minutes: Minutes of training; None for the 6,000 steps of the recipe.
+        patients: Number of synthetic patients.
+        seed: Random seed of slides and weights.
+        device: "auto", "cpu", "cuda" or "mps".
+        progress: Who is informed.
+
+    Example:
+        >>> from histoscout import PretrainOptions
+        >>> PretrainOptions(encoder="resnet34", minutes=30).patients
+        120
+    """
 
     encoder: str = "resnet18"
     minutes: float | None = None
     patients: int = PATIENTS
     seed: int = 0
     device: str = "auto"
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=NoProgress)
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The model that tells built-in classes apart, and the file of its encoder, to give to `--weights`."""
+    """The result of pre-training.
+
+    Attributes:
+        model: The model that tells the synthetic classes apart.
+        encoder: The file of its encoder, for `network.weights` of a recipe or `--weights`.
+
+    Example:
+        >>> import dataclasses
+        >>> import histoscout as hs
+        >>> [field.name for field in dataclasses.fields(hs.Pretrained)]
+        ['model', 'encoder']
+    """
 
     model: ModelFolder
     encoder: Path
 
 
 def pretrain_recipe(options: PretrainOptions) -> Recipe:
-    """The recipe that comes with the package for learning from built-in slides, with the user's choices."""
-    chosen = {"network.encoder": options.encoder, "seed": options.seed}
-    given = {} if options.minutes is None else {"training.epochs": None, "training.minutes": options.minutes}
-    return Recipe.read(packaged("training", "pretrain.toml")).with_choices(chosen | given)
+    """Read the packaged recipe of pre-training.
+
+    Args:
+        options: Encoder, minutes and seed.
+
+    Returns:
+        The recipe with these choices.
+
+    Raises:
+        RecipeError: If there is no such encoder.
+    """
+    choices = {"network.encoder": options.encoder, "seed": options.seed}
+    if options.minutes is not None:
+        choices |= {"training.epochs": None, "training.minutes": options.minutes}
+    return Recipe.read(package_file("training", "pretrain.toml")).with_choices(choices)
 
 
 def pretrain(out: Path, options: PretrainOptions | None = None) -> Pretrained:
-    """Teach an encoder to tell the ducts of built-in slides apart, as a start for real ones.
+    """Pre-train an encoder on synthetic slides, as a start for real ones.
 
-    Draws the slides (out/cohort), trains a U-Net on them (out/model) and writes its encoder, in bfloat16, as
-    out/ENCODER.safetensors: what `network.weights` of a recipe or `--weights` takes, for every architecture that has this
-    encoder. A second call does only what is missing. Errors are those of `train`.
+    Draws the slides (out/cohort), trains a U-Net on them (out/model), and writes its encoder in bfloat16 as
+    out/ENCODER.safetensors, which fits every architecture with this encoder. A second call does only what is
+    missing.
+
+    Args:
+        out: Where to write.
+        options: Encoder, minutes and so on.
+
+    Returns:
+        The model and the file of its encoder.
+
+    Raises:
+        RecipeError: If there is no such encoder.
+        TrainingError: If the training fails.
+        OutputError: If `out` holds something else.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import histoscout as hs
+        >>> options = hs.PretrainOptions(encoder="resnet34", minutes=30)
+        >>> weights = hs.pretrain(Path("weights"), options).encoder  # doctest: +SKIP
     """
     options = options or PretrainOptions()
     recipe, progress = pretrain_recipe(options), options.progress
-    build_network(recipe)  # an encoder that cannot be had is told before slides are drawn
-    progress.start("drawing built-in slides", options.patients)
-    table = write_phantoms(
+    # an encoder that does not exist is reported before slides are drawn
+    build_network(recipe)
+    progress.start("drawing synthetic slides", options.patients)
+    table = write_synthetic_cohort(
         out / "cohort",
         patients=options.patients,
         seed=FIRST_SEED + options.seed,
         on_slide=lambda done, total: progress.advance(),
     )
     progress.done()
-    model = train(
-        _all_learnt_from(read_cohort(table)),
-        out / "model",
-        recipe,
-        TrainOptions(device=options.device, progress=progress),
-    )
+    # test patients are trained on too: nothing is claimed about these slides
+    cohort = read_cohort(table)
+    cases = tuple(replace(case, split="train") if case.split == "test" else case for case in cohort.cases)
+    train_options = TrainOptions(device=options.device, progress=progress)
+    model = train(replace(cohort, cases=cases), out / "model", recipe, options=train_options)
     encoder = out / f"{options.encoder}.safetensors"
     save_encoder(load_network(model), encoder)
     return Pretrained(model, encoder)
-
-
-def _all_learnt_from(cohort: Cohort) -> Cohort:
-    """Patients who would be kept for testing are learnt from, too: nothing is claimed of these slides."""
-    cases = (replace(case, split="train") if case.split == "test" else case for case in cohort.cases)
-    return replace(cohort, cases=tuple(cases))

@@ -1,7 +1,10 @@
-"""Lesions that nobody outlined on the slides learnt from: halfway, the network looks for them itself."""
+"""Pseudo-labeling of lesions that nobody annotated on the training slides: twice, the network looks for them.
+
+For recipes that say that annotations are incomplete. Detections on unannotated tissue are ignored from then
+on; they are not used as positives.
+"""
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,171 +20,213 @@ from histoscout.detection.heatmap import LEVELS, Heatmap, read_heatmap, write_he
 from histoscout.detection.postprocess import outline
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
-from histoscout.geometry.regions import Outline, Region, Regions, polygonal
+from histoscout.geometry.regions import Regions, valid_outline
 from histoscout.network.detector import Detector
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
 from histoscout.sampling.sampler import WindowSampler
-from histoscout.training.checkpoint import State
-from histoscout.training.data import Sets
-from histoscout.training.ensemble import InTraining
-from histoscout.training.loop import LEAST, SURER_THAN, Batches, Job, sampled_batches
-from histoscout.training.tuning import kept_heatmap, look_through
-from histoscout.training.unannotated import names_apart
+from histoscout.training.checkpoint import TrainingState
+from histoscout.training.data import TrainingData
+from histoscout.training.ensemble import InMemoryEngine
+from histoscout.training.loop import (
+    PU_MIN_PROBABILITY,
+    PU_QUANTILE,
+    Batches,
+    TrainingContext,
+    training_batches,
+)
+from histoscout.training.tuning import compute_smoothed_heatmap, heatmap_file
+from histoscout.training.unannotated import unique_names
 
-AFTER = (1 / 2, 3 / 4)
-"""Shares of the steps after which the slides are looked through: the network knows the lesion by then, and can still learn."""
-LOOKS = len(AFTER)
+ROUND_SHARES = (1 / 2, 3 / 4)
+"""Shares of the steps after which the slides are searched: the network knows the lesion, and can still learn."""
+
+ROUNDS = len(ROUND_SHARES)
+"""Number of searches."""
 
 RIM_UM = 24.0
-"""How far around a finding nothing is taught either."""
+"""Width around a detection that is ignored too, since its border is less certain."""
 
-SHARE = 0.2
-"""Windows looked at each time, at most, for each window that the whole training learns from."""
+MAX_WINDOW_SHARE = 0.2
+"""Windows of one search at most, per patch that the whole training reads."""
 
-FOLDER = "second-look"
-
-
-def looks_again(sets: Sets, recipe: Recipe) -> bool:
-    """Whether lesions may lie where nobody drew."""
-    return not (recipe.classes.complete or sets.by_class)
+FOLDER = "pseudo-labels"
+"""Folder of the detections in that of the training."""
 
 
-def count_looked_at(sets: Sets, recipe: Recipe) -> int:
-    """The windows of the slides learnt from, as detection looks at them; 0 if they are not looked through again."""
-    slides = sets.train if looks_again(sets, recipe) else ()
-    return sum(len(detection_windows(one.slide, one.tissue, recipe)) for one in slides)
+def uses_pseudo_labels(data: TrainingData, recipe: Recipe) -> bool:
+    """Whether the training slides are searched for lesions that are not annotated."""
+    return not (recipe.classes.complete or data.by_class)
+
+
+def count_pseudo_label_windows(data: TrainingData, recipe: Recipe) -> int:
+    """Count the windows that detection reads on the training slides; 0 without pseudo-labeling."""
+    slides = data.train if uses_pseudo_labels(data, recipe) else ()
+    return sum(len(detection_windows(labeled.slide, labeled.tissue, recipe)) for labeled in slides)
 
 
 @dataclass(frozen=True)
-class SecondLook:
-    """A training in which the slides learnt from are looked through for lesions that nobody outlined, and how long it is.
+class PseudoLabeler:
+    """Searches the training slides for unannotated lesions during a training.
 
-    The averaged weights are the teacher (Tarvainen 2017, "mean teacher"); whole findings that touch no outline are not learnt
-    from. To teach the surest as lesions was no better: docs/log.md.
+    The averaged weights are the teacher (Tarvainen 2017, "mean teacher"). Using the detections with the
+    highest scores as positives was no better.
+
+    Attributes:
+        context: The training.
+        data: Its slides.
+        steps: Its number of steps.
     """
 
-    job: Job
-    sets: Sets
+    context: TrainingContext
+    data: TrainingData
     steps: int
 
     @property
-    def marks(self) -> list[int]:
-        """The steps after which there is a look."""
-        return sorted({mark for share in AFTER if 0 < (mark := round(share * self.steps)) < self.steps})
+    def search_steps(self) -> list[int]:
+        """The steps after which the slides are searched."""
+        steps = {round(share * self.steps) for share in ROUND_SHARES}
+        return sorted(step for step in steps if 0 < step < self.steps)
 
-    def batches(self, state: State, batches: Batches) -> Batches:
-        """The batches of a training from the state's step on, of which `batches` are those of the outlines as drawn.
+    def batches(self, state: TrainingState, batches: Batches) -> Batches:
+        """Replace the batches of a training from each search on: what was found is ignored in the patches.
 
-        From each look on, what was found is ignored in the windows. To be asked for one after the other while the state
-        takes its steps: each look is that of the averaged weights of its step.
+        The batches are to be read one by one while the state takes its steps, since each search uses the
+        averaged weights of its step.
+
+        Args:
+            state: The state of the training.
+            batches: The batches from the state's step on, with the annotations as they are.
+
+        Yields:
+            The batches from the state's step on.
         """
         done = state.step
-        for mark in (*self.marks, self.steps):
-            yield from islice(batches, max(0, mark - done))
-            done = max(done, mark)
-            if mark < self.steps:
-                slides = self.look(state, mark)
-                sampler = WindowSampler(slides, self.job.recipe, self.sets.kept_out)
-                examples = SampledExamples(slides, sampler, self.job.recipe)
-                batches = sampled_batches(examples, self.job.recipe, done, self.steps)
+        for step in (*self.search_steps, self.steps):
+            yield from islice(batches, max(0, step - done))
+            done = max(done, step)
+            if step < self.steps:
+                slides = self.label_slides(state, step)
+                sampler = WindowSampler(slides, self.context.recipe, self.data.excluded_boxes)
+                examples = SampledExamples(slides, sampler, self.context.recipe)
+                batches = training_batches(examples, self.context.recipe, start=done, stop=self.steps)
 
-    def look(self, state: State, mark: int) -> tuple[LabeledSlide, ...]:
-        """The slides with what is found on them, which is kept in files; what is there already is read."""
-        files = self._files(mark)
+    def label_slides(self, state: TrainingState, step: int) -> tuple[LabeledSlide, ...]:
+        """Search the training slides, or read what was found at this step before the training was killed.
+
+        Args:
+            state: The state after this step.
+            step: One of `search_steps`.
+
+        Returns:
+            The training slides with the detections as regions to ignore.
+        """
+        files = self._files(step)
         if not all(file.exists() for file in files):
-            found = self._find(state, mark)
-            for file, regions in zip(files, found, strict=True):
+            detections = self._search(state, step)
+            for file, regions in zip(files, detections, strict=True):
                 write_geojson(regions, file)
-            self._tell(found, files[0].parent, mark)
+            count = sum(map(len, detections))
+            message = f"pseudo-labeling after step {step}: {count} detections on unannotated tissue"
+            if count:
+                message += (
+                    f"; they no longer count as background, and are in {files[0].parent}. Annotate those that are "
+                    "lesions and train again"
+                )
+            self.context.progress.note(message)
         return tuple(
-            replace(slide, regions=Regions.of([*slide.regions, *read_geojson(file).regions]))
-            for slide, file in zip(self.sets.train, files, strict=True)
+            replace(labeled, regions=Regions.of([*labeled.regions, *read_geojson(file).regions]))
+            for labeled, file in zip(self.data.train, files, strict=True)
         )
 
-    def _files(self, mark: int) -> list[Path]:
-        folder = self.job.folder / FOLDER / f"step-{mark}"
-        return [folder / f"{name}.geojson" for name in names_apart(self.sets.split.train)]
+    def _files(self, step: int) -> list[Path]:
+        folder = self.context.folder / FOLDER / f"step-{step}"
+        return [folder / f"{name}.geojson" for name in unique_names(self.data.split.train)]
 
-    def _find(self, state: State, mark: int) -> list[Regions]:
-        """What the averaged weights find on each slide where nothing is drawn; where they do not look, what was found before."""
-        earlier = [one for one in self.marks if one < mark]
-        before = self._files(earlier[-1]) if earlier else []
-        found = [read_geojson(file).regions if file.exists() else Regions() for file in before]
-        found = found or [Regions()] * len(self.sets.train)
-        positive, chosen = self.job.recipe.classes.positive, self._chosen(mark)
-        engine, counts = self._engine(state), PixelCounts.none()
-        with TemporaryDirectory(dir=self.job.folder, prefix=".part.look.") as scratch:
-            for number, windows in chosen.items():
-                slide = self.sets.train[number]
-                heatmap = look_through(slide, engine, windows, 1, lambda *_: None)
-                counts = counts + count_pixels(slide, heatmap, positive)
-                write_heatmap(heatmap, kept_heatmap(Path(scratch), number))
-            doubtful = doubtful_from(counts)
-            for number in chosen if counts.positive.any() else ():
-                heatmap = read_heatmap(kept_heatmap(Path(scratch), number))
-                found[number] = unmarked_regions(self.sets.train[number], heatmap, doubtful)
-        return found
+    def _search(self, state: TrainingState, step: int) -> list[Regions]:
+        """The detections on each training slide; of slides that are not searched, those of the search before."""
+        earlier = [other for other in self.search_steps if other < step]
+        detections = [Regions() for _ in self.data.train]
+        for index, file in enumerate(self._files(earlier[-1]) if earlier else []):
+            if file.exists():
+                detections[index] = read_geojson(file).regions
+        # the averaged weights as an engine
+        network = copy.deepcopy(state.network)
+        network.load_state_dict(state.average)
+        detector = Detector(network, self.context.recipe).eval().to(self.context.fabric.device)
+        engine = InMemoryEngine(detector, self.context)
+        # heatmaps in files, since the threshold depends on all of them
+        counts = PixelCounts.empty()
+        windows_by_slide = self._choose_windows(step)
+        with TemporaryDirectory(dir=self.context.folder, prefix=".part.pseudo.") as scratch:
+            for index, windows in windows_by_slide.items():
+                labeled = self.data.train[index]
+                heatmap = compute_smoothed_heatmap(labeled, engine, windows, views=1)
+                counts = counts + count_pixels(labeled, heatmap, self.context.recipe.classes.positive)
+                write_heatmap(heatmap, heatmap_file(Path(scratch), index))
+            threshold = lesion_threshold(counts)
+            for index in windows_by_slide if counts.positive.any() else ():
+                heatmap = read_heatmap(heatmap_file(Path(scratch), index))
+                detections[index] = find_unannotated_regions(self.data.train[index], heatmap, threshold)
+        return detections
 
-    def _chosen(self, mark: int) -> dict[int, list[Box]]:
-        """Slides and their windows: all, or as many as there is time for, drawn by the seed, those with lesions first."""
-        random = np.random.default_rng([self.job.recipe.seed, mark])
-        drawn = random.permutation(len(self.sets.train)).tolist()
-        left = SHARE * self.steps * self.job.recipe.training.batch_size
+    def _choose_windows(self, step: int) -> dict[int, list[Box]]:
+        """The windows of the slides to search: all slides, or as many as there is time for.
+
+        The order is random by seed and step, slides with positive regions first.
+        """
+        random = np.random.default_rng([self.context.recipe.seed, step])
+        order = random.permutation(len(self.data.train)).tolist()
+        left = MAX_WINDOW_SHARE * self.steps * self.context.recipe.training.batch_size
         chosen: dict[int, list[Box]] = {}
-        for number in sorted(drawn, key=lambda number: not self.sets.train[number].has_positive):
-            slide = self.sets.train[number]
-            windows = detection_windows(slide.slide, slide.tissue, self.job.recipe)
+        for index in sorted(order, key=lambda index: not self.data.train[index].has_positive):
+            labeled = self.data.train[index]
+            windows = detection_windows(labeled.slide, labeled.tissue, self.context.recipe)
             if windows and (not chosen or len(windows) <= left):
-                chosen[number] = windows
+                chosen[index] = windows
                 left -= len(windows)
         return dict(sorted(chosen.items()))
 
-    def _engine(self, state: State) -> InTraining:
-        network = copy.deepcopy(state.network)
-        network.load_state_dict(state.average)
-        detector = Detector(network, self.job.recipe).eval().to(self.job.fabric.device)
-        return InTraining(detector, self.job)
 
-    def _tell(self, found: Sequence[Regions], folder: Path, mark: int) -> None:
-        count = sum(map(len, found))
-        message = (
-            f"second look at the slides learnt from, after step {mark}: {count} found where nothing is drawn"
-        )
-        if count:
-            message += f", no longer taught as background and kept in {folder}. Outline what is lesion there and train again"
-        self.job.progress.note(message)
+def lesion_threshold(counts: PixelCounts) -> float:
+    """Find the probability from which a pixel may be a lesion, given the pixels of annotated lesions.
 
+    Args:
+        counts: Pixels of the training slides.
 
-def doubtful_from(counts: PixelCounts) -> float:
-    """The probability from which a place may be lesion: one that few places inside of outlines do not reach; 1 without outlines."""
+    Returns:
+        The probability that all but a tenth of the annotated pixels reach, at least `PU_MIN_PROBABILITY`; 1
+        without annotated pixels.
+    """
     below = np.cumsum(counts.positive)
     if not below[-1]:
         return 1.0
-    return max(LEAST, float(np.searchsorted(below, SURER_THAN * below[-1])) / (LEVELS - 1))
+    return max(PU_MIN_PROBABILITY, float(np.searchsorted(below, PU_QUANTILE * below[-1])) / (LEVELS - 1))
 
 
-def unmarked_regions(slide: LabeledSlide, heatmap: Heatmap, doubtful: float) -> Regions:
-    """What may be lesion on a slide and touches no outline, to be ignored, with a rim, since its edge is less sure.
+def find_unannotated_regions(slide: LabeledSlide, heatmap: Heatmap, threshold: float) -> Regions:
+    """Find regions of a slide that may be lesions and touch no annotation.
 
-    An outline of any class stands, whatever lies beside it: what is there was seen by whoever drew it.
+    Annotations of any class stay as they are: a person drew them.
+
+    Args:
+        slide: The slide.
+        heatmap: Its heatmap.
+        threshold: The probability from which a pixel may be a lesion.
+
+    Returns:
+        Regions with the label "ignore", wider by a rim of `RIM_UM` as far as no annotation is there.
     """
-    label, choices = slide.recipe.classes.positive, slide.recipe.detection
-    found = outline(heatmap, label, doubtful, choices)
-    return Regions.of(
-        replace(region, label="ignore", outline=rim)
-        for region in found
-        if not _meets(region, slide.regions) and (rim := _with_rim(region, slide)) is not None
-    )
-
-
-def _meets(region: Region, drawn: Regions) -> bool:
-    return any(region.outline.intersects(other.outline) for other in drawn.touching(region.box))
-
-
-def _with_rim(region: Region, slide: LabeledSlide) -> Outline | None:
-    """The region, wider by a rim as far as no outline lies there."""
-    wide: BaseGeometry = region.outline.buffer(slide.px(RIM_UM))
-    for other in slide.regions.touching(region.box.grown(slide.px(RIM_UM))):
-        wide = wide.difference(other.outline)
-    return polygonal(wide)
+    recipe = slide.recipe
+    regions = []
+    for region in outline(heatmap, recipe.classes.positive, threshold, recipe.detection):
+        annotated = slide.regions.intersecting(region.box)
+        if any(region.outline.intersects(other.outline) for other in annotated):
+            continue
+        wide: BaseGeometry = region.outline.buffer(slide.px(RIM_UM))
+        for other in slide.regions.intersecting(region.box.expand(slide.px(RIM_UM))):
+            wide = wide.difference(other.outline)
+        valid = valid_outline(wide)
+        if valid is not None:
+            regions.append(replace(region, label="ignore", outline=valid))
+    return Regions.of(regions)

@@ -1,8 +1,8 @@
-"""The folder of a training while it runs, and whether what is there may be gone on with.
+"""The folder of a training while it runs, and whether the training in it may be resumed.
 
-What the folds of a planned recipe were begun with, so that folds planned for other minutes are not pooled.
-
-Each fold keeps its own choices: jobs that begin at the same moment never write the same file.
+Also the choices that the folds of a cross-validation were planned with, so that folds planned for other
+minutes are not pooled. Each fold keeps its own file: jobs that start at the same moment never write the same
+one.
 """
 
 import hashlib
@@ -20,101 +20,141 @@ from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.recipe import Recipe
 
 BUDGET = "budget.json"
-ASIDE = ".replaced"
+"""Written right before the first step: where it exists, a training has started."""
+
+REPLACED = ".replaced"
+"""Folder for the model and training that `overwrite` replaces, until the new training has started."""
+
+CHOICES_FILE = "choices.json"
+"""The choices of the recipe that a fold of a cross-validation was planned with."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a training keeps its state; `finished` is its model if it has ended already."""
+    """Where a training keeps its state.
+
+    Attributes:
+        folder: The folder.
+        finished: The model, if the training has ended.
+        is_first: Whether this is the first ensemble member.
+    """
 
     folder: Path
     finished: ModelFolder | None
-    first: bool = True  # of the model's members
+    is_first: bool = True
 
     def member(self, number: int) -> "RunFolder":
-        """Where the member of this number, from 0, keeps its state: the first one here, others in folders within."""
-        return self if number == 0 else RunFolder(self.folder / f"member-{number + 1}", None, first=False)
+        """The run folder of an ensemble member, from 0: the first uses this folder, others a folder in it."""
+        if number == 0:
+            return self
+        return RunFolder(self.folder / f"member-{number + 1}", None, is_first=False)
 
     @property
     def split(self) -> Path:
+        """The table of training and tuning slides."""
         return self.folder / "split.csv"
 
     @property
     def budget(self) -> Path:
+        """The number of steps."""
         return self.folder / BUDGET
 
     @property
     def last(self) -> Path:
+        """The last checkpoint."""
         return self.folder / "last.safetensors"
 
 
-def open_run(out: Path, cohort: Cohort, recipe: Recipe, start: Path | None, *, overwrite: bool) -> RunFolder:
-    """Begin a training in `out`/training, or go on with the one that was begun there.
+def open_run(
+    out: Path, cohort: Cohort, recipe: Recipe, *, start: ModelFolder | None = None, overwrite: bool = False
+) -> RunFolder:
+    """Start a training in `out`/training, or resume the one that is there.
 
-    Raises OutputError if `out` holds anything else: another recipe, other slides or outlines, other files. One that never
-    took a step (its slides could not be read, its weights were missing) is begun anew with whatever is given now. What
-    `overwrite` replaces is set aside until `settle`.
+    A training that never took a step (its slides could not be read, say) is replaced by whatever is given
+    now. What `overwrite` replaces is kept aside until `settle_replaced`.
+
+    Args:
+        out: The model folder.
+        cohort: The cohort.
+        recipe: The recipe.
+        start: The model whose weights are the start, if any.
+        overwrite: Whether to replace a model or training in `out`.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        OutputError: If `out` holds something else: another recipe, other slides or annotations, other files.
     """
     folder, model = out / "training", out / "model.json"
     mark = folder / "run.json"
-    wanted = _fingerprint(cohort, recipe, start)
-    settle(out)
+    fingerprint = _fingerprint(cohort, recipe, start)
+    settle_replaced(out)
+    # keep what is to be overwritten aside; other files in the folder stay where they are
     if overwrite and (mark.exists() or model.exists()):
-        _set_aside(out)
+        try:
+            for name in ("model.json", "training"):
+                if (out / name).exists():
+                    (out / REPLACED).mkdir(exist_ok=True)
+                    (out / name).rename(out / REPLACED / name)
+        except OSError as error:
+            raise output_error(out, error) from error
     run = RunFolder(folder, read_model(out) if model.exists() else None)
+    # resume the same training, refuse another one that has started
     if mark.exists():
-        if json.loads(mark.read_text(encoding="utf-8")) == wanted:
+        if json.loads(mark.read_text(encoding="utf-8")) == fingerprint:
             return run
-        if has_begun(out):
+        if has_started(out):
             raise OutputError(
                 out,
-                "holds a training with another recipe, other slides or other outlines",
+                "the folder holds a training with another recipe, other slides or other annotations",
                 "Give a new folder with -o, or --overwrite to delete it",
             )
         shutil.rmtree(folder)
     elif not overwrite and out.exists() and any(out.iterdir()):
-        raise OutputError(out, "is not empty and not a training of histoscout", "Give a new folder with -o")
-    write_text(mark, json.dumps(wanted, indent=1) + "\n")
+        fault = "the folder is not empty and not a training of histoscout"
+        raise OutputError(out, fault, "Give a new folder with -o")
+    write_text(mark, json.dumps(fingerprint, indent=1) + "\n")
     return run
 
 
-def _set_aside(out: Path) -> None:
-    """Move what makes a folder a model, and its training, to a folder within; other files in it are not ours."""
-    try:
-        for name in ("model.json", "training"):
-            if (out / name).exists():
-                (out / ASIDE).mkdir(exist_ok=True)
-                (out / name).rename(out / ASIDE / name)
-    except OSError as error:
-        raise output_error(out, error) from error
+def settle_replaced(out: Path) -> None:
+    """Put back what was kept aside for `overwrite` if the new training never took a step, else delete it.
 
+    Args:
+        out: The model folder.
 
-def settle(out: Path) -> None:
-    """Put back what was set aside if the training in its place has not come to its first step, else delete it."""
-    aside = out / ASIDE
-    if not aside.is_dir():
+    Raises:
+        OutputError: If the files cannot be moved.
+    """
+    replaced = out / REPLACED
+    if not replaced.is_dir():
         return
     try:
-        if not has_begun(out):
+        if not has_started(out):
             shutil.rmtree(out / "training", ignore_errors=True)
-            for kept in aside.iterdir():
+            for kept in replaced.iterdir():
                 kept.rename(out / kept.name)
     except OSError as error:
         raise output_error(out, error) from error
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
-def has_begun(out: Path) -> bool:
+def has_started(out: Path) -> bool:
     """Whether a training in the folder `out` has come as far as its first step."""
     return (out / "training" / BUDGET).exists() or (out / "model.json").exists()
 
 
-def _fingerprint(cohort: Cohort, recipe: Recipe, start: Path | None) -> dict[str, str]:
-    """What decides how a training ends: the recipe, the slides by name and size, the outlines by content, the start, and the
-    weights to begin with by content if they are a file."""
+def _fingerprint(cohort: Cohort, recipe: Recipe, start: ModelFolder | None) -> dict[str, str]:
+    """Hashes of what decides the result of a training.
+
+    The recipe, the slides by name and size, the annotations by content, the start model, and the weights by
+    content if they are a file.
+    """
     rows = [
         [
-            case.slide.name,  # not where it lies: a cohort may be moved, or its table named in another way
+            # not the path: a cohort may be moved, or its table named in another way
+            case.slide.name,
             case.slide.stat().st_size,
             sha256(case.annotations) if case.annotations else None,
             case.patient,
@@ -127,42 +167,55 @@ def _fingerprint(cohort: Cohort, recipe: Recipe, start: Path | None) -> dict[str
         for case in cohort.cases
     ]
     weights = Path(recipe.network.weights)
-    slides = hashlib.sha256(json.dumps(sorted(rows, key=str)).encode()).hexdigest()
     return {
         "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest(),
-        "cohort": slides,
-        "start": read_model(start).hash if start else "",
+        "cohort": hashlib.sha256(json.dumps(sorted(rows, key=str)).encode()).hexdigest(),
+        "start": start.hash if start else "",
         **({"weights": sha256(weights)} if weights.is_file() else {}),
     }
 
 
-FILE = "choices.json"
+# ---------------------------------------------------------------- choices of cross-validation folds
 
 
 def write_choices(fold: Path, choices: Mapping[str, Any]) -> None:
-    """Keep the choices (dotted names of the recipe) that a fold is planned with, unless it has begun already."""
-    if not has_begun(fold / "model"):
-        write_text(fold / FILE, json.dumps(_given(choices), indent=1) + "\n")
+    """Write the choices that a fold is planned with, unless its training has started.
+
+    Args:
+        fold: The folder of the fold.
+        choices: Values by dotted key of the recipe; None means that the user made no choice.
+    """
+    if not has_started(fold / "model"):
+        write_text(fold / CHOICES_FILE, json.dumps(_as_stored(choices), indent=1) + "\n")
 
 
-def refuse_other_choices(arm: Path, choices: Mapping[str, Any]) -> None:
-    """OutputError if a fold in the folder of a recipe has begun its training with other choices."""
-    for file in sorted(arm.glob(f"fold-*/{FILE}")):
-        held = json.loads(file.read_text(encoding="utf-8"))
-        if held != _given(choices) and has_begun(file.parent / "model"):
+def check_choices(recipe_folder: Path, choices: Mapping[str, Any]) -> None:
+    """Check that the folds of a planned recipe were not started with other choices.
+
+    Args:
+        recipe_folder: The folder with the folds of one recipe.
+        choices: Values by dotted key of the recipe; None means that the user made no choice.
+
+    Raises:
+        OutputError: If a fold has started its training with other choices.
+    """
+    given = _as_stored(choices)
+    for file in sorted(recipe_folder.glob(f"fold-*/{CHOICES_FILE}")):
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if stored != given and has_started(file.parent / "model"):
             raise OutputError(
                 file.parent,
-                f"was begun with {_words(held)}, and now there is {_words(_given(choices))}",
+                f"the fold was started with {_in_words(stored)}, and now there is {_in_words(given)}",
                 "Give the same --minutes or --epochs again, or a new folder with -o",
             )
 
 
-def _given(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """As a file holds them; what is None was not chosen."""
+def _as_stored(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Choices as they read back from JSON, without those that are None."""
     given = {name: value for name, value in choices.items() if value is not None}
-    plain: dict[str, Any] = json.loads(json.dumps(given))
-    return plain
+    stored: dict[str, Any] = json.loads(json.dumps(given))
+    return stored
 
 
-def _words(choices: Mapping[str, Any]) -> str:
+def _in_words(choices: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in sorted(choices.items())) or "no such choice"

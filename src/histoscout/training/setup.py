@@ -1,149 +1,146 @@
-"""The network before its first step.
-
-Where and how precisely training computes.
-"""
+"""Set up a training: its device and precision, its network before the first step, and what the machine offers."""
 
 import logging
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from histoscout.cohort.cohort import Cohort
 from histoscout.errors import ModelError, TrainingError
 from histoscout.hardware import usable_cores
 from histoscout.network.build import build_network
-from histoscout.network.losses import set_prior
-from histoscout.network.model_folder import ModelFolder, read_model
+from histoscout.network.losses import set_prior_bias
+from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import load_network
-from histoscout.network.weights import transfer_encoder
+from histoscout.network.weights import copy_encoder
 from histoscout.recipe import Recipe
-from histoscout.registry import ARCHITECTURES
 from histoscout.sampling.datasets import SampledExamples, class_shares
-from histoscout.training.data import Sets
 from histoscout.training.planning.fingerprint import Machine
 
-PRIOR_WINDOWS = 64  # looked at to learn how common each class is among the training windows
+PRIOR_PATCHES = 64
+"""Training patches from which the shares of the classes are estimated for `loss.prior_bias`."""
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""What `--device` of a training may be."""
 
 
-def known_to(start: Path | None) -> Mapping[str, Any]:
-    """Whom the model to begin with has learnt from and was tuned on, as its metrics tell; nothing if there is no such model."""
-    data: Mapping[str, Any] = {} if start is None else read_model(start).metrics.get("data", {})
-    return data
-
-
-def patients_met(known: Mapping[str, Any], sets: Sets, cohort: Cohort) -> list[str]:
-    """The patients whom a model with this knowledge must not be judged by: who tune, if it has learnt from them; who are kept
-    for testing, if it has so much as been tuned on them."""
-    learnt = set(known.get("train_patients", ()))
-    tuning = {labeled.patient for labeled in sets.tune} if not sets.split.blocks else set()
-    tested = {case.patient for case in cohort.cases if case.split == "test"}
-    return sorted((tuning & learnt) | (tested & (learnt | set(known.get("tune_patients", ())))))
-
-
-def first_network(
-    recipe: Recipe, start: Path | None, examples: SampledExamples
+def make_network(
+    recipe: Recipe, start: ModelFolder | None, examples: SampledExamples
 ) -> tuple[nn.Module, list[float] | None]:
-    """A fresh network that knows how rare each class is, or one that begins with another model's weights.
+    """Make a network: new, or with weights of another model (fine-tuning).
 
-    Beside it the shares of background and each class that it was told, None if it was told none.
-    `start` is a model folder: of the same kind of network for the same classes, then all of it is taken over; or of
-    a tile classifier whose encoder becomes that of the recipe's network, verified key by key. Else ModelError.
+    Args:
+        recipe: The recipe.
+        start: A model of the same kind and classes, from which all weights are taken, or a tile classifier,
+            whose encoder becomes that of the recipe's network.
+        examples: Training patches, for the shares of the classes.
+
+    Returns:
+        The network, and the shares of background and each class that its last layer starts from
+        (`loss.prior_bias`); None if it starts from other values.
+
+    Raises:
+        ModelError: If the weights do not fit.
     """
-    model = None if start is None else read_model(start)
-    if model is not None and _answers(model.recipe) == _answers(recipe):
-        _check_same_kind(model, recipe)
-        return load_network(model), None
-    if model is not None and _answers(model.recipe) != "tile":
+    # a model of the same kind: all its weights
+    if start is not None and start.recipe.network.predicts_tiles == recipe.network.predicts_tiles:
+        _check_same_kind(start, recipe)
+        return load_network(start), None
+    if start is not None and not start.recipe.network.predicts_tiles:
         raise ModelError(
-            model.path,
-            "looks at pixels, and a tile classifier cannot begin with that",
-            "Train the classifier first and give it to the U-Net with --from",
+            start.path,
+            "the model predicts pixels, and a tile classifier cannot start from it",
+            "Train the classifier first, then give it to the U-Net with --from",
         )
     network = build_network(recipe)
-    if model is not None:
-        transfer_encoder(load_network(model), network)
+    # a tile classifier: its encoder
+    if start is not None:
+        copy_encoder(load_network(start), network)
     if not recipe.loss.prior_bias:
         return network, None
-    shares = class_shares(examples, PRIOR_WINDOWS)
-    set_prior(network, shares)
+    shares = class_shares(examples, PRIOR_PATCHES)
+    set_prior_bias(network, shares)
     return network, shares
 
 
-def _answers(recipe: Recipe) -> str:
-    return ARCHITECTURES[recipe.network.architecture].answers
-
-
-def _check_same_kind(model: ModelFolder, recipe: Recipe) -> None:
-    if (members := model.recipe.network.ensemble_size) > 1:
+def _check_same_kind(start: ModelFolder, recipe: Recipe) -> None:
+    """ModelError unless a model is one network with the architecture and classes of the recipe."""
+    if (count := start.recipe.network.ensemble_size) > 1:
         raise ModelError(
-            model.path,
-            f"is {members} networks, and a network can begin with one only",
-            "Give a model of one network (network.ensemble_size = 1), or train without --from",
+            start.path,
+            f"the model is an ensemble of {count} networks, and a training starts from a single one",
+            "Give a model with network.ensemble_size = 1, or train without --from",
         )
-    there, here = (
-        (one.network.architecture, one.network.encoder, one.network.input_channels, *one.classes.labels)
-        for one in (model.recipe, recipe)
+    has, wanted = (
+        (part.network.architecture, part.network.encoder, part.network.input_channels, *part.classes.labels)
+        for part in (start.recipe, recipe)
     )
-    if here != there:
+    if has != wanted:
         raise ModelError(
-            model.path,
-            f"is {' '.join(map(str, there))}, the recipe asks for {' '.join(map(str, here))}",
-            "Take its recipe.toml, or train without --from",
+            start.path,
+            f"the model is {' '.join(map(str, has))}, the recipe asks for {' '.join(map(str, wanted))}",
+            "Use the recipe.toml of this model, or train without --from",
         )
 
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+def make_fabric(device: str, precision: str) -> Fabric:
+    """Choose the device and the precision of a training.
 
+    Args:
+        device: One of `DEVICES`; "auto" takes the fastest.
+        precision: The recipe's `training.precision`; "auto" takes bf16 where the device is faster with it.
 
-def choose_fabric(device: str, precision: str) -> Fabric:
-    """One device and a precision for it: bf16 where the machine computes in it ("auto"), else float32.
+    Returns:
+        The fabric, launched.
 
-    TrainingError if the device is unknown or absent.
+    Raises:
+        TrainingError: If the device is unknown, or not part of this machine.
     """
     if device not in DEVICES:
-        raise TrainingError("--device", f"{device!r} is not a device", f"Take one of {', '.join(DEVICES)}")
-    chosen = present_device() if device == "auto" else device
+        raise TrainingError("--device", f"{device!r} is not a device", f"Use one of {', '.join(DEVICES)}")
+    chosen = best_device() if device == "auto" else device
     if (chosen == "cuda" and not torch.cuda.is_available()) or (
         chosen == "mps" and not torch.backends.mps.is_available()
     ):
         raise TrainingError(
-            "--device", f"this machine has no {chosen}", "Take --device auto; `histoscout doctor` tells more"
+            "--device", f"this machine has no {chosen}", "Use --device auto; `histoscout doctor` says more"
         )
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it tells everybody what it takes
-    bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(chosen))
+    # lightning reports its choices on every start otherwise
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    bf16 = precision == "bf16" or (precision == "auto" and supports_bf16(chosen))
     fabric = Fabric(accelerator=chosen, devices=1, precision="bf16-mixed" if bf16 else "32-true")
     fabric.launch()
     return fabric
 
 
-def present_device() -> Literal["cpu", "cuda", "mps"]:
+def best_device() -> Literal["cpu", "cuda", "mps"]:
     """The fastest device of this machine."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def computes_bf16(device: str) -> bool:
+def supports_bf16(device: str) -> bool:
     """Whether the device multiplies bfloat16 faster than float32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return device == "cpu" and any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return device == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def this_machine() -> Machine:
-    """What a training on this machine may use."""
-    device = present_device()
-    gpu = torch.cuda.get_device_properties(0).total_memory / 2**30 if device == "cuda" else None
-    return Machine(usable_cores(), _memory_gb(), device, gpu, computes_bf16(device))
-
-
-def _memory_gb() -> float | None:
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+def inspect_machine() -> Machine:
+    """Find out what a training on this machine may use: cores, memory and device."""
+    device = best_device()
+    memory = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    gpu_memory = torch.cuda.get_device_properties(0).total_memory / 2**30 if device == "cuda" else None
+    return Machine(
+        cores=usable_cores(),
+        memory_gb=memory,
+        device=device,
+        gpu_memory_gb=gpu_memory,
+        bf16=supports_bf16(device),
+    )

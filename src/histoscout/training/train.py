@@ -1,10 +1,11 @@
-"""From a cohort and a recipe to a model folder: the training chain on one page.
+"""Training from top to bottom: from a cohort and a recipe to a model folder.
 
-recipe, cohort -> split by patient -> windows -> read image + rasterise outlines -> augment -> network -> loss
-               -> guards -> steps
-               -> tuning patients: best weights, temperature, threshold -> model folder
+cohort, recipe -> split by patient -> patches -> augmentation -> network -> loss
+               -> sanity checks -> steps
+               -> tuning set: best weights, calibration, threshold -> model folder
 
-With several members all of this but the first two is done for each in turn, with other tuning patients.
+With several ensemble members, the split and all that follows is done for each in turn, with another tuning
+set.
 """
 
 import copy
@@ -18,213 +19,374 @@ from safetensors.torch import load_file
 from torch import nn
 
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.cohort.leakage import find_start_model_overlap
 from histoscout.errors import TrainingError
 from histoscout.network.losses import make_loss
-from histoscout.network.model_folder import ModelFolder
-from histoscout.progress import Progress, Silent
+from histoscout.network.model_folder import ModelFolder, read_model
+from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples, SampledExamples, Sampler
 from histoscout.sampling.sampler import ImageSampler, WindowSampler, evenly, grid_windows
 from histoscout.training.budget import (
-    LEAST_STEPS,
+    MIN_STEPS,
     Budget,
-    Clock,
-    Timed,
-    budget_for,
-    overtime,
-    rehearse,
+    Timings,
+    TrainingClock,
+    make_budget,
+    overtime_minutes,
+    time_steps,
     time_validation,
 )
-from histoscout.training.checkpoint import State, load_state
-from histoscout.training.data import Sets, count_tuning_windows, open_image_sets, open_sets, turned
-from histoscout.training.ensemble import Course, Member, members_of
-from histoscout.training.finalize import finish, finish_images
-from histoscout.training.history import draw_curves, forget_after, read_rows
+from histoscout.training.checkpoint import TrainingState, load_state
+from histoscout.training.data import (
+    TrainingData,
+    count_tuning_windows,
+    open_training_images,
+    open_training_slides,
+    rotate_tuning_set,
+)
+from histoscout.training.ensemble import EnsembleMember, member_recipes
+from histoscout.training.finalize import finalize, finalize_images
+from histoscout.training.history import drop_rows_after, plot_curves, read_rows
 from histoscout.training.loop import (
     Batches,
-    Job,
-    Validation,
+    TrainingContext,
+    ValidationResult,
     fit,
     make_optimizer,
-    plain_batches,
-    sampled_batches,
+    training_batches,
+    validation_batches,
 )
-from histoscout.training.planning.plan import Plan, PlanOptions, kept_in, plan_for
-from histoscout.training.pseudo_labels import LOOKS, SHARE, SecondLook, count_looked_at, looks_again
-from histoscout.training.run_folder import RunFolder, open_run, settle
-from histoscout.training.sanity.run import guard, guard_division
-from histoscout.training.setup import choose_fabric, first_network, known_to, patients_met
-from histoscout.training.validation import answers, validate
+from histoscout.training.planning.plan import Plan, PlanOptions, load_or_make_plan, plan_file
+from histoscout.training.pseudo_labels import (
+    MAX_WINDOW_SHARE,
+    ROUNDS,
+    PseudoLabeler,
+    count_pseudo_label_windows,
+    uses_pseudo_labels,
+)
+from histoscout.training.run_folder import RunFolder, open_run, settle_replaced
+from histoscout.training.sanity.run import check_member_split, run_sanity_checks
+from histoscout.training.setup import make_fabric, make_network
+from histoscout.training.validation import predict_logits, validate
 
-MOST_STEPS = 10_000_000  # what the batches are drawn up to while the number of steps is not known yet
+MAX_STEPS = 10_000_000
+"""Number of steps for which batches are made while the number of steps is not known yet."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What is not part of the recipe: where to compute, what to start from, who is told."""
+    """Options of a training that are not part of the recipe.
+
+    Attributes:
+        device: "auto", "cpu", "cuda" or "mps".
+        start: A model folder whose weights are the start (fine-tuning).
+        overwrite: Whether to replace a model or training in the output folder.
+        sanity_checks: "all"; "quick" without overfitting one batch; "warn" reports failures and continues.
+        progress: Who is informed.
+
+    Example:
+        >>> from histoscout import TrainOptions
+        >>> TrainOptions(device="cpu", sanity_checks="quick").overwrite
+        False
+    """
 
     device: str = "auto"
-    start: Path | None = None  # a model folder whose weights are the start
+    start: Path | None = None
     overwrite: bool = False
-    sanity_checks: str = (
-        "all"  # "quick": without learning a batch by heart; "tell": failures are told, training goes on
-    )
-    progress: Progress = field(default_factory=Silent)
+    sanity_checks: str = "all"
+    progress: Progress = field(default_factory=NoProgress)
 
 
 def train(
     cohort: Cohort | Path, out: Path, recipe: Recipe | Plan | None = None, options: TrainOptions | None = None
 ) -> ModelFolder:
-    """Teach a network to find the outlined lesions; what it learnt goes to the model folder `out`.
+    """Train a lesion detector on the annotated slides of a cohort, or a classifier on images by class.
 
-    Without a recipe, one is planned for this cohort and machine (`training.plan`); a plan is kept, with its reasons, as
-    training/plan.toml in the model folder.
-    Slides whose split is "test" are never opened. Started again after an interruption, it goes on where it was and
-    ends with the same weights; if `out` is finished already, its model is returned. Raises CohortError,
-    TrainingError, RecipeError or OutputError; SlideError or AnnotationError for what cannot be read; ModelError for weights
-    to begin with that do not fit. What was done is kept in `out`/training.
+    Slides of the split "test" are never opened. Run again after an interruption, the training resumes and
+    ends with the same weights; if it is finished, its model is returned. Its logs are kept in `out`/training.
+
+    Args:
+        cohort: The cohort, or the path of its table.
+        out: The model folder to write.
+        recipe: A recipe, or a plan, which is kept with its reasons as training/plan.toml; None plans a recipe
+            for this cohort and machine.
+        options: Device, start model, sanity checks and so on.
+
+    Returns:
+        The model.
+
+    Raises:
+        CohortError: If the cohort cannot be divided by patient.
+        SlideError: If a slide cannot be read.
+        AnnotationError: If an annotation file cannot be read.
+        RecipeError: If no recipe is given and the cohort does not decide which class to look for.
+        TrainingError: If there is nothing to train on, a sanity check fails, or the loss is not finite.
+        ModelError: If the start model or the weights do not fit.
+        OutputError: If `out` holds something else.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import histoscout as hs
+        >>> recipe = hs.Recipe().with_choices({"classes.positive": "UDH", "training.minutes": 5})
+        >>> model = hs.train(Path("cohort.csv"), Path("model"), recipe)  # doctest: +SKIP
+        >>> detections = hs.detect(model, [Path("slide.svs")], Path("results"))  # doctest: +SKIP
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     options = options or TrainOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    start = None if options.start is None else read_model(options.start)
+
+    # the recipe: given, or planned for this cohort and machine
     if recipe is None:
-        planning = PlanOptions(progress=options.progress, notes=False)
-        recipe = plan_for(cohort, out, planning, overwrite=options.overwrite)
+        plan_options = PlanOptions(progress=options.progress, notes=False)
+        recipe = load_or_make_plan(cohort, out, plan_options, overwrite=options.overwrite)
+    plan = recipe if isinstance(recipe, Plan) else None
+    chosen = recipe.recipe if isinstance(recipe, Plan) else recipe
     try:
-        return _train(cohort, out, recipe, options, begun)
-    finally:
-        settle(out)  # a model that was to be overwritten is there again if the new training was refused
+        # start, resume, or return what is finished
+        run = open_run(out, cohort, chosen, start=start, overwrite=options.overwrite)
+        if plan is not None and not plan_file(out).exists():
+            plan.write(plan_file(out))
+        if run.finished is not None:
+            options.progress.note(f"{out} is finished already; --overwrite trains it again")
+            return run.finished
 
-
-def _train(
-    cohort: Cohort, out: Path, recipe: Recipe | Plan, options: TrainOptions, begun: float
-) -> ModelFolder:
-    """Train by a recipe, or by a plan, which is kept; `begun` is when, by the monotonic clock."""
-    planned, recipe = (recipe, recipe.recipe) if isinstance(recipe, Plan) else (None, recipe)
-    run = open_run(out, cohort, recipe, options.start, overwrite=options.overwrite)
-    if planned is not None and not kept_in(out).exists():
-        planned.write(kept_in(out))
-    if run.finished is not None:
-        options.progress.note(f"{out} is finished already; --overwrite trains it anew")
-        return run.finished
-    opened = open_image_sets if cohort.by_class else open_sets
-    sets = opened(cohort, recipe, run.split, options.progress)
-    clock = Clock(recipe.network.ensemble_size, begun)
-    clock.share()
-    members = []
-    for number, member in enumerate(members_of(recipe)):
-        clock.begin()
-        place = run.member(number)
-        own = turned(sets, cohort, recipe, number, place.split)
-        refuse_known(options, own, cohort)
-        for note in own.notes if own is not sets else ():
-            options.progress.note(note)
-        members.append(learn(own, member, place, options, clock))
-    ended = finish_images if cohort.by_class else finish
-    return ended(members, recipe, out)
-
-
-def refuse_known(options: TrainOptions, sets: Sets, cohort: Cohort) -> None:
-    """TrainingError (or a note, if failures are only told) if the model to begin with knows patients it is to be judged by."""
-    if options.start is None or not (met := patients_met(known_to(options.start), sets, cohort)):
-        return
-    fault = f"has learnt from patients who are to judge what is made of it: {', '.join(met)}"
-    remedy = "Give these patients the split train, begin with another model, or train without --from"
-    if options.sanity_checks != "warn":
-        raise TrainingError(options.start, fault, remedy)
-    options.progress.note(f"failed: {options.start} {fault}")
-
-
-def learn(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions, clock: Clock) -> Member:
-    """Teach one network. Of further members, which differ by their seed and by who tunes, guards ask about the division only.
-
-    The first one's guards are asked for all, and take an equal share of everybody's minutes.
-    """
-    job, state = prepare_job(sets, recipe, run, options)
-    guarding = options.sanity_checks
-    verdicts = guard(job, state, sets, guarding) if run.first else guard_division(job, sets, guarding)
-    if run.first:
+        # the slides, divided by patient
+        open_data = open_training_images if cohort.by_class else open_training_slides
+        data = open_data(cohort, chosen, run.split, options.progress)
+        clock = TrainingClock(chosen.network.ensemble_size, started)
         clock.share()
+
+        # one network after the other
+        members = []
+        for number, member_recipe in enumerate(member_recipes(chosen)):
+            clock.start_member()
+            member_run = run.member(number)
+            # by the seed of the model: turns of one seed have different tuning sets
+            member_data = rotate_tuning_set(data, cohort, chosen, turn=number, split_file=member_run.split)
+            if start is not None:
+                check_start_model(start, member_data, cohort, options=options)
+            for note in member_data.notes if member_data is not data else ():
+                options.progress.note(note)
+            member = train_member(
+                member_data, member_recipe, member_run, options=options, start=start, clock=clock
+            )
+            members.append(member)
+
+        # calibration, threshold, model folder
+        write_model = finalize_images if cohort.by_class else finalize
+        return write_model(members, chosen, out)
+    finally:
+        # a model that was to be overwritten comes back if the new training never took a step
+        settle_replaced(out)
+
+
+def check_start_model(
+    start: ModelFolder, data: TrainingData, cohort: Cohort, *, options: TrainOptions
+) -> None:
+    """Check that the start model was not trained on patients that will evaluate the new model (leakage).
+
+    Args:
+        start: The model whose weights are the start.
+        data: Training and tuning set; tuning blocks of training slides are not checked.
+        cohort: The cohort, with its test patients.
+        options: With `sanity_checks="warn"`, leakage is a note and not an error.
+
+    Raises:
+        TrainingError: If it was.
+    """
+    tuning = set() if data.split.blocks else {labeled.patient for labeled in data.tune}
+    test = {case.patient for case in cohort.cases if case.split == "test"}
+    patients = find_start_model_overlap(start, tuning, test)
+    if not patients:
+        return
+    fault = f"the model was trained on patients of the tuning or test set: {', '.join(patients)}"
+    if options.sanity_checks != "warn":
+        remedy = "Give these patients the split train, start from another model, or train without --from"
+        raise TrainingError(options.start, fault, remedy)
+    options.progress.note(f"failed: {options.start}: {fault}")
+
+
+def train_member(
+    data: TrainingData,
+    recipe: Recipe,
+    run: RunFolder,
+    *,
+    options: TrainOptions,
+    start: ModelFolder | None,
+    clock: TrainingClock,
+) -> EnsembleMember:
+    """Train one network.
+
+    The first ensemble member passes all sanity checks, for which every member pays an equal share of its
+    minutes. Others differ by their seed and tuning set only, so that only the split is checked.
+
+    Args:
+        data: Training and tuning set.
+        recipe: The recipe of this member.
+        run: Where it keeps its state.
+        options: Device, sanity checks and so on.
+        start: The model whose weights are the start, if any.
+        clock: How much of the minutes is used.
+
+    Returns:
+        The network with its best weights.
+
+    Raises:
+        TrainingError: If a sanity check fails, or the loss is not finite.
+    """
+    context, state = prepare_training(data, recipe, run, options=options, start=start)
+    if run.is_first:
+        verdicts = run_sanity_checks(context, state, data, mode=options.sanity_checks)
+        clock.share()
+    else:
+        verdicts = check_member_split(context, data, mode=options.sanity_checks)
     shadow = copy.deepcopy(state.network)
-    budget, batches = plan_steps(job, state, run, clock)
-    if looks_again(sets, recipe):
-        batches = SecondLook(job, sets, budget.steps).batches(state, batches)
-    fit(job, state, shadow, budget.steps, batches)
+    budget, batches = plan_steps(context, state, run, clock=clock)
+    if uses_pseudo_labels(data, recipe):
+        batches = PseudoLabeler(context, data, budget.steps).batches(state, batches)
+    fit(context, state, batches, shadow=shadow, steps=budget.steps)
     title = f"{recipe.network.architecture} {recipe.network.encoder}"
-    draw_curves(read_rows(job.curves), job.folder / "curves.png", title)
-    shadow.load_state_dict(load_file(job.best))
-    return Member(job, shadow, sets, Course(budget, verdicts))
+    plot_curves(read_rows(context.curves), context.folder / "curves.png", title)
+    shadow.load_state_dict(load_file(context.best))
+    return EnsembleMember(context=context, network=shadow, data=data, budget=budget, verdicts=verdicts)
 
 
-def prepare_job(sets: Sets, recipe: Recipe, run: RunFolder, options: TrainOptions) -> tuple[Job, State]:
-    """Everything the loop is given: data, network, loss, validation, optimiser."""
+def prepare_training(
+    data: TrainingData,
+    recipe: Recipe,
+    run: RunFolder,
+    *,
+    options: TrainOptions,
+    start: ModelFolder | None = None,
+) -> tuple[TrainingContext, TrainingState]:
+    """Make what the loop needs: patches, network, loss, optimizer and validation.
+
+    Args:
+        data: Training and tuning set.
+        recipe: The recipe of this ensemble member.
+        run: Where it keeps its state.
+        options: Device and progress.
+        start: The model whose weights are the start, if any.
+
+    Returns:
+        What the loop is given, and the state before its first step.
+
+    Raises:
+        TrainingError: If the device is not part of this machine.
+        ModelError: If the weights do not fit.
+    """
     torch.manual_seed(recipe.seed)
-    fabric = choose_fabric(options.device, recipe.training.precision)
-    examples = SampledExamples(sets.train, sampler_of(sets, recipe), recipe)
-    grid = grid_windows(sets.tune, recipe, sets.tune_boxes)
-    tuning = PlainExamples(sets.tune, evenly(grid, recipe.training.validation_patches, recipe.seed), recipe)
+    fabric = make_fabric(options.device, recipe.training.precision)
+    # training patches by number, tuning patches from a regular grid
+    training_examples = SampledExamples(data.train, make_sampler(data, recipe), recipe)
+    grid = grid_windows(data.tune, recipe, data.tuning_boxes)
+    tuning_patches = evenly(grid, recipe.training.validation_patches, recipe.seed)
+    tuning_examples = PlainExamples(data.tune, tuning_patches, recipe)
     loss = make_loss(recipe)
-    judged = range(1, len(recipe.classes.labels) + 1) if sets.by_class else (1,)
+    classes = range(1, len(recipe.classes.labels) + 1) if data.by_class else (1,)
 
-    def batches(start: int, stop: int) -> Batches:
-        return sampled_batches(examples, recipe, start, stop)
+    def make_batches(first: int, stop: int) -> Batches:
+        return training_batches(training_examples, recipe, start=first, stop=stop)
 
-    def judge(shadow: nn.Module) -> Validation:
-        found = answers(fabric.setup_module(shadow), plain_batches(tuning, recipe), recipe, fabric)
-        return validate(found, loss, judged)
+    def validate_network(network: nn.Module) -> ValidationResult:
+        batches = validation_batches(tuning_examples, recipe)
+        predictions = predict_logits(fabric.setup_module(network), batches, recipe, fabric)
+        return validate(predictions, loss, classes)
 
-    network, prior = first_network(recipe, options.start, examples)
+    network, class_shares = make_network(recipe, start, training_examples)
     network = fabric.to_device(network.to(memory_format=torch.channels_last))
-    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    state = State(network, average, make_optimizer(network, recipe.training))
-    told = (run.folder, options.progress)
-    asked = count_tuning_windows(sets, recipe)
-    again = count_looked_at(sets, recipe)
-    known = known_to(options.start)
-    return Job(
-        recipe, fabric, loss, prior, examples, tuning, batches, judge, *told, asked, again, known
-    ), state
+    state = TrainingState(
+        network=network,
+        average={name: value.detach().clone() for name, value in network.state_dict().items()},
+        optimizer=make_optimizer(network, recipe.training),
+    )
+    context = TrainingContext(
+        recipe=recipe,
+        fabric=fabric,
+        loss=loss,
+        class_shares=class_shares,
+        training_examples=training_examples,
+        tuning_examples=tuning_examples,
+        make_batches=make_batches,
+        validate=validate_network,
+        folder=run.folder,
+        progress=options.progress,
+        tuning_windows=count_tuning_windows(data, recipe),
+        pseudo_label_windows=count_pseudo_label_windows(data, recipe),
+        start_data={} if start is None else start.metrics.get("data", {}),
+    )
+    return context, state
 
 
-def sampler_of(sets: Sets, recipe: Recipe) -> Sampler:
-    """What draws training windows: over lesions, look-alikes and tissue, or over images by their class."""
-    if sets.by_class:
-        return ImageSampler(sets.train, recipe)
-    return WindowSampler(sets.train, recipe, sets.kept_out)
+def make_sampler(data: TrainingData, recipe: Recipe) -> Sampler:
+    """Make the sampler of training patches.
+
+    Args:
+        data: Training and tuning set.
+        recipe: The recipe.
+
+    Returns:
+        A sampler over lesions, look-alikes and tissue, or over images by class.
+    """
+    if data.by_class:
+        return ImageSampler(data.train, recipe)
+    return WindowSampler(data.train, recipe, data.excluded_boxes)
 
 
-def plan_steps(job: Job, state: State, run: RunFolder, clock: Clock) -> tuple[Budget, Batches]:
-    """How many steps, and the batches that are left; a training that was begun keeps the number it was given then."""
-    choices = job.recipe.training
+def plan_steps(
+    context: TrainingContext, state: TrainingState, run: RunFolder, *, clock: TrainingClock
+) -> tuple[Budget, Batches]:
+    """Decide on the number of steps, and make their batches; a resumed training keeps its number.
+
+    Args:
+        context: The training.
+        state: Its state; the last checkpoint is loaded into it.
+        run: Where budget and checkpoint are kept.
+        clock: How much of the minutes is used.
+
+    Returns:
+        The number of steps, and the batches from the state's step on.
+    """
+    choices = context.recipe.training
+    # resumed: the stored number, from the last checkpoint
     if run.budget.exists():
         budget = Budget.read(run.budget)
         if run.last.exists():
             load_state(state, run.last)
-            job.progress.note(f"going on at step {state.step} of {budget.steps}")
-        forget_after(job.curves, state.step)
-        return budget, job.batches(state.step, budget.steps)
+            context.progress.note(f"resuming at step {state.step} of {budget.steps}")
+        drop_rows_after(context.curves, state.step)
+        return budget, context.make_batches(state.step, budget.steps)
+
+    # given as epochs
     if choices.epochs is not None:
-        budget = Budget(choices.epochs * choices.steps_per_epoch)
+        budget = Budget(steps=choices.epochs * choices.steps_per_epoch)
         budget.write(run.budget)
-        return budget, job.batches(0, budget.steps)
+        return budget, context.make_batches(0, budget.steps)
+
+    # given as minutes: time the first steps, whose batches are used again
     assert choices.minutes is not None
-    ahead = job.batches(0, MOST_STEPS)
-    step_seconds, used = rehearse(job, state.network, ahead)
-    validation_seconds, reading = time_validation(job, state.network)
-    window = reading + validation_seconds / max(1, len(job.tuning))
-    timed = Timed(
-        step_seconds,
-        validation_seconds,
-        tuning=job.tuning_windows * window,
-        again=LOOKS * job.again_windows * window,
-        most_again=LOOKS * SHARE * choices.batch_size * window,
+    batches = context.make_batches(0, MAX_STEPS)
+    step_seconds, used = time_steps(context, state.network, batches)
+    validation_seconds, read_seconds = time_validation(context, state.network)
+    window_seconds = read_seconds + validation_seconds / max(1, len(context.tuning_examples))
+    timings = Timings(
+        step=step_seconds,
+        validation=validation_seconds,
+        tuning=context.tuning_windows * window_seconds,
+        pseudo_labels=ROUNDS * context.pseudo_label_windows * window_seconds,
+        pseudo_labels_per_step=ROUNDS * MAX_WINDOW_SHARE * choices.batch_size * window_seconds,
     )
-    budget = budget_for(choices.minutes, clock.spent(), timed, job.recipe)
-    if late := overtime(choices.minutes, budget, timed):
-        message = f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than were given"
-        job.progress.note(message)
-    if budget.steps <= LEAST_STEPS:
-        message = f"the minutes are too few for this cohort on this machine: {budget.steps} steps are made all the same. Give more"
-        job.progress.note(message)
+    budget = make_budget(choices.minutes, timings, context.recipe, spent=clock.spent())
+    if late := overtime_minutes(choices.minutes, budget, timings):
+        context.progress.note(
+            f"the tuning slides are large: choosing the threshold will take {late:.0f} minutes more than given"
+        )
+    if budget.steps <= MIN_STEPS:
+        context.progress.note(
+            f"the minutes are too few for this cohort on this machine: {budget.steps} steps are taken all the same. "
+            "Give more minutes"
+        )
     budget.write(run.budget)
-    return budget, itertools.islice(itertools.chain(used, ahead), budget.steps)
+    return budget, itertools.islice(itertools.chain(used, batches), budget.steps)

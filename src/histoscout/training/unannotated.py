@@ -1,56 +1,70 @@
-"""What looks like the lesion on tuning slides where nobody outlined anything: look-alikes, or lesions that were missed."""
+"""Detections on unannotated tissue of the tuning slides, exported for review: look-alikes, or missed annotations."""
 
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from histoscout.cohort.case import Case
-from histoscout.evaluation.lesions.compare import Place, SlideLesions
-from histoscout.evaluation.review import AuditPlan, lay_out_audit, questions
-from histoscout.progress import Progress
-from histoscout.recipe import ClassConfig
+from histoscout.evaluation.lesions.compare import LocationKind, SlideLesions
+from histoscout.evaluation.review import ReviewPlan, prepare_review, select_review_items
+from histoscout.recipe_sections import ClassConfig
 
-FOLDER = "unmarked"
-MOST = 30
-PLACES: tuple[Place, ...] = ("unmarked tissue",)
+FOLDER = "unannotated"
+"""Folder of the export in that of the training."""
+
+OLD_FOLDER = "unmarked"
+"""What histoscout 0.1.0 called it."""
+
+MAX_SHOWN = 30
+"""Detections that are exported at most, those with the highest scores."""
+
+LOCATIONS: tuple[LocationKind, ...] = ("unannotated tissue",)
+"""Where exported detections are."""
 
 
-def lay_out_unmarked(
+def export_folder(training: Path) -> Path:
+    """The folder of the export in the folder of a training, also where histoscout 0.1.0 wrote it."""
+    old = training / OLD_FOLDER
+    return old if old.is_dir() and not (training / FOLDER).exists() else training / FOLDER
+
+
+def export_unannotated(
     lesions: Mapping[Path, SlideLesions], cases: Sequence[Case], classes: ClassConfig, folder: Path
 ) -> int:
-    """Lay the surest findings on unmarked tissue before the pathologist; how many there are.
+    """Export the detections with the highest scores on unannotated tissue for review by a pathologist.
 
-    `lesions` of each slide by its file, as networks see it that have not learnt from it. Writes the files of an audit (a table,
-    a picture each, and for each slide a GeoJSON for QuPath) to `folder`, which is made anew; nothing where nothing was
-    found.
+    Writes a review table, a picture of each, and for each slide a GeoJSON file for QuPath; nothing where
+    there is no such detection.
+
+    Args:
+        lesions: The lesions of each tuning slide by its file, by networks that were not trained on the slide.
+        cases: The tuning slides.
+        classes: The recipe's section `classes`.
+        folder: Where to write; what is there is replaced.
+
+    Returns:
+        The number of such detections.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # of an earlier end of the same training
-    named = dict(zip(names_apart(cases), cases, strict=True))
-    by_name = {name: lesions[case.slide] for name, case in named.items() if case.slide in lesions}
-    found = questions(by_name, sys.maxsize, places=PLACES)
-    if found:
-        lay_out_audit(by_name, named, classes, AuditPlan(folder, MOST, places=PLACES))
-    return len(found)
+    # an earlier end of the same training may have written it
+    shutil.rmtree(folder, ignore_errors=True)
+    named_cases = dict(zip(unique_names(cases), cases, strict=True))
+    by_name = {name: lesions[case.slide] for name, case in named_cases.items() if case.slide in lesions}
+    plan = ReviewPlan(folder=folder, max_items=MAX_SHOWN, locations=LOCATIONS)
+    count = len(select_review_items(by_name, replace(plan, max_items=sys.maxsize)))
+    if count:
+        prepare_review(by_name, named_cases, classes, plan)
+    return count
 
 
-def names_apart(cases: Sequence[Case]) -> list[str]:
-    """A name for each slide: its own, and where several have it, with the folder it lies in and a number."""
-    counted = Counter(case.name.casefold() for case in cases)
+def unique_names(cases: Sequence[Case]) -> list[str]:
+    """Name each slide: its own name, and where several have it, also its folder and a number."""
+    counts = Counter(case.name.casefold() for case in cases)
     return [
         case.name
-        if counted[case.name.casefold()] == 1
+        if counts[case.name.casefold()] == 1
         else f"{case.name} ({case.slide.parent.name}, {number})"
         for number, case in enumerate(cases, start=1)
     ]
-
-
-def tell_unmarked(found: int, folder: Path, progress: Progress) -> None:
-    """Say where to look, and what to do about lesions that are among them."""
-    if found:
-        shown = f"the {MOST} surest" if found > MOST else "they"
-        progress.note(
-            f"{found} findings on tuning slides lie where nothing is drawn; {shown} are shown in {folder}: outline those that "
-            "are lesions and train again"
-        )

@@ -72,8 +72,8 @@ def test_what_was_done_tile_by_tile_is_undone(name: str, regions: Regions) -> No
     mended = mistake.correct(mirrored_by_tile(regions, FRAME.tile, mirror, rows))
     assert mended.labels == regions.labels
     for label in regions.labels:
-        before = shapely.union_all([one.outline for one in regions.labeled(label)])
-        after = shapely.union_all([one.outline for one in mended.labeled(label)])
+        before = shapely.union_all([one.outline for one in regions.with_labels(label)])
+        after = shapely.union_all([one.outline for one in mended.with_labels(label)])
         assert same(before, after)
 
 

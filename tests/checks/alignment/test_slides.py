@@ -23,7 +23,7 @@ from histoscout.checks.alignment.slides import (
 )
 from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, without_unseen
 from histoscout.geometry.regions import Region, Regions
-from histoscout.slides.image_reader import in_memory
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from histoscout.verdict import Verdict
 from tests import toy
@@ -89,7 +89,7 @@ def test_a_mistake_is_found_named_and_undone(
 
 def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:
     subject = subjects(0)
-    found = aligned(replace(subject, regions=subject.regions.moved(-83, 91)))
+    found = aligned(replace(subject, regions=subject.regions.translate(-83, 91)))
     assert found.mistake is not None
     assert found.mistake.name == "displaced"
     assert "x by -8" in found.verdict.message
@@ -107,7 +107,7 @@ def test_another_slides_outlines_are_known_for_what_they_are(subjects: Subjects)
 def test_nothing_is_said_where_nothing_shows() -> None:
     noise = np.random.default_rng(0).normal(0, 8, (toy.SIDE, toy.SIDE, 1))
     pixels = np.clip(np.array(toy.PINK) + noise, 0, 255).astype(np.uint8)
-    slide = in_memory(pixels, toy.MPP)
+    slide = slide_from_array(pixels, toy.MPP)
     regions = toy.draw(0)[1]
     found = aligned(
         subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
@@ -117,7 +117,7 @@ def test_nothing_is_said_where_nothing_shows() -> None:
 
 def test_outlines_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Subjects) -> None:
     subject = subjects(0)
-    far = Regions.of(one.moved(0, 5 * toy.SIDE + 37 * place) for place, one in enumerate(subject.regions))
+    far = Regions.of(one.translate(0, 5 * toy.SIDE + 37 * place) for place, one in enumerate(subject.regions))
     found = aligned(replace(subject, regions=far))
     assert found.verdict.state == "failed"
     assert "0% of the outlined area is tissue" in found.verdict.message
@@ -207,7 +207,7 @@ def test_slides_that_training_opened_are_asked() -> None:
     slides = []
     for seed in range(2):
         pixels, regions = toy.draw(seed)
-        slide = in_memory(pixels, toy.MPP, f"toy {seed}")
+        slide = slide_from_array(pixels, toy.MPP, f"toy {seed}")
         tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
         slides.append(LabeledSlide(slide, f"{seed}", regions, tissue, toy.RECIPE))
     assert labeled_fit(slides).state == "good"
@@ -217,7 +217,7 @@ def test_slides_that_training_opened_are_asked() -> None:
 
 def test_what_nobody_looked_at_is_no_outline() -> None:
     pixels, regions = toy.draw(0)
-    slide = in_memory(pixels, toy.MPP, "toy")
+    slide = slide_from_array(pixels, toy.MPP, "toy")
     tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
     one = LabeledSlide(slide, "p", regions, tissue, toy.RECIPE)
     area = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), REVIEWED)

@@ -21,7 +21,7 @@ from histoscout.geometry.box import Box
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
 from histoscout.sampling.sampler import WindowSampler
-from histoscout.slides.image_reader import in_memory
+from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from tests import toy
 
@@ -35,7 +35,7 @@ class Misread(LabeledSlide):
     """A slide whose masks come from the tile above, upside down: the study's fault."""
 
     def mask(self, box: Box, mpp: float) -> Mask:
-        return np.flipud(super().mask(box.moved(0, -box.height), mpp)).copy()
+        return np.flipud(super().mask(box.translate(0, -box.height), mpp)).copy()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def slides() -> list[LabeledSlide]:
     made = []
     for seed in range(4):
         pixels, regions = toy.draw(seed)
-        slide = in_memory(pixels, toy.MPP, f"toy {seed}")
+        slide = slide_from_array(pixels, toy.MPP, f"toy {seed}")
         tissue = find_tissue(slide, RECIPE.tissue, RECIPE.patches)
         made.append(LabeledSlide(slide, f"{seed}", regions, tissue, RECIPE))
     return made
@@ -131,7 +131,7 @@ def test_too_few_windows_cannot_tell(slides: list[LabeledSlide]) -> None:
 def test_lesions_that_look_like_all_else_stop_no_training(slides: list[LabeledSlide]) -> None:
     random = np.random.default_rng(0)
     gray = [
-        replace(one, slide=in_memory(random.integers(150, 200, (512, 512, 3)).astype(np.uint8), toy.MPP))
+        replace(one, slide=slide_from_array(random.integers(150, 200, (512, 512, 3)).astype(np.uint8), toy.MPP))
         for one in slides
     ]
     assert fits_in_training(examples(gray), COUNT).state != "failed"

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from histoscout.checks.alignment.windows import glass_of
-from histoscout.recipe import AugmentConfig
+from histoscout.recipe_sections import AugmentConfig
 from histoscout.sampling.augment import vary_colors
 
 SIDE, PER_CELL = 256, 4

@@ -10,13 +10,13 @@ from shapely.affinity import rotate
 
 from histoscout.checks.alignment.windows import RECTANGLES, straightness
 from histoscout.geometry.box import Box
-from histoscout.geometry.rasterize import mask_of
+from histoscout.geometry.rasterize import polygon_to_mask
 
 FRAME = Box(0, 0, 128, 128)
 
 
 def painted(shape: shapely.Polygon) -> NDArray[np.uint8]:
-    return mask_of(shape, FRAME, 1.0).astype(np.uint8)
+    return polygon_to_mask(shape, FRAME, 1.0).astype(np.uint8)
 
 
 @pytest.mark.parametrize("angle", [0, 10, 30, 45])

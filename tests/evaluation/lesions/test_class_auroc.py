@@ -1,4 +1,4 @@
-"""Class against class, against scikit-learn; outlines scored against masks of the whole heatmap."""
+"""AUROC between classes against scikit-learn, and annotation scores against masks of the whole heatmap."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,19 @@ from sklearn.metrics import roc_auc_score
 from histoscout.detection.heatmap import Heatmap
 from histoscout.evaluation.lesions.class_auroc import (
     ALL_OTHERS,
-    ScoredOutline,
-    outline_statistic,
-    score_outlines,
+    ScoredAnnotation,
+    class_auroc_statistic,
+    score_annotations,
 )
 from histoscout.geometry.box import Box
-from histoscout.geometry.rasterize import mask_of
+from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Outline, Region, Regions
 from tests import strategies
-from tests.evaluation.scenes import ground, regions, square, tissue
+from tests.evaluation.scenes import reference, regions, square, tissue
 
 _OUTLINES = st.lists(
     st.builds(
-        ScoredOutline,
+        ScoredAnnotation,
         st.just(""),
         st.sampled_from(["UDH", "ADH", "N"]),
         st.sampled_from([0.0, 0.25, 0.5, 1.0]),
@@ -34,26 +34,30 @@ _OUTLINES = st.lists(
 
 
 @given(st.lists(_OUTLINES, min_size=1, max_size=4), st.lists(st.integers(0, 3), min_size=4, max_size=4))
-def test_auroc_agrees_with_scikit_learn(slides: list[list[ScoredOutline]], weights: list[int]) -> None:
+def test_auroc_agrees_with_scikit_learn(slides: list[list[ScoredAnnotation]], weights: list[int]) -> None:
     chosen = np.array(weights[: len(slides)], np.float64)
-    said = outline_statistic(slides, range(len(slides)), "UDH")(chosen)
-    for label, value in said.items():
-        each = [
-            (one.label == "UDH", one.score, weight)
+    values = class_auroc_statistic(slides, range(len(slides)), "UDH")(chosen)
+    for label, value in values.items():
+        rows = [
+            (annotation.label == "UDH", annotation.score, weight)
             for slide, weight in zip(slides, chosen.tolist(), strict=True)
-            for one in slide
-            if weight and (one.label == "UDH" or label in (ALL_OTHERS, one.label))
+            for annotation in slide
+            if weight and (annotation.label == "UDH" or label in (ALL_OTHERS, annotation.label))
         ]
-        if len({positive for positive, _, _ in each}) < 2:
+        if len({positive for positive, _, _ in rows}) < 2:
             assert value is None
         else:
-            truth, scores, times = zip(*each, strict=True)
+            truth, scores, times = zip(*rows, strict=True)
             assert value == pytest.approx(roc_auc_score(truth, scores, sample_weight=times), abs=1e-9)
 
 
-def test_each_other_class_is_told_and_all_of_them() -> None:
-    slide = [ScoredOutline("", "UDH", 0.9), ScoredOutline("", "ADH", 0.95), ScoredOutline("", "", 0.1)]
-    assert outline_statistic([slide], [0], "UDH")(np.ones(1)) == {
+def test_there_is_an_auroc_for_each_other_class_and_all_of_them() -> None:
+    slide = [
+        ScoredAnnotation("", "UDH", 0.9),
+        ScoredAnnotation("", "ADH", 0.95),
+        ScoredAnnotation("", "", 0.1),
+    ]
+    assert class_auroc_statistic([slide], [0], "UDH")(np.ones(1)) == {
         "unclassified": 1,
         "ADH": 0,
         ALL_OTHERS: 0.5,
@@ -66,20 +70,20 @@ def _heatmap(values: NDArray[np.uint8], scale: float) -> Heatmap:
 
 
 @given(st.lists(strategies.outlines(), min_size=1, max_size=3), st.integers(0, 2**32 - 1))
-def test_an_outline_has_the_mean_of_the_heatmap_inside_it(outlines: Sequence[Outline], seed: int) -> None:
+def test_an_annotation_has_the_mean_of_the_heatmap_inside_it(outlines: Sequence[Outline], seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 256, (60, 60), np.uint8)
     heatmap = _heatmap(values, 2.0)
-    drawn = Regions.of(Region(outline, "ADH").moved(60, 60) for outline in outlines)
-    for region, scored in zip(drawn, score_outlines(ground(drawn, tissue()), heatmap), strict=True):
-        mask = mask_of(region.outline, heatmap.box, 2.0)
+    truth = Regions.of(Region(outline, "ADH").translate(60, 60) for outline in outlines)
+    for region, scored in zip(truth, score_annotations(reference(truth, tissue()), heatmap), strict=True):
+        mask = polygon_to_mask(region.outline, heatmap.box, 2.0)
         assert 0 <= scored.score <= 1
         if mask.any():
             assert scored.score == pytest.approx(values[mask].mean() / 255)
 
 
-def test_an_outline_smaller_than_a_cell_is_scored_by_the_cell_below_it() -> None:
+def test_an_annotation_smaller_than_a_cell_is_scored_by_the_cell_below_it() -> None:
     values = np.zeros((10, 10), np.uint8)
     values[3, 7] = 255
-    drawn = regions(square(71, 31, 1), square(61, 31, 1, "ADH"), square(10, 10, 20, "ignore"))
-    scored = score_outlines(ground(drawn), _heatmap(values, 10.0))
-    assert [(one.label, one.score) for one in scored] == [("UDH", 1.0), ("ADH", 0.0)]
+    truth = regions(square(71, 31, 1), square(61, 31, 1, "ADH"), square(10, 10, 20, "ignore"))
+    scored = score_annotations(reference(truth), _heatmap(values, 10.0))
+    assert [(annotation.label, annotation.score) for annotation in scored] == [("UDH", 1.0), ("ADH", 0.0)]

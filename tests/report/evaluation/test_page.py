@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,218 +9,222 @@ from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
-from histoscout.evaluation.regions import ComparedSlide, CompareOptions, evaluate_regions, score_regions
+from histoscout.evaluation.regions import CompareOptions, evaluate_regions, score_regions
 from histoscout.evaluation.scores import Scores
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
-from histoscout.report.evaluation.figures import Measured
+from histoscout.report.evaluation.data import ReportData
 from histoscout.report.evaluation.page import write_report
-from histoscout.report.evaluation.pictures import opened
+from histoscout.report.evaluation.pictures import open_slide_regions
 from histoscout.training.train import train
 from histoscout.verdict import Verdict
 from tests import toy
-from tests.evaluation.slides import BOX, MPP, RECIPE, discs
-from tests.report.html import Reading
+from tests.evaluation.slides import RECIPE, comparison, discs
+from tests.report.html import ParsedPage
 
-SECTIONS = (
-    "What was run, and on what",
+SECTIONS = {
+    "Model and data",
     "Pixels",
     "Lesions",
+    "Operating points",
     "Other classes",
     "Calibration",
-    "Hits, misses, false alarms",
-    "Slide by slide",
-    "Guards",
-    "What may be claimed, and what not",
-    "How the figures are made",
-)
-
-
-def written(scores: Scores, folder: Path, *about: object) -> tuple[str, Reading]:
-    path = write_report(scores, folder, *about)  # type: ignore[arg-type]
-    assert path == folder / "report.html"
-    page = path.read_text(encoding="utf-8")
-    return page, Reading.of(page)
-
-
-@pytest.fixture(scope="module")
-def measured(
-    model: ModelFolder, table: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Scores, Path]:
-    """The toy model judged on its test slide, beside itself as the previous model."""
-    out = tmp_path_factory.mktemp("scores")
-    return evaluate(model, table, out, EvaluateOptions("torch", against=model.path)), out
-
-
-def test_the_report_of_a_model_holds_everything_in_one_file(
-    measured: tuple[Scores, Path], model: ModelFolder, table: Path
-) -> None:
-    scores, out = measured
-    page, reading = written(scores, out, read_cohort(table), model)
-    assert not reading.faults
-    assert all(title in reading.text for title in SECTIONS)
-    assert "Against the previous model" in reading.text
-    assert "http:" not in page
-    assert "https:" not in page
-    assert len(page) < 2_000_000
-    assert reading.tags.count("img") >= 4 + 1  # crops of the hits, and the overlay
-    assert reading.tags.count("svg") >= 6
-    assert model.hash in reading.text
-    assert "4 of 4 lesions" in reading.text
-
-
-def test_the_same_scores_give_the_same_report(
-    measured: tuple[Scores, Path], model: ModelFolder, table: Path, tmp_path: Path
-) -> None:
-    pages = [written(measured[0], tmp_path, read_cohort(table), model)[0] for _ in range(2)]
-    assert pages[0] == pages[1]
-
-
-def test_with_few_patients_no_interval_is_shown_and_it_is_said_why(
-    measured: tuple[Scores, Path], tmp_path: Path
-) -> None:
-    _, reading = written(measured[0], tmp_path)
-    assert "Intervals are not estimable with fewer than 5 patients." in reading.text
-    assert "1 patient: the figures describe these slides" in reading.text
-    assert "[." not in reading.text
-
-
-def test_without_slides_or_model_nothing_is_said_of_them(
-    measured: tuple[Scores, Path], tmp_path: Path
-) -> None:
-    _, reading = written(replace(measured[0], sanity_checks=()), tmp_path)
-    assert not reading.faults
-    assert "img" not in reading.tags
-    for title in ("Hits, misses, false alarms", "Guards", "How it was trained"):
-        assert title not in reading.text
-
-
-def test_every_network_of_a_model_shows_its_curves(
-    measured: tuple[Scores, Path], model: ModelFolder, tmp_path: Path
-) -> None:
-    recipe = toy.RECIPE.with_choices(
-        {
-            "network.ensemble_size": 2,
-            "training.epochs": 2,
-            "training.steps_per_epoch": 2,
-            "training.tuning_share": 0.3,
-        }
-    )
-    two = train(toy.write_cohort(tmp_path, splits=()), tmp_path / "model", recipe)
-    _, reading = written(measured[0], tmp_path / "report", (), two)
-    assert not reading.faults
-    trained = reading.text[reading.text.index("How it was trained") :]
-    assert trained.index("Network 1 of 2") < trained.index("Network 2 of 2")
-    assert "2 of unet_bn, their probabilities averaged" in reading.text
-    assert "no network on patients that it learnt from" in reading.text
-    _, alone = written(measured[0], tmp_path / "alone", (), model)
-    assert "Network 1 of" not in alone.text
-
-
-def test_findings_on_unmarked_tissue_of_tuning_slides_are_shown(
-    measured: tuple[Scores, Path], tmp_path: Path
-) -> None:
-    table = toy.write_cohort(tmp_path)
-    drawn = read_geojson(tmp_path / "slide_2.geojson").regions
-    first = next(number for number, region in enumerate(drawn) if region.label == "UDH")
-    left = (region for number, region in enumerate(drawn) if number != first)
-    write_geojson(Regions.of(left), tmp_path / "slide_2.geojson")
-    missed = train(table, tmp_path / "model", toy.RECIPE)
-    _, reading = written(measured[0], tmp_path / "report", (), missed)
-    assert not reading.faults
-    shown = reading.text[reading.text.index("Found on tuning slides where nothing is drawn") :]
-    assert shown.index("slide_2") < shown.index("What may be claimed")
-    assert reading.tags.count("img") >= 1
-
-
-def test_wishes_are_met_by_a_score_or_said_not_to_be(model: ModelFolder, tmp_path: Path) -> None:
-    _, reading = written(many(), tmp_path, (), model)
-    rows = reading.text[reading.text.index("Which score for which wish") :]
-    assert "sensitivity 0.9 not reached" in rows  # half of the lesions are found, at no score more
-    assert "precision 0.9 not reached" in rows or "precision 0.9 1" in rows
-    assert "it needs 20 patients with lesions, and there are 6" in rows
-    _, without = written(many(), tmp_path)
-    assert "Which score for which wish" not in without.text
-
-
-def test_guards_are_told_the_gravest_first(measured: tuple[Scores, Path], tmp_path: Path) -> None:
-    sanity_checks = (
-        Verdict(name="one", state="good", message="all well"),
-        Verdict(name="two", state="failed", message="broken", remedy="mend it"),
-    )
-    _, reading = written(replace(measured[0], sanity_checks=sanity_checks), tmp_path)
-    assert reading.text.index("mend it") < reading.text.index("all well")
-
+    "Example crops",
+    "Results by slide",
+    "Sanity checks",
+    "Conclusions and limitations",
+    "Methods",
+}
 
 HOSTILE = "<script>alert('x')</script> \"&\u2603\udcff"
 
 
-def many(names: str = "slide", patients: int = 6) -> Scores:
-    """Some found, some missed, some false: other figures for each patient."""
+def report_page(
+    scores: Scores, folder: Path, cohort: Cohort | None = None, model: ModelFolder | None = None
+) -> tuple[str, ParsedPage]:
+    path = write_report(scores, folder, cohort, model)
+    assert path == folder / "report.html"
+    html = path.read_text(encoding="utf-8")
+    return html, ParsedPage.of(html)
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    model: ModelFolder, table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Scores, Path]:
+    """The scores of the toy model on its test slide, with itself as the previous model."""
+    out = tmp_path_factory.mktemp("scores")
+    return evaluate(model, table, out, EvaluateOptions(device="torch", against=model.path)), out
+
+
+def six_patients(name: str = "slide") -> Scores:
+    """Per patient, one lesion is detected and one is missed; every second one has a false positive."""
     slides = []
-    for number in range(patients):
-        drawn = [*discs([(60, 60, 20), (180, 60, 10)]), *discs([(60, 180, 20)], "ADH")]
-        found = [*discs([(60, 60, 20)]), *discs([(180, 180, 12)] * (number % 2))]
-        name = f"{names} {number}"
-        slides.append(ComparedSlide(name, Regions.of(drawn), Regions.of(found), BOX, MPP, f"{name} p"))
+    for number in range(6):
+        truth = [*discs([(60, 60, 20), (180, 60, 10)]), *discs([(60, 180, 20)], "ADH")]
+        detected = [*discs([(60, 60, 20)]), *discs([(180, 180, 12)] * (number % 2))]
+        slide = comparison(Regions.of(truth), Regions.of(detected), f"{name} {number}")
+        slides.append(replace(slide, patient=f"{name} {number} p"))
     return score_regions(slides, recipe=RECIPE)
 
 
-def test_outlines_alone_have_figures_with_intervals(tmp_path: Path) -> None:
-    _, reading = written(many(), tmp_path)
-    assert not reading.faults
-    assert "6 of 12 lesions of UDH found" in reading.text
-    assert "In brackets: 95 % intervals over patients." in reading.text
-    assert "Calibration" not in reading.text
-    assert "AUROC" not in reading.text
+def test_the_report_of_a_model_holds_everything_in_one_file(
+    evaluated: tuple[Scores, Path], model: ModelFolder, table: Path
+) -> None:
+    scores, out = evaluated
+    html, page = report_page(scores, out, read_cohort(table), model)
+    assert not page.faults
+    assert SECTIONS | {"Comparison with the previous model"} <= set(page.titles)
+    assert "http:" not in html
+    assert "https:" not in html
+    assert len(html) < 2_000_000
+    # four crops of lesions, and the overlay
+    assert page.tags.count("img") >= 4 + 1
+    assert page.tags.count("svg") >= 6
+    assert model.hash in page.text
+    assert "4 of 4 UDH lesions" in page.text
 
 
-def test_names_of_slides_and_patients_are_shown_and_not_obeyed(tmp_path: Path) -> None:
-    _, reading = written(many(HOSTILE), tmp_path)
-    assert not reading.faults
-    assert "script" not in reading.tags
-    assert "<script>alert('x')</script>" in reading.text
+def test_the_same_scores_give_the_same_report(
+    evaluated: tuple[Scores, Path], model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    pages = [report_page(evaluated[0], tmp_path, read_cohort(table), model)[0] for _ in range(2)]
+    assert pages[0] == pages[1]
 
 
-def test_slides_without_lesions_and_findings_are_told(tmp_path: Path) -> None:
-    empty = score_regions([ComparedSlide("a", Regions(), Regions(), BOX, MPP)], recipe=RECIPE)
-    _, reading = written(empty, tmp_path)
-    assert not reading.faults
-    assert "there is no lesion of UDH to find" in reading.text
+def test_with_few_patients_there_are_no_intervals_but_a_reason(
+    evaluated: tuple[Scores, Path], tmp_path: Path
+) -> None:
+    _, page = report_page(evaluated[0], tmp_path)
+    assert "not estimable with fewer than 5 patients" in page.text
+    assert "[." not in page.text
 
 
-def test_nothing_that_could_be_judged_is_a_short_report(tmp_path: Path) -> None:
-    scores = replace(many(), slides=(), notes=("a: not evaluated, it is broken",))
-    _, reading = written(scores, tmp_path)
-    assert not reading.faults
-    assert "No slide could be judged." in reading.text
-    assert "it is broken" in reading.text
+def test_without_slides_and_model_their_sections_are_missing(
+    evaluated: tuple[Scores, Path], tmp_path: Path
+) -> None:
+    _, page = report_page(replace(evaluated[0], sanity_checks=()), tmp_path)
+    assert not page.faults
+    assert "img" not in page.tags
+    assert not {"Example crops", "Sanity checks", "Training", "Operating points"} & set(page.titles)
 
 
-def test_what_a_recipe_calls_the_lesion_is_drawn(table: Path, tmp_path: Path) -> None:
-    drawn = read_geojson(table.parent / "slide_3.geojson").regions.labeled("UDH")
-    write_geojson(drawn, tmp_path / "found" / "slide_3.geojson")
-    write_geojson(drawn.relabeled(lambda label: "usual hyperplasia"), tmp_path / "slide_3.geojson")
+def test_every_network_of_an_ensemble_has_its_curves(
+    evaluated: tuple[Scores, Path], model: ModelFolder, tmp_path: Path
+) -> None:
+    choices = {
+        "network.ensemble_size": 2,
+        "training.epochs": 2,
+        "training.steps_per_epoch": 2,
+        "training.tuning_share": 0.3,
+    }
+    cohort = toy.write_cohort(tmp_path, splits=())
+    ensemble = train(cohort, tmp_path / "model", toy.RECIPE.with_choices(choices))
+    _, page = report_page(evaluated[0], tmp_path / "report", model=ensemble)
+    assert not page.faults
+    training = page.titles.index("Training")
+    assert page.titles[training + 1 : training + 3] == ["Network 1 of 2", "Network 2 of 2"]
+    assert "ensemble of 2 unet_bn" in page.text
+    assert "in turn" in page.text
+    _, single = report_page(evaluated[0], tmp_path / "single", model=model)
+    assert "Training" in single.titles
+    assert "Network 1 of" not in single.text
+
+
+def test_detections_on_unannotated_tissue_of_tuning_slides_are_shown(
+    evaluated: tuple[Scores, Path], tmp_path: Path
+) -> None:
+    table = toy.write_cohort(tmp_path)
+    # an annotation of the tuning slide is lost
+    regions = read_geojson(tmp_path / "slide_2.geojson").regions
+    first = next(number for number, region in enumerate(regions) if region.label == "UDH")
+    rest = (region for number, region in enumerate(regions) if number != first)
+    write_geojson(Regions.of(rest), tmp_path / "slide_2.geojson")
+    model = train(table, tmp_path / "model", toy.RECIPE)
+    _, page = report_page(evaluated[0], tmp_path / "report", model=model)
+    assert not page.faults
+    shown = page.after("Detections on unannotated tissue of tuning slides")
+    assert shown.index("slide_2") < shown.index("Conclusions and limitations")
+    assert page.tags.count("img") >= 1
+
+
+def test_operating_points_are_score_thresholds_or_not_reached(model: ModelFolder, tmp_path: Path) -> None:
+    _, page = report_page(six_patients(), tmp_path, model=model)
+    rows = page.after("Operating points")
+    # half of the lesions are detected, whatever the score
+    assert "sensitivity 0.9 not reached" in rows
+    # all detections have the score 1, and six of nine are true positives
+    assert "precision 0.9 not reached" in rows
+    assert "needs 20 patients" in rows
+
+
+def test_failed_sanity_checks_come_first(evaluated: tuple[Scores, Path], tmp_path: Path) -> None:
+    sanity_checks = (
+        Verdict(name="one", state="good", message="all well"),
+        Verdict(name="two", state="failed", message="broken", remedy="repair it"),
+    )
+    _, page = report_page(replace(evaluated[0], sanity_checks=sanity_checks), tmp_path)
+    assert page.text.index("broken") < page.text.index("repair it") < page.text.index("all well")
+
+
+def test_detections_without_a_model_have_confidence_intervals(tmp_path: Path) -> None:
+    _, page = report_page(six_patients(), tmp_path)
+    assert not page.faults
+    assert "6 of 12 UDH lesions" in page.text
+    assert re.search(r"\d \[[\d.]+, [\d.]+\] false positives per", page.text)
+    assert "Calibration" not in page.titles
+    assert "AUROC" not in page.text
+
+
+def test_markup_in_names_of_slides_and_patients_is_shown_as_text(tmp_path: Path) -> None:
+    _, page = report_page(six_patients(HOSTILE), tmp_path)
+    assert not page.faults
+    assert "script" not in page.tags
+    assert "<script>alert('x')</script>" in page.text
+
+
+def test_a_cohort_without_lesions_and_detections_has_a_report(tmp_path: Path) -> None:
+    empty = score_regions([comparison(Regions(), Regions())], recipe=RECIPE)
+    _, page = report_page(empty, tmp_path)
+    assert not page.faults
+    assert "no UDH lesions" in page.text
+
+
+def test_without_evaluated_slides_the_report_is_short(tmp_path: Path) -> None:
+    scores = replace(six_patients(), slides=(), notes=("a: not evaluated, the file is damaged",))
+    _, page = report_page(scores, tmp_path)
+    assert not page.faults
+    assert page.heading_levels.count(2) == 2
+    assert "the file is damaged" in page.text
+
+
+def test_annotations_under_other_names_of_the_class_are_drawn(table: Path, tmp_path: Path) -> None:
+    lesions = read_geojson(table.parent / "slide_3.geojson").regions.with_labels("UDH")
+    write_geojson(lesions, tmp_path / "found" / "slide_3.geojson")
+    write_geojson(lesions.relabel(lambda label: "usual hyperplasia"), tmp_path / "slide_3.geojson")
     case = Case(table.parent / "slide_3.tif", tmp_path / "slide_3.geojson")
     names = {"classes.aliases": {"UDH": ["UDH", "usual hyperplasia"]}}
     options = CompareOptions(recipe=toy.RECIPE.with_choices(names))
     scores = evaluate_regions(tmp_path / "found", Cohort((case,), "one"), tmp_path / "out", options)
-    assert len(scores.slides[0].lesions.lesions) == len(drawn)
-    with opened(Measured(scores, (case,)), scores.slides[0]) as (_, outlined):
+    assert len(scores.slides[0].lesions.lesions) == len(lesions)
+    with open_slide_regions(ReportData(scores, (case,)), scores.slides[0]) as (_, outlined):
         assert outlined.drawn.labels == ["UDH"]
 
 
-def test_hits_misses_and_false_alarms_are_cut_from_the_slides(table: Path, tmp_path: Path) -> None:
-    drawn = read_geojson(table.parent / "slide_3.geojson").regions.labeled("UDH")
-    other = read_geojson(table.parent / "slide_3.geojson").regions.labeled("ADH")
-    found = Regions.of([*drawn[:3], *other[:2].relabeled(lambda label: "UDH")])
-    write_geojson(found, tmp_path / "found" / "slide_3.geojson")
-    options = CompareOptions("UDH", toy.RECIPE)
+def test_crops_of_every_kind_are_cut_from_the_slides(table: Path, tmp_path: Path) -> None:
+    lesions = read_geojson(table.parent / "slide_3.geojson").regions.with_labels("UDH")
+    other = read_geojson(table.parent / "slide_3.geojson").regions.with_labels("ADH")
+    # three lesions are detected, one is missed, and two look-alikes are false positives
+    detected = Regions.of([*lesions[:3], *other[:2].relabel(lambda label: "UDH")])
+    write_geojson(detected, tmp_path / "found" / "slide_3.geojson")
+    options = CompareOptions(positive="UDH", recipe=toy.RECIPE)
     scores = evaluate_regions(tmp_path / "found", table, tmp_path / "out", options)
-    page, reading = written(scores, tmp_path / "out", read_cohort(table))
-    assert not reading.faults
-    assert page.count("data:image/jpeg") == 3 + 1 + 2 + 1
-    assert "on other class: ADH" in reading.text
-    assert "shared area (IoU) 1.00" in reading.text
-    assert reading.text.index("Misses") < reading.text.index("False alarms Findings")
+    html, page = report_page(scores, tmp_path / "out", read_cohort(table))
+    assert not page.faults
+    assert html.count("data:image/jpeg") == 3 + 1 + 2 + 1
+    assert "on other class: ADH" in page.text
+    assert "IoU 1.00" in page.text
+    crops = page.titles.index("Example crops")
+    kinds = ["True positives", "False negatives", "False positives"]
+    assert page.titles[crops + 1 : crops + 4] == kinds
     assert np.isclose(scores.lesion["sensitivity"].value or 0, 3 / 4)

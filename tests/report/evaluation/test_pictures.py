@@ -9,15 +9,15 @@ from PIL import Image
 
 from histoscout.detection.overlay import SIDE_PX, Outlined
 from histoscout.geometry.regions import Regions
-from histoscout.report.evaluation.pictures import balanced, crop, shuffled
-from histoscout.slides.image_reader import in_memory
+from histoscout.report.evaluation.pictures import crop_jpeg, pick_balanced, shuffle
+from histoscout.slides.image_reader import slide_from_array
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers()), max_size=40), st.integers(0, 20))
 def test_picks_are_balanced_over_patients_and_keep_their_order(
     things: list[tuple[int, int]], most: int
 ) -> None:
-    picked = balanced(things, lambda thing: thing[0], most)
+    picked = pick_balanced(things, lambda thing: thing[0], most)
     assert len(picked) == min(most, len(things))
     remaining = iter(things)
     assert all(thing in remaining for thing in picked)
@@ -29,16 +29,16 @@ def test_picks_are_balanced_over_patients_and_keep_their_order(
 
 def test_the_first_of_each_patient_is_the_one_of_most_interest() -> None:
     things = [("a", 9), ("a", 8), ("b", 7), ("a", 6), ("c", 1)]
-    assert balanced(things, lambda thing: thing[0], 3) == (("a", 9), ("b", 7), ("c", 1))
+    assert pick_balanced(things, lambda thing: thing[0], 3) == (("a", 9), ("b", 7), ("c", 1))
 
 
 def test_the_order_of_what_is_drawn_depends_on_the_seed_alone() -> None:
-    assert shuffled(range(50), 3) == shuffled(range(50), 3) != shuffled(range(50), 4)
-    assert sorted(shuffled(range(50), 3)) == list(range(50))
+    assert shuffle(range(50), 3) == shuffle(range(50), 3) != shuffle(range(50), 4)
+    assert sorted(shuffle(range(50), 3)) == list(range(50))
 
 
 def test_crops_are_jpegs_and_the_same_each_time() -> None:
-    slide = in_memory(np.full((200, 200, 3), 200, np.uint8), 1.0)
-    made = [crop(slide, shapely.box(50, 50, 90, 90), Outlined(Regions(), Regions())) for _ in range(2)]
+    slide = slide_from_array(np.full((200, 200, 3), 200, np.uint8), 1.0)
+    made = [crop_jpeg(slide, shapely.box(50, 50, 90, 90), Outlined(Regions(), Regions())) for _ in range(2)]
     assert made[0] == made[1]
     assert Image.open(io.BytesIO(made[0])).size == (SIDE_PX, SIDE_PX)

@@ -17,13 +17,13 @@ from histoscout.annotations.geojson import write_geojson
 from histoscout.errors import TrainingError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.network.model_folder import ModelFolder
-from histoscout.progress import Silent
+from histoscout.progress import NoProgress
 from histoscout.recipe import Recipe
 from histoscout.sampling import datasets
 from histoscout.slides.pyramid import write_pyramid
-from histoscout.synthetic.slide import draw
+from histoscout.synthetic.slide import draw_slide
 from histoscout.training.loop import make_optimizer
-from histoscout.training.sanity.run import data_questions, guard, network_questions, read_verdicts
+from histoscout.training.sanity.run import data_checks, network_checks, read_verdicts, run_sanity_checks
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import CHOICES, RECIPE
@@ -48,7 +48,7 @@ NAMES = {
 }
 
 
-class Notes(Silent):
+class Notes(NoProgress):
     """Remembers what was told."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def test_a_sound_training_passes_every_guard(model: ModelFolder) -> None:
 def test_sound_parts_of_any_kind_pass(prepare: Callable[[Recipe], Parts], choices: dict[str, object]) -> None:
     patches = {"mpp": 2.0, "size_um": 128.0, "tile_coverage": 0.1}
     job, state, sets = prepare(Recipe.from_dict({**CHOICES, "patches": patches, **choices}))
-    questions = [*data_questions(job, sets), *network_questions(job, state)]
+    questions = [*data_checks(job, sets), *network_checks(job, state)]
     verdicts = [question() for question in questions]
     assert not [verdict for verdict in verdicts if verdict.state != "good"][1:], verdicts  # three patients
 
@@ -93,7 +93,7 @@ def test_sound_parts_of_any_kind_pass(prepare: Callable[[Recipe], Parts], choice
 def test_guards_change_neither_weights_nor_random_states(parts: Parts) -> None:
     job, state, sets = parts
     before, random = copy.deepcopy(state.network.state_dict()), torch.get_rng_state()
-    guard(job, state, sets)
+    run_sanity_checks(job, state, sets)
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
     assert not state.optimizer.state
@@ -116,12 +116,12 @@ def test_a_failure_stops_before_a_step_unless_told_otherwise(prepare: Callable[[
     job = replace(job, progress=notes)
     state.optimizer = make_optimizer(copy.deepcopy(state.network), job.recipe.training)
     with pytest.raises(TrainingError) as raised:
-        guard(job, state, sets)
+        run_sanity_checks(job, state, sets)
     line = str(raised.value)
     assert "guard: the optimiser holds the network's parameters" in line
     assert "--guards tell" in line
     assert not (job.folder / "sanity_checks.json").exists()  # the next start asks again
-    verdicts = guard(job, state, sets, "warn")
+    verdicts = run_sanity_checks(job, state, sets, "warn")
     assert [verdict.name for verdict in verdicts if verdict.state == "failed"] == [
         "the optimiser holds the network's parameters"
     ]
@@ -132,9 +132,9 @@ def test_a_training_that_goes_on_takes_the_verdicts_of_its_beginning(
     prepare: Callable[[Recipe], Parts],
 ) -> None:
     job, state, sets = prepare(SHORT)
-    first = guard(job, state, sets, "quick")
+    first = run_sanity_checks(job, state, sets, "quick")
     state.optimizer = make_optimizer(copy.deepcopy(state.network), job.recipe.training)
-    assert guard(job, state, sets) == first
+    assert run_sanity_checks(job, state, sets) == first
 
 
 def test_a_slide_twice_under_two_names_stops_the_training(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_slide_twice_under_two_names_stops_the_training(tmp_path: Path) -> Non
 def test_a_piece_of_a_training_slide_mirrored_among_the_tuning_slides_stops_the_training(
     tmp_path: Path,
 ) -> None:
-    drawn = draw(0, 1, (2048, 2048))
+    drawn = draw_slide(0, 1, (2048, 2048))
     piece = np.ascontiguousarray(drawn.pixels[:, ::-1][150:])
     corner = Regions.of([Region(shapely.box(300, 300, 500, 500), "UDH")])
     rows = ["slide,annotations,patient,split"]
@@ -188,7 +188,7 @@ def test_masks_are_asked_by_the_road_of_the_examples(parts: Parts, monkeypatch: 
     job, _, sets = parts
 
     def verdict_on_masks() -> str:
-        found = (question() for question in data_questions(job, sets))
+        found = (question() for question in data_checks(job, sets))
         return next(verdict.state for verdict in found if verdict.name.startswith("masks"))
 
     assert verdict_on_masks() == "good"

@@ -1,7 +1,7 @@
-"""Which image QuPath showed, and where its pixels lie in the image file.
+"""The image that QuPath showed, and where its pixels are in the image file.
 
-QuPath can show an image cropped or turned; outlines are then in px of what it showed. After `createServerBuilder`
-of QuPath's image servers and their JSON (versions 0.2 to 0.7).
+QuPath can show an image cropped or rotated; coordinates are then in px of what it showed. After
+`createServerBuilder` of QuPath's image servers and their JSON (versions 0.2 to 0.7).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,69 +15,111 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.annotations.read import ImageFacts
+from histoscout.annotations.read import ImageMetadata
 from histoscout.errors import AnnotationError
 
-Matrix = NDArray[np.float64]  # 3 x 3, from px in QuPath to px of the file
+Matrix = NDArray[np.float64]
+"""(3, 3), from px in QuPath to px of the file."""
 Size = tuple[int, int] | None
+"""Width and height in px; None if unknown."""
 
-MOST_WRAPPED = 20  # servers round a server
-LARGEST_MPP = 100.0  # um/px
-_SAME_PLACE = frozenset({"channels", "color", "pyramidize", "swapRedBlue", "color_deconvolved", "normalized"})
+MAX_WRAPPERS = 20
+"""Image servers around an image server."""
+MAX_MPP = 100.0
+"""um/px; a larger value is an error."""
+_SAME_PIXELS = frozenset(
+    {"channels", "color", "pyramidize", "swapRedBlue", "color_deconvolved", "normalized"}
+)
+"""Image servers that leave pixels in their place."""
 _MICRONS = frozenset({"µm", "μm", "um"})
-_REMEDY = "Open the image itself in QuPath, transfer the outlines to it, and save"
+_REMEDY = "Open the image itself in QuPath, transfer the annotations to it, and save"
 
 
 @dataclass(frozen=True)
-class Shown:
-    """The image in its file, and how px of what QuPath showed become px of it; `said` where they differ."""
+class DisplayedImage:
+    """The image file, and how QuPath showed it.
 
-    image: ImageFacts
+    Attributes:
+        image: The image in its file.
+        matrix: (3, 3), from px of what QuPath showed to px of the file.
+        changes: How QuPath changed the image, in words; "" if it did not.
+    """
+
+    image: ImageMetadata
     matrix: Matrix
-    said: str = ""
+    changes: str = ""
 
 
-def read_server(server: Mapping[str, Any], where: object) -> Shown:
-    """What a server's JSON says; AnnotationError for one whose pixels cannot be brought back to the file."""
-    matrix, said = np.eye(3), []
-    mpp, size = mpp_of(_table(server, "metadata")), _size(_table(server, "metadata"))
-    for _ in range(MOST_WRAPPED):
+def read_server(server: Mapping[str, Any], where: object) -> DisplayedImage:
+    """Read the JSON of an image server.
+
+    Args:
+        server: The JSON object; any value in it may be invalid.
+        where: The place in the file, for errors.
+
+    Returns:
+        The image file, and how pixels in QuPath map to it.
+
+    Raises:
+        AnnotationError: QuPath showed the image in a way that cannot be reversed.
+    """
+    matrix = np.eye(3)
+    changes: list[str] = []
+    metadata = _object_at(server, "metadata")
+    mpp = calibrated_mpp(metadata)
+    size = _read_size(metadata)
+    # from what QuPath showed, through each server, to the file
+    for _ in range(MAX_WRAPPERS):
         kind = str(server.get("builderType", "uri"))
         if kind == "uri":
             break
-        if kind in _STEPS:
-            step, size, words = _STEPS[kind](server, size, where)
-            matrix = step @ matrix
-            said.append(words)
-        elif kind not in _SAME_PLACE:
-            fault = (
-                f"was drawn on an image that QuPath showed changed ({kind[:40]}), not as it is in its file"
-            )
+        if kind in _TRANSFORMS:
+            transform, size, change = _TRANSFORMS[kind](server, size, where)
+            matrix = transform @ matrix
+            changes.append(change)
+        elif kind not in _SAME_PIXELS:
+            fault = f"the annotations were drawn on an image that QuPath showed changed ({kind[:40]})"
             raise AnnotationError(where, fault, _REMEDY)
-        server = _table(server, "builder")
-        mpp, size = mpp or mpp_of(_table(server, "metadata")), _size(_table(server, "metadata")) or size
-    rotation = _rotation_argument(server)
-    if rotation:
-        step, size, words = _rotated({"rotation": rotation}, size, where)
-        matrix = step @ matrix
-        said.append(words)
+        server = _object_at(server, "builder")
+        metadata = _object_at(server, "metadata")
+        mpp = mpp or calibrated_mpp(metadata)
+        size = _read_size(metadata) or size
+    # the reader of a file may rotate it too
+    if rotation := _rotation_argument(server):
+        transform, size, change = _rotate({"rotation": rotation}, size, where)
+        matrix = transform @ matrix
+        changes.append(change)
     width, height = size or (None, None)
-    name = name_of(server.get("uri")) or _text(_table(server, "metadata").get("name"))
-    image = ImageFacts(name, width, height, mpp)
-    return Shown(image, matrix, " and ".join(word for word in said if word))
+    name = uri_file_name(server.get("uri")) or _nonempty_text(_object_at(server, "metadata").get("name"))
+    image = ImageMetadata(name=name, width=width, height=height, mpp=mpp)
+    return DisplayedImage(image, matrix, " and ".join(change for change in changes if change))
 
 
-def uri_of(server: Mapping[str, Any]) -> str:
-    """The URI of the image inside whatever servers are round it; "" if none is stated."""
-    for _ in range(MOST_WRAPPED):
+def image_uri(server: Mapping[str, Any]) -> str:
+    """Find the URI of the image file inside all servers around it.
+
+    Args:
+        server: The JSON object of an image server.
+
+    Returns:
+        The URI; "" if none is stated.
+    """
+    for _ in range(MAX_WRAPPERS):
         if "builder" not in server:
             break
-        server = _table(server, "builder")
-    return _text(server.get("uri")) or ""
+        server = _object_at(server, "builder")
+    return _nonempty_text(server.get("uri")) or ""
 
 
-def name_of(uri: object) -> str | None:
-    """The file name at the end of a URI or path, of whichever system."""
+def uri_file_name(uri: object) -> str | None:
+    """Take the file name at the end of a URI or path.
+
+    Args:
+        uri: A URI, or a path of Windows, macOS or Linux; any other value gives None.
+
+    Returns:
+        The file name; None if there is none.
+    """
     if not isinstance(uri, str):
         return None
     try:
@@ -87,78 +129,94 @@ def name_of(uri: object) -> str | None:
     return PurePosixPath(unquote(path).replace("\\", "/")).name or None
 
 
-def mpp_of(metadata: Mapping[str, Any]) -> float | None:
-    """um/px of an image, both directions together; None where QuPath does not know it."""
-    calibration = _table(metadata, "pixelCalibration")
-    sides = [_table(calibration, side) for side in ("pixelWidth", "pixelHeight")]
+def calibrated_mpp(metadata: Mapping[str, Any]) -> float | None:
+    """Read the pixel size of an image.
+
+    Args:
+        metadata: The JSON object with a "pixelCalibration".
+
+    Returns:
+        um/px, the mean of both directions; None if QuPath does not know it.
+    """
+    calibration = _object_at(metadata, "pixelCalibration")
+    sides = [_object_at(calibration, side) for side in ("pixelWidth", "pixelHeight")]
     values = [side.get("value") for side in sides if str(side.get("unit")) in _MICRONS]
-    known = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(known) < 2 or not all(0 < v <= LARGEST_MPP for v in known):
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) < 2 or not all(0 < v <= MAX_MPP for v in numbers):
         return None
-    return sum(known) / len(known)
+    return sum(numbers) / len(numbers)
 
 
-# ---------------------------------------------------------------- cropped and turned images
+# ---------------------------------------------------------------- cropped and rotated images
 
-Step = tuple[Matrix, Size, str]  # from px shown to px before; the size before; what was done
+Transform = tuple[Matrix, Size, str]
+"""Matrix from px shown to px before the change, the size before it, and the change in words."""
 
 
-def _cropped(server: Mapping[str, Any], size: Size, where: object) -> Step:
-    region = _table(server, "region")
-    x, y = region.get("x"), region.get("y")
+def _crop(server: Mapping[str, Any], size: Size, where: object) -> Transform:
+    region = _object_at(server, "region")
+    x = region.get("x")
+    y = region.get("y")
     if not isinstance(x, int) or not isinstance(y, int) or max(abs(x), abs(y)) > 1e9:
-        raise AnnotationError(where, "was drawn on a part of an image, but does not say which", _REMEDY)
+        fault = "the annotations were drawn on a part of an image, but the file does not state which"
+        raise AnnotationError(where, fault, _REMEDY)
     return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64), None, f"cropped at {x}, {y}"
 
 
-def _rotated(server: Mapping[str, Any], size: Size, where: object) -> Step:
-    """Turned clockwise; `size` is that of the turned image."""
+def _rotate(server: Mapping[str, Any], size: Size, where: object) -> Transform:
+    """A rotation clockwise; `size` is that of the rotated image."""
     rotation = str(server.get("rotation"))
     if rotation == "ROTATE_NONE":
         return np.eye(3), size, ""
-    if size is None or rotation not in _TURNS:
-        raise AnnotationError(
-            where, "was drawn on a turned image whose size or turn it does not say", _REMEDY
+    if size is None or rotation not in _ROTATIONS:
+        fault = (
+            "the annotations were drawn on a rotated image, but the file does not state its size or rotation"
         )
+        raise AnnotationError(where, fault, _REMEDY)
     width, height = size
-    before = size if rotation == "ROTATE_180" else (height, width)
-    return np.array(_TURNS[rotation](width, height), np.float64), before, f"turned by {rotation[7:]} degrees"
+    size_before = size if rotation == "ROTATE_180" else (height, width)
+    matrix = np.array(_ROTATIONS[rotation](width, height), np.float64)
+    return matrix, size_before, f"rotated by {rotation[7:]} degrees"
 
 
-_TURNS: Mapping[str, Callable[[int, int], list[list[int]]]] = MappingProxyType(
+_ROTATIONS: Mapping[str, Callable[[int, int], list[list[int]]]] = MappingProxyType(
     {
         "ROTATE_90": lambda width, height: [[0, 1, 0], [-1, 0, width], [0, 0, 1]],
         "ROTATE_180": lambda width, height: [[-1, 0, width], [0, -1, height], [0, 0, 1]],
         "ROTATE_270": lambda width, height: [[0, -1, height], [1, 0, 0], [0, 0, 1]],
     }
 )
-_STEPS: Mapping[str, Callable[[Mapping[str, Any], Size, object], Step]] = MappingProxyType(
-    {"cropped": _cropped, "rotated": _rotated}
+"""QuPath's rotation -> matrix from a rotated image of this width and height to the image before."""
+_TRANSFORMS: Mapping[str, Callable[[Mapping[str, Any], Size, object], Transform]] = MappingProxyType(
+    {"cropped": _crop, "rotated": _rotate}
 )
+"""Type of an image server -> its transform."""
 
 
 def _rotation_argument(server: Mapping[str, Any]) -> str:
-    """The turn among the arguments of an image's reader."""
-    arguments = server.get("args")
-    listed = [str(argument) for argument in arguments] if isinstance(arguments, list) else []
-    turns = [after for before, after in pairwise(listed) if before == "--rotate"]
-    turns += [one.removeprefix("--rotate=") for one in listed if one.startswith("--rotate=")]
-    return "" if not turns or turns[0] == "ROTATE_NONE" else turns[0]
+    """The rotation among the arguments of an image's reader; "" if there is none."""
+    raw = server.get("args")
+    arguments = [str(argument) for argument in raw] if isinstance(raw, list) else []
+    rotations = [value for option, value in pairwise(arguments) if option == "--rotate"]
+    prefix = "--rotate="
+    rotations += [argument.removeprefix(prefix) for argument in arguments if argument.startswith(prefix)]
+    return "" if not rotations or rotations[0] == "ROTATE_NONE" else rotations[0]
 
 
 # ---------------------------------------------------------------- JSON that may be anything
 
 
-def _table(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _object_at(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The JSON object under a key; an empty one if there is none."""
     value = holder.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def _size(metadata: Mapping[str, Any]) -> Size:
+def _read_size(metadata: Mapping[str, Any]) -> Size:
     sides = [metadata.get(side) for side in ("width", "height")]
-    known = [side for side in sides if isinstance(side, int) and 0 < side < 2**31]
-    return (known[0], known[1]) if len(known) == 2 else None
+    valid = [side for side in sides if isinstance(side, int) and 0 < side < 2**31]
+    return (valid[0], valid[1]) if len(valid) == 2 else None
 
 
-def _text(value: object) -> str | None:
+def _nonempty_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None

@@ -9,7 +9,7 @@ import shapely
 from shapely.affinity import affine_transform
 
 from histoscout.geometry.box import Box, TileGrid
-from histoscout.geometry.regions import Region, Regions, polygonal
+from histoscout.geometry.regions import Region, Regions, valid_outline
 
 Matrix = tuple[float, float, float, float, float, float]
 JOIN_PX = 0.1  # pieces whose borders are no further apart (level-0 px; files round) are joined
@@ -147,7 +147,7 @@ def mirrored_by_tile(regions: Regions, tile: float, mirror: tuple[float, float],
         Region(outline, label, first[label].score, properties=first[label].properties)
         for label, cut in pieces.items()
         for part in shapely.get_parts(_joined(cut))
-        if (outline := polygonal(part)) is not None
+        if (outline := valid_outline(part)) is not None
     )
 
 

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from histoscout.geometry.box import Box
-from histoscout.geometry.rasterize import mask_of
+from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Outline
-from histoscout.sampling.augment import DENSITY, RGB_TO_HED
+from histoscout.slides.stains import OPTICAL_DENSITY, RGB_TO_HED
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 
@@ -78,7 +78,7 @@ def cells_of(slide: Slide, tissue: Tissue) -> Cells:
         box = Box(0, first * side, columns * side, count * side)
         pixels = slide.read(box, side_um / PER_CELL)[: count * PER_CELL, : columns * PER_CELL]
         raw[:, first : first + count] = measured(pixels, PER_CELL, side_um / PER_CELL)
-    mask = tissue.mask_of(Box(0, 0, columns * side, rows * side), side)[:rows, :columns]
+    mask = tissue.mask_in(Box(0, 0, columns * side, rows * side), side)[:rows, :columns]
     return Cells(whitened(smoothed(raw, SMOOTH_UM / side_um), mask), mask, side, side_um)
 
 
@@ -94,7 +94,7 @@ def measured(pixels: NDArray[np.uint8], per_cell: int, mpp: float) -> Maps:
 
     `pixels` uint8 (H * per_cell, W * per_cell, 3) at `mpp` um/px.
     """
-    hematoxylin = DENSITY[pixels] @ RGB_TO_HED[:, 0]
+    hematoxylin = OPTICAL_DENSITY[pixels] @ RGB_TO_HED[:, 0]
     uneven = (hematoxylin - ndimage.gaussian_filter(hematoxylin, NUCLEUS_UM / mpp)) ** 2
     return np.stack([means(one, per_cell) for one in (hematoxylin, uneven)])
 
@@ -168,7 +168,7 @@ def _deepen(depth: NDArray[np.float32], outline: Outline, side: float) -> None:
     )
     if any(part.start >= part.stop for part in on_slide):
         return
-    mask = mask_of(outline, Box(first_column * side, first_row * side, columns * side, rows * side), side)
+    mask = polygon_to_mask(outline, Box(first_column * side, first_row * side, columns * side, rows * side), side)
     if not mask.any():
         return
     distance = ndimage.distance_transform_edt(mask)

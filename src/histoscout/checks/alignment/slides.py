@@ -14,8 +14,9 @@ import shapely
 from histoscout.checks.alignment.corrections import Frame, Mistake, known_mistakes, moved
 from histoscout.checks.alignment.scoring import Cells, Fit, FitTest, cells_of, zones_of
 from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, outlines_drawn
-from histoscout.geometry.regions import Region, Regions, polygonal
-from histoscout.recipe import ClassConfig
+from histoscout.geometry.regions import Region, Regions, valid_outline
+from histoscout.io.notes import list_some
+from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
@@ -110,7 +111,7 @@ def subject_of(slide: Slide, regions: Regions, tissue: Tissue, tile_um: float) -
 def simplified(regions: Regions, tolerance: float) -> Regions:
     """The same outlines with as few corners as cells can show."""
     simple = shapely.simplify(np.array([region.outline for region in regions], dtype=object), tolerance)
-    sound = [polygonal(outline) for outline in simple.tolist()]
+    sound = [valid_outline(outline) for outline in simple.tolist()]
     return Regions.of(
         replace(region, outline=outline or region.outline)
         for region, outline in zip(regions, sound, strict=True)
@@ -217,12 +218,11 @@ def cohort_verdict(alignments: Sequence[Alignment]) -> Verdict:
     """
     asked = [one for one in alignments if AS_GIVEN in one.fits]
     if failed := [one for one in asked if one.verdict.state == "failed"]:
-        told = "; ".join(f"{one.slide}: {one.verdict.message}" for one in failed[:MOST_TOLD])
-        more = f"; and {len(failed) - MOST_TOLD} more" if len(failed) > MOST_TOLD else ""
+        told = list_some([f"{one.slide}: {one.verdict.message}" for one in failed], MOST_TOLD, "; ")
         return Verdict(
             name=NAME,
             state="failed",
-            message=f"{len(failed)} of {len(asked)} slides: {told}{more}",
+            message=f"{len(failed)} of {len(asked)} slides: {told}",
             remedy=failed[0].verdict.remedy,
         )
     together = {name: _together(asked, name) for name in _names(asked)}

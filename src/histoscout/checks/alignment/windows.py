@@ -32,7 +32,7 @@ from histoscout.checks.integrity import Read
 from histoscout.cohort.annotated_slide import open_labeled
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
-from histoscout.geometry.vectorize import trace
+from histoscout.geometry.vectorize import mask_to_polygons
 from histoscout.recipe import BACKGROUND, IGNORE, SET_ASIDE, Recipe
 from histoscout.sampling.augment import vary_colors
 from histoscout.sampling.datasets import SampledExamples
@@ -79,7 +79,7 @@ def straightness(masks: Iterable[NDArray[np.uint8]]) -> float:
     for mask in masks:
         rows, columns = mask.shape
         frame = Box(0, 0, columns, rows)
-        for piece in trace((mask != BACKGROUND) & (mask != IGNORE), frame, 1.0):
+        for piece in mask_to_polygons((mask != BACKGROUND) & (mask != IGNORE), frame, 1.0):
             side = float(np.sqrt(piece.area))
             if side >= LEAST_PX:
                 lengths = _edges(piece, frame)
@@ -357,7 +357,7 @@ def _rectangles_alone(seen: Seen) -> Verdict:
         f"the masks are rectangles, which say little about what is in them ({seen.shown}; {FITS:g} would do)"
     )
     return Verdict(
-        name=NAME, state="cannot tell", message=message, remedy=f"{LOOK}, or let `check` see the slides"
+        name=NAME, state="cannot tell", message=message, remedy=f"{LOOK}, or let `check_name` see the slides"
     )
 
 

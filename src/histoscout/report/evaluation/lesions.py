@@ -1,44 +1,61 @@
-"""The section of an evaluation's report on lesions: found or not, by which rule, and what false alarms are.
-
-What a user may wish of a detection, and which score meets it on the patients of an evaluation.
-"""
+"""The section on lesions of an evaluation report: sensitivity, false positives, operating points."""
 
 from collections.abc import Mapping, Sequence
 
 from histoscout.detection.operating_point import Operating, Wish, choose, patients_needed
 from histoscout.errors import ModelError
-from histoscout.evaluation.bootstrap import Interval
-from histoscout.evaluation.lesions.compare import PLACES
+from histoscout.evaluation.bootstrap import ConfidenceInterval
+from histoscout.evaluation.lesions.compare import LOCATION_KINDS
 from histoscout.evaluation.lesions.froc import (
-    AUDITED,
-    AUDITED_WORDS,
-    AVERAGED,
-    PER,
-    READINGS,
+    ANNOTATION_POLICIES,
+    FROC_RATES,
+    RATE_UNITS,
+    REVIEWED,
+    REVIEWED_DESCRIPTION,
     STRICT,
-    Owner,
-    froc_average,
     froc_curve,
-    measure_operating,
-    sensitivity_at,
+    froc_metric,
+    measure_operating_points,
+    sensitivity_metric,
 )
-from histoscout.evaluation.lesions.matching import PRIMARY, RULES
-from histoscout.evaluation.lesions.matching import words as rule_words
+from histoscout.evaluation.lesions.matching import MATCHING_RULES, PRIMARY_RULE, describe_rule
 from histoscout.evaluation.lesions.summary import (
     LesionCounts,
-    count_lesions_of,
-    lesions_by_size,
+    choose_size_strata,
+    count_by_size,
+    count_lesions,
     size_statistic,
-    strata_of,
 )
-from histoscout.report.blocks import Block, Cell, Heading, Picture, Pictures, Points, Table, Text
-from histoscout.report.evaluation.figures import NOTHING_TO_SAY, Measured
-from histoscout.report.evaluation.pixels import finder_rows
-from histoscout.report.numbers import amount, count, share, typeset
+from histoscout.io.notes import pluralize
+from histoscout.report.blocks import Block, BulletList, Cell, Heading, Picture, Pictures, Table, Text
+from histoscout.report.evaluation.data import DASH, ReportData
+from histoscout.report.evaluation.pixels import metric_rows
+from histoscout.report.formatting import format_fraction, format_number, format_units
 from histoscout.report.page import Section
-from histoscout.report.plots import Bar, Line, bars, froc
+from histoscout.report.plots import Bar, Line, plot_bars, plot_froc
 
-WISHES = (
+FALSE_POSITIVE_RATE = "false positives per cm\u00b2"
+FROC_AVERAGE = "mean FROC sensitivity"
+
+COLUMNS: Mapping[str, str] = {
+    "sensitivity": "sensitivity",
+    "precision": "precision",
+    "fp_per_cm2": FALSE_POSITIVE_RATE,
+    "froc_per_cm2": FROC_AVERAGE,
+}
+"""Metrics of lesions, and their names above a column."""
+
+RULE_NAMES: Mapping[str, str] = {
+    "iou_0.3": "IoU \u2265 .3",
+    "iou_0.1": "IoU \u2265 .1",
+    "center": "center inside",
+}
+"""Short names of the matching rules, for legends."""
+
+UNIT_NAMES: Mapping[str, str] = {"cm2": "cm\u00b2 of tissue", "slide": "slide"}
+"""What false positives are divided by."""
+
+OPERATING_TARGETS = (
     "1 FP/cm2",
     "5 FP/cm2",
     "10 FP/cm2",
@@ -47,270 +64,314 @@ WISHES = (
     "sensitivity 0.95",
     "precision 0.9",
 )
-PROMISED = 0.1
+"""The operating targets of the table of operating points."""
+
+GUARANTEED_MISS_RATE = 0.1
+"""The conformal guarantee that the report speaks of: missed lesions in at most one of ten new patients."""
+
+DETECT_COMMAND = 'histoscout detect MODEL SLIDES -o RESULTS --operating-points SCORES --at "5 FP/cm2"'
+
+MAX_NOTES = 20
 
 
-def operating_blocks(measured: Measured) -> tuple[Block, ...]:
-    """A row for each usual wish: the score that a finding must reach, and what is found at that price."""
-    scores = measured.scores
-    names = [slide.patient for slide in scores.slides]
-    table = measure_operating(scores.lesions, names, Owner(scores.exam.source, scores.threshold))
-    if measured.model is None or not table.points:
+def lesion_section(data: ReportData) -> Section:
+    """Compose the section on lesions: which are detected, and what the false positives are.
+
+    Args:
+        data: Scores, slides and model.
+
+    Returns:
+        The section.
+    """
+    scores = data.scores
+    counts = count_lesions(scores.lesions)
+    blocks: list[Block] = [
+        Text(f"{format_units(describe_rule(PRIMARY_RULE))}\n\n{_counts_text(counts)}"),
+        _method_table(data),
+        Pictures((_froc_picture(data), *_size_picture(data))),
+        _froc_table(data),
+        *operating_blocks(data),
+        *_false_positives(counts),
+        Heading("Other matching rules and annotation policies"),
+        _rule_table(data),
+        _policy_table(data),
+    ]
+    notes = tuple(
+        f"{slide.name}: {format_units(note)}." for slide in scores.slides for note in slide.lesions.notes
+    )
+    if notes:
+        more = (f"\u2026 and {len(notes) - MAX_NOTES} more",) if len(notes) > MAX_NOTES else ()
+        blocks.append(BulletList((*notes[:MAX_NOTES], *more), "Notes on the annotations"))
+    sentence = "Which lesions are detected, and which detections are false positives."
+    return Section(title="Lesions", sentence=sentence, blocks=tuple(blocks))
+
+
+def operating_blocks(data: ReportData) -> tuple[Block, ...]:
+    """Compose the operating points: a row for each common target, with score threshold and metrics.
+
+    Args:
+        data: Scores and model.
+
+    Returns:
+        No blocks without a model, or if nothing was detected.
+    """
+    scores = data.scores
+    patients = [slide.patient for slide in scores.slides]
+    table = measure_operating_points(
+        scores.lesions, patients, source=scores.protocol.source, threshold=scores.threshold
+    )
+    if data.model is None or not table.points:
         return ()
-    rows = tuple(_row(table, Wish.parse(text)) for text in WISHES)
     caption = (
-        "Findings are kept from this score on; below the threshold in use, fainter ones are let in. Chosen and counted on the same "
-        f"patients, so a little flattering. Use it by `{_COMMAND}`."
+        "Detections below the score threshold are discarded; a score threshold below the threshold in use "
+        "adds fainter "
+        "detections. Thresholds are chosen and evaluated on the same patients, so the metrics are slightly "
+        "optimistic. "
+        f"To apply one: `{DETECT_COMMAND}`."
     )
     return (
-        Heading("Which score for which wish"),
-        Table(("wish", "score from", "sensitivity", "false alarms per cm\u00b2", "precision"), rows, caption),
-        Text(_promise(table)),
+        Heading("Operating points"),
+        Table(
+            head=("target", "score threshold", "sensitivity", FALSE_POSITIVE_RATE, "precision"),
+            rows=tuple(_operating_row(table, Wish.parse(text)) for text in OPERATING_TARGETS),
+            caption=caption,
+        ),
+        Text(_guarantee_text(table)),
     )
 
 
-_COMMAND = 'histoscout detect MODEL SLIDES -o FOUND --operating SCORES --at "5 FP/cm2"'
-
-
-def _row(table: Operating, wish: Wish) -> tuple[Cell, ...]:
+def _operating_row(table: Operating, target: Wish) -> tuple[Cell, ...]:
+    name = format_units(str(target))
     try:
-        point = choose(table, wish, "report")
+        chosen = choose(table, target, "report")
     except ModelError:
-        return (typeset(str(wish)), "not reached", *[NOTHING_TO_SAY] * 3)
-    figures = table.figures(next(one for one in table.points if one.score == point.cut_off))
+        return (name, "not reached", *[DASH] * 3)
+    metrics = table.figures(next(point for point in table.points if point.score == chosen.cut_off))
     return (
-        typeset(str(wish)),
-        f"{point.cut_off:.3f}",
-        share(figures["sensitivity"]),
-        amount(figures["false_per_cm2"]),
-        share(figures["precision"]),
+        name,
+        f"{chosen.cut_off:.3f}",
+        format_fraction(metrics["sensitivity"]),
+        format_number(metrics["false_per_cm2"]),
+        format_fraction(metrics["precision"]),
     )
 
 
-def _promise(table: Operating) -> str:
-    patients, needed = len(table.weakest), patients_needed(PROMISED)
+def _guarantee_text(table: Operating) -> str:
+    """Whether these patients allow a conformal guarantee."""
+    patients = len(table.weakest)
+    needed = patients_needed(GUARANTEED_MISS_RATE)
+    target = f'`--at "miss {GUARANTEED_MISS_RATE:g}"`'
+    meaning = "missed lesions in at most one of ten new patients"
     if table.source != "patients kept apart":
         return (
-            f"A bound on missed lesions (miss {PROMISED:g}) cannot be given: only patients kept apart can give it, and these are "
-            f"{table.source}."
+            f"No conformal guarantee ({target}: {meaning}) is available: it needs patients that played no "
+            "part in "
+            f"training, and these are {table.source}."
         )
     if patients < needed:
         return (
-            f"A bound on missed lesions (miss {PROMISED:g}: at most one new patient in ten has a lesion that is missed) cannot be "
-            f"given: it needs {needed} patients with lesions, and there are {patients}."
+            f"No conformal guarantee ({target}: {meaning}) is available: it needs {needed} patients with "
+            "lesions, and "
+            f"there are {patients}."
         )
-    return f"A bound on missed lesions can be asked for (miss {PROMISED:g}): there are {count(patients, 'patient')} with lesions."
-
-
-COLUMNS: Mapping[str, str] = {
-    "sensitivity": "sensitivity",
-    "precision": "precision",
-    "false_per_cm2": "false alarms per cm\u00b2",
-    "froc_per_cm2": "FROC average",
-}
-RULE_NAMES: Mapping[str, str] = {
-    "iou_0.3": "IoU \u2265 .3",
-    "iou_0.1": "IoU \u2265 .1",
-    "centre": "centre inside",
-}
-MOST_NOTES = 20
-UNIT: Mapping[str, str] = {"cm2": "cm\u00b2 of tissue", "slide": "slide"}
-
-
-def lesion_section(measured: Measured) -> Section:
-    """Lesions one by one: how many are found, and how many findings are false."""
-    scores = measured.scores
-    counted = count_lesions_of(scores.lesions)
-    blocks: list[Block] = [
-        Text(f"{typeset(rule_words(PRIMARY))}\n\n{_tally(counted)}"),
-        _finders(measured),
-        Pictures((_froc_picture(measured), *_by_size(measured))),
-        _froc_table(measured),
-        *operating_blocks(measured),
-        *_false_alarms(counted),
-        Heading("Other rules, other readings"),
-        _rules(measured),
-        _readings(measured),
-        *_notes(measured),
-    ]
-    sentence = "Lesion by lesion: is it found, and is what is found a lesion?"
-    return Section("Lesions", sentence, tuple(blocks))
-
-
-def _tally(counted: LesionCounts) -> str:
-    said = [
-        f"{counted.found} of {count(counted.lesions, 'lesion')} found",
-        count(counted.false, "false alarm"),
-        count(counted.duplicates, "duplicate"),
-    ]
-    if counted.ignored:
-        said.append(f"{counted.ignored} in areas to be ignored")
-    shapes = (
-        f"{count(counted.splits, 'missed lesion is', 'missed lesions are')} made up by several findings only together "
-        f"(splits); {count(counted.merges, 'finding holds', 'findings hold')} several lesions at once (merges)."
+    return (
+        f"A conformal guarantee ({target}: {meaning}) is available: there are {patients} patients with "
+        "lesions."
     )
-    return f"At the threshold in use, {', '.join(said)}. {shapes}"
 
 
-def _finders(measured: Measured) -> Table:
+def _counts_text(counts: LesionCounts) -> str:
+    parts = [
+        f"{counts.true_positives} of {pluralize(counts.lesions, 'lesion')} detected",
+        pluralize(counts.false_positives, "false positive"),
+        pluralize(counts.duplicates, "duplicate"),
+    ]
+    if counts.ignored:
+        parts.append(f"{counts.ignored} in ignored areas")
+    sentences = [f"At the threshold in use: {', '.join(parts)}."]
+    if counts.splits:
+        splits = pluralize(counts.splits, "missed lesion is", "missed lesions are")
+        sentences.append(f"{splits} covered only by several detections together (splits).")
+    if counts.merges:
+        merges = pluralize(counts.merges, "detection covers", "detections cover")
+        sentences.append(f"{merges} several lesions (merges).")
+    return " ".join(sentences)
+
+
+def _method_table(data: ReportData) -> Table:
     return Table(
-        (f"lesions, {measured.scores.exam.on}", *COLUMNS.values()),
-        finder_rows(measured, COLUMNS, "lesion"),
-        "The first row should find more than the others at fewer false alarms. The FROC average is the mean sensitivity at "
-        f"1/4 to 8 false alarms per cm\u00b2 of tissue, and depends on no threshold. {measured.about_intervals}",
-        ours=(0,),
+        head=(f"lesions, {data.scores.protocol.set_label}", *COLUMNS.values()),
+        rows=metric_rows(data, COLUMNS, "lesion"),
+        caption="The first row should have a higher sensitivity than the others, with fewer false positives. "
+        "The "
+        f"{FROC_AVERAGE} is the mean of the sensitivities at 1/4 to 8 false positives per cm\u00b2 of "
+        "tissue; it does not "
+        f"depend on the threshold. {data.ci_note}",
+        highlighted=(0,),
     )
 
 
-def _froc_picture(measured: Measured) -> Picture:
-    scores = measured.scores
+def _froc_picture(data: ReportData) -> Picture:
+    scores = data.scores
     lines = []
-    for rule in RULES:
+    for rule in MATCHING_RULES:
         curve = froc_curve(scores.lesions, scores.patient_numbers, rule)
-        band = _band(scores.lesion) if rule == PRIMARY else (None, None)
-        known = len(curve.sensitivity) and len(curve.false_per_cm2)
-        x, y = (curve.false_per_cm2.tolist(), curve.sensitivity.tolist()) if known else ([], [])
-        lines.append(Line(RULE_NAMES.get(rule, rule), x, y, low=band[0], high=band[1]))
-    ending = scores.froc.ending("cm2")
+        low, high = _froc_band(scores.lesion) if rule == PRIMARY_RULE else (None, None)
+        defined = len(curve.sensitivity) and len(curve.fp_per_cm2)
+        lines.append(
+            Line(
+                name=RULE_NAMES.get(rule, rule),
+                x=curve.fp_per_cm2.tolist() if defined else [],
+                y=curve.sensitivity.tolist() if defined else [],
+                low=low,
+                high=high,
+            )
+        )
+
+    # caption: what can be read off the curve, and what cannot
+    sentences = ["A good curve rises steeply on the left; dots mark 1/4 to 8 false positives per cm\u00b2."]
+    primary = lines[0]
+    if any(low < high for low, high in zip(primary.low or (), primary.high or (), strict=True)):
+        sentences.append("The band is the 95\u00a0% CI, bootstrap over patients.")
+    if scores.tissue_mm2 and 100 / scores.tissue_mm2 > FROC_RATES[0]:
+        rate = format_number(100 / scores.tissue_mm2)
+        sentences.append(
+            f"With this little tissue, a single false positive is {rate} per cm\u00b2; lower rates mean none."
+        )
+    if ending := scores.froc.end_note("cm2"):
+        sentences.append(format_units(ending))
     return Picture(
-        froc(lines, UNIT["cm2"]),
-        "The higher and the further to the left the curve rises, the better; dots are at 1/4 to 8. "
-        + ("The band is the 95\u00a0% interval over patients. " if _wide(lines[0]) else "")
-        + _finest(scores.tissue_mm2)
-        + typeset(ending or ""),
-        "Sensitivity for lesions against false alarms per cm\u00b2 of tissue.",
+        data=plot_froc(lines, UNIT_NAMES["cm2"]),
+        caption=" ".join(sentences),
+        alt="Sensitivity for lesions against false positives per cm\u00b2 of tissue.",
     )
 
 
-def _wide(line: Line) -> bool:
-    low, high = line.low or (), line.high or ()
-    return any(below < above for below, above in zip(low, high, strict=True))
-
-
-def _finest(tissue_mm2: float) -> str:
-    """What one false alarm more means on so much tissue, if rates are read that are finer."""
-    if not tissue_mm2 or 100 / tissue_mm2 <= AVERAGED[0]:
-        return ""
-    return f"On this little tissue one false alarm is {amount(100 / tissue_mm2)} per cm\u00b2: lower rates mean none at all. "
-
-
-def _band(figures: Mapping[str, Interval]) -> tuple[list[float] | None, list[float] | None]:
-    marks = [figures[sensitivity_at(rate, "cm2")] for rate in AVERAGED]
+def _froc_band(
+    metrics: Mapping[str, ConfidenceInterval],
+) -> tuple[list[float] | None, list[float] | None]:
+    """The 95 % CI at each of `FROC_RATES`, if all of them have one."""
+    marks = [metrics[sensitivity_metric(rate, "cm2")] for rate in FROC_RATES]
     low = [mark.low for mark in marks if mark.low is not None]
     high = [mark.high for mark in marks if mark.high is not None]
-    return (low, high) if len(low) == len(high) == len(AVERAGED) else (None, None)
+    return (low, high) if len(low) == len(high) == len(FROC_RATES) else (None, None)
 
 
-def _by_size(measured: Measured) -> Sequence[Picture]:
-    scores = measured.scores
-    strata = strata_of(scores.lesions)
-    totals = lesions_by_size(scores.lesions, strata)
+def _size_picture(data: ReportData) -> tuple[Picture, ...]:
+    """Sensitivity by size of the lesion, if there are lesions of several sizes."""
+    scores = data.scores
+    strata = choose_size_strata(scores.lesions)
+    totals = count_by_size(scores.lesions, strata)
     if len(totals) < 2:
         return ()
-    found = scores.interval(size_statistic(scores.lesions, scores.patient_numbers, strata))
-    made = [
-        Bar(typeset(name), found[name].value, total, found[name].low, found[name].high)
+    sensitivity = scores.intervals(size_statistic(scores.lesions, scores.patient_numbers, strata))
+    bars = [
+        Bar(
+            name=_short_stratum(format_units(name)),
+            value=sensitivity[name].value,
+            total=total,
+            low=sensitivity[name].low,
+            high=sensitivity[name].high,
+        )
         for name, total in totals.items()
     ]
-    short = [Bar(_short(bar.name), bar.value, bar.total, bar.low, bar.high) for bar in made]
+    counts = [
+        f"{format_units(name)}: {round((sensitivity[name].value or 0) * total)} of {total} detected"
+        for name, total in totals.items()
+    ]
     return (
         Picture(
-            bars(short, "diameter of the lesion, \u00b5m", "sensitivity: share of lesions found"),
-            "Low bars on the left would mean that small lesions are missed; a bar of few lesions says little.",
-            "; ".join(
-                f"{bar.name}: {round((bar.value or 0) * bar.total)} of {bar.total} found" for bar in made
-            ),
+            data=plot_bars(bars, "lesion diameter, \u00b5m", "sensitivity"),
+            caption="Low bars on the left mean that small lesions are missed. A bar of few lesions is "
+            "unreliable.",
+            alt="; ".join(counts),
         ),
     )
 
 
-def _short(name: str) -> str:
-    """The name of a stratum under a bar: the axis says that it is a diameter in um."""
-    bare = name.replace(" \u00b5m", "")
-    return bare.replace("under ", "< ").replace(" to ", "\u2013").replace(" and more", "+")
+def _short_stratum(name: str) -> str:
+    """The name of a size stratum under a bar, where the axis already says that it is a diameter in um."""
+    number = name.replace(" \u00b5m", "")
+    return number.replace("under ", "< ").replace(" to ", "\u2013").replace(" and more", "+")
 
 
-def _froc_table(measured: Measured) -> Table:
-    figures = measured.scores.lesion
-    head = ("sensitivity at false alarms of", "1/4", "1/2", "1", "2", "4", "8", "average")
+def _froc_table(data: ReportData) -> Table:
+    metrics = data.scores.lesion
     rows: list[tuple[Cell, ...]] = []
-    for per in PER:
-        cells = [measured.shown(figures[sensitivity_at(rate, per)]) for rate in AVERAGED]
-        rows.append((f"per {UNIT[per]}", *cells, measured.shown(figures[froc_average(per)])))
+    for unit in RATE_UNITS:
+        cells = [data.estimate(metrics[sensitivity_metric(rate, unit)]) for rate in FROC_RATES]
+        rows.append((f"per {UNIT_NAMES[unit]}", *cells, data.estimate(metrics[froc_metric(unit)])))
     return Table(
-        head,
-        tuple(rows),
-        "What each price buys: slides differ in how much tissue they bear, so the first row is the fairer comparison. "
-        f"{measured.about_intervals}",
-        ours=(0,),
+        head=("sensitivity at FP =", "1/4", "1/2", "1", "2", "4", "8", "mean"),
+        rows=tuple(rows),
+        caption="Sensitivity at fixed rates of false positives (FP). Slides differ in their amount of "
+        "tissue, so the first row is "
+        f"the fairer comparison. {data.ci_note}",
+        highlighted=(0,),
     )
 
 
-def _false_alarms(counted: LesionCounts) -> Sequence[Block]:
-    if not counted.false:
-        return (Heading("False alarms"), Text("None at the threshold in use."))
-    rows = tuple(
-        (_place(place), f"{number}", f"{100 * number / counted.false:.0f}\u00a0%")
-        for place, number in counted.false_on.items()
-    )
+def _false_positives(counts: LesionCounts) -> Sequence[Block]:
+    if not counts.false_positives:
+        return (Heading("False positives"), Text("None at the threshold in use."))
+    rows: list[tuple[Cell, ...]] = []
+    descriptions: Mapping[str, str] = {str(kind): text for kind, text in LOCATION_KINDS.items()}
+    for location, number in counts.false_positives_on.items():
+        kind, _, label = location.partition(": ")
+        description = descriptions.get(kind, kind)
+        percent = f"{100 * number / counts.false_positives:.0f}\u00a0%"
+        rows.append((f"{description}: {label}" if label else description, f"{number}", percent))
     caption = (
-        "What the false alarms at the threshold in use lie on: other classes are what the model confuses lesions with, "
-        "unmarked tissue may also be lesion that nobody outlined."
+        "Where the false positives at the threshold in use are. Those on other classes show what the model "
+        "confuses with "
+        "lesions; those on unannotated tissue may also be lesions that nobody annotated."
     )
-    return (Heading("False alarms"), Table(("most of it lies", "findings", "share"), rows, caption))
-
-
-def _place(name: str) -> str:
-    kind, _, label = name.partition(": ")
-    said: Mapping[str, str] = {str(place): text for place, text in PLACES.items()}
-    return f"{said.get(kind, kind)}: {label}" if label else said.get(kind, kind)
-
-
-def _rules(measured: Measured) -> Table:
-    scores = measured.scores
-    rows = []
-    for name, rule in RULES.items():
-        figures = scores.lesion if name == PRIMARY else scores.lesion_by(name)
-        rows.append((typeset(rule.words), *_main(measured, figures)))
-    return Table(
-        ("a finding fits a lesion if", "found", "false alarms per cm\u00b2", "FROC average"),
-        tuple(rows),
-        "The laxer the rule, the better the figures look: compare with published ones by their own rule, and claim by the "
-        "first. The first row is the rule of all other figures here.",
-        ours=(0,),
-    )
-
-
-def _readings(measured: Measured) -> Table:
-    scores = measured.scores
-    rows = []
-    for name, reading in READINGS.items():
-        figures = scores.lesion if name == STRICT else scores.lesion_by(reading=name)
-        rows.append(
-            (f"{name}: {reading.words[0].lower()}{typeset(reading.words[1:])}", *_main(measured, figures))
-        )
-    if scores.audited:
-        rows.append((f"{AUDITED}: {typeset(AUDITED_WORDS)}", *_main(measured, scores.lesion_audited)))
-    areas = count_lesions_of(scores.lesions)
-    return Table(
-        ("where nothing is drawn", "found", "false alarms per cm\u00b2", "FROC average"),
-        tuple(rows),
-        "How far the figures depend on what is thought of tissue that nobody marked "
-        f"({amount(areas.tissue_mm2)} mm\u00b2 of tissue, {amount(areas.annotated_mm2)} mm\u00b2 of it outlined).",
-        ours=(0,),
-    )
-
-
-def _main(measured: Measured, figures: Mapping[str, Interval]) -> tuple[Cell, ...]:
     return (
-        measured.shown(figures["sensitivity"]),
-        measured.shown(figures["false_per_cm2"], is_share=False),
-        measured.shown(figures["froc_per_cm2"]),
+        Heading("False positives"),
+        Table(head=("location", "detections", "share"), rows=tuple(rows), caption=caption),
     )
 
 
-def _notes(measured: Measured) -> Sequence[Block]:
-    slides = measured.scores.slides
-    notes = tuple(f"{slide.name}: {typeset(note)}." for slide in slides for note in slide.lesions.notes)
-    more = (f"\u2026 and {len(notes) - MOST_NOTES} more",) if len(notes) > MOST_NOTES else ()
-    return (Points((*notes[:MOST_NOTES], *more), "What the outlines needed"),) if notes else ()
+def _rule_table(data: ReportData) -> Table:
+    rows = []
+    for name, rule in MATCHING_RULES.items():
+        metrics = data.scores.lesion if name == PRIMARY_RULE else data.scores.lesion_by(name)
+        rows.append((format_units(rule.description), *_main_metrics(data, metrics)))
+    return Table(
+        head=("a detection matches a lesion if", "sensitivity", FALSE_POSITIVE_RATE, FROC_AVERAGE),
+        rows=tuple(rows),
+        caption="Less strict rules give better values. All other values in this report use the first rule, "
+        "and conclusions "
+        "should rest on it; use the others to compare with results published under the same rule.",
+        highlighted=(0,),
+    )
+
+
+def _policy_table(data: ReportData) -> Table:
+    scores = data.scores
+    rows: list[tuple[Cell, ...]] = []
+    for name, policy in ANNOTATION_POLICIES.items():
+        metrics = scores.lesion if name == STRICT else scores.lesion_by(policy=name)
+        description = f"{policy.description[0].lower()}{format_units(policy.description[1:])}"
+        rows.append((f"{name}: {description}", *_main_metrics(data, metrics)))
+    if scores.reviewed:
+        name = f"{REVIEWED}: {format_units(REVIEWED_DESCRIPTION)}"
+        rows.append((name, *_main_metrics(data, scores.lesion_reviewed)))
+    areas = count_lesions(scores.lesions)
+    return Table(
+        head=("annotation policy", "sensitivity", FALSE_POSITIVE_RATE, FROC_AVERAGE),
+        rows=tuple(rows),
+        caption="How far the results depend on how unannotated tissue is counted "
+        f"({format_number(areas.tissue_mm2)} mm\u00b2 of tissue, {format_number(areas.annotated_mm2)} "
+        "mm\u00b2 of it "
+        "annotated).",
+        highlighted=(0,),
+    )
+
+
+def _main_metrics(data: ReportData, metrics: Mapping[str, ConfidenceInterval]) -> tuple[Cell, ...]:
+    return (
+        data.estimate(metrics["sensitivity"]),
+        data.estimate(metrics["fp_per_cm2"], is_fraction=False),
+        data.estimate(metrics["froc_per_cm2"]),
+    )

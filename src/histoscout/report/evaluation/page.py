@@ -1,22 +1,33 @@
-"""The report of an evaluation, from its answer down to how the figures are made."""
+"""The report of an evaluation: the result first, then every metric, picture and limitation."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from histoscout.cohort.cohort import Cohort
-from histoscout.evaluation.bootstrap import FEWEST_PATIENTS
-from histoscout.evaluation.lesions.summary import count_lesions_of
+from histoscout.evaluation.bootstrap import MIN_PATIENTS
+from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.pixels.metrics import BINS
 from histoscout.evaluation.scores import Scores
+from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
-from histoscout.report.blocks import Block, Cell, Facts, Heading, Note, Points, Table, Text, Verdicts
-from histoscout.report.evaluation.figures import Measured
+from histoscout.report.blocks import (
+    Block,
+    BulletList,
+    Cell,
+    Facts,
+    Heading,
+    Note,
+    Table,
+    Text,
+    VerdictList,
+)
+from histoscout.report.evaluation.data import ReportData
 from histoscout.report.evaluation.lesions import lesion_section
 from histoscout.report.evaluation.pictures import gallery_section, slide_section
 from histoscout.report.evaluation.pixels import calibration_section, class_section, pixel_section
 from histoscout.report.evaluation.training import training_section
-from histoscout.report.numbers import amount, count, share, words
+from histoscout.report.formatting import estimate_text, format_fraction, format_number
 from histoscout.report.page import Page, Section, write_page
 from histoscout.verdict import Verdict
 
@@ -24,206 +35,269 @@ COMPARED_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "ap": "pixel AP",
         "dice": "pixel Dice",
-        "dice_per_patient": "pixel Dice, mean of patients",
+        "dice_per_patient": "pixel Dice, mean over patients",
         "sensitivity": "sensitivity for lesions",
-        "false_per_cm2": "false alarms per cm\u00b2 (fewer is better)",
-        "froc_per_cm2": "FROC average per cm\u00b2",
+        "fp_per_cm2": "false positives per cm\u00b2 (lower is better)",
+        "froc_per_cm2": "mean FROC sensitivity per cm\u00b2",
     }
 )
+"""Names of the metrics in a comparison with a previous model."""
 
+NOT_EVALUATED = "not evaluated"
+"""Marks notes on slides that were left out."""
 
-LEFT_OUT = "not evaluated"
-MOST_NOTES = 30
+MAX_NOTES = 30
 
 
 def write_report(
     scores: Scores, out: Path, cohort: Cohort | None = None, model: ModelFolder | None = None
 ) -> Path:
-    """Write the report of an evaluation, `out`/report.html: one file that needs no other; its path.
+    """Write the report of an evaluation as one HTML file that needs no other.
 
-    Pictures are cut from the slides of the `cohort`; without one there are none. Without a `model` nothing is said of
-    its training. Raises OutputError, and SlideError or AnnotationError where a slide cannot be read any more.
+    Args:
+        scores: The result of `evaluate` or `score_regions`.
+        out: The folder for report.html.
+        cohort: Where the slides of the pictures are; without it the report has none.
+        model: The model that was evaluated; without it the report says nothing of its training.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        OutputError: If the file cannot be written.
+        SlideError: If a slide cannot be read any more.
+        AnnotationError: If annotations cannot be read any more.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import shapely
+        >>> from histoscout import Box, Region, Regions
+        >>> from histoscout.evaluation.regions import SlideComparison, score_regions
+        >>> lesion = Regions.of([Region(shapely.box(100, 100, 300, 300), "UDH")])
+        >>> whole = Box(0, 0, 1000, 1000)
+        >>> slide = SlideComparison(name="A1", truth=lesion, detected=lesion, box=whole, mpp=1.0)
+        >>> write_report(score_regions([slide]), Path("scores")).name
+        'report.html'
     """
     path = out / "report.html"
-    write_page(evaluation_page(Measured(scores, cohort.cases if cohort else (), model)), path)
+    write_page(evaluation_page(ReportData(scores, cohort.cases if cohort else (), model)), path)
     return path
 
 
-def evaluation_page(measured: Measured) -> Page:
-    """The page: the answer first, then what it stands on, then every figure, picture and caveat."""
-    exam = measured.scores.exam
-    kind = f"histoscout evaluation of {measured.folder_name}"
-    title = f"How well {exam.positive} is found"
-    if not measured.scores.slides:
-        return Page(title, "No slide could be judged.", (_basis(measured),), kind)
+def evaluation_page(data: ReportData) -> Page:
+    """Compose the page of an evaluation.
+
+    Args:
+        data: Scores, slides and model.
+
+    Returns:
+        The page; a short one if no slide could be evaluated.
+    """
+    kind = f"histoscout evaluation of {data.folder_name}"
+    title = f"Detection of {data.scores.protocol.positive}"
+    if not data.scores.slides:
+        lead = "No slide could be evaluated."
+        return Page(title=title, lead=lead, sections=(_setup(data),), kind=kind)
     sections = (
-        _basis(measured),
-        pixel_section(measured),
-        lesion_section(measured),
-        class_section(measured),
-        calibration_section(measured),
-        _difference(measured),
-        gallery_section(measured),
-        slide_section(measured),
-        _guards(measured),
-        training_section(measured),
-        _claims(measured),
-        _notes(measured),
-        _method(measured),
+        _setup(data),
+        pixel_section(data),
+        lesion_section(data),
+        class_section(data),
+        calibration_section(data),
+        _comparison(data),
+        gallery_section(data),
+        slide_section(data),
+        _sanity_checks(data),
+        training_section(data),
+        _limitations(data),
+        _notes(data),
+        _methods(data),
     )
-    kept = tuple(section for section in sections if section is not None)
-    return Page(title, _in_short(measured), kept, kind)
+    shown = tuple(section for section in sections if section is not None)
+    return Page(title=title, lead=_lead(data), sections=shown, kind=kind)
 
 
-def _in_short(measured: Measured) -> str:
-    scores = measured.scores
-    counted = count_lesions_of(scores.lesions)
-    false = measured.shown(scores.lesion["false_per_cm2"], is_share=False)
-    found = scores.lesion["sensitivity"]
-    lesions = (
-        f"{counted.found} of {count(counted.lesions, 'lesion')} of {scores.exam.positive} found "
-        f"(sensitivity {words(measured.shown(found))})"
-        if counted.lesions
-        else f"there is no lesion of {scores.exam.positive} to find"
-    )
-    prevalence = share(scores.pixels.prevalence, 3)
+def _lead(data: ReportData) -> str:
+    """The result in a paragraph: what was evaluated, lesions, pixels, the first limitation."""
+    scores = data.scores
+    counts = count_lesions(scores.lesions)
+    sensitivity = estimate_text(data.estimate(scores.lesion["sensitivity"]))
+    false_positives = estimate_text(data.estimate(scores.lesion["fp_per_cm2"], is_fraction=False))
+    if counts.lesions:
+        lesions = (
+            f"{counts.true_positives} of {pluralize(counts.lesions, scores.protocol.positive + ' lesion')} "
+            "detected "
+            f"(sensitivity {sensitivity}), with {false_positives} false positives per cm\u00b2 of tissue"
+        )
+    else:
+        lesions = (
+            f"there are no {scores.protocol.positive} lesions to detect, and {false_positives} false "
+            "positives "
+            "per cm\u00b2 of tissue"
+        )
+    dice = f"Dice is {estimate_text(data.estimate(scores.pixel['dice']))}"
     ap = scores.pixel.get("ap")
-    pixels = (
-        f"Pixel by pixel, average precision is {words(measured.shown(ap))}, where guessing gives {prevalence}; "
-        if ap is not None
-        else "Pixel by pixel, "
-    )
-    return (
-        f"On {count(len(scores.patients), 'patient')} ({count(len(scores.slides), 'slide')}, "
-        f"{amount(scores.tissue_mm2)} mm\u00b2 of tissue): {lesions}, with {words(false)} false alarms per cm\u00b2 of tissue. "
-        f"{pixels}Dice is {words(measured.shown(scores.pixel['dice']))}. {scores.claims[0]}"
-    )
+    if ap is not None:
+        prevalence = format_fraction(scores.pixels.prevalence, 3)
+        average_precision = estimate_text(data.estimate(ap))
+        pixels = f"Pixel-wise average precision is {average_precision} (guessing: {prevalence}), and {dice}."
+    else:
+        pixels = f"Pixel-wise {dice}."
+    patients = pluralize(len(scores.patients), "patient")
+    slides = pluralize(len(scores.slides), "slide")
+    tissue = f"{format_number(scores.tissue_mm2)} mm\u00b2 of tissue"
+    return f"In {patients} ({slides}, {tissue}): {lesions}. {pixels} {scores.claims[0]}"
 
 
-def _basis(measured: Measured) -> Section:
-    scores = measured.scores
-    labels = sorted({one.label for slide in scores.slides for one in slide.outlined})
-    outlines = [one.label for slide in scores.slides for one in slide.outlined]
+def _setup(data: ReportData) -> Section:
+    """What was evaluated, and on what."""
+    scores = data.scores
     pairs: list[tuple[str, Cell]] = [
-        ("looked for", scores.exam.positive),
-        ("judged on", scores.exam.on),
+        ("target class", scores.protocol.positive),
+        ("evaluated on", scores.protocol.set_label),
         ("patients", f"{len(scores.patients)}"),
         ("slides", f"{len(scores.slides)}"),
-        ("tissue", f"{amount(scores.tissue_mm2)} mm\u00b2"),
-        ("lesions", f"{count_lesions_of(scores.lesions).lesions}"),
-        *([("threshold", share(scores.threshold, 3))] if scores.exam.probabilities else []),
-        *_of_model(measured),
+        ("tissue", f"{format_number(scores.tissue_mm2)} mm\u00b2"),
+        ("lesions", f"{count_lesions(scores.lesions).lesions}"),
+        *([("threshold", format_fraction(scores.threshold, 3))] if scores.protocol.has_probabilities else []),
+        *_model_facts(data),
     ]
+    labels = [region.label for slide in scores.slides for region in slide.scored_annotations]
     if labels:
-        said = ", ".join(f"{outlines.count(label)} {label or 'unclassified'}" for label in labels)
-        pairs.append(("outlines drawn", said))
-    return Section(
-        "What was run, and on what",
-        "The figures hold for this and nothing else.",
-        (Facts(tuple(pairs)), *_left_out(measured)),
-    )
+        counts = [f"{labels.count(label)} {label or 'unclassified'}" for label in sorted(set(labels))]
+        pairs.append(("annotations", ", ".join(counts)))
+    excluded = tuple(Note(note) for note in scores.notes if NOT_EVALUATED in note)
+    sentence = "The results hold for this model and these slides only."
+    return Section(title="Model and data", sentence=sentence, blocks=(Facts(tuple(pairs)), *excluded))
 
 
-def _left_out(measured: Measured) -> tuple[Note, ...]:
-    """What was not judged at all: it stands out."""
-    return tuple(Note(note) for note in measured.scores.notes if LEFT_OUT in note)
-
-
-def _notes(measured: Measured) -> Section | None:
-    """All else that was noted on slides, for whoever wants to know."""
-    notes = [note for note in measured.scores.notes if LEFT_OUT not in note]
-    if not notes:
-        return None
-    more = [f"\u2026 and {len(notes) - MOST_NOTES} more, in scores.json"] if len(notes) > MOST_NOTES else []
-    sentence = "How slides and outlines were understood where they left a choice."
-    return Section("Notes on the slides", sentence, (Points((*notes[:MOST_NOTES], *more)),))
-
-
-def _of_model(measured: Measured) -> list[tuple[str, Cell]]:
-    model = measured.model
+def _model_facts(data: ReportData) -> list[tuple[str, Cell]]:
+    """Facts on the model and its training."""
+    model = data.model
     if model is None:
-        return [("judged", "outlines as given")]
-    recipe, data = model.recipe, model.metrics.get("data", {})
+        return [("evaluated", "detections, without a model")]
+    recipe = model.recipe
+    trained_on = model.metrics.get("data", {})
+
+    # network: only these architectures have an encoder of choice
     network = recipe.network.architecture
-    if network.startswith(("smp.", "timm")):  # the others have none
+    if network.startswith(("smp.", "timm")):
         network = f"{network} {recipe.network.encoder}"
     members = recipe.network.ensemble_size
     if members > 1:
-        network = f"{members} of {network}, their probabilities averaged"
-    learnt, tuned = (len(data.get(f"{part}_patients", ())) for part in ("train", "tune"))
-    both = set(data.get("train_patients", ())) & set(data.get("tune_patients", ()))
-    by_turns = " in turn: no network on patients that it learnt from" if members > 1 and both else ""
+        network = f"ensemble of {members} {network}, mean probability"
+
+    # patients: members of an ensemble may take turns in training and tuning
+    train_patients = set(trained_on.get("train_patients", ()))
+    tune_patients = set(trained_on.get("tune_patients", ()))
+    patients = "unknown"
+    if train_patients:
+        patients = f"{pluralize(len(train_patients), 'patient')}, tuned on {len(tune_patients)}"
+        if members > 1 and train_patients & tune_patients:
+            patients += " in turn (no network is tuned on patients it was trained on)"
     steps = model.metrics.get("training", {}).get("steps")
-    side, mpp = recipe.patches.size_um, recipe.patches.mpp
+    side = recipe.patches.size_um
+    mpp = recipe.patches.mpp
     return [
-        ("model", f"{measured.folder_name} ({model.hash})"),
-        ("network", f"{network}, weights at the start: {recipe.network.weights}"),
-        ("sees", f"windows of {side:g} \u00b5m at {mpp:g} \u00b5m/px"),
-        ("learnt from", f"{count(learnt, 'patient')}, chosen on {tuned}{by_turns}" if learnt else "unknown"),
+        ("model", f"{data.folder_name} ({model.hash})"),
+        ("network", f"{network}, initial weights: {recipe.network.weights}"),
+        ("patches", f"{side:g} \u00b5m at {mpp:g} \u00b5m/px"),
+        ("trained on", patients),
         ("training steps", f"{steps:,}" if isinstance(steps, int) else "unknown"),
-        ("written by", ", ".join(f"{name} {value}" for name, value in model.facts.items()) or "unknown"),
+        ("software", ", ".join(f"{name} {value}" for name, value in model.facts.items()) or "unknown"),
     ]
 
 
-def _difference(measured: Measured) -> Section | None:
-    differences = measured.scores.differences
+def _comparison(data: ReportData) -> Section | None:
+    """The difference to a previous model, patient by patient."""
+    differences = data.scores.differences
     if not differences:
         return None
     rows = tuple(
-        (COMPARED_NAMES.get(name, name), measured.shown(figure, is_share=name != "false_per_cm2"))
-        for name, figure in differences.items()
+        (
+            COMPARED_NAMES.get(name, name),
+            data.estimate(difference, is_fraction=name != "fp_per_cm2"),
+        )
+        for name, difference in differences.items()
     )
     caption = (
-        f"{measured.name} minus {measured.scores.exam.previous}: above 0 the first has more. Where the interval holds 0, "
-        "these patients do not tell which is better."
+        f"{data.name} minus {data.scores.protocol.previous_model}: above 0, {data.name} has the higher "
+        "value. A CI that includes "
+        "0 means that these patients do not show which model is better."
     )
-    table = Table(("figure", "difference"), rows, caption)
-    sentence = "The same patients judged twice: what makes one hard is hard for both models."
-    return Section("Against the previous model", sentence, (table,))
-
-
-def _guards(measured: Measured) -> Section | None:
-    """What was looked into before this evaluation, and before the training."""
-    blocks: list[Block] = []
-    if measured.scores.sanity_checks:
-        blocks += [Heading("Before this evaluation"), Verdicts(measured.scores.sanity_checks)]
-    if measured.model is not None:
-        told = _verdicts(measured.model.metrics.get("sanity_checks"))
-        missing = Text("The model folder says nothing of them: it was trained without guards.")
-        blocks += [Heading("Before the training"), Verdicts(told) if told else missing]
-    sentence = "Faults that make figures wrong without a sound, each looked for: the gravest verdict first."
-    return Section("Guards", sentence, tuple(blocks)) if blocks else None
-
-
-def _verdicts(told: object) -> tuple[Verdict, ...]:
-    return tuple(Verdict.from_dict(one) for one in told) if isinstance(told, list) else ()
-
-
-def _claims(measured: Measured) -> Section:
     return Section(
-        "What may be claimed, and what not",
-        "Sentences that belong beside the figures wherever they are shown.",
-        (Points(measured.scores.claims),),
+        title="Comparison with the previous model",
+        sentence="A paired comparison: both models were evaluated on the same patients.",
+        blocks=(Table(head=("metric", "difference"), rows=rows, caption=caption),),
     )
 
 
-def _method(measured: Measured) -> Section:
-    scores = measured.scores
-    probable = scores.exam.probabilities
-    points = (
-        f"Pixels count where there is tissue and nothing is to be ignored; {scores.exam.positive} against the rest.",
-        "AP is the mean of precision over recall; what guessing gives is the prevalence." if probable else "",
-        "Dice is twice the shared area over the sum of both areas, at the threshold, over all patients together; beside it "
-        "the mean of the patients that have lesions.",
-        f"Intervals: bootstrap over patients with all of their slides, {scores.draws:,} draws, seed {scores.seed}, 2.5th to "
-        "97.5th percentile; draws without a figure are left out, and where they are more than a twentieth, or patients fewer "
-        f"than {FEWEST_PATIENTS}, the interval is not estimable.",
-        "An interval without width, or none beside a figure of 1.00, is no certainty: where all of n lesions are found, a "
-        "sensitivity of about 1 \u2212 3/n is still compatible with that.",
-        "Lesions: one finding for one lesion, as many lesions as can be found, at every threshold; outlines drawn over one "
-        "another are one lesion.",
-        f"Calibration: {BINS} bins of equally many pixels." if probable else "",
-        "The figures themselves: scores.json; each slide: slides.csv; what each figure means: docs/guides/evaluate.md.",
+def _sanity_checks(data: ReportData) -> Section | None:
+    """The sanity checks before this evaluation and before the training."""
+    blocks: list[Block] = []
+    if data.scores.sanity_checks:
+        blocks += [Heading("Before this evaluation"), VerdictList(data.scores.sanity_checks)]
+    if data.model is not None:
+        stored = data.model.metrics.get("sanity_checks")
+        verdicts = [Verdict.from_dict(values) for values in stored] if isinstance(stored, list) else []
+        missing = Text("The model folder holds no sanity checks: the model was trained without them.")
+        blocks += [Heading("Before training"), VerdictList(tuple(verdicts)) if verdicts else missing]
+    sentence = "Checks for faults that make results wrong without an error message; failures come first."
+    return Section(title="Sanity checks", sentence=sentence, blocks=tuple(blocks)) if blocks else None
+
+
+def _limitations(data: ReportData) -> Section:
+    return Section(
+        title="Conclusions and limitations",
+        sentence="What these results support; quote it wherever the results are shown.",
+        blocks=(BulletList(data.scores.claims),),
     )
-    kept = tuple(point for point in points if point)
-    return Section("How the figures are made", "For whoever wants to check them.", (Points(kept),))
+
+
+def _notes(data: ReportData) -> Section | None:
+    """Notes on slides, except for those that were not evaluated."""
+    notes = [note for note in data.scores.notes if NOT_EVALUATED not in note]
+    if not notes:
+        return None
+    more = [f"\u2026 and {len(notes) - MAX_NOTES} more in scores.json"] if len(notes) > MAX_NOTES else []
+    return Section(
+        title="Notes on the slides",
+        sentence="How slides and annotations were read where there was a choice.",
+        blocks=(BulletList((*notes[:MAX_NOTES], *more)),),
+    )
+
+
+def _methods(data: ReportData) -> Section:
+    """How the metrics are computed."""
+    scores = data.scores
+    items = [
+        "Pixels: all tissue pixels outside ignored areas count; "
+        f"{scores.protocol.positive} is positive, everything else negative.",
+        "AP: mean precision over recall; guessing gives the prevalence."
+        if scores.protocol.has_probabilities
+        else "",
+        "Dice: twice the overlap divided by the sum of both areas, at the threshold, pooled over all "
+        "patients; also as "
+        "the mean over patients with lesions.",
+        f"Confidence intervals: bootstrap over patients with all their slides, {scores.draws:,} draws, seed "
+        f"{scores.seed}, 2.5th to 97.5th percentile. Draws in which the metric is undefined are left out; "
+        "the CI is not "
+        f"estimable if these are more than 5\u00a0%, or with fewer than {MIN_PATIENTS} patients.",
+        "A CI of zero width, or a value of 1.00 without a CI, does not mean certainty: if all of n lesions "
+        "are "
+        "detected, a sensitivity of about 1 \u2212 3/n is still compatible with the data.",
+        "Lesions: each detection is matched to at most one lesion and vice versa, such that as many lesions "
+        "as possible "
+        "are detected at every threshold. Overlapping annotations count as one lesion.",
+        f"Calibration: {BINS} bins with equal numbers of pixels."
+        if scores.protocol.has_probabilities
+        else "",
+        "Files: all metrics are in scores.json, each slide is in slides.csv; docs/guides/evaluate.md "
+        "explains every "
+        "metric.",
+    ]
+    return Section(
+        title="Methods",
+        sentence="How the metrics are computed.",
+        blocks=(BulletList(tuple(item for item in items if item)),),
+    )

@@ -1,7 +1,4 @@
-"""The sections of an evaluation's report that show slides: hits, misses and false alarms, and every slide's overlay.
-
-Small pictures of lesions and findings for a page: which are shown, and their files.
-"""
+"""The sections of an evaluation report that show slides: crops of lesions and detections, and overlays."""
 
 import io
 from collections import Counter
@@ -18,10 +15,10 @@ from PIL import Image, ImageFont
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.detection.overlay import LETTERS, Outlined, cut_out, overlay
-from histoscout.evaluation.lesions.compare import SlideLesions
 from histoscout.evaluation.slide_metrics import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
-from histoscout.recipe import ClassConfig
+from histoscout.io.notes import pluralize
+from histoscout.recipe_sections import ClassConfig
 from histoscout.report.blocks import (
     Block,
     Card,
@@ -35,61 +32,35 @@ from histoscout.report.blocks import (
     Table,
     Text,
 )
-from histoscout.report.evaluation.figures import Measured
-from histoscout.report.numbers import amount, share
+from histoscout.report.evaluation.data import DASH, ReportData
+from histoscout.report.formatting import format_fraction, format_number
 from histoscout.report.page import Section, slug
 from histoscout.slides.slide import Slide
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 
+MAX_TRUE_POSITIVES = 8
+MAX_FALSE_NEGATIVES = 12
+MAX_FALSE_POSITIVES = 12
+"""Crops of each kind, at most."""
 
-def balanced(
-    things: Sequence[Thing], patient_of: Callable[[Thing], Hashable], most: int
-) -> tuple[Thing, ...]:
-    """The first things, at most so many, but no second one of a patient before each patient had a first.
-
-    Things come in order of interest and stay in it.
-    """
-    seen: Counter[Hashable] = Counter()
-    ranked = []
-    for place, thing in enumerate(things):
-        patient = patient_of(thing)
-        ranked.append((seen[patient], place))
-        seen[patient] += 1
-    return tuple(things[place] for place in sorted(place for _, place in sorted(ranked)[:most]))
-
-
-def shuffled(things: Iterable[Thing], seed: int) -> list[Thing]:
-    """The things in an order that depends on the seed alone."""
-    listed = list(things)
-    return [listed[place] for place in np.random.default_rng(seed).permutation(len(listed))]
-
-
-def crop(slide: Slide, focus: Outline, outlined: Outlined) -> bytes:
-    """The surroundings of an outline (level-0 px) with all outlines there, as a JPEG; see `cut_out`."""
-    font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    return jpeg(cut_out(slide, focus, outlined, ImageFont.truetype(font, LETTERS)))
-
-
-def jpeg(image: Image.Image, quality: int = 82) -> bytes:
-    """The picture as a JPEG file."""
-    file = io.BytesIO()
-    image.save(file, format="JPEG", quality=quality, optimize=True)
-    return file.getvalue()
-
-
-HITS, MISSES, FALSE_ALARMS = 8, 12, 12
-"""At most so many crops of each kind."""
-
-OVERLAYS = ((12, 900), (40, 600), (100, 400))
-"""Up to so many slides, overlays are so many px long; of more slides only the first are shown."""
+OVERLAY_SIZES = ((12, 900), (40, 600), (100, 400))
+"""The longer side of overlays in px, for up to so many slides; of more slides only the first are shown."""
 
 SEED = 0
+"""For the choice of true positives."""
 
 
-@dataclass(frozen=True)
-class Sight:
-    """Something to show: what is in the middle, on which slide, and what is said of it."""
+@dataclass(frozen=True, kw_only=True)
+class GalleryItem:
+    """A place on a slide to show.
+
+    Attributes:
+        slide: The slide and its scores.
+        focus: What is in the middle, level-0 px.
+        title: What stands below the crop.
+        facts: Short facts below the title.
+    """
 
     slide: SlideScores
     focus: Outline
@@ -97,165 +68,284 @@ class Sight:
     facts: tuple[str, ...]
 
 
-def gallery_section(measured: Measured) -> Section | None:
-    """Hits, misses and false alarms as they look; None without slides to cut them from."""
-    slides = measured.scores.slides
-    if not measured.cases or not slides:
+def gallery_section(data: ReportData) -> Section | None:
+    """Compose the section of crops: true positives, false negatives and false positives.
+
+    Args:
+        data: Scores and slides.
+
+    Returns:
+        The section; None without slides.
+    """
+    slides = data.scores.slides
+    if not data.cases or not slides:
         return None
-    positive = measured.scores.exam.positive
-    shown = (
+    positive = data.scores.protocol.positive
+    true_positives = shuffle(_true_positives(slides), SEED)
+    false_negatives = sorted(_false_negatives(slides), key=lambda item: -item.focus.area)
+    kinds = (
         (
-            "Hits",
-            f"Lesions of {positive} that were found, drawn at random: do the outlines agree?",
-            balanced(shuffled(_hits(slides), SEED), _patient, HITS),
+            "True positives",
+            f"Detected {positive} lesions, a random sample. Do annotation and detection agree?",
+            pick_balanced(true_positives, _patient, MAX_TRUE_POSITIVES),
         ),
         (
-            "Misses",
-            "Lesions that were not found, the largest first: what do they have in common?",
-            balanced(sorted(_misses(slides), key=lambda sight: -sight.focus.area), _patient, MISSES),
+            "False negatives",
+            "Missed lesions, the largest first. What do they have in common?",
+            pick_balanced(false_negatives, _patient, MAX_FALSE_NEGATIVES),
         ),
         (
-            "False alarms",
-            "Findings that are no lesion, the surest first. Is it really none?",
-            balanced(_false_alarms(slides), _patient, FALSE_ALARMS),
+            "False positives",
+            "Detections that match no lesion, the highest scores first. Could some be lesions that nobody "
+            "annotated?",
+            pick_balanced(_false_positives(slides), _patient, MAX_FALSE_POSITIVES),
         ),
     )
-    crops = _crops(measured, [sight for _, _, sights in shown for sight in sights])
+    cards = _make_cards(data, [item for _, _, items in kinds for item in items])
     blocks: list[Block] = []
-    for title, caption, sights in shown:
-        cards = tuple(crops[id(sight)] for sight in sights if id(sight) in crops)
-        blocks += [Gallery(title, caption, cards)] if cards else [Heading(title), Text("None.")]
+    for title, caption, items in kinds:
+        shown = tuple(cards[id(item)] for item in items if id(item) in cards)
+        blocks += [Gallery(title, caption, shown)] if shown else [Heading(title), Text("None.")]
     sentence = (
-        "Thin dark lines were drawn, thick coloured ones found. Few of each kind, no second one of a patient before "
-        "each patient had a first."
+        "Thin dark lines are annotations, thick colored lines detections. Patients are represented as "
+        "evenly as possible."
     )
-    return Section("Hits, misses, false alarms", sentence, tuple(blocks))
+    return Section(title="Example crops", sentence=sentence, blocks=tuple(blocks))
 
 
-def _patient(sight: Sight) -> str:
-    return sight.slide.patient
+def slide_section(data: ReportData) -> Section:
+    """Compose the section of slides: a row of metrics for each, and its overlay.
 
+    Args:
+        data: Scores and slides; without slides there are no overlays.
 
-def _hits(slides: Sequence[SlideScores]) -> Iterator[Sight]:
-    for slide in slides:
-        for lesion, finding in slide.lesions.hits():
-            drawn, found = slide.lesions.lesions[lesion].region, slide.lesions.findings[finding]
-            shared = drawn.outline.intersection(found.region.outline).area
-            iou = shared / (drawn.outline.area + found.region.outline.area - shared)
-            facts = (f"score {share(found.score)}", f"shared area (IoU) {share(iou)}", _size(slide, drawn))
-            yield Sight(slide, drawn.outline, slide.name, facts)
-
-
-def _misses(slides: Sequence[SlideScores]) -> Iterator[Sight]:
-    for slide in slides:
-        inside = {one.id: one.score for one in slide.outlined}
-        for number in slide.lesions.missed():
-            lesion = slide.lesions.lesions[number]
-            said = inside.get(lesion.region.id)
-            facts = [_size(slide, lesion.region)]
-            facts += [] if said is None else [f"mean probability inside {share(said)}"]
-            facts += ["found in pieces"] if number in slide.lesions.splits else []
-            facts += ["outside the tissue looked at"] if lesion.outside_tissue else []
-            facts += ["found together with others"] if _merged(slide.lesions, number) else []
-            yield Sight(slide, lesion.region.outline, slide.name, tuple(facts))
-
-
-def _merged(lesions: SlideLesions, number: int) -> bool:
-    return any(number in several for several in lesions.merges.values())
-
-
-def _false_alarms(slides: Sequence[SlideScores]) -> list[Sight]:
-    """The surest first, whatever the slide."""
-    sights = []
-    for slide in slides:
-        for number in slide.lesions.false_alarms():
-            finding = slide.lesions.findings[number]
-            facts = (f"score {share(finding.score)}", f"on {finding.lies_on}", _size(slide, finding.region))
-            sights.append((finding.score, Sight(slide, finding.region.outline, slide.name, facts)))
-    return [sight for _, sight in sorted(sights, key=lambda one: -one[0])]
-
-
-def _size(slide: SlideScores, region: Region) -> str:
-    return f"{amount(region.area_mm2(slide.mpp), 2)} mm\u00b2"
-
-
-def _crops(measured: Measured, sights: Sequence[Sight]) -> dict[int, Card]:
-    """A card for each sight, by its identity; each slide is opened once."""
-    cards = {}
-    for scores in dict.fromkeys(sight.slide.name for sight in sights):
-        mine = [sight for sight in sights if sight.slide.name == scores]
-        with opened(measured, mine[0].slide) as (slide, outlined):
-            for sight in mine:
-                patient = f"patient: {sight.slide.patient}" if sight.slide.patient != sight.title else ""
-                facts = tuple(fact for fact in (patient, *sight.facts) if fact)
-                alt = f"Crop of {sight.title}: {', '.join(facts)}"
-                cards[id(sight)] = Card(crop(slide, sight.focus, outlined), sight.title, alt, facts)
-    return cards
-
-
-@contextmanager
-def opened(measured: Measured, scores: SlideScores) -> Iterator[tuple[Slide, Outlined]]:
-    """A slide, with all outlines drawn on it and what was found on it at the threshold in use."""
-    case = next(case for case in measured.cases if case.name == scores.name)
-    with open_case(case) as slide:
-        lesions = scores.lesions
-        used = [one.region for number, one in enumerate(lesions.findings) if lesions.in_use(number)]
-        yield slide, Outlined(_drawn(measured, case, slide), Regions.of(used))
-
-
-def _drawn(measured: Measured, case: Case, slide: Slide) -> Regions:
-    exam = measured.scores.exam
-    if measured.model is not None:
-        classes = measured.model.recipe.classes
-    else:
-        classes = exam.classes or ClassConfig(positive=exam.positive)
-    drawn = labeled_regions(case, classes, slide).regions
-    return drawn.where(lambda region: region.label != "ignore")
-
-
-def slide_section(measured: Measured) -> Section:
-    """Every slide: a row of figures, and its overlay where there is a slide to show."""
-    slides = measured.scores.slides
-    shown = slides[: OVERLAYS[-1][0]] if measured.cases else ()
-    longest = next((px for most, px in OVERLAYS if len(shown) <= most), OVERLAYS[-1][1])
-    pictures = tuple(_overlay(measured, slide, longest) for slide in shown)
-    rows = tuple(_row(measured, slide, linked=slide in shown) for slide in slides)
+    Returns:
+        The section.
+    """
+    slides = data.scores.slides
+    shown = slides[: OVERLAY_SIZES[-1][0]] if data.cases else ()
+    longest = next((px for most, px in OVERLAY_SIZES if len(shown) <= most), OVERLAY_SIZES[-1][1])
+    pictures = tuple(_overlay_picture(data, slide, longest) for slide in shown)
     table = Table(
-        ("slide", "patient", "tissue, mm\u00b2", "lesions", "found", "false alarms", "Dice"),
-        rows,
-        "Look for slides that differ from the rest: a few of them may make most of the misses or false alarms.",
+        head=("slide", "patient", "tissue, mm\u00b2", "lesions", "detected", "false positives", "Dice"),
+        rows=tuple(_slide_row(data, slide, linked=slide in shown) for slide in slides),
+        caption="Look for slides that differ from the rest: a few may account for most false negatives or "
+        "false positives.",
     )
     blocks: list[Block] = [table, Pictures(pictures)] if pictures else [table]
     if pictures and len(shown) < len(slides):
-        blocks.append(Note(f"{len(slides) - len(shown)} more overlays lie in the folder overlays/."))
-    return Section("Slide by slide", "Which slides went well, and which did not.", tuple(blocks))
+        more = pluralize(len(slides) - len(shown), "more overlay is", "more overlays are")
+        blocks.append(Note(f"{more} in the folder overlays."))
+    sentence = "On which slides the detector works well, and on which it does not."
+    return Section(title="Results by slide", sentence=sentence, blocks=tuple(blocks))
 
 
-def _row(measured: Measured, slide: SlideScores, *, linked: bool) -> tuple[Cell, ...]:
+def pick_balanced(
+    items: Sequence[Item], patient_of: Callable[[Item], Hashable], most: int
+) -> tuple[Item, ...]:
+    """Pick the first items, but no second one of a patient before each patient has one.
+
+    Args:
+        items: Items in order of interest.
+        patient_of: Gives the patient of an item.
+        most: How many to pick, at most.
+
+    Returns:
+        The items that were picked, in their order.
+    """
+    counts: Counter[Hashable] = Counter()
+    ranked = []
+    for place, item in enumerate(items):
+        patient = patient_of(item)
+        ranked.append((counts[patient], place))
+        counts[patient] += 1
+    return tuple(items[place] for place in sorted(place for _, place in sorted(ranked)[:most]))
+
+
+def shuffle(items: Iterable[Item], seed: int) -> list[Item]:
+    """Shuffle items in an order that depends on the seed alone.
+
+    Args:
+        items: The items.
+        seed: The random seed.
+
+    Returns:
+        All items.
+    """
+    listed = list(items)
+    return [listed[place] for place in np.random.default_rng(seed).permutation(len(listed))]
+
+
+def crop_jpeg(slide: Slide, focus: Outline, outlined: Outlined) -> bytes:
+    """Crop a slide around an outline, with annotations and detections drawn on it.
+
+    Args:
+        slide: The open slide.
+        focus: What is in the middle, level-0 px.
+        outlined: Annotations and detections of the slide.
+
+    Returns:
+        A JPEG file.
+    """
+    font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return to_jpeg(cut_out(slide, focus, outlined, ImageFont.truetype(font, LETTERS)))
+
+
+def to_jpeg(image: Image.Image, quality: int = 82) -> bytes:
+    """Encode an image as a JPEG file.
+
+    Args:
+        image: The image.
+        quality: JPEG quality, 1 to 95.
+
+    Returns:
+        The file.
+    """
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=quality, optimize=True)
+    return file.getvalue()
+
+
+@contextmanager
+def open_slide_regions(data: ReportData, scores: SlideScores) -> Iterator[tuple[Slide, Outlined]]:
+    """Open a slide with its annotations, and its detections at the threshold in use.
+
+    Args:
+        data: Slides, and the classes of the model.
+        scores: The slide to open.
+
+    Yields:
+        The slide and its regions.
+    """
+    case = next(case for case in data.cases if case.name == scores.name)
+    with open_case(case) as slide:
+        lesions = scores.lesions
+        detected = [
+            detection.region
+            for number, detection in enumerate(lesions.detections)
+            if lesions.is_in_use(number)
+        ]
+        yield slide, Outlined(_annotations(data, case, slide), Regions.of(detected))
+
+
+def _annotations(data: ReportData, case: Case, slide: Slide) -> Regions:
+    """The annotations of a slide under the names of the recipe, without ignored areas."""
+    protocol = data.scores.protocol
+    if data.model is not None:
+        classes = data.model.recipe.classes
+    else:
+        classes = protocol.classes or ClassConfig(positive=protocol.positive)
+    regions = labeled_regions(case, classes, slide).regions
+    return regions.where(lambda region: region.label != "ignore")
+
+
+def _patient(item: GalleryItem) -> str:
+    return item.slide.patient
+
+
+def _true_positives(slides: Sequence[SlideScores]) -> Iterator[GalleryItem]:
+    for slide in slides:
+        for lesion_number, detection_number in slide.lesions.true_positives():
+            lesion = slide.lesions.lesions[lesion_number].region
+            detection = slide.lesions.detections[detection_number]
+            overlap = lesion.outline.intersection(detection.region.outline).area
+            iou = overlap / (lesion.outline.area + detection.region.outline.area - overlap)
+            facts = (
+                f"score {format_fraction(detection.score)}",
+                f"IoU {format_fraction(iou)}",
+                _area_text(slide, lesion),
+            )
+            yield GalleryItem(slide=slide, focus=lesion.outline, title=slide.name, facts=facts)
+
+
+def _false_negatives(slides: Sequence[SlideScores]) -> Iterator[GalleryItem]:
+    for slide in slides:
+        probabilities = {annotation.id: annotation.score for annotation in slide.scored_annotations}
+        for number in slide.lesions.false_negatives():
+            lesion = slide.lesions.lesions[number]
+            facts = [_area_text(slide, lesion.region)]
+            probability = probabilities.get(lesion.region.id)
+            if probability is not None:
+                facts.append(f"mean probability {format_fraction(probability)}")
+            if number in slide.lesions.splits:
+                facts.append("detected in pieces")
+            if lesion.outside_tissue:
+                facts.append("outside the detected tissue")
+            if any(number in merged for merged in slide.lesions.merges.values()):
+                facts.append("merged with others")
+            yield GalleryItem(slide=slide, focus=lesion.region.outline, title=slide.name, facts=tuple(facts))
+
+
+def _false_positives(slides: Sequence[SlideScores]) -> list[GalleryItem]:
+    """False positives of all slides, the highest scores first."""
+    items = []
+    for slide in slides:
+        for number in slide.lesions.false_positives():
+            detection = slide.lesions.detections[number]
+            outline = detection.region.outline
+            facts = (
+                f"score {format_fraction(detection.score)}",
+                f"on {detection.location}",
+                _area_text(slide, detection.region),
+            )
+            item = GalleryItem(slide=slide, focus=outline, title=slide.name, facts=facts)
+            items.append((detection.score, item))
+    return [item for _, item in sorted(items, key=lambda scored: -scored[0])]
+
+
+def _area_text(slide: SlideScores, region: Region) -> str:
+    return f"{format_number(region.area_mm2(slide.mpp), 2)} mm\u00b2"
+
+
+def _make_cards(data: ReportData, items: Sequence[GalleryItem]) -> dict[int, Card]:
+    """A card for each item, by the item's identity; each slide is opened once."""
+    cards = {}
+    for name in dict.fromkeys(item.slide.name for item in items):
+        on_slide = [item for item in items if item.slide.name == name]
+        with open_slide_regions(data, on_slide[0].slide) as (slide, outlined):
+            for item in on_slide:
+                patient = f"patient: {item.slide.patient}" if item.slide.patient != item.title else ""
+                facts = tuple(fact for fact in (patient, *item.facts) if fact)
+                cards[id(item)] = Card(
+                    picture=crop_jpeg(slide, item.focus, outlined),
+                    title=item.title,
+                    alt=f"Crop of {item.title}: {', '.join(facts)}",
+                    facts=facts,
+                )
+    return cards
+
+
+def _slide_row(data: ReportData, slide: SlideScores, *, linked: bool) -> tuple[Cell, ...]:
     lesions = slide.lesions
-    dice = slide.pixels.at(measured.scores.threshold).dice
+    dice = slide.pixels.metrics_at(data.scores.threshold).dice
     return (
-        Link(slide.name, _anchor(measured, slide)) if linked else slide.name,
+        Link(slide.name, _anchor(data, slide)) if linked else slide.name,
         slide.patient,
-        amount(slide.tissue_mm2),
+        format_number(slide.tissue_mm2),
         f"{len(lesions.lesions)}",
-        f"{len(lesions.hits())}",
-        f"{len(lesions.false_alarms())}",
-        share(dice) if slide.pixels.positive.any() else "\u2013",
+        f"{len(lesions.true_positives())}",
+        f"{len(lesions.false_positives())}",
+        format_fraction(dice) if slide.pixels.positive.any() else DASH,
     )
 
 
-def _anchor(measured: Measured, slide: SlideScores) -> str:
-    return f"slide-{measured.scores.slides.index(slide) + 1}-{slug(slide.name)}"
+def _anchor(data: ReportData, slide: SlideScores) -> str:
+    return f"slide-{data.scores.slides.index(slide) + 1}-{slug(slide.name)}"
 
 
-def _overlay(measured: Measured, scores: SlideScores, longest: int) -> Picture:
-    with opened(measured, scores) as (slide, outlined):
-        positive = outlined.drawn.labeled(measured.scores.exam.positive)
-        picture = jpeg(overlay(slide, outlined.found, positive, longest, letters=30), 78)
+def _overlay_picture(data: ReportData, scores: SlideScores, longest: int) -> Picture:
+    with open_slide_regions(data, scores) as (slide, outlined):
+        positive = outlined.drawn.with_labels(data.scores.protocol.positive)
+        image = overlay(slide, outlined.found, positive, longest, letters=30)
     lesions = scores.lesions
-    said = (
-        f"{scores.name}: {len(lesions.hits())} of {len(lesions.lesions)} lesions found, "
-        f"{len(lesions.false_alarms())} false alarms."
+    caption = (
+        f"{scores.name}: {len(lesions.true_positives())} of {pluralize(len(lesions.lesions), 'lesion')} "
+        "detected, "
+        f"{pluralize(len(lesions.false_positives()), 'false positive')}."
     )
-    return Picture(picture, said, f"Overlay of {scores.name}", _anchor(measured, scores))
+    return Picture(
+        data=to_jpeg(image, 78),
+        caption=caption,
+        alt=f"Overlay of {scores.name}",
+        anchor=_anchor(data, scores),
+    )

@@ -1,183 +1,229 @@
-"""The sections of an evaluation's report on pixels and tiles, on probabilities, and on telling classes apart."""
+"""The sections of an evaluation report on pixels and tiles, on other classes, and on calibration."""
 
 from collections.abc import Mapping, Sequence
 
-from histoscout.evaluation.bootstrap import Interval
-from histoscout.evaluation.lesions.class_auroc import SCORED_BY
+from histoscout.evaluation.lesions.class_auroc import SCORE_DESCRIPTION
 from histoscout.evaluation.pixels.metrics import MEAN_DICE, Curve
-from histoscout.evaluation.scores import FinderFigures
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS
-from histoscout.report.blocks import Block, Cell, Heading, Picture, Pictures, Points, Table, Text
-from histoscout.report.evaluation.figures import NOTHING_TO_SAY, Measured
-from histoscout.report.numbers import share, words
+from histoscout.io.notes import pluralize
+from histoscout.report.blocks import Block, BulletList, Cell, Heading, Picture, Pictures, Table, Text
+from histoscout.report.evaluation.data import DASH, ReportData
+from histoscout.report.formatting import estimate_text, format_fraction
 from histoscout.report.page import Section
-from histoscout.report.plots import Line, confusion, precision_recall, reliability, roc
+from histoscout.report.plots import Line, plot_confusion, plot_precision_recall, plot_reliability, plot_roc
 
 PIXEL_COLUMNS: Mapping[str, str] = {
     "ap": "AP",
     "dice": "Dice",
-    MEAN_DICE: "Dice, mean of patients",
+    MEAN_DICE: "Dice, mean over patients",
     "precision": "precision",
     "recall": "recall",
 }
+"""Metrics of pixels, and their names above a column."""
+
 TILE_COLUMNS: Mapping[str, str] = {"auroc": "AUROC", "ap": "AP", "prevalence": "prevalence"}
+"""Metrics of tiles, and their names above a column."""
 
 
-def pixel_section(measured: Measured) -> Section:
-    """How much of the lesions' area is found, and at what price."""
-    scores = measured.scores
-    columns = {name: said for name, said in PIXEL_COLUMNS.items() if name in scores.pixel}
+def pixel_section(data: ReportData) -> Section:
+    """Compose the section on pixels and tiles.
+
+    Args:
+        data: Scores, slides and model.
+
+    Returns:
+        The section.
+    """
+    scores = data.scores
+    columns = {metric: name for metric, name in PIXEL_COLUMNS.items() if metric in scores.pixel}
     blocks: list[Block] = [
         Table(
-            (f"tissue pixels, {scores.exam.on}", *columns.values()),
-            finder_rows(measured, columns, "pixel"),
-            f"The first row should stand well above all others; {scores.exam.positive} covers "
-            f"{share(scores.pixels.prevalence, 3)} of the tissue, which is what guessing has as its AP. "
-            f"{measured.about_intervals}",
-            ours=(0,),
+            head=(f"tissue pixels, {scores.protocol.set_label}", *columns.values()),
+            rows=metric_rows(data, columns, "pixel"),
+            caption=f"The first row should be well above all others. {scores.protocol.positive} covers "
+            f"{format_fraction(scores.pixels.prevalence, 3)} of the tissue, which is the AP of guessing. "
+            f"{data.ci_note}",
+            highlighted=(0,),
         )
     ]
-    if scores.exam.probabilities and len(scores.roc.x):
-        blocks.append(Pictures((_pr(measured), _roc(measured))))
-    blocks += [Pictures(_confusions(measured)), *_tiles(measured), _what_baselines_do(measured)]
-    sentence = "How much of the lesions\u2019 area is found, and how much of what is found is lesion."
-    return Section("Pixels", sentence, tuple(blocks))
+    if scores.protocol.has_probabilities and len(scores.roc.x):
+        blocks.append(Pictures((_pr_picture(data), _roc_picture(data))))
+    blocks += [Pictures(_confusion_pictures(data)), *_tile_blocks(data)]
+
+    # what each baseline does
+    descriptions = {**BASELINES, PREVIOUS: "another model, on the same slides"}
+    methods = [method for method in scores.methods if method in descriptions]
+    baselines = tuple(f"{method}: {descriptions[method]}" for method in methods)
+    blocks.append(BulletList(baselines, "Baselines"))
+    sentence = "How much of the lesion area is detected, and how much of the detected area is lesion."
+    return Section(title="Pixels", sentence=sentence, blocks=tuple(blocks))
 
 
-def finder_rows(measured: Measured, columns: Mapping[str, str], part: str) -> tuple[tuple[Cell, ...], ...]:
-    """A row of figures for the finder judged, then for each that has any."""
+def metric_rows(data: ReportData, columns: Mapping[str, str], part: str) -> tuple[tuple[Cell, ...], ...]:
+    """Make a row of metrics for the model, and one for each baseline that has any.
+
+    Args:
+        data: Scores of the model and of the baselines.
+        columns: The metrics, by their name in scores.json.
+        part: "pixel", "tile" or "lesion".
+
+    Returns:
+        Rows of a name and as many estimates as there are columns.
+    """
     rows: list[tuple[Cell, ...]] = []
-    for number, (finder, figures) in enumerate(measured.scores.figures.items()):
-        values = _part(figures, part)
-        amounts = {name for name in columns if name.startswith("false_per")}
-        shown = [measured.shown(values.get(name), is_share=name not in amounts) for name in columns]
-        if number == 0 or any(figure.value != NOTHING_TO_SAY for figure in shown):
-            rows.append((finder_name(measured, finder), *shown))
+    for number, (method, metrics) in enumerate(data.scores.metrics.items()):
+        values = {"pixel": metrics.pixel, "tile": metrics.tile, "lesion": metrics.lesion}[part]
+        estimates = [
+            data.estimate(values.get(metric), is_fraction=not metric.startswith("fp_per"))
+            for metric in columns
+        ]
+        if number == 0 or any(estimate.value != DASH for estimate in estimates):
+            name = f"{PREVIOUS}: {data.scores.protocol.previous_model}" if method == PREVIOUS else method
+            rows.append((name, *estimates))
     return tuple(rows)
 
 
-def finder_name(measured: Measured, finder: str) -> str:
-    """What a finder is called in tables."""
-    return f"{PREVIOUS}: {measured.scores.exam.previous}" if finder == PREVIOUS else finder
+def class_section(data: ReportData) -> Section | None:
+    """Compose the section on the separation of lesions from other annotated classes.
+
+    Args:
+        data: Scores of the annotations.
+
+    Returns:
+        The section; None if no other class is annotated.
+    """
+    metrics = data.scores.class_auroc
+    if not metrics:
+        return None
+    positive = data.scores.protocol.positive
+    labels = [annotation.label for slide in data.scores.slides for annotation in slide.scored_annotations]
+    counts = {name: sum((label or "unclassified") == name for label in labels) for name in metrics}
+    rows = tuple(
+        (name, f"{counts[name] or len(labels) - labels.count(positive):,}", data.estimate(metric))
+        for name, metric in metrics.items()
+    )
+    table = Table(
+        head=(f"{positive} versus", "annotations", "AUROC"),
+        rows=rows,
+        caption=f"1.00 means that every {positive} annotation has a higher score than every annotation of "
+        "the other class, "
+        f".50 is guessing. There are {pluralize(labels.count(positive), f'{positive} annotation')}. "
+        f"{data.ci_note}",
+    )
+    sentence = (
+        f"Whether scores separate {positive} from other classes. The score of an annotation is "
+        f"{SCORE_DESCRIPTION}."
+    )
+    return Section(title="Other classes", sentence=sentence, blocks=(table,))
 
 
-def _part(figures: FinderFigures, part: str) -> Mapping[str, Interval]:
-    return {"pixel": figures.pixel, "tile": figures.tile, "lesion": figures.lesion}[part]
+def calibration_section(data: ReportData) -> Section | None:
+    """Compose the section on the calibration of probabilities.
+
+    Args:
+        data: Scores of the pixels.
+
+    Returns:
+        The section; None without probabilities.
+    """
+    scores = data.scores
+    if not scores.protocol.has_probabilities or not scores.reliability:
+        return None
+    bins = scores.reliability
+    picture = Picture(
+        data=plot_reliability([level.predicted for level in bins], [level.observed for level in bins]),
+        caption=f"{pluralize(len(bins), 'bin')} with equal numbers of pixels. Above the dotted line the "
+        "predicted "
+        "probability is too low, below it too high.",
+        alt="Reliability diagram: observed fraction of lesion pixels against predicted probability.",
+    )
+    ece, brier, skill = (
+        estimate_text(data.estimate(scores.pixel[name])) for name in ("ece", "brier", "brier_skill")
+    )
+    text = Text(
+        f"Expected calibration error (ECE): {ece}, the mean distance between predicted probability and "
+        "observed fraction. "
+        f"Brier score: {brier}. Brier skill score: {skill}; 1 is perfect, 0 is no better than always "
+        "predicting the "
+        "prevalence."
+    )
+    sentence = (
+        "Whether probabilities can be taken literally: of pixels with a probability of 30\u00a0%, 30\u00a0% "
+        "should be "
+        "lesion."
+    )
+    return Section(title="Calibration", sentence=sentence, blocks=(text, Pictures((picture,))))
 
 
-def _pr(measured: Measured) -> Picture:
-    scores = measured.scores
-    ap = share(scores.pixel["ap"].value)
-    line = _line(f"{measured.name} (AP {ap})", scores.pr, scores.threshold)
+def _pr_picture(data: ReportData) -> Picture:
+    scores = data.scores
+    ap = format_fraction(scores.pixel["ap"].value)
+    line = _curve_line(f"{data.name} (AP {ap})", scores.pr, scores.threshold)
     return Picture(
-        precision_recall([line], scores.pixels.prevalence, "pixels"),
-        "The nearer the curve stays to the upper right corner, the better; the dot is the threshold in use.",
-        f"Precision against recall of pixels; average precision {ap}.",
+        data=plot_precision_recall([line], scores.pixels.prevalence, "pixels"),
+        caption="The closer the curve is to the upper right corner, the better. The dot is the threshold in "
+        "use.",
+        alt=f"Precision against recall of pixels; average precision {ap}.",
     )
 
 
-def _roc(measured: Measured) -> Picture:
-    scores = measured.scores
-    auroc = share(scores.pixel["auroc"].value)
-    line = _line(f"{measured.name} (AUROC {auroc})", scores.roc, scores.threshold)
+def _roc_picture(data: ReportData) -> Picture:
+    scores = data.scores
+    auroc = format_fraction(scores.pixel["auroc"].value)
+    line = _curve_line(f"{data.name} (AUROC {auroc})", scores.roc, scores.threshold)
     return Picture(
-        roc([line], "pixels"),
-        "The nearer the curve stays to the upper left corner, the better. Where lesions are rare, a good-looking ROC curve "
-        "may still mean mostly false pixels: trust the curve of precision.",
-        f"Sensitivity against false-positive rate of pixels; area under the curve {auroc}.",
+        data=plot_roc([line], "pixels"),
+        caption="The closer the curve is to the upper left corner, the better. If lesions are rare, a good "
+        "ROC curve can "
+        "still mean that most detected pixels are false positives; rely on the precision-recall curve then.",
+        alt=f"Sensitivity against false-positive rate of pixels; area under the curve {auroc}.",
     )
 
 
-def _line(name: str, curve: Curve, threshold: float) -> Line:
+def _curve_line(name: str, curve: Curve, threshold: float) -> Line:
+    """A curve with a dot at the threshold in use."""
     reached = [place for place, value in enumerate(curve.thresholds) if value >= threshold - 1e-9]
     point = (float(curve.x[reached[-1]]), float(curve.y[reached[-1]])) if reached else None
-    return Line(name, curve.x.tolist(), curve.y.tolist(), point=point)
+    return Line(name=name, x=curve.x.tolist(), y=curve.y.tolist(), point=point)
 
 
-def _confusions(measured: Measured) -> tuple[Picture, ...]:
-    scores = measured.scores
-    seen = scores.pixels.confusion(scores.threshold)
-    labels = (scores.exam.positive, "the rest")
-    counts = ((int(seen.hits), int(seen.misses)), (int(seen.alarms), int(seen.rests)))
-    said = f"{counts[0][0]:,} found, {counts[0][1]:,} missed, {counts[1][0]:,} wrongly found, {counts[1][1]:,} rightly left"
+def _confusion_pictures(data: ReportData) -> tuple[Picture, ...]:
+    scores = data.scores
+    confusion = scores.pixels.confusion(scores.threshold)
+    labels = (scores.protocol.positive, "other")
+    counts = ((int(confusion.tp), int(confusion.fn)), (int(confusion.fp), int(confusion.tn)))
+    (tp, fn), (fp, tn) = counts
     return (
         Picture(
-            confusion(labels, counts, of_row=False),
-            "Pixels counted: dark should be only the cells from upper left to lower right.",
-            f"Confusion of pixels: {said}.",
+            data=plot_confusion(labels, counts, of_row=False),
+            caption="Confusion matrix in pixels. Only the diagonal from upper left to lower right should be "
+            "dark.",
+            alt=f"Confusion of pixels: {tp:,} true positive, {fn:,} false negative, {fp:,} false positive, "
+            f"{tn:,} true negative.",
         ),
         Picture(
-            confusion(labels, counts, of_row=True),
-            "The same as shares of each row: upper left is the recall.",
-            "Confusion of pixels as shares of what they really are.",
+            data=plot_confusion(labels, counts, of_row=True),
+            caption="The same as a fraction of each row; the upper left cell is the recall.",
+            alt="Confusion of pixels as a fraction of their true class.",
         ),
     )
 
 
-def _tiles(measured: Measured) -> Sequence[Block]:
-    if not measured.scores.tile:
+def _tile_blocks(data: ReportData) -> Sequence[Block]:
+    tile = data.scores.tile
+    if not tile:
         return ()
-    if measured.scores.tile["prevalence"].value is None:
-        return (
-            Heading("Tiles"),
-            Text("No tile can be judged: each holds too little of a class, or is ignored."),
-        )
+    if tile["prevalence"].value is None:
+        reason = "No tile can be evaluated: each is ignored or holds too little of either class."
+        return (Heading("Tiles"), Text(reason))
     return (
         Heading("Tiles"),
         Table(
-            (f"tiles, {measured.scores.exam.on}", *TILE_COLUMNS.values()),
-            finder_rows(measured, TILE_COLUMNS, "tile"),
-            "Whether the tiles with lesion rank above those without, whatever the threshold; .50 is what guessing has as its "
-            f"AUROC, the prevalence as its AP. {measured.about_intervals}",
-            ours=(0,),
+            head=(f"tiles, {data.scores.protocol.set_label}", *TILE_COLUMNS.values()),
+            rows=metric_rows(data, TILE_COLUMNS, "tile"),
+            caption="Whether tiles with lesion score higher than tiles without, at any threshold. Guessing "
+            "has an AUROC of .50, "
+            f"and the prevalence as its AP. {data.ci_note}",
+            highlighted=(0,),
         ),
     )
-
-
-def _what_baselines_do(measured: Measured) -> Points:
-    known = {**BASELINES, PREVIOUS: "another model, on the same slides"}
-    names = [finder for finder in measured.scores.finders if finder in known]
-    return Points(tuple(f"{name}: {known[name]}" for name in names), "What the other rows are")
-
-
-def class_section(measured: Measured) -> Section | None:
-    """Whether lesions are told from the look-alikes; None if no other class is annotated."""
-    figures = measured.scores.outlined
-    if not figures:
-        return None
-    positive = measured.scores.exam.positive
-    drawn = [one.label for slide in measured.scores.slides for one in slide.outlined]
-    counts = {name: sum((label or "unclassified") == name for label in drawn) for name in figures}
-    rows = tuple(
-        (name, f"{counts[name] or len(drawn) - drawn.count(positive):,}", measured.shown(figure))
-        for name, figure in figures.items()
-    )
-    table = Table(
-        (f"{positive} against", "outlines", "AUROC"),
-        rows,
-        f"1.00 would mean that every {positive} outline is scored above every outline of the other class, .50 that they "
-        f"are not told apart. {drawn.count(positive)} outlines of {positive}. {measured.about_intervals}",
-    )
-    sentence = f"Every outline that was drawn, of any class, scored by {SCORED_BY}."
-    return Section("Other classes", sentence, (table,))
-
-
-def calibration_section(measured: Measured) -> Section | None:
-    """Whether probabilities mean what they say; None where there are none."""
-    scores = measured.scores
-    if not scores.exam.probabilities or not scores.reliability:
-        return None
-    bins = scores.reliability
-    ece, brier, skill = (measured.shown(scores.pixel[name]) for name in ("ece", "brier", "brier_skill"))
-    picture = Picture(
-        reliability([cell.said for cell in bins], [cell.true for cell in bins]),
-        f"{len(bins)} bins of equally many pixels: dots above the dotted line were said too low, dots below it too high.",
-        "Reliability: how often pixels are lesion against how probable they were said to be.",
-    )
-    text = Text(
-        f"Expected calibration error {words(ece)}: how far what is said lies from what is true, on average. "
-        f"Brier score {words(brier)}; skill {words(skill)}, where 1 is perfect and 0 no better than always saying the "
-        "prevalence."
-    )
-    sentence = "Whether a probability means what it says: of the places called 30\u00a0% likely, 30\u00a0% should be lesion."
-    return Section("Calibration", sentence, (text, Pictures((picture,))))

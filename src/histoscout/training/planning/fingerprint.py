@@ -1,6 +1,6 @@
-"""What a cohort and a machine are like, in numbers: all that a plan may rest on (nnU-Net's "dataset fingerprint").
+"""The fingerprint of a cohort and a machine: all numbers that a plan may use (as nnU-Net's "dataset fingerprint").
 
-Slides whose split is "test" are never opened. Nothing here needs torch.
+Slides of the split "test" are never opened. Nothing here needs torch.
 """
 
 from collections import Counter, defaultdict
@@ -18,42 +18,58 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.progress import Progress
-from histoscout.recipe import ClassConfig, PatchConfig, TissueConfig, plain
-from histoscout.sampling.augment import DENSITY, RGB_TO_HED
-from histoscout.slides.slide import Slide
+from histoscout.recipe_sections import ClassConfig, PatchConfig, TissueConfig, plain
+from histoscout.slides.stains import OPTICAL_DENSITY, RGB_TO_HED
 from histoscout.tissue.mask import find_tissue
 
-MOST_LOOKED_AT = 40  # slides whose tissue and stain are looked at; outlines are read on all
-OVERVIEW_PX = 512  # longest side at which stain is looked at
+MAX_SAMPLED_SLIDES = 40
+"""Slides whose tissue and stain are measured; annotations are read on all slides."""
 
-_AS_TYPED = ClassConfig(
-    positive="\0", ignore=(), reviewed=()
-)  # a class that nobody can type: every label stays as it is
+OVERVIEW_PX = 512
+"""Longest side at which the stain is measured."""
+
+_AS_TYPED = ClassConfig(positive="\0", ignore=(), reviewed=())
+"""Classes with a name that nobody can type as the positive one: every label stays as it is."""
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median of some numbers, and where their smallest and largest tenth begin."""
+class Quantiles:
+    """Median, and 10 % and 90 % quantile of some numbers.
+
+    Attributes:
+        low: The 10 % quantile.
+        median: The median.
+        high: The 90 % quantile.
+    """
 
     low: float
     median: float
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Self:
+    def from_values(cls, values: Sequence[float]) -> Self:
+        """Compute the quantiles of some values."""
         low, median, high = np.quantile(np.asarray(values, np.float64), [0.1, 0.5, 0.9]).tolist()
         return cls(low, median, high)
 
     def __str__(self) -> str:
-        return f"median {self.median:.3g}, tenths {self.low:.3g} and {self.high:.3g}"
+        """Describe the quantiles."""
+        return f"median {self.median:.3g} (80 % from {self.low:.3g} to {self.high:.3g})"
 
 
-@dataclass(frozen=True)
-class ClassFacts:
-    """One annotated class: its most common spelling, how much of it there is, and how large its outlines are.
+@dataclass(frozen=True, kw_only=True)
+class ClassStatistics:
+    """One annotated class: how much of it there is, and how large its regions are.
 
-    `diameter_um` is that of the circle of the same area, `extent_um` the longer side of the outline's box. `holds` is
-    the share of all outlines of other classes that lie in outlines of this one.
+    Attributes:
+        name: Its most common spelling.
+        regions: Number of regions.
+        patients: Number of patients with such regions.
+        slides: Number of slides with such regions.
+        area_mm2: Area of all regions.
+        diameter_um: Diameter of the circle with the area of a region.
+        extent_um: Longer side of the box of a region.
+        contained_share: Share of the regions of other classes that are inside regions of this class.
     """
 
     name: str
@@ -61,14 +77,21 @@ class ClassFacts:
     patients: int
     slides: int
     area_mm2: float
-    diameter_um: Spread
-    extent_um: Spread
-    holds: float = 0.0
+    diameter_um: Quantiles
+    extent_um: Quantiles
+    contained_share: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SlideScale:
-    """How fine a slide is, who says so, and its shorter side."""
+    """The scale of a slide.
+
+    Attributes:
+        name: The slide.
+        mpp: um per level-0 px.
+        source: Where `mpp` is from.
+        shorter_um: The shorter side of the slide.
+    """
 
     name: str
     mpp: float
@@ -77,17 +100,31 @@ class SlideScale:
 
 
 @dataclass(frozen=True)
-class Stain:
-    """How differently patients are stained: the mean density of each dye in a patient's tissue, over patients."""
+class StainStatistics:
+    """How differently patients are stained: mean optical density of each dye in a patient's tissue, over patients.
+
+    Attributes:
+        patients: Number of patients.
+        hematoxylin: Density of hematoxylin.
+        eosin: Density of eosin.
+    """
 
     patients: int
-    hematoxylin: Spread
-    eosin: Spread
+    hematoxylin: Quantiles
+    eosin: Quantiles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a training may use. Memory in GiB, None where the system does not say."""
+    """What a training may use.
+
+    Attributes:
+        cores: Number of cores.
+        memory_gb: Memory in GiB; None where the system does not say.
+        device: The fastest device.
+        gpu_memory_gb: Memory of the GPU in GiB.
+        bf16: Whether the device is faster with bfloat16.
+    """
 
     cores: int
     memory_gb: float | None
@@ -96,32 +133,49 @@ class Machine:
     bf16: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CohortFingerprint:
-    """A cohort's annotated slides outside the split "test", and the machine that will learn from them.
+    """The annotated slides of a cohort outside the split "test", and the machine.
 
-    `tissue_mm2` is the mean of a slide; `annotated_share` how much of the tissue is outlined, whatever the class;
-    both, and the stain, of the `looked_at` slides. `tuned_by_table` says whether the cohort names its tuning patients,
-    `built_in` whether histoscout drew its slides.
+    Attributes:
+        patients: Number of patients.
+        slides: The scale of each slide.
+        classes: The annotated classes, the one with most regions first.
+        machine: The machine.
+        sampled_slides: Number of slides whose tissue and stain were measured.
+        tissue_mm2: Mean tissue of a sampled slide.
+        annotated_share: Annotated share of the tissue of the sampled slides, whatever the class.
+        stain: Stain of the sampled slides.
+        without_annotations: Number of slides without annotations.
+        test_slides: Number of slides of the split "test".
+        tuned_by_table: Whether the table of the cohort names the tuning set.
+        built_in: Whether the slides are synthetic.
     """
 
     patients: int
     slides: tuple[SlideScale, ...]
-    classes: tuple[ClassFacts, ...]
+    classes: tuple[ClassStatistics, ...]
     machine: Machine
-    looked_at: int
+    sampled_slides: int
     tissue_mm2: float
     annotated_share: float
-    stain: Stain | None = None
+    stain: StainStatistics | None = None
     without_annotations: int = 0
     test_slides: int = 0
     tuned_by_table: bool = False
     built_in: bool = False
 
 
-@dataclass(frozen=True)
-class DrawnSlide:
-    """What is drawn on a slide, labels as they were typed, the slide's scale, and what a user should know of it."""
+@dataclass(frozen=True, kw_only=True)
+class SlideAnnotations:
+    """The annotations of a slide with the labels as they were typed.
+
+    Attributes:
+        case: The case.
+        scale: The slide's scale.
+        regions: The annotations.
+        notes: What a user should know.
+    """
 
     case: Case
     scale: SlideScale
@@ -129,145 +183,180 @@ class DrawnSlide:
     notes: tuple[str, ...] = ()
 
 
-def read_drawn(cohort: Cohort, progress: Progress) -> tuple[DrawnSlide, ...]:
-    """The outlines of every annotated slide that is not kept for testing; CohortError if there is none."""
+def read_slide_annotations(cohort: Cohort, progress: Progress) -> tuple[SlideAnnotations, ...]:
+    """Read the annotations of every slide that is not kept for testing.
+
+    Args:
+        cohort: The cohort.
+        progress: Who is informed.
+
+    Returns:
+        One entry per annotated slide.
+
+    Raises:
+        CohortError: If there is no annotated slide.
+    """
     cases = [case for case in cohort.cases if case.split != "test" and case.annotations is not None]
     if not cases:
-        fault = "has no annotated slide outside the split test"
-        raise CohortError(cohort.where, fault, "Put outlines beside the slides, or name them in the table")
-    drawn = []
-    progress.start("reading outlines", len(cases))
+        fault = "the cohort has no annotated slide outside the split test"
+        raise CohortError(cohort.where, fault, "Put annotations beside the slides, or name them in the table")
+    slides = []
+    progress.start("reading annotations", len(cases))
     for case in cases:
         with open_case(case) as slide:
-            found = labeled_regions(case, _AS_TYPED, slide)
-            notes = tuple(f"{case.name}: {note}" for note in found.notes if not note.startswith(UNLISTED))
-            drawn.append(DrawnSlide(case, _scale(slide), found.regions, notes))
+            annotations = labeled_regions(case, _AS_TYPED, slide)
+            notes = (note for note in annotations.notes if not note.startswith(UNLISTED))
+            shorter_um = min(slide.box.width, slide.box.height) * slide.mpp
+            slides.append(
+                SlideAnnotations(
+                    case=case,
+                    scale=SlideScale(
+                        name=slide.name, mpp=slide.mpp, source=slide.mpp_source, shorter_um=shorter_um
+                    ),
+                    regions=annotations.regions,
+                    notes=tuple(f"{case.name}: {note}" for note in notes),
+                )
+            )
         progress.advance()
     progress.done()
-    return tuple(drawn)
+    return tuple(slides)
 
 
-def _scale(slide: Slide) -> SlideScale:
-    shorter = min(slide.box.width, slide.box.height) * slide.mpp
-    return SlideScale(slide.name, slide.mpp, slide.mpp_source, shorter)
-
-
-def take_fingerprint(
-    cohort: Cohort, drawn: Sequence[DrawnSlide], machine: Machine, progress: Progress
+def compute_fingerprint(
+    cohort: Cohort, slides: Sequence[SlideAnnotations], machine: Machine, progress: Progress
 ) -> CohortFingerprint:
-    """Measure a cohort whose outlines have been read. Looks at the tissue of up to 40 slides, of all patients in turn."""
-    chosen = _in_turn(drawn)[:MOST_LOOKED_AT]
-    looks = []
-    progress.start("looking at tissue and stain", len(chosen))
-    for one in chosen:
-        looks.append(_look(one))
+    """Measure a cohort; tissue and stain on up to 40 slides, taken from all patients in turn.
+
+    Args:
+        cohort: The cohort.
+        slides: Its annotations.
+        machine: The machine.
+        progress: Who is informed.
+
+    Returns:
+        The fingerprint.
+    """
+    # the first slide of every patient, then the second of each, and so on
+    counts: Counter[str] = Counter()
+    turns = []
+    for number, slide in enumerate(slides):
+        turns.append((counts[slide.case.patient], number))
+        counts[slide.case.patient] += 1
+    sampled = [slides[number] for _, number in sorted(turns)][:MAX_SAMPLED_SLIDES]
+    samples = []
+    progress.start("measuring tissue and stain", len(sampled))
+    for slide in sampled:
+        samples.append(_sample_tissue(slide))
         progress.advance()
     progress.done()
-    tissue = sum(look.tissue_mm2 for look in looks)
-    outlined = sum(look.outlined_mm2 for look in looks)
-    rest = [case for case in cohort.cases if case.split != "test"]
+    tissue = sum(sample.tissue_mm2 for sample in samples)
+    annotated = sum(sample.annotated_mm2 for sample in samples)
+    cases = [case for case in cohort.cases if case.split != "test"]
     return CohortFingerprint(
-        patients=len({one.case.patient for one in drawn}),
-        slides=tuple(one.scale for one in drawn),
-        classes=class_facts(drawn),
+        patients=len({slide.case.patient for slide in slides}),
+        slides=tuple(slide.scale for slide in slides),
+        classes=class_statistics(slides),
         machine=machine,
-        looked_at=len(looks),
-        tissue_mm2=tissue / len(looks),
-        annotated_share=min(1.0, outlined / tissue) if tissue else 0.0,
-        stain=_stain(looks),
-        without_annotations=len(rest) - len(drawn),
-        test_slides=len(cohort.cases) - len(rest),
-        tuned_by_table=any(case.split == "tune" for case in rest),
+        sampled_slides=len(samples),
+        tissue_mm2=tissue / len(samples),
+        annotated_share=min(1.0, annotated / tissue) if tissue else 0.0,
+        stain=_stain_statistics(samples),
+        without_annotations=len(cases) - len(slides),
+        test_slides=len(cohort.cases) - len(cases),
+        tuned_by_table=any(case.split == "tune" for case in cases),
         built_in=cohort.built_in,
     )
-
-
-def _in_turn(drawn: Sequence[DrawnSlide]) -> list[DrawnSlide]:
-    """The first slide of every patient, then the second of each, and so on."""
-    seen: Counter[str] = Counter()
-    turns = []
-    for number, one in enumerate(drawn):
-        turns.append((seen[one.case.patient], number))
-        seen[one.case.patient] += 1
-    return [drawn[number] for _, number in sorted(turns)]
 
 
 # ---------------------------------------------------------------- classes
 
 
-def class_facts(drawn: Sequence[DrawnSlide]) -> tuple[ClassFacts, ...]:
-    """Every class with its facts, the one with most outlines first; spellings that differ in case or blanks are one."""
-    of_class: dict[str, list[tuple[DrawnSlide, Region]]] = defaultdict(list)
-    for one in drawn:
-        for region in one.regions:
-            of_class[plain(region.label)].append((one, region))
-    inside = sum((_inside(one.regions) for one in drawn), Counter[str]())
-    total = sum(map(len, of_class.values()))
-    facts = [
-        _facts(pairs, inside[word] / max(1, total - len(pairs))) for word, pairs in sorted(of_class.items())
-    ]
-    return tuple(sorted(facts, key=lambda each: -each.regions))
+def class_statistics(slides: Sequence[SlideAnnotations]) -> tuple[ClassStatistics, ...]:
+    """Compute the statistics of every annotated class.
+
+    Args:
+        slides: The annotations of a cohort.
+
+    Returns:
+        The classes, the one with most regions first; spellings that differ in case or spaces are one class.
+    """
+    by_class: dict[str, list[tuple[SlideAnnotations, Region]]] = defaultdict(list)
+    for slide in slides:
+        for region in slide.regions:
+            by_class[plain(region.label)].append((slide, region))
+    contained = sum((_count_contained(slide.regions) for slide in slides), Counter[str]())
+    total = sum(map(len, by_class.values()))
+    statistics = []
+    for name, pairs in sorted(by_class.items()):
+        spellings = Counter(region.label for _, region in pairs)
+        areas = [region.outline.area * slide.scale.mpp**2 for slide, region in pairs]
+        extents = [max(region.box.width, region.box.height) * slide.scale.mpp for slide, region in pairs]
+        statistics.append(
+            ClassStatistics(
+                name=min(spellings, key=lambda spelling: (-spellings[spelling], spelling)),
+                regions=len(pairs),
+                patients=len({slide.case.patient for slide, _ in pairs}),
+                slides=len({slide.case.slide for slide, _ in pairs}),
+                area_mm2=float(sum(areas)) * 1e-6,
+                diameter_um=Quantiles.from_values([2 * (area / np.pi) ** 0.5 for area in areas]),
+                extent_um=Quantiles.from_values(extents),
+                contained_share=contained[name] / max(1, total - len(pairs)),
+            )
+        )
+    return tuple(sorted(statistics, key=lambda part: -part.regions))
 
 
-def _facts(pairs: Sequence[tuple[DrawnSlide, Region]], holds: float) -> ClassFacts:
-    spellings = Counter(region.label for _, region in pairs)
-    areas = [region.outline.area * one.scale.mpp**2 for one, region in pairs]
-    extents = [max(region.box.width, region.box.height) * one.scale.mpp for one, region in pairs]
-    return ClassFacts(
-        name=min(spellings, key=lambda name: (-spellings[name], name)),
-        regions=len(pairs),
-        patients=len({one.case.patient for one, _ in pairs}),
-        slides=len({one.case.slide for one, _ in pairs}),
-        area_mm2=float(sum(areas)) * 1e-6,
-        diameter_um=Spread.of([2 * (area / np.pi) ** 0.5 for area in areas]),
-        extent_um=Spread.of(extents),
-        holds=holds,
-    )
-
-
-def _inside(regions: Regions) -> Counter[str]:
-    """For each class, how many outlines of other classes have a point of theirs in its outlines."""
+def _count_contained(regions: Regions) -> Counter[str]:
+    """For each class, the number of regions of other classes with a point inside its regions."""
     if not len(regions):
         return Counter()
-    words = [plain(region.label) for region in regions]
+    names = [plain(region.label) for region in regions]
     tree = shapely.STRtree([region.outline for region in regions])
     points = [region.outline.representative_point() for region in regions]
-    found, holding = tree.query(points, predicate="within").tolist()
-    pairs = {(one, words[other]) for one, other in zip(found, holding, strict=True)}
-    return Counter(word for one, word in pairs if words[one] != word)
+    inner, outer = tree.query(points, predicate="within").tolist()
+    pairs = {(region, names[container]) for region, container in zip(inner, outer, strict=True)}
+    return Counter(name for region, name in pairs if names[region] != name)
 
 
 # ---------------------------------------------------------------- tissue and stain
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What a slide's tissue is like: its area, what of it is outlined, and the mean density of each dye in it."""
+class _TissueSample:
+    """Tissue of one slide: its area, the annotated area, and the mean density of hematoxylin and eosin in it."""
 
     patient: str
     tissue_mm2: float
-    outlined_mm2: float
-    dyes: NDArray[np.float64] | None
+    annotated_mm2: float
+    densities: NDArray[np.float64] | None
 
 
-def _look(one: DrawnSlide) -> _Look:
-    with open_case(one.case) as slide:
+def _sample_tissue(annotations: SlideAnnotations) -> _TissueSample:
+    with open_case(annotations.case) as slide:
         tissue = find_tissue(slide, TissueConfig(), PatchConfig())
         pixels, mpp = slide.overview(OVERVIEW_PX)
-        seen = tissue.mask_of(slide.box, mpp / slide.mpp)
-        dyes = None
-        if seen.shape == pixels.shape[:2] and seen.any():
-            dyes = (DENSITY[pixels[seen]] @ RGB_TO_HED).mean(0, dtype=np.float64)[:2]
-    outlined = sum(region.area_mm2(one.scale.mpp) for region in one.regions)
-    return _Look(one.case.patient, tissue.area_mm2, outlined, dyes)
+        mask = tissue.mask_in(slide.box, mpp / slide.mpp)
+        densities = None
+        if mask.shape == pixels.shape[:2] and mask.any():
+            densities = (OPTICAL_DENSITY[pixels[mask]] @ RGB_TO_HED).mean(0, dtype=np.float64)[:2]
+    return _TissueSample(
+        patient=annotations.case.patient,
+        tissue_mm2=tissue.area_mm2,
+        annotated_mm2=sum(region.area_mm2(annotations.scale.mpp) for region in annotations.regions),
+        densities=densities,
+    )
 
 
-def _stain(looks: Iterable[_Look]) -> Stain | None:
-    of_patient: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
-    for look in looks:
-        if look.dyes is not None:
-            of_patient[look.patient].append(look.dyes)
-    if not of_patient:
+def _stain_statistics(samples: Iterable[_TissueSample]) -> StainStatistics | None:
+    by_patient: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    for sample in samples:
+        if sample.densities is not None:
+            by_patient[sample.patient].append(sample.densities)
+    if not by_patient:
         return None
-    means = np.array([np.mean(dyes, axis=0) for dyes in of_patient.values()])
-    return Stain(len(means), Spread.of(means[:, 0].tolist()), Spread.of(means[:, 1].tolist()))
+    means = np.array([np.mean(densities, axis=0) for densities in by_patient.values()])
+    return StainStatistics(
+        patients=len(means),
+        hematoxylin=Quantiles.from_values(means[:, 0].tolist()),
+        eosin=Quantiles.from_values(means[:, 1].tolist()),
+    )

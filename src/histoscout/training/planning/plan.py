@@ -1,4 +1,4 @@
-"""A recipe made for a cohort and a machine, with the reason for each choice; nothing is learnt yet."""
+"""The plan: a recipe for a cohort and a machine, with the reason for each choice. Nothing is trained."""
 
 import re
 import textwrap
@@ -13,36 +13,62 @@ import tomlkit
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import RecipeError
 from histoscout.io.files import write_text
-from histoscout.progress import Progress, Silent
-from histoscout.recipe import Recipe, plain
-from histoscout.training.planning.classes import choose_positive, divide_classes
+from histoscout.progress import NoProgress, Progress
+from histoscout.recipe import Recipe
+from histoscout.recipe_sections import plain
+from histoscout.training.planning.classes import assign_classes, choose_positive
 from histoscout.training.planning.fingerprint import (
-    ClassFacts,
     CohortFingerprint,
-    class_facts,
-    read_drawn,
-    take_fingerprint,
+    class_statistics,
+    compute_fingerprint,
+    read_slide_annotations,
 )
-from histoscout.training.planning.images import about_images, first_class, image_choices, image_facts
-from histoscout.training.planning.rules import Choice, Wish, choices_for
-from histoscout.training.run_folder import has_begun
-from histoscout.training.setup import this_machine
+from histoscout.training.planning.images import (
+    choose_first_class,
+    describe_images,
+    image_choices,
+    inspect_images,
+)
+from histoscout.training.planning.rules import Choice, PlanRequest, make_choices
+from histoscout.training.run_folder import has_started
+from histoscout.training.setup import inspect_machine
 
 WIDTH = 110
+"""Length of a line of comment."""
+
+SHOWN_CLASSES = 20
+"""Classes that the head of a plan describes."""
+
+SHOWN_SCALES = 6
+"""Different um/px that the head of a plan lists."""
+
+SECTIONS = ("", *(name for name in Recipe.model_fields if name != "seed"))
+"""Sections of a recipe in order; "" for keys outside of sections."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What the user decides: the class to look for (needed if there are several), minutes, seed, weights to begin with,
-    whether every lesion is outlined; and who is told.
+    """What the user decides.
 
-    `notes`: whether what is noted on slides is told; a training that follows tells it itself.
+    Attributes:
+        positive: The class to look for; needed if there are several.
+        minutes: Minutes of training.
+        seed: Random seed.
+        progress: Who is informed.
+        notes: Whether notes on slides are reported; a training that follows reports them itself.
+        weights: The value of `network.weights`.
+        incomplete: Whether some lesions are not annotated.
+
+    Example:
+        >>> from histoscout import PlanOptions
+        >>> PlanOptions(positive="UDH", minutes=20).minutes
+        20
     """
 
     positive: str | None = None
     minutes: float | None = None
     seed: int | None = None
-    progress: Progress = field(default_factory=Silent)
+    progress: Progress = field(default_factory=NoProgress)
     notes: bool = True
     weights: str | None = None
     incomplete: bool = False
@@ -50,89 +76,166 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe, why it is as it is, and what it was made from (lines for people)."""
+    """A recipe, and why it is as it is.
+
+    Attributes:
+        recipe: The recipe.
+        choices: Its choices with reason and basis; keys that are not listed have their defaults.
+        about: Lines about the cohort and the machine.
+
+    Example:
+        >>> from histoscout import Plan, Recipe
+        >>> plan = Plan(Recipe(), (), ("For the example.",)).with_choices({"training.minutes": 5})
+        >>> print(plan.to_toml())
+        # For the example.
+        <BLANKLINE>
+        [training]
+        minutes = 5
+        <BLANKLINE>
+    """
 
     recipe: Recipe
     choices: tuple[Choice, ...]
     about: tuple[str, ...]
 
     def to_toml(self) -> str:
-        """The recipe as TOML, the reason for each choice above it; what it leaves out has the recipe's default."""
+        """Write the recipe as TOML, with reason and basis of each choice above it.
+
+        Returns:
+            The text of a recipe file.
+        """
         document = tomlkit.document()
         for line in self.about:
-            for part in _comment(line):
-                document.add(tomlkit.comment(part))
-        for section, choices in _by_section(self.choices):
-            table = document if not section else tomlkit.table()
+            _add_comment(document, line)
+        for section in SECTIONS:
+            choices = [choice for choice in self.choices if _section(choice) == section]
+            if not choices:
+                continue
+            table = tomlkit.table() if section else document
             for choice in choices:
-                said = f"{choice.reason} [{choice.basis}]" if choice.reason else ""
-                for part in _comment(said):
-                    table.add(tomlkit.comment(part))
-                table.add(choice.name.rpartition(".")[2], _item(choice.value))
+                # a key without a reason shares that of the key before it
+                if choice.reason:
+                    _add_comment(table, f"{choice.reason} [{choice.basis}]")
+                table.add(choice.name.rpartition(".")[2], _toml_item(choice.value))
             if section:
                 document.add(tomlkit.nl())
                 document.add(section, table)
         return tomlkit.dumps(document)
 
     def write(self, path: Path) -> None:
-        """Write the plan as a recipe file. OutputError if that cannot be."""
+        """Write the plan as a recipe file.
+
+        Args:
+            path: The file, which is replaced.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
         write_text(path, self.to_toml())
 
     def with_choices(self, changes: dict[str, Any], basis: str = "given") -> "Plan":
-        """The plan with some choices made otherwise by somebody; None takes a choice out."""
+        """The plan with some choices replaced.
+
+        Args:
+            changes: Values by dotted key; None removes a choice.
+            basis: What these choices rest on.
+
+        Returns:
+            A new plan.
+
+        Raises:
+            RecipeError: If a key does not exist or a value is not possible.
+        """
         recipe = self.recipe.with_choices(changes)
         kept = [choice for choice in self.choices if choice.name not in changes]
-        made = [Choice(name, value, "", basis) for name, value in changes.items() if value is not None]
-        ordered = sorted([*kept, *made], key=lambda choice: _SECTIONS.index(_section(choice)))
-        return replace(self, recipe=recipe, choices=tuple(ordered))
+        added = [Choice(name, value, "", basis) for name, value in changes.items() if value is not None]
+        choices = sorted([*kept, *added], key=lambda choice: SECTIONS.index(_section(choice)))
+        return replace(self, recipe=recipe, choices=tuple(choices))
 
 
 def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
-    """Look at a cohort's slides and outlines, and choose a recipe for them and for this machine.
+    """Plan a recipe for the annotated slides of a cohort, or its images by class, and for this machine.
 
-    Of images by class (`image_cohort.read_image_cohort`) it is a recipe for a classifier of all classes.
-    Slides whose split is "test" are not opened. Raises RecipeError, with the classes there are, if it is not said
-    which one to look for; CohortError, SlideError or AnnotationError for what cannot be read.
+    Slides of the split "test" are not opened.
+
+    Args:
+        cohort: The cohort, or the path of its table.
+        options: The class to look for, minutes and so on.
+
+    Returns:
+        The plan.
+
+    Raises:
+        RecipeError: If there are several classes and none is named, or no class with this name.
+        CohortError: If there are no annotated slides.
+        SlideError: If a slide cannot be read.
+        AnnotationError: If an annotation file cannot be read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import histoscout as hs
+        >>> options = hs.PlanOptions(positive="UDH", minutes=20)
+        >>> hs.plan(Path("cohort.csv"), options).write(Path("recipe.toml"))  # doctest: +SKIP
     """
     options = options or PlanOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    # image classification data
     if cohort.by_class:
-        return _plan_for_images(cohort, options)
-    drawn = read_drawn(cohort, options.progress)
-    classes = class_facts(drawn)
-    if options.notes or not any(plain(each.name) for each in classes):  # they may be the reason for an error
-        for note in (note for one in drawn for note in one.notes):
+        if options.incomplete:
+            fault = "the images have one class each, and no annotations that could be incomplete"
+            raise RecipeError(cohort.where, fault, "Leave out --incomplete")
+        images = inspect_images(cohort, inspect_machine(), options.progress)
+        positive = choose_first_class(images, options.positive, cohort.where)
+        choices = image_choices(images, _make_request(positive, options))
+        return Plan(Recipe.from_dict(_nest(choices), "plan"), choices, (*describe_images(images), *_FOOTNOTE))
+    # slides with annotations
+    slides = read_slide_annotations(cohort, options.progress)
+    classes = class_statistics(slides)
+    # without any class, the notes may be the reason
+    if options.notes or not any(plain(annotated.name) for annotated in classes):
+        for note in (note for slide in slides for note in slide.notes):
             options.progress.note(note)
     positive = choose_positive(classes, options.positive, cohort.where)
-    facts = take_fingerprint(cohort, drawn, this_machine(), options.progress)
-    return make_plan(facts, _wish(positive, options))
+    facts = compute_fingerprint(cohort, slides, inspect_machine(), options.progress)
+    return make_plan(facts, _make_request(positive, options))
 
 
-def _plan_for_images(cohort: Cohort, options: PlanOptions) -> Plan:
-    if options.incomplete:
-        fault = "holds images of one class each, in which nothing is outlined"
-        raise RecipeError(cohort.where, fault, "Leave out --incomplete")
-    facts = image_facts(cohort, this_machine(), options.progress)
-    choices = image_choices(facts, _wish(first_class(facts, options.positive, cohort.where), options))
-    return Plan(Recipe.from_dict(_nested(choices), "plan"), choices, about_images(facts))
+def make_plan(facts: CohortFingerprint, request: PlanRequest) -> Plan:
+    """Make the plan for a fingerprint; the same fingerprint gives the same plan.
 
+    Args:
+        facts: The fingerprint.
+        request: What the user has decided; `request.positive` is a class as the fingerprint spells it.
 
-def _wish(positive: str, options: PlanOptions) -> Wish:
-    complete = not options.incomplete
-    return Wish(positive, options.minutes, options.seed or 0, options.weights, complete)
-
-
-def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool = False) -> Plan:
-    """The plan of the training that was begun in the folder `out`, so that it can go on; else a new one.
-
-    What `options` decide holds for both. A training that never took a step is planned anew: slides and outlines may have
-    been mended since.
+    Returns:
+        The plan.
     """
-    if overwrite or not has_begun(out) or not kept_in(out).exists():
+    choices = make_choices(facts, assign_classes(facts.classes, request.positive), request)
+    return Plan(Recipe.from_dict(_nest(choices), "plan"), choices, (*_describe(facts), *_FOOTNOTE))
+
+
+def load_or_make_plan(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool = False) -> Plan:
+    """Load the plan of the training that was started in `out`, so that it can be resumed, else make one.
+
+    A training that never took a step is planned again, since slides and annotations may have been corrected.
+
+    Args:
+        cohort: The cohort.
+        out: The model folder.
+        options: What the user decides; it replaces choices of a loaded plan.
+        overwrite: Whether the training in `out` will be replaced.
+
+    Returns:
+        The plan.
+
+    Raises:
+        RecipeError: As `plan`, or if the plan in `out` cannot be read.
+    """
+    if overwrite or not has_started(out) or not plan_file(out).exists():
         return plan(cohort, options)
-    earlier = read_plan(kept_in(out))
+    loaded = read_plan(plan_file(out))
     changes: dict[str, Any] = {}
-    if options.positive is not None and plain(options.positive) != plain(earlier.recipe.classes.positive):
+    if options.positive is not None and plain(options.positive) != plain(loaded.recipe.classes.positive):
         changes["classes.positive"] = options.positive
     if options.minutes is not None:
         changes |= {"training.minutes": options.minutes, "training.epochs": None}
@@ -142,75 +245,79 @@ def plan_for(cohort: Cohort, out: Path, options: PlanOptions, *, overwrite: bool
         changes["network.weights"] = options.weights
     if options.incomplete:
         changes["classes.complete"] = False
-    return earlier.with_choices(changes)
+    return loaded.with_choices(changes)
 
 
-def kept_in(out: Path) -> Path:
-    """Where a training in the folder `out` keeps the plan it was made by."""
+def plan_file(out: Path) -> Path:
+    """Where a training in the model folder `out` keeps its plan."""
     return out / "training" / "plan.toml"
 
 
-def make_plan(facts: CohortFingerprint, wish: Wish) -> Plan:
-    """The plan for a fingerprint; the same for the same. `wish.positive` is one of its classes, as spelt there."""
-    choices = choices_for(facts, divide_classes(facts.classes, wish.positive), wish)
-    recipe = Recipe.from_dict(_nested(choices), "plan")
-    return Plan(recipe, choices, _about(facts))
-
-
 def read_plan(path: Path) -> Plan:
-    """A plan that was written: its recipe, and its choices without their reasons, which stay in the file."""
+    """Read a plan from its file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The recipe, and its choices without their reasons, which stay in the file.
+
+    Raises:
+        RecipeError: If the file is no valid recipe.
+    """
     recipe = Recipe.read(path)
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
-    choices = [Choice(name, value, "", "") for name, value in values.items() if not isinstance(value, dict)]
-    for section, chosen in values.items():
-        if isinstance(chosen, dict):
-            choices += [Choice(f"{section}.{name}", value, "", "") for name, value in chosen.items()]
+    choices = []
+    for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items():
+        if isinstance(value, dict):
+            choices += [Choice(f"{key}.{name}", part) for name, part in value.items()]
+        else:
+            choices.append(Choice(key, value))
     return Plan(recipe, tuple(choices), ())
 
 
-def _about(facts: CohortFingerprint) -> tuple[str, ...]:
-    """The cohort and the machine in a few lines."""
+def _make_request(positive: str, options: PlanOptions) -> PlanRequest:
+    return PlanRequest(
+        positive=positive,
+        minutes=options.minutes,
+        seed=options.seed or 0,
+        weights=options.weights,
+        complete=not options.incomplete,
+    )
+
+
+# ---------------------------------------------------------------- text
+
+_FOOTNOTE = ("The basis of each reason is in brackets. Keys that are not listed have their defaults.",)
+
+
+def _describe(facts: CohortFingerprint) -> list[str]:
+    """The cohort in a few lines."""
     mpps = sorted({f"{slide.mpp:.3g} ({slide.source})" for slide in facts.slides})
-    shown = ", ".join(mpps[:6]) + (f" and {len(mpps) - 6} more" if len(mpps) > 6 else "")
+    more = f" and {len(mpps) - SHOWN_SCALES} more" if len(mpps) > SHOWN_SCALES else ""
     lines = [
         f"Planned by histoscout for {len(facts.slides)} annotated slides of {facts.patients} patients.",
-        f"um/px of the slides, and who says so: {shown}.",
-        f"Tissue: {facts.tissue_mm2:.3g} mm2 a slide, {facts.annotated_share:.0%} of it outlined "
-        f"(looked at on {facts.looked_at} slides).",
-        *(_class_line(each) for each in facts.classes[:20]),
+        f"um/px of the slides, and where it is from: {', '.join(mpps[:SHOWN_SCALES])}{more}.",
+        f"Tissue: {facts.tissue_mm2:.3g} mm2 per slide, {facts.annotated_share:.0%} of it annotated "
+        f"(measured on {facts.sampled_slides} slides).",
+    ]
+    lines += [
+        f"{annotated.name or 'unclassified'}: {annotated.regions} regions of {annotated.patients} patients, "
+        f"{annotated.area_mm2:.3g} mm2; length in um: {annotated.extent_um}; diameter in um: {annotated.diameter_um}."
+        for annotated in facts.classes[:SHOWN_CLASSES]
     ]
     if facts.test_slides:
         lines.append(f"{facts.test_slides} slides of the split test were not opened.")
     if facts.without_annotations:
-        lines.append(f"{facts.without_annotations} slides have no annotations; they are not learnt from.")
-    return (
-        *lines,
-        "After each reason, in brackets, stands what it rests on. What is not here has its default.",
-    )
-
-
-def _class_line(each: ClassFacts) -> str:
-    return (
-        f"{each.name or 'unclassified'}: {each.regions} outlines of {each.patients} patients, {each.area_mm2:.3g} mm2; "
-        f"length um {each.extent_um}; diameter um {each.diameter_um}."
-    )
-
-
-# ---------------------------------------------------------------- TOML
-
-_SECTIONS = ("", *(name for name, part in Recipe.model_fields.items() if name != "seed"))
+        lines.append(f"{facts.without_annotations} slides have no annotations and are not used for training.")
+    return lines
 
 
 def _section(choice: Choice) -> str:
     return choice.name.rpartition(".")[0]
 
 
-def _by_section(choices: Sequence[Choice]) -> list[tuple[str, list[Choice]]]:
-    found = [(section, [one for one in choices if _section(one) == section]) for section in _SECTIONS]
-    return [(section, some) for section, some in found if some]
-
-
-def _nested(choices: Sequence[Choice]) -> dict[str, Any]:
+def _nest(choices: Sequence[Choice]) -> dict[str, Any]:
+    """The values of choices as the nested dictionary of a recipe."""
     values: dict[str, Any] = {}
     for choice in choices:
         section, _, name = choice.name.rpartition(".")
@@ -218,7 +325,7 @@ def _nested(choices: Sequence[Choice]) -> dict[str, Any]:
     return values
 
 
-def _item(value: object) -> Any:
+def _toml_item(value: object) -> Any:
     if not isinstance(value, dict):
         return tomlkit.item(value)
     table = tomlkit.inline_table()
@@ -226,7 +333,9 @@ def _item(value: object) -> Any:
     return table
 
 
-def _comment(text: str) -> list[str]:
-    """A text as lines of a comment: whatever a class is called, it cannot end the comment."""
-    shown = re.sub(r"[^\S ]|[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
-    return textwrap.wrap(shown, WIDTH - 2, break_long_words=False) if shown.strip() else []
+def _add_comment(container: Any, text: str) -> None:
+    """Add a text as lines of comment: whatever a class is called, it cannot end the comment."""
+    printable = re.sub(r"[^\S ]|[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", text)
+    if printable.strip():
+        for line in textwrap.wrap(printable, WIDTH - 2, break_long_words=False):
+            container.add(tomlkit.comment(line))

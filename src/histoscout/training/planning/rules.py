@@ -1,47 +1,104 @@
-"""The rules of a plan: from a cohort's fingerprint to the recipe's choices, each with its reason and what it rests on.
+"""The rules of a plan: from the fingerprint of a cohort to the choices of a recipe, each with reason and basis.
 
-Pure functions: the same fingerprint gives the same choices. Where nothing was measured, a rule says so.
+Pure functions: the same fingerprint gives the same choices. Where nothing was measured, the basis says so.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from histoscout.recipe import ClassConfig
-from histoscout.training.planning.classes import ClassPlan, exactly
-from histoscout.training.planning.fingerprint import CohortFingerprint, Machine
+from histoscout.recipe_sections import ClassConfig
+from histoscout.training.planning.classes import ClassRoles, exact_pattern
+from histoscout.training.planning.fingerprint import (
+    ClassStatistics,
+    CohortFingerprint,
+    Machine,
+    StainStatistics,
+)
 
-LADDER = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # um/px
-ACROSS_PX, SIDE_TIMES = 70.0, 1.75
-LEAST_PX, MOST_PX = 128, {"cpu": 256, "cuda": 512, "mps": 256}
+MPP_LADDER = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Resolutions to choose from, um/px."""
+
+LESION_PX = 70.0
+"""Length of a typical lesion in px at the best resolution."""
+
+SIDE_LESIONS = 1.75
+"""Side of a patch in lengths of a typical lesion, at least."""
+
+MIN_SIDE_PX = 128
+"""Side of a patch at least."""
+
+MAX_SIDE_PX = {"cpu": 256, "cuda": 512, "mps": 256}
+"""Side of a patch at most: a larger one would take too much time."""
+
 SMALL_MEMORY_GB = 4.0
-MOST_WORKERS = 8
-MEMBERS, FEW_PATIENTS, MEMBER_MINUTES = 3, 15, 6.0
-MINUTES = 20.0
-CUDA_TIMES = 4.0  # as fast, at least, is a step with an NVIDIA card as on two fast cores: 14 on an H200 that has nothing else to do
-FLOAT32_TIMES = 3.0  # as long does a step take on a processor without bfloat16
-PX_A_SECOND, PX_A_SECOND_FLOAT32 = 0.6e6, 0.36e6  # of a core in detection, with bfloat16 and without
-SECONDS_A_SLIDE = 1800.0  # that it may take
+"""Memory below which batches are small and one worker reads them."""
+
+MAX_WORKERS = 8
+"""Worker processes at most."""
+
+MAX_MEMBERS = 3
+"""Ensemble members at most."""
+
+FEW_PATIENTS = 15
+"""From so many patients with lesions on, a single network is enough: few are missing in its training set."""
+
+MEMBER_MINUTES = 6.0
+"""Minutes that an ensemble member needs on two cores with bfloat16."""
+
+DEFAULT_MINUTES = 20.0
+"""Minutes of training if the user gives none."""
+
+CUDA_SPEEDUP = 4.0
+"""How much faster a step is with an NVIDIA GPU than on two fast cores, at least: 14 times on an idle H200."""
+
+FLOAT32_SLOWDOWN = 3.0
+"""How much slower a step is on a processor without bfloat16."""
+
+PX_PER_SECOND = 0.6e6
+"""Pixels that a core with bfloat16 predicts per second."""
+
+PX_PER_SECOND_FLOAT32 = 0.36e6
+"""Pixels that a core without bfloat16 predicts per second."""
+
+MAX_SECONDS_PER_SLIDE = 1800.0
+"""Time of detection on a slide, if fewer views (TTA) make it fit."""
 
 MEASURED = "measured: docs/log.md"
-GLAS = "as in recipes/glas.toml, which was measured as a whole"
+GLAS = "as in recipes/glas.toml, which was evaluated as a whole"
 CONVENTION = "convention, not measured"
+GIVEN = "given"
+THIS_COHORT = "this cohort"
+THIS_MACHINE = "this machine"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice of a recipe by its dotted name, why it was made, and what the reason rests on."""
+    """One choice of a recipe.
+
+    Attributes:
+        name: The dotted key.
+        value: The value.
+        reason: Why; empty for a key that shares the reason of the key before it.
+        basis: What the reason rests on.
+    """
 
     name: str
     value: object
-    reason: str
-    basis: str
+    reason: str = ""
+    basis: str = ""
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What the user has decided: the class to look for, how long to train, whose weights to begin with, and whether every
-    lesion is outlined."""
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What the user has decided.
+
+    Attributes:
+        positive: The class to look for.
+        minutes: Minutes of training; None for the default.
+        seed: Random seed.
+        weights: The value of `network.weights`; None for the rule's choice.
+        complete: Whether every lesion is annotated.
+    """
 
     positive: str
     minutes: float | None = None
@@ -49,249 +106,297 @@ class Wish:
     weights: str | None = None
     complete: bool = True
 
-    @property
-    def allowed(self) -> float:
-        """Minutes of training: what was wished, or the default."""
-        return MINUTES if self.minutes is None else self.minutes
 
+def make_choices(facts: CohortFingerprint, roles: ClassRoles, request: PlanRequest) -> tuple[Choice, ...]:
+    """Make all choices of a plan.
 
-@dataclass(frozen=True)
-class _Known:
-    """All that a rule may look at."""
+    Args:
+        facts: The fingerprint.
+        roles: The roles of its classes.
+        request: What the user has decided.
 
-    facts: CohortFingerprint
-    classes: ClassPlan
-    wish: Wish
-
-
-def choices_for(facts: CohortFingerprint, classes: ClassPlan, wish: Wish) -> tuple[Choice, ...]:
-    """Every choice of the plan, in the order of the recipe's sections."""
-    known = _Known(facts, classes, wish)
-    return tuple(choice for rule in RULES for choice in rule(known))
-
-
-def _seed(known: _Known) -> list[Choice]:
-    return [Choice("seed", known.wish.seed, "Same seed, same windows.", "given")]
-
-
-def _classes(known: _Known) -> list[Choice]:
-    plan = known.classes
-    lesion = plan.positive
-    message = f"{lesion.regions} outlines on {lesion.slides} slides of {lesion.patients} of {known.facts.patients} patients."
-    rows = [Choice("classes.positive", lesion.name, message, "this cohort")]
-    if plan.other:
-        message = "Annotated classes that must not be taken for it: each has an output of its own."
-        rows.append(Choice("classes.other", list(plan.other), message, GLAS))
-    return rows + _ignored(plan) + _reviewed(plan) + _incomplete(known.wish) + _aliases(plan)
-
-
-def _ignored(plan: ClassPlan) -> list[Choice]:
-    """Unsure classes, and what looks like another spelling of a class until somebody decides."""
-    patterns, reasons = list(ClassConfig().ignore), ["Unsure classes count neither for nor against."]
-    if plan.unsure:
-        reasons.append(f"Here: {', '.join(plan.unsure)}.")
-    for name, resembled in plan.alike:
-        patterns.append(exactly(name))
-        reasons.append(
-            f'Is "{name}" another spelling of "{resembled}"? If so take it out here and put it into '
-            f"classes.aliases of that class; if not, into classes.other."
-        )
-    if plan.unclassified:
-        patterns.append("")
-        reasons.append(f"{plan.unclassified} outlines have no class: left out until they have one.")
-    if plan.areas:
-        reasons.append(
-            f"Drawn round whole areas, therefore background and not look-alikes: {', '.join(plan.areas)}."
-        )
-    if plan.rare:
-        reasons.append(f"Background, since there are too many classes: {', '.join(plan.rare)}.")
-    return [Choice("classes.ignore", patterns, " ".join(reasons), CONVENTION)]
-
-
-def _reviewed(plan: ClassPlan) -> list[Choice]:
-    """Areas in which everything was marked."""
-    if not plan.reviewed:
-        return []
-    message = f"Here: {', '.join(plan.reviewed)}. On slides with such areas, unmarked tissue outside them is not taken as healthy."
-    return [Choice("classes.reviewed", list(ClassConfig().reviewed), message, CONVENTION)]
-
-
-def _incomplete(wish: Wish) -> list[Choice]:
-    message = "Not every lesion is outlined: others are looked for and not taught as background."
-    return [] if wish.complete else [Choice("classes.complete", False, message, "given")]
-
-
-def _aliases(plan: ClassPlan) -> list[Choice]:
-    """Names that hold signs of a pattern mean themselves."""
-    labels = (plan.positive.name, *plan.other)
-    spelt = {name: [exactly(name)] for name in labels if exactly(name) != name}
-    if not spelt:
-        return []
-    return [
-        Choice("classes.aliases", spelt, "These names hold signs that patterns are made of.", "this cohort")
-    ]
-
-
-def _windows(known: _Known) -> list[Choice]:
-    facts, size = known.facts, known.classes.positive.extent_um
-    coarsest = max(slide.mpp for slide in facts.slides)
-    wanted = size.median / ACROSS_PX
-    rung = min(LADDER, key=lambda step: abs(math.log(step / wanted)))
-    mpp = rung if rung >= coarsest else float(f"{coarsest:.4g}")
-    message = f"Lesions are {_um(size.median)} um long (tenths: {_um(size.low)} and {_um(size.high)}), so {size.median / mpp:.0f} px."
-    if mpp != rung:
-        message += f" {rung:g} um/px would be right, but the coarsest slide has {coarsest:.4g}."
-    rows = [
+    Returns:
+        The choices in the order of the recipe's sections.
+    """
+    lesion = roles.positive
+    mpp = choose_mpp(facts, lesion)
+    members, members_reason, members_basis = choose_ensemble_size(facts, lesion, request)
+    return (
+        seed_choice(request.seed),
+        *_class_choices(facts, roles, request),
+        *_patch_choices(facts, lesion, mpp),
+        *_sampler_choices(roles),
+        augmentation_choice(facts.patients, _describe_stain(facts.stain)),
         Choice(
-            "patches.mpp",
-            mpp,
-            f"{message} About {ACROSS_PX:.0f} px did best on the built-in cohort, and well on GlaS.",
-            MEASURED,
+            "network.architecture",
+            "smp.Unet",
+            "Trains in minutes, and is the network of the evaluated recipes. Larger ones were not compared.",
+            GLAS,
+        ),
+        Choice("network.encoder", "resnet18"),
+        _weights_choice(facts, request),
+        Choice("network.ensemble_size", members, members_reason, members_basis),
+        minutes_choice(request.minutes),
+        *_training_choices(facts, lesion, members),
+        *_detection_choices(facts, lesion, choose_views(facts, mpp, members=members)),
+    )
+
+
+# ---------------------------------------------------------------- choices that images by class share
+
+
+def seed_choice(seed: int) -> Choice:
+    """The random seed."""
+    return Choice("seed", seed, "The same seed gives the same patches and weights.", GIVEN)
+
+
+def minutes_choice(minutes: float | None) -> Choice:
+    """The minutes of training, given or by default."""
+    if minutes is None:
+        reason = "The default; give more if the curves still rise at the end."
+        return Choice("training.minutes", DEFAULT_MINUTES, reason, CONVENTION)
+    return Choice("training.minutes", minutes, "As requested.", GIVEN)
+
+
+def augmentation_choice(patients: int, description: str = "") -> Choice:
+    """The amount of stain augmentation.
+
+    Args:
+        patients: Number of patients.
+        description: What was measured of the stain.
+
+    Returns:
+        The choice.
+    """
+    few = patients < 20
+    reason = "Few patients: color must not identify them." if few else "Many patients: the usual amount."
+    if not description:
+        return Choice("augment.stain", 0.07 if few else 0.05, reason, CONVENTION)
+    basis = GLAS if few else "published: Tellez 2019, for stain augmentation; the amount is the default"
+    return Choice("augment.stain", 0.07 if few else 0.05, f"{description} {reason}", basis)
+
+
+# ---------------------------------------------------------------- classes
+
+
+def _class_choices(facts: CohortFingerprint, roles: ClassRoles, request: PlanRequest) -> list[Choice]:
+    lesion = roles.positive
+    reason = f"{lesion.regions} regions on {lesion.slides} slides of {lesion.patients} of {facts.patients} patients."
+    choices = [Choice("classes.positive", lesion.name, reason, THIS_COHORT)]
+    if roles.other:
+        reason = "Annotated classes that must not be mistaken for it: each has an output of its own."
+        choices.append(Choice("classes.other", list(roles.other), reason, GLAS))
+    choices.append(_ignore_choice(roles))
+    if roles.reviewed:
+        reason = (
+            f"Here: {', '.join(roles.reviewed)}. On slides with such areas, unannotated tissue outside them does not "
+            "count as background."
         )
+        choices.append(Choice("classes.reviewed", list(ClassConfig().reviewed), reason, CONVENTION))
+    if not request.complete:
+        reason = "Not every lesion is annotated: what looks like another one does not count as background."
+        choices.append(Choice("classes.complete", False, reason, GIVEN))
+    # names with the signs of a pattern match themselves only
+    labels = (lesion.name, *roles.other)
+    if patterns := {name: [exact_pattern(name)] for name in labels if exact_pattern(name) != name}:
+        reason = "These names contain signs that have a meaning in patterns."
+        choices.append(Choice("classes.aliases", patterns, reason, THIS_COHORT))
+    return choices
+
+
+def _ignore_choice(roles: ClassRoles) -> Choice:
+    """Unsure classes, and what looks like another spelling of a class until the user decides."""
+    patterns = list(ClassConfig().ignore)
+    reasons = ["Unsure classes are ignored."]
+    if roles.unsure:
+        reasons.append(f"Here: {', '.join(roles.unsure)}.")
+    for name, resembled in roles.similar:
+        patterns.append(exact_pattern(name))
+        reasons.append(
+            f'Is "{name}" another spelling of "{resembled}"? If so, delete it here and add it to classes.aliases of '
+            "that class; if not, add it to classes.other."
+        )
+    if roles.unclassified:
+        patterns.append("")
+        reasons.append(f"{roles.unclassified} regions have no class; they are ignored until they have one.")
+    if roles.areas:
+        reasons.append(
+            f"Drawn around whole areas, and therefore background and no look-alikes: {', '.join(roles.areas)}."
+        )
+    if roles.rare:
+        reasons.append(f"Background, since there are too many classes: {', '.join(roles.rare)}.")
+    return Choice("classes.ignore", patterns, " ".join(reasons), CONVENTION)
+
+
+# ---------------------------------------------------------------- patches
+
+
+def choose_mpp(facts: CohortFingerprint, lesion: ClassStatistics) -> float:
+    """Choose the resolution at which a typical lesion is about 70 px long, no finer than the coarsest slide.
+
+    Args:
+        facts: The fingerprint.
+        lesion: The class to look for.
+
+    Returns:
+        um/px.
+    """
+    coarsest = max(slide.mpp for slide in facts.slides)
+    rung = _nearest_rung(lesion.extent_um.median / LESION_PX)
+    return rung if rung >= coarsest else float(f"{coarsest:.4g}")
+
+
+def _nearest_rung(mpp: float) -> float:
+    return min(MPP_LADDER, key=lambda rung: abs(math.log(rung / mpp)))
+
+
+def _patch_choices(facts: CohortFingerprint, lesion: ClassStatistics, mpp: float) -> list[Choice]:
+    extent = lesion.extent_um
+    reason = (
+        f"Lesions are {_um(extent.median)} um long (80 % from {_um(extent.low)} to {_um(extent.high)} um), which is "
+        f"{extent.median / mpp:.0f} px."
+    )
+    rung = _nearest_rung(extent.median / LESION_PX)
+    if mpp != rung:
+        coarsest = max(slide.mpp for slide in facts.slides)
+        reason += f" {rung:g} um/px would be right, but the coarsest slide has {coarsest:.4g}."
+    reason += f" About {LESION_PX:.0f} px were best on synthetic slides, and good on GlaS."
+    side_px = _choose_side_px(facts, lesion, mpp)
+    size_reason = (
+        f"{side_px} px, {side_px * mpp / extent.median:.1f} times a lesion. The aim is at least {SIDE_LESIONS:g} "
+        "times, and that nine of ten lesions fit."
+    )
+    if side_px * mpp < extent.median * 1.2:
+        size_reason += " It is less here: larger patches would take too long, or the slides are no wider."
+    return [
+        Choice("patches.mpp", mpp, reason, MEASURED),
+        Choice("patches.size_um", side_px * mpp, size_reason, MEASURED),
     ]
-    side = _side_px(known, mpp)
-    message = f"{side} px: {side * mpp / size.median:.1f} times a lesion. The aim is {SIDE_TIMES:g} times at least, and whole lesions up to the longest tenth."
-    if side * mpp < size.median * 1.2:
-        message += " It is less here: larger windows would cost too much, or slides are no wider."
-    rows.append(Choice("patches.size_um", side * mpp, message, MEASURED))
-    return rows
 
 
-def _side_px(known: _Known, mpp: float) -> int:
-    size = known.classes.positive.extent_um
-    wanted = max(32 * round(SIDE_TIMES * size.median / mpp / 32), 32 * math.ceil(size.high / mpp / 32))
-    shorter = sorted(slide.shorter_um for slide in known.facts.slides)
-    fits = 32 * int(shorter[len(shorter) // 2] / mpp / 32)  # half of the slides are no smaller
-    most = min(MOST_PX[known.facts.machine.device], max(64, fits))
-    return min(most, max(LEAST_PX, wanted))
+def _choose_side_px(facts: CohortFingerprint, lesion: ClassStatistics, mpp: float) -> int:
+    extent = lesion.extent_um
+    wanted = max(32 * round(SIDE_LESIONS * extent.median / mpp / 32), 32 * math.ceil(extent.high / mpp / 32))
+    # half of the slides are at least as wide
+    shorter = sorted(slide.shorter_um for slide in facts.slides)
+    fits = 32 * int(shorter[len(shorter) // 2] / mpp / 32)
+    largest = min(MAX_SIDE_PX[facts.machine.device], max(64, fits))
+    return min(largest, max(MIN_SIDE_PX, wanted))
 
 
 def _um(length: float) -> str:
     return f"{length:.0f}" if length >= 10 else f"{length:.2g}"
 
 
-def _sampler(known: _Known) -> list[Choice]:
-    other = 0.3 if known.classes.other else 0.0
-    message = "Lesions, look-alikes and any tissue by turns."
+def _sampler_choices(roles: ClassRoles) -> list[Choice]:
+    other = 0.3 if roles.other else 0.0
+    reason = "Shares of patches on lesions, look-alikes and any tissue."
     if not other:
-        message = "No other class is outlined: lesions, and any tissue."
-    basis = GLAS if other else CONVENTION
+        reason = "No other class is annotated: shares of patches on lesions and any tissue."
     return [
-        Choice("sampler.positive", 0.4, message, basis),
-        Choice("sampler.other", other, "", ""),
-        Choice("sampler.tissue", 0.6 - other, "", ""),
-        Choice("sampler.jitter", 0.6, "So that lesions lie anywhere in a window.", GLAS),
+        Choice("sampler.positive", 0.4, reason, GLAS if other else CONVENTION),
+        Choice("sampler.other", other),
+        Choice("sampler.tissue", 0.6 - other),
+        Choice("sampler.jitter", 0.6, "Lesions should be anywhere in a patch.", GLAS),
     ]
 
 
-def _augment(known: _Known) -> list[Choice]:
-    stain = known.facts.stain
-    seen = "Stain could not be looked at." if stain is None else _stain_in_words(known)
-    few = known.facts.patients < 20
-    why = "Few patients: colour must not become a clue." if few else "Many patients: the ordinary amount."
-    basis = GLAS if few else "published: Tellez 2019, that stain is varied; by how much is the default"
-    return [Choice("augment.stain", 0.07 if few else 0.05, f"{seen} {why}", basis)]
-
-
-def _stain_in_words(known: _Known) -> str:
-    stain = known.facts.stain
-    assert stain is not None
+def _describe_stain(stain: StainStatistics | None) -> str:
+    if stain is None:
+        return "The stain could not be measured."
     blue, pink = stain.hematoxylin, stain.eosin
     return (
-        f"Mean density in the tissue of {stain.patients} patients, tenths: haematoxylin {blue.low:.2f} to {blue.high:.2f}, "
-        f"eosin {pink.low:.2f} to {pink.high:.2f}."
+        f"Mean optical density in the tissue of {stain.patients} patients (80 %): hematoxylin {blue.low:.2f} to "
+        f"{blue.high:.2f}, eosin {pink.low:.2f} to {pink.high:.2f}."
     )
 
 
-def _network(known: _Known) -> list[Choice]:
-    message = "Learns in minutes; the network of the measured recipes. Larger ones were not compared."
-    return [
-        Choice("network.architecture", "smp.Unet", message, GLAS),
-        Choice("network.encoder", "resnet18", "", ""),
-        Choice("network.weights", *_whose_weights(known)),
-        Choice("network.ensemble_size", *_members(known)),
-    ]
+# ---------------------------------------------------------------- network and training
 
 
-def _members(known: _Known) -> tuple[int, str, str]:
-    """How many networks share the minutes, why, and what that rests on."""
-    patients, minutes = known.classes.positive.patients, known.wish.allowed
-    if known.facts.tuned_by_table:
-        return (
-            1,
-            "The cohort's table names who is tuned on, so that networks could not take turns.",
-            CONVENTION,
-        )
-    if not 2 <= patients < FEW_PATIENTS:
-        message = "One patient with lesions: nobody else could be tuned on in turn." if patients < 2 else ""
-        return 1, message or f"{patients} patients with lesions: few are missed while they tune.", CONVENTION
-    each = MEMBER_MINUTES / _pace(known.facts.machine)
-    count = max(1, min(MEMBERS, patients, int(minutes / each)))
+def choose_ensemble_size(
+    facts: CohortFingerprint, lesion: ClassStatistics, request: PlanRequest
+) -> tuple[int, str, str]:
+    """Choose the number of networks that share the minutes.
+
+    With few patients, each tuning patient is missing in the training set; several networks take turns.
+
+    Args:
+        facts: The fingerprint.
+        lesion: The class to look for.
+        request: The minutes.
+
+    Returns:
+        The number, its reason, and its basis.
+    """
+    patients = lesion.patients
+    if facts.tuned_by_table:
+        reason = "The cohort's table names the tuning set, so that networks could not take turns."
+        return 1, reason, CONVENTION
+    if patients < 2:
+        reason = "One patient with lesions: networks could not take turns with the tuning set."
+        return 1, reason, CONVENTION
+    if patients >= FEW_PATIENTS:
+        reason = f"{patients} patients with lesions: the few in the tuning set are not needed for training."
+        return 1, reason, CONVENTION
+    needed = MEMBER_MINUTES / _training_speed(facts.machine)
+    minutes = DEFAULT_MINUTES if request.minutes is None else request.minutes
+    count = max(1, min(MAX_MEMBERS, patients, int(minutes / needed)))
     if count == 1:
-        return 1, f"Too few minutes for two networks: on this machine each needs {each:.2g}.", MEASURED
-    message = (
-        f"{patients} patients with lesions: those who tune are missed among those learnt from. So networks take turns, "
-        "and each patient is learnt from by most of them. Detection takes as many times longer."
+        reason = f"Too few minutes for two networks: on this machine each needs {needed:.2g}."
+        return 1, reason, MEASURED
+    reason = (
+        f"{patients} patients with lesions: those in the tuning set are missing in the training set. So networks take "
+        f"turns, and most of them are trained on each patient. Detection takes {count} times as long."
     )
-    return count, message, MEASURED
+    return count, reason, MEASURED
 
 
-def _pace(machine: Machine) -> float:
-    """How fast a machine learns: two cores that compute in bfloat16 are 1, and no number of cores is more."""
+def _training_speed(machine: Machine) -> float:
+    """Speed of training: 1 for two cores with bfloat16, and not more for more cores."""
     if machine.device == "cuda":
-        return CUDA_TIMES
+        return CUDA_SPEEDUP
+    # not measured
     if machine.device == "mps":
-        return 1.0  # not measured
-    return min(1.0, machine.cores / 2 / (1.0 if machine.bf16 else FLOAT32_TIMES))
+        return 1.0
+    return min(1.0, machine.cores / 2 / (1.0 if machine.bf16 else FLOAT32_SLOWDOWN))
 
 
-def _whose_weights(known: _Known) -> tuple[str, str, str]:
-    if known.wish.weights is not None:
-        return known.wish.weights, "As you wish; the licence of any weights applies.", "given"
-    if known.facts.built_in:
-        return (
-            "none",
-            "Weights that have learnt from other built-in slides would flatter on these.",
-            CONVENTION,
-        )
-    message = (
-        "Learnt from slides that histoscout draws: no download, no patient's data, nobody else's licence."
-    )
-    return "built-in", message, MEASURED
+def _weights_choice(facts: CohortFingerprint, request: PlanRequest) -> Choice:
+    name = "network.weights"
+    if request.weights is not None:
+        return Choice(name, request.weights, "As requested; check the license of the weights.", GIVEN)
+    if facts.built_in:
+        reason = "Weights that were trained on synthetic slides would make results on these slides too good."
+        return Choice(name, "none", reason, CONVENTION)
+    reason = "Trained on synthetic slides: no download, no patient data, no license of others."
+    return Choice(name, "built-in", reason, MEASURED)
 
 
-def minutes_allowed(wish: Wish) -> Choice:
-    """How long to train, and who says so."""
-    if wish.minutes is None:
-        return Choice(
-            "training.minutes", MINUTES, "The default; give more if the curves still rise.", CONVENTION
-        )
-    return Choice("training.minutes", wish.minutes, "How long you allow.", "given")
-
-
-def _training(known: _Known) -> list[Choice]:
-    machine, lesion = known.facts.machine, known.classes.positive
-    share, tuned = (
-        0.2 if _members(known)[0] > 1 else _tune_share(lesion.patients),
-        "The cohort's table names who is tuned on; then this is not used.",
-    )
-    if not known.facts.tuned_by_table:
-        turns = " at a time" if _members(known)[0] > 1 else ""
-        tuned = f"{lesion.patients} patients have lesions, of whom {_tuned(lesion.patients, share)}{turns} choose the threshold."
+def _training_choices(facts: CohortFingerprint, lesion: ClassStatistics, members: int) -> list[Choice]:
+    machine, patients = facts.machine, lesion.patients
+    # with few patients a larger share, so that the tuning set has more than one where that is possible
+    share = 0.2 if members > 1 or patients >= 15 else 0.3 if patients >= 5 else 0.25
+    reason = "Not used, since the cohort's table names the tuning set."
+    if not facts.tuned_by_table:
+        tuning = min(patients - 1, max(1, round(share * patients)))
+        turns = " at a time" if members > 1 else ""
+        reason = f"Of {patients} patients with lesions, {tuning}{turns} in the tuning set, which chooses the threshold."
     small = machine.memory_gb is not None and machine.memory_gb < SMALL_MEMORY_GB
     batch = 4 if small else 16 if machine.device == "cuda" else 8
-    basis = GLAS if batch == 8 else CONVENTION
-    workers = 1 if small else min(MOST_WORKERS, machine.cores)
-    told = f"{machine.cores} cores, {_memory(machine.memory_gb)} memory, {machine.device}"
-    told += f" with {_memory(machine.gpu_memory_gb)}" if machine.device == "cuda" else ""
+    description = f"{machine.cores} cores, {_memory(machine.memory_gb)} memory, {machine.device}"
+    if machine.device == "cuda":
+        description += f" with {_memory(machine.gpu_memory_gb)}"
+    workers = 1 if small else min(MAX_WORKERS, machine.cores)
     precision = "bf16" if machine.bf16 else "float32"
     return [
-        minutes_allowed(known.wish),
-        Choice("training.batch_size", batch, f"This machine: {told}.", basis),
-        Choice("training.workers", workers, "One for each core, eight at most.", "this machine"),
-        Choice("training.precision", "auto", f"Here that is {precision}.", "this machine"),
-        Choice("training.learning_rate", 1e-3, "AdamW in one cycle.", GLAS),
-        Choice("training.tuning_share", share, tuned, CONVENTION),
+        Choice(
+            "training.batch_size", batch, f"This machine: {description}.", GLAS if batch == 8 else CONVENTION
+        ),
+        Choice("training.workers", workers, "One per core, at most eight.", THIS_MACHINE),
+        Choice("training.precision", "auto", f"On this machine {precision}.", THIS_MACHINE),
+        Choice("training.learning_rate", 1e-3, "AdamW with a one-cycle schedule.", GLAS),
+        Choice("training.tuning_share", share, reason, CONVENTION),
     ]
 
 
@@ -299,52 +404,40 @@ def _memory(gigabytes: float | None) -> str:
     return "unknown" if gigabytes is None else f"{gigabytes:.0f} GiB"
 
 
-def _tune_share(patients: int) -> float:
-    """With few patients a larger share, so that more than one chooses the threshold where that can be afforded."""
-    return 0.2 if patients >= 15 else 0.3 if patients >= 5 else 0.25
+# ---------------------------------------------------------------- detection
 
 
-def _tuned(patients: int, share: float) -> int:
-    return min(patients - 1, max(1, round(share * patients)))
+def choose_views(facts: CohortFingerprint, mpp: float, *, members: int) -> int:
+    """Choose the number of views (TTA): eight, or on a processor as many as fit into half an hour per slide.
 
+    Args:
+        facts: The fingerprint.
+        mpp: Resolution of patches, um/px.
+        members: Number of ensemble members.
 
-def _detection(known: _Known) -> list[Choice]:
-    size = known.classes.positive.diameter_um
-    smallest = float(f"{math.pi / 4 * size.low**2 / 3:.2g}")
-    views, message = _views(known)
-    return [
-        Choice("detection.overlap", 0.5, "Every place is seen near the middle of some window.", GLAS),
-        Choice("detection.tta_views", views, message, GLAS if views == 8 else CONVENTION),
-        Choice(
-            "detection.min_area_um2",
-            smallest,
-            "A third of the area below which only the smallest tenth of the lesions lies.",
-            CONVENTION,
-        ),
-    ]
-
-
-def _views(known: _Known) -> tuple[int, str]:
-    """Eight views of each place, or as many as a slide can be given in half an hour."""
-    machine = known.facts.machine
-    mpp = float(str(_windows(known)[0].value))
-    looks = 4 * _members(known)[0]  # of each member; an overlap of half looks four times at every place
-    px = known.facts.tissue_mm2 * 1e6 / mpp**2 * looks
+    Returns:
+        1, 2, 4 or 8.
+    """
+    machine = facts.machine
     if machine.device != "cpu":
-        return 8, "Mirrored and turned views are averaged."
-    rate = machine.cores * (PX_A_SECOND if machine.bf16 else PX_A_SECOND_FLOAT32)
-    views = next((views for views in (8, 4, 2) if views * px / rate <= SECONDS_A_SLIDE), 1)
-    message = f"A slide has {known.facts.tissue_mm2:.0f} mm2 of tissue: views, mirrored and turned, that fit into half an hour a slide."
-    return views, message
+        return 8
+    # windows that overlap by half cover every place four times
+    px = facts.tissue_mm2 * 1e6 / mpp**2 * 4 * members
+    rate = machine.cores * (PX_PER_SECOND if machine.bf16 else PX_PER_SECOND_FLOAT32)
+    return next((views for views in (8, 4, 2) if views * px / rate <= MAX_SECONDS_PER_SLIDE), 1)
 
 
-RULES: tuple[Callable[[_Known], list[Choice]], ...] = (
-    _seed,
-    _classes,
-    _windows,
-    _sampler,
-    _augment,
-    _network,
-    _training,
-    _detection,
-)
+def _detection_choices(facts: CohortFingerprint, lesion: ClassStatistics, views: int) -> list[Choice]:
+    min_area = float(f"{math.pi / 4 * lesion.diameter_um.low**2 / 3:.2g}")
+    views_reason = "Flipped and rotated views are averaged (test-time augmentation)."
+    if facts.machine.device == "cpu":
+        views_reason = (
+            f"A slide has {facts.tissue_mm2:.0f} mm2 of tissue: as many flipped and rotated views (test-time "
+            "augmentation) as fit into half an hour per slide."
+        )
+    area_reason = "A third of the area that nine of ten lesions exceed."
+    return [
+        Choice("detection.overlap", 0.5, "Every place is near the middle of some window.", GLAS),
+        Choice("detection.tta_views", views, views_reason, GLAS if views == 8 else CONVENTION),
+        Choice("detection.min_area_um2", min_area, area_reason, CONVENTION),
+    ]

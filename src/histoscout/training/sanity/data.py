@@ -1,4 +1,7 @@
-"""Guards over what training sees: are windows varied, masks whole, validation itself, and the two sets apart?"""
+"""Sanity checks of what training sees: augmentation, masks, validation, and the distance between the two sets.
+
+In quotation marks: the fault of the replication study that a check detects.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,212 +15,295 @@ from torch import Tensor, nn
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.recipe import AugmentConfig
+from histoscout.recipe_sections import AugmentConfig
 from histoscout.sampling.datasets import Example
 from histoscout.verdict import Verdict
 
-Picture = NDArray[np.uint8]
-Look = Callable[
-    [AugmentConfig, int], Picture
-]  # one and the same window, varied by these choices as this example's number
-Mask = Callable[[LabeledSlide, Box, float], NDArray[np.uint8]]
-STILL = AugmentConfig(flip=False, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
+Pixels = NDArray[np.uint8]
+"""(H, W, 3)."""
 
-DRAWS = 8  # of one window; that all draws of eight poses agree by chance: 1 in 8 ** 7
-MOST_SEEN = 16  # validation windows that are looked for among what the network was shown
-SIGNATURE = 8  # side of the small picture that a window is known by
-RIM_SHARE = 0.03  # of an outline's area that may differ beside its rim
-LEAST_PX = 200.0  # outlines with a smaller area in px are mostly border
+AugmentedPatch = Callable[[AugmentConfig, int], Pixels]
+"""Reads always the same patch, augmented by these choices as the example of this number."""
+
+MaskReader = Callable[[LabeledSlide, Box, float], NDArray[np.uint8]]
+"""Reads the mask of a slide in a box at um/px."""
+
+NO_AUGMENTATION = AugmentConfig(flip=False, rotate=False, scale=0, stain=0, brightness=0, blur=0, noise=0)
+
+DRAWS = 8
+"""Draws of one patch; that eight random poses agree by chance: 1 in 8 ** 7."""
+
+MAX_CHECKED_PATCHES = 16
+"""Tuning patches that are looked for among the inputs of the network."""
+
+SIGNATURE_PX = 8
+"""Side of the small image by which a patch is recognized."""
+
+INPUT_TOLERANCE = 1e-2
+"""Difference of signatures up to which two patches are the same."""
+
+RIM_SHARE = 0.03
+"""Share of a mask's area that may differ, besides its rim."""
+
+MIN_AREA_PX = 200.0
+"""Regions with a smaller area are mostly border."""
+
+CHECKED_MASKS = 6
+"""Masks that are compared with their annotations."""
+
+# ---------------------------------------------------------------- augmentation
 
 
-def augmentation_varies(look: Look, choices: AugmentConfig) -> Verdict:
-    """The same window must look otherwise under another number (study: "constant-flip").
+def check_augmentation_varies(patch: AugmentedPatch, choices: AugmentConfig) -> Verdict:
+    """Check that the same patch differs under another number ("constant-flip").
 
-    Turning and mirroring are asked about without colours, colours without turning: one must not hide the other.
+    Args:
+        patch: Reads one patch by choices and number.
+        choices: The recipe's section `augment`.
+
+    Returns:
+        "failed" if geometry or colors are constant, each checked without the other.
     """
-    name = "augmentation differs between items"
-    turned = choices.model_copy(update={"stain": 0.0, "brightness": 0.0, "blur": 0.0, "noise": 0.0})
-    colored = choices.model_copy(update={"flip": False, "rotate": False, "scale": 0.0})
-    asked = {"turning and mirroring": turned, "colours": colored}
-    asked = {what: some for what, some in asked.items() if some != STILL}
-    constant = [what for what, some in asked.items() if not _differ([look(some, n) for n in range(DRAWS)])]
+    name = "augmentation varies"
+    geometry = choices.model_copy(update={"stain": 0.0, "brightness": 0.0, "blur": 0.0, "noise": 0.0})
+    colors = choices.model_copy(update={"flip": False, "rotate": False, "scale": 0.0})
+    kinds = {"rotation and flips": geometry, "colors": colors}
+    kinds = {kind: part for kind, part in kinds.items() if part != NO_AUGMENTATION}
+    constant = []
+    for kind, part in kinds.items():
+        first, *others = [patch(part, number) for number in range(DRAWS)]
+        if all(np.array_equal(first, other) for other in others):
+            constant.append(kind)
     if constant:
-        message = f"{' and '.join(constant)}: the same for {DRAWS} items of one window"
         return Verdict(
             name=name,
             state="failed",
-            message=message,
-            remedy="Draw from a random state of each item's own, seeded by its number",
+            message=f"{' and '.join(constant)}: the same for {DRAWS} examples of one patch",
+            remedy="Use a random generator for each example, seeded by its number",
         )
     message = (
-        f"{' and '.join(asked)} differ among {DRAWS} items"
-        if asked
-        else "the recipe asks for no augmentation"
+        f"{' and '.join(kinds)} differ among {DRAWS} examples" if kinds else "the recipe has no augmentation"
     )
     return Verdict(name=name, state="good", message=message)
 
 
-def _differ(pictures: Sequence[Picture]) -> bool:
-    return any(not np.array_equal(pictures[0], other) for other in pictures[1:])
+def check_validation_unaugmented(read: Callable[[int], Example], plain: Sequence[Example]) -> Verdict:
+    """Check that tuning patches are not augmented: each read gives the same, and equals the slide.
 
+    Args:
+        read: Reads a tuning example by number.
+        plain: The first examples, read straight from slide and annotations.
 
-def augmentation_rests(see: Callable[[int], Example], plain: Sequence[Example]) -> Verdict:
-    """What a network is judged by is never varied: the same window twice gives the same, and equals a plain read.
-
-    `see` gives validation examples by number, `plain` are the first ones read straight from slide and outlines.
+    Returns:
+        "failed" if an example differs.
     """
-    name = "augmentation rests in validation"
-    for number, (picture, target) in enumerate(plain):
+    name = "no augmentation in validation"
+    for number, (pixels, target) in enumerate(plain):
         for _ in range(2):
-            seen, answer = see(number)
-            if not (np.array_equal(seen, picture) and np.array_equal(answer, target)):
-                message = f"validation window {number} is not as it is on the slide"
+            read_pixels, read_target = read(number)
+            if not (np.array_equal(read_pixels, pixels) and np.array_equal(read_target, target)):
+                message = f"tuning patch {number} differs from the slide"
                 return Verdict(
-                    name=name, state="failed", message=message, remedy="Vary training windows only"
+                    name=name, state="failed", message=message, remedy="Augment training patches only"
                 )
-    return Verdict(name=name, state="good", message=f"{len(plain)} windows are as on the slide, twice")
+    message = f"{len(plain)} patches, each read twice, are as on the slide"
+    return Verdict(name=name, state="good", message=message)
 
 
-class Recorder(nn.Module):
-    """A network that answers nothing and remembers what it was shown, as small pictures."""
+# ---------------------------------------------------------------- validation
 
-    def __init__(self, outputs: int, tile: bool) -> None:
+
+class InputRecorder(nn.Module):
+    """A network that predicts zeros and records a signature of each of its inputs.
+
+    Attributes:
+        recorded: The signatures, see `patch_signatures`.
+    """
+
+    def __init__(self, outputs: int, *, predicts_tiles: bool) -> None:
+        """Make a recorder that looks like a network.
+
+        Args:
+            outputs: Number of channels of the logits.
+            predicts_tiles: Whether logits are (N, C) instead of (N, C, H, W).
+        """
         super().__init__()
-        self.nothing = nn.Parameter(torch.zeros(()))  # some wrappers ask for a parameter
-        self.outputs, self.tile = outputs, tile
-        self.seen: list[Tensor] = []
+        # some wrappers need a parameter
+        self.zero = nn.Parameter(torch.zeros(()))
+        self.outputs = outputs
+        self.predicts_tiles = predicts_tiles
+        self.recorded: list[Tensor] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        self.seen.extend(signatures(images))
-        shape = () if self.tile else images.shape[2:]
-        return self.nothing + torch.zeros(len(images), self.outputs, *shape, device=images.device)
+        """Record images (N, C, H, W)."""
+        self.recorded.extend(patch_signatures(images))
+        shape = () if self.predicts_tiles else images.shape[2:]
+        return self.zero + torch.zeros(len(images), self.outputs, *shape, device=images.device)
 
 
-def signatures(images: Tensor) -> Tensor:
-    """What windows (N, C, H, W) are known by: their mean colours in 8 x 8 fields, float32 (N, C * 64)."""
-    small = nn.functional.adaptive_avg_pool2d(images.detach().float(), SIGNATURE)
+def patch_signatures(images: Tensor) -> Tensor:
+    """Compute the mean colors in 8 x 8 fields of images (N, C, H, W): float32 (N, C * 64)."""
+    small = nn.functional.adaptive_avg_pool2d(images.detach().float(), SIGNATURE_PX)
     return small.flatten(1).cpu()
 
 
-def validation_sees(
-    judge: Callable[[nn.Module], object], recorder: Recorder, wanted: Callable[[int], Tensor], count: int
+def check_validation_batches(
+    validate: Callable[[nn.Module], object],
+    recorder: InputRecorder,
+    expected: Callable[[int], Tensor],
+    *,
+    count: int,
 ) -> Verdict:
-    """Validation must show the network the validation windows, each once (study: "stale-validation").
+    """Check that validation shows the network each tuning patch once ("stale-validation").
 
-    `judge` is the very validation of the loop; `wanted` gives the `count` windows it should show by number, as
-    `prepare` makes them (C, H, W). At most 16 of them are looked for, evenly chosen; their number must agree.
+    Args:
+        validate: The very validation of the loop.
+        recorder: The network to validate.
+        expected: A tuning patch by number as the network should see it, (C, H, W).
+        count: Number of tuning patches; at most 16 of them are looked for.
+
+    Returns:
+        "failed" if a patch is missing or the number of patches differs.
     """
-    name = "validation batches are validation windows"
-    judge(recorder)
-    shown = recorder.seen
-    if not count or not shown:
-        return Verdict(name=name, state="cannot tell", message="there are no validation windows")
-    numbers = np.unique(np.linspace(0, count - 1, min(MOST_SEEN, count)).astype(int))
-    seen, looked_for = torch.stack(shown), signatures(torch.stack([wanted(int(n)) for n in numbers]))
-    if seen.shape[1] != looked_for.shape[1]:
-        absent = len(numbers)
+    name = "validation uses the tuning patches"
+    validate(recorder)
+    recorded = recorder.recorded
+    if not count or not recorded:
+        return Verdict(name=name, state="cannot tell", message="there are no tuning patches")
+    numbers = np.unique(np.linspace(0, count - 1, min(MAX_CHECKED_PATCHES, count)).astype(int))
+    inputs = torch.stack(recorded)
+    signatures = patch_signatures(torch.stack([expected(int(number)) for number in numbers]))
+    if inputs.shape[1] != signatures.shape[1]:
+        missing = len(numbers)
     else:
-        distance = (looked_for[:, None] - seen[None]).abs().amax(-1).amin(1)
-        absent = int((distance > 1e-2).sum())
-    remedy = "Feed the network the batch that the validation loader gave, not another variable"
-    if absent or len(shown) != count:
-        message = (
-            f"{absent} of {len(numbers)} validation windows were never shown to the network; it saw {len(shown)} "
-            f"windows instead of {count}"
+        distance = (signatures[:, None] - inputs[None]).abs().amax(-1).amin(1)
+        missing = int((distance > INPUT_TOLERANCE).sum())
+    if missing or len(recorded) != count:
+        return Verdict(
+            name=name,
+            state="failed",
+            message=f"{missing} of {len(numbers)} tuning patches never reached the network, which got {len(recorded)} "
+            f"patches instead of {count}",
+            remedy="Give the network the batch of the validation loader, not another variable",
         )
-        return Verdict(name=name, state="failed", message=message, remedy=remedy)
-    return Verdict(name=name, state="good", message=f"{len(shown)} windows, each as it is on the slide")
+    return Verdict(name=name, state="good", message=f"{len(recorded)} patches, each as on the slide")
+
+
+# ---------------------------------------------------------------- distance between the sets
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a window lies: its slide, known by anything that is the same for the same slide, and the box."""
+class PatchLocation:
+    """Where a patch is.
+
+    Attributes:
+        slide: Anything that is equal for the same slide.
+        box: The patch in level-0 px.
+    """
 
     slide: object
     box: Box
 
 
-def windows_apart(learnt: Sequence[Place], judged: Sequence[Place]) -> Verdict:
-    """No training window may share tissue with a tuning window (study: "tiles-in-both-sets")."""
-    name = "no tissue in two sets"
-    by_slide: dict[object, list[Box]] = {}
-    for place in judged:
-        by_slide.setdefault(place.slide, []).append(place.box)
+def check_patch_overlap(training: Sequence[PatchLocation], tuning: Sequence[PatchLocation]) -> Verdict:
+    """Check that no training patch shares tissue with a tuning patch ("tiles-in-both-sets").
+
+    Args:
+        training: Training patches.
+        tuning: Tuning patches.
+
+    Returns:
+        "failed" with the number of training patches that overlap a tuning patch.
+    """
+    name = "no overlap of training and tuning patches"
+    boxes_by_slide: dict[object, list[Box]] = {}
+    for location in tuning:
+        boxes_by_slide.setdefault(location.slide, []).append(location.box)
     trees = {
         slide: shapely.STRtree([shapely.box(*box.bounds) for box in boxes])
-        for slide, boxes in by_slide.items()
+        for slide, boxes in boxes_by_slide.items()
     }
-    both = sum(
-        place.slide in trees
-        and len(trees[place.slide].query(shapely.box(*place.box.grown(-1e-6 * place.box.width).bounds))) > 0
-        for place in learnt
-    )
-    if both:
-        message = f"{both} of {len(learnt)} training windows share tissue with tuning windows"
+    overlapping = 0
+    for location in training:
+        # a little smaller, since neighbors touch and share nothing
+        inner = shapely.box(*location.box.expand(-1e-6 * location.box.width).bounds)
+        overlapping += location.slide in trees and len(trees[location.slide].query(inner)) > 0
+    if overlapping:
         return Verdict(
             name=name,
             state="failed",
-            message=message,
-            remedy="Divide slides by patient before windows are drawn",
+            message=f"{overlapping} of {len(training)} training patches overlap tuning patches",
+            remedy="Split slides by patient before patches are drawn",
         )
-    return Verdict(
-        name=name,
-        state="good",
-        message=f"{len(learnt)} training windows touch none of {len(judged)} tuning windows",
-    )
-
-
-def masks_are_whole(mask: Mask, slides: Sequence[LabeledSlide], mpp: float, most: int = 6) -> Verdict:
-    """A window's mask holds all its outlines, where they lie, and no hole (study: "last-polygon-wins", and what
-    "displaced-masks" does on the way from outlines to masks).
-
-    Windows round the positive class, those with holes or several outlines first, are compared pixel by pixel with
-    what exact geometry says of each pixel's centre; a rim as wide as a pixel is forgiven.
-    """
-    name = "masks hold every outline and no hole"
-    windows, several, holes = _telling_windows(slides, mpp)[:most], 0, 0
-    for labeled, box in windows:
-        regions = labeled.regions.labeled(labeled.recipe.classes.positive).touching(box)
-        several += len(regions) > 1
-        holes += any(_has_hole(region.outline) for region in regions)
-        drawn = mask(labeled, box, mpp) == 1
-        exact, rim = _exact(labeled, regions, box, drawn.shape)
-        wrong = int((drawn != exact).sum())
-        if wrong > RIM_SHARE * exact.sum() + rim:
-            message = f"on {labeled.slide.name} {wrong} px of a mask of {exact.sum()} px are not as outlined"
-            remedy = "Paint all outlines of a window into one mask, where they lie, holes left out"
-            return Verdict(name=name, state="failed", message=message, remedy=remedy)
-    if not windows:
-        return Verdict(
-            name=name,
-            state="cannot tell",
-            message=f"no outline of the positive class is large enough ({LEAST_PX:.0f} px)",
-        )
-    message = f"{len(windows)} masks agree with their outlines ({several} with several, {holes} with holes)"
+    message = f"{len(training)} training patches overlap none of {len(tuning)} tuning patches"
     return Verdict(name=name, state="good", message=message)
 
 
-def _telling_windows(slides: Sequence[LabeledSlide], mpp: float) -> list[tuple[LabeledSlide, Box]]:
-    """Boxes round positive outlines and what lies beside them, the ones that could go wrong most first."""
+# ---------------------------------------------------------------- masks
+
+
+def check_masks(read_mask: MaskReader, slides: Sequence[LabeledSlide], *, mpp: float) -> Verdict:
+    """Check that masks show all annotations, at the right place, without their holes ("last-polygon-wins").
+
+    Masks around positive regions, those with holes or several regions first, are compared pixel by pixel with
+    the exact geometry at the center of each pixel; a rim as wide as a pixel may differ. Also detects what
+    "displaced-masks" does on the way from annotations to masks.
+
+    Args:
+        read_mask: Reads a mask.
+        slides: The training slides.
+        mpp: Resolution of the masks, um/px.
+
+    Returns:
+        "failed" with the slide of the first mask that differs; "cannot tell" without large regions.
+    """
+    name = "masks match the annotations"
+    boxes = _boxes_to_check(slides, mpp)[:CHECKED_MASKS]
+    with_several = with_holes = 0
+    for labeled, box in boxes:
+        regions = labeled.regions.with_labels(labeled.recipe.classes.positive).intersecting(box)
+        with_several += len(regions) > 1
+        with_holes += any(_has_hole(region.outline) for region in regions)
+        mask = read_mask(labeled, box, mpp) == 1
+        exact, border_px = _exact_mask(labeled, regions, box, shape=mask.shape)
+        wrong = int((mask != exact).sum())
+        if wrong > RIM_SHARE * exact.sum() + border_px:
+            return Verdict(
+                name=name,
+                state="failed",
+                message=f"on {labeled.slide.name} {wrong} px of a mask of {exact.sum()} px differ from the annotations",
+                remedy="Paint all annotations of a patch into one mask, where they are, without their holes",
+            )
+    if not boxes:
+        message = f"no positive region has {MIN_AREA_PX:.0f} px"
+        return Verdict(name=name, state="cannot tell", message=message)
+    message = f"{len(boxes)} masks match ({with_several} with several regions, {with_holes} with holes)"
+    return Verdict(name=name, state="good", message=message)
+
+
+def _boxes_to_check(slides: Sequence[LabeledSlide], mpp: float) -> list[tuple[LabeledSlide, Box]]:
+    """Boxes around positive regions and their neighbors, those with most to go wrong first."""
     ranked: list[tuple[tuple[int, int], LabeledSlide, Box]] = []
     for labeled in slides:
-        least = LEAST_PX * (mpp / labeled.slide.mpp) ** 2
-        positive = labeled.regions.labeled(labeled.recipe.classes.positive)
-        for region in positive.where(lambda region: region.outline.area >= least):  # noqa: B023 (used at once)
+        min_area = MIN_AREA_PX * (mpp / labeled.slide.mpp) ** 2
+        positive = labeled.regions.with_labels(labeled.recipe.classes.positive)
+        for region in positive:
+            if region.outline.area < min_area:
+                continue
             side = max(labeled.px(labeled.recipe.patches.size_um), region.box.width, region.box.height)
-            # off the centre: a round lesion in the middle looks the same upside down
-            box = Box.around(*region.box.center, side, side).moved(0.2 * side, 0.13 * side)
-            rank = (-int(_has_hole(region.outline)), -min(9, len(positive.touching(box))))
+            # off center: a round lesion in the middle is the same upside down
+            box = Box.around(*region.box.center, side, side).translate(0.2 * side, 0.13 * side)
+            rank = (-int(_has_hole(region.outline)), -min(9, len(positive.intersecting(box))))
             ranked.append((rank, labeled, box))
     ranked.sort(key=lambda entry: entry[0])
     return [(labeled, box) for _, labeled, box in ranked]
 
 
-def _exact(
-    labeled: LabeledSlide, regions: Regions, box: Box, shape: tuple[int, int]
+def _exact_mask(
+    labeled: LabeledSlide, regions: Regions, box: Box, *, shape: tuple[int, int]
 ) -> tuple[NDArray[np.bool_], float]:
-    """Whether each pixel's centre is positive and not ignored, bool of this shape; and the length of the border in px."""
-    ignored = [region.outline for region in labeled.regions.labeled("ignore").touching(box)]
+    """Whether each pixel's center is positive and not ignored, bool of this shape; and the border's length in px."""
+    ignored = [region.outline for region in labeled.regions.with_labels("ignore").intersecting(box)]
     positive = shapely.union_all([region.outline for region in regions])
     outline = positive.intersection(shapely.box(*box.bounds)).difference(shapely.union_all(ignored))
     shapely.prepare(outline)

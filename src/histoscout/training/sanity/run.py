@@ -1,8 +1,8 @@
-"""What training asks itself before it spends time: which guards, on what, and what becomes of their verdicts.
+"""Sanity checks before the first step: which ones, on what, and what happens with their results.
 
-A guard that finds what would make results wrong stops the training with one line; what may make them so is told and
-written into the model folder. Guards work on copies: windows, weights and random states stay those of a training
-without them.
+A check that finds what would make results wrong stops the training with one line; what may make them wrong is
+reported and written into the model folder. Checks work on copies: patches, weights and random states are
+those of a training without them.
 """
 
 import copy
@@ -20,256 +20,352 @@ from torch import Tensor, nn
 
 from histoscout.checks.alignment.slides import labeled_fit
 from histoscout.checks.alignment.windows import fits_in_training
-from histoscout.checks.leakage import Landmarks, landmarks_of, tissue_apart
 from histoscout.cohort.annotated_slide import LabeledSlide
-from histoscout.cohort.leakage import Fingerprint, enough_patients, sets_apart
+from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_landmarks
+from histoscout.cohort.leakage import check_disjoint_sets, check_patient_count, check_shared_tissue
 from histoscout.detection.self_check import field_of_view
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box
 from histoscout.io.files import write_text
-from histoscout.network.detector import count_outputs, prepare
+from histoscout.network.detector import count_outputs, normalize
 from histoscout.progress import Progress
-from histoscout.recipe import AugmentConfig
-from histoscout.registry import ARCHITECTURES
+from histoscout.recipe_sections import AugmentConfig
 from histoscout.sampling.datasets import Example, target_of
 from histoscout.sampling.sampler import Window
-from histoscout.training.checkpoint import State
-from histoscout.training.data import Sets
-from histoscout.training.loop import Job, make_optimizer, take_step
+from histoscout.training.checkpoint import TrainingState
+from histoscout.training.data import TrainingData
+from histoscout.training.loop import TrainingContext, make_optimizer, take_step
 from histoscout.training.sanity.data import (
-    STILL,
-    Mask,
-    Picture,
-    Place,
-    Recorder,
-    augmentation_rests,
-    augmentation_varies,
-    masks_are_whole,
-    validation_sees,
-    windows_apart,
+    NO_AUGMENTATION,
+    AugmentedPatch,
+    InputRecorder,
+    MaskReader,
+    PatchLocation,
+    Pixels,
+    check_augmentation_varies,
+    check_masks,
+    check_patch_overlap,
+    check_validation_batches,
+    check_validation_unaugmented,
 )
 from histoscout.training.sanity.network import (
     Batch,
-    base_loss,
-    gives_logits,
-    learns_by_heart,
-    loss_at_start,
-    one_sigmoid,
-    optimizer_owns,
+    base_rate_loss,
+    check_initial_loss,
+    check_network_logits,
+    check_optimizer_parameters,
+    check_overfits_one_batch,
+    check_single_sigmoid,
 )
 from histoscout.training.validation import positive_probability
 from histoscout.verdict import Verdict
 
 SanityMode = Literal["all", "quick", "warn"]
-Question = Callable[[], Verdict]
+"""All checks; without overfitting one batch; all checks, reporting failures instead of stopping."""
 
-DRAWN = 256  # training windows held against the tuning windows
-TRIED = 4  # training windows that the network is tried on
-PROBE_PX = 128  # of a made-up window; some networks see no smaller one
-BY_HEART, LOOKED_AT = 4, 16  # windows of the batch that is learnt by heart, out of so many
-BY_HEART_SECONDS, BY_HEART_SHARE = 10.0, 0.03  # at most so long, and at most this share of the minutes
+Check = Callable[[], Verdict]
+
+COMPARED_PATCHES = 256
+"""Training patches that are compared with the tuning patches."""
+
+TRIED_PATCHES = 4
+"""Training patches that the network is tried on."""
+
+PROBE_PX = 128
+"""Side of a made-up patch at most; some networks accept no smaller one."""
+
+OVERFIT_PATCHES = 4
+"""Patches of the batch that is overfitted."""
+
+OVERFIT_CANDIDATES = 16
+"""Patches from which these are chosen, so that some show the positive class."""
+
+OVERFIT_SECONDS = 10.0
+"""Seconds for overfitting one batch at most."""
+
+OVERFIT_SHARE = 0.03
+"""Share of the minutes for overfitting one batch at most."""
 
 
-def guard(job: Job, state: State, sets: Sets, guarding: str = "all") -> tuple[Verdict, ...]:
-    """Ask every guard before the first step; the verdicts, which are also kept in the training's folder.
+def run_sanity_checks(
+    context: TrainingContext, state: TrainingState, data: TrainingData, *, mode: str = "all"
+) -> tuple[Verdict, ...]:
+    """Run all sanity checks before the first step, or read their results if the training is resumed.
 
-    A training that goes on takes the verdicts of its beginning. `guarding`: "all" stops at the first failure
-    (TrainingError), "quick" does not learn a batch by heart, "tell" tells failures and goes on.
+    Args:
+        context: The training.
+        state: Its state before the first step; not changed.
+        data: Training and tuning set.
+        mode: A `SanityMode`: "all" stops at the first failure, "quick" leaves out overfitting one batch,
+            "warn" reports failures and continues.
+
+    Returns:
+        The results, which are also kept in the training's folder.
+
+    Raises:
+        TrainingError: If a check fails and the mode is not "warn", or if there is no such mode.
     """
-    if guarding not in get_args(SanityMode):
-        known = ", ".join(get_args(SanityMode))
-        raise TrainingError("--guards", f"{guarding!r} is not a way to guard", f"Take one of {known}")
-    file = job.folder / "sanity_checks.json"
+    if mode not in get_args(SanityMode):
+        modes = ", ".join(get_args(SanityMode))
+        raise TrainingError("--sanity", f"there is no mode {mode!r}", f"Use one of {modes}")
+    file = context.folder / "sanity_checks.json"
     if file.exists():
         return read_verdicts(file)
-    questions = [*data_questions(job, sets), *network_questions(job, state)]
-    if guarding != "quick":
-        questions.append(partial(_by_heart, job, state.network))
+    checks = [*data_checks(context, data), *network_checks(context, state)]
+    if mode != "quick":
+        checks.append(partial(_overfit_one_batch, context, state.network))
     verdicts = []
-    job.progress.start("sanity checks", len(questions))
+    context.progress.start("sanity checks", len(checks))
+    # whatever a check draws, the training draws its own numbers
     with torch.random.fork_rng(range(torch.cuda.device_count())):
-        for question in questions:
-            verdicts.append(question())
-            tell(verdicts[-1], job.progress, stop=guarding != "warn")
-            job.progress.advance()
-    job.progress.done()
-    write_text(file, json.dumps([vars(verdict) for verdict in verdicts], indent=1) + "\n")
+        for check in checks:
+            verdicts.append(check())
+            report_verdict(verdicts[-1], context.progress, stop=mode != "warn")
+            context.progress.advance()
+    context.progress.done()
+    write_text(file, json.dumps([verdict.to_dict() for verdict in verdicts], indent=1) + "\n")
     return tuple(verdicts)
 
 
-def guard_division(job: Job, sets: Sets, guarding: str = "all") -> tuple[Verdict, ...]:
-    """Ask of a further member, for which the same slides are divided otherwise, whether its two sets are apart."""
-    verdicts = tuple(question() for question in division_questions(sets))
+def check_member_split(
+    context: TrainingContext, data: TrainingData, *, mode: str = "all"
+) -> tuple[Verdict, ...]:
+    """Check the split of a further ensemble member, for which the same slides are divided differently.
+
+    Args:
+        context: The training.
+        data: Training and tuning set of the member.
+        mode: A `SanityMode`.
+
+    Returns:
+        The results.
+
+    Raises:
+        TrainingError: If a check fails and the mode is not "warn".
+    """
+    verdicts = tuple(check() for check in split_checks(data))
     for verdict in verdicts:
-        tell(verdict, job.progress, stop=guarding != "warn")
+        report_verdict(verdict, context.progress, stop=mode != "warn")
     return verdicts
 
 
 def read_verdicts(file: Path) -> tuple[Verdict, ...]:
-    """The verdicts that `guard` kept."""
+    """Read the results that `run_sanity_checks` kept in a file."""
     return tuple(Verdict.from_dict(values) for values in json.loads(file.read_text(encoding="utf-8")))
 
 
-def tell(verdict: Verdict, progress: Progress, *, stop: bool) -> None:
-    """Say what is not good; TrainingError if it failed and `stop`."""
+def report_verdict(verdict: Verdict, progress: Progress, *, stop: bool) -> None:
+    """Report a result that is not good.
+
+    Args:
+        verdict: The result.
+        progress: Who is informed.
+        stop: Whether a failure is an error.
+
+    Raises:
+        TrainingError: If the check failed and `stop`.
+    """
     if verdict.state == "failed" and stop:
-        remedy = f"{verdict.remedy}. To train all the same: --guards tell"
-        raise TrainingError(f"guard: {verdict.name}", verdict.message, remedy)
+        remedy = f"{verdict.remedy}. To train all the same, use --sanity warn"
+        raise TrainingError(f"sanity check: {verdict.name}", verdict.message, remedy)
     if verdict.state != "good":
         remedy = f". {verdict.remedy}" if verdict.remedy else ""
         progress.note(f"{verdict.state}: {verdict.name}: {verdict.message}{remedy}")
 
 
-# ---------------------------------------------------------------- what is asked
+# ---------------------------------------------------------------- which checks
 
 
-def data_questions(job: Job, sets: Sets) -> list[Question]:
-    """The guards over sets, windows and masks, in the order in which they are asked."""
-    recipe, learning, tuning = job.recipe, job.learning, job.tuning
-    patients = {labeled.patient for labeled in (*sets.train, *sets.tune)}
-    questions: list[Question] = [
-        lambda: enough_patients(patients, sets.split.blocks),
-        lambda: field_of_view([(one.regions, one.slide.mpp) for one in sets.train], recipe),
-        lambda: windows_apart(
-            _places(sets.train, [learning.sampler.draw(number) for number in range(DRAWN)]),
-            _places(sets.tune, tuning.windows),
-        ),
-        lambda: augmentation_varies(_look(job), recipe.augment),
-        lambda: augmentation_rests(tuning.__getitem__, [_plain(job, n) for n in range(min(2, len(tuning)))]),
-        lambda: validation_sees(job.validate, _recorder(job), partial(_prepared, job), len(tuning)),
-    ]
-    if not sets.by_class:  # on which nothing is outlined
-        questions.insert(1, lambda: labeled_fit(sets.train))
-        questions.insert(4, lambda: masks_are_whole(_mask_of(job), sets.train, recipe.patches.mpp))
-    if ARCHITECTURES[recipe.network.architecture].answers == "pixels":
-        questions.append(lambda: fits_in_training(learning))
-    return [*division_questions(sets), *questions]
-
-
-def division_questions(sets: Sets) -> list[Question]:
-    """The guards over who is in which set; none where both are the same slides on purpose, and called optimistic."""
-    if sets.split.blocks:
+def split_checks(data: TrainingData) -> list[Check]:
+    """List the checks that no slide, patient or tissue is in both sets; none for tuning blocks of the same slides."""
+    if data.split.blocks:
         return []
-    questions: list[Question] = [lambda: sets_apart(fingerprints(sets.train), fingerprints(sets.tune))]
-    if not sets.by_class:  # thousands of small images, which take too long
-        questions.append(lambda: tissue_apart(_landmarks(sets)))
-    return questions
-
-
-def network_questions(job: Job, state: State) -> list[Question]:
-    """The guards over network, optimiser and loss that take no step."""
-    network, optimizer, recipe = state.network, state.optimizer, job.recipe
-    probe_px = min(PROBE_PX, recipe.patch_px)
-    questions: list[Question] = [
-        lambda: optimizer_owns(network, optimizer),
-        lambda: gives_logits(network, _batch(job, range(TRIED)).images, probe_px),
-        lambda: one_sigmoid(positive_probability, count_outputs(recipe)),
+    checks: list[Check] = [
+        lambda: check_disjoint_sets(slide_fingerprints(data.train), slide_fingerprints(data.tune))
     ]
-    if job.prior is not None:
-        questions.append(lambda: loss_at_start(network, job.loss, _batch(job, range(TRIED)), job.prior))
-    return questions
+    # not for image classification data: thousands of small images take too long
+    if not data.by_class:
+        checks.append(lambda: check_shared_tissue(_find_all_landmarks(data)))
+    return checks
 
 
-def fingerprints(slides: Sequence[LabeledSlide]) -> list[Fingerprint]:
-    """What the slides look like from far away."""
+def data_checks(context: TrainingContext, data: TrainingData) -> list[Check]:
+    """List the checks of sets, patches, masks and validation.
+
+    Args:
+        context: The training.
+        data: Training and tuning set.
+
+    Returns:
+        The checks in the order in which they are run.
+    """
+    recipe, tuning = context.recipe, context.tuning_examples
+    patients = {labeled.patient for labeled in (*data.train, *data.tune)}
+    checks = [*split_checks(data), lambda: check_patient_count(patients, data.split.blocks)]
+    # image classification data have no annotations to check
+    if not data.by_class:
+        checks.append(lambda: labeled_fit(data.train))
+    fields = [(labeled.regions, labeled.slide.mpp) for labeled in data.train]
+    checks.append(lambda: field_of_view(fields, recipe))
+    checks.append(
+        lambda: check_patch_overlap(
+            _locations(data.train, _draw_patches(context)), _locations(data.tune, tuning.windows)
+        )
+    )
+    if not data.by_class:
+        checks.append(lambda: check_masks(_mask_reader(context), data.train, mpp=recipe.patches.mpp))
+    checks += [
+        lambda: check_augmentation_varies(_augmented_patch(context), recipe.augment),
+        lambda: check_validation_unaugmented(
+            tuning.__getitem__, [_plain_example(context, number) for number in range(min(2, len(tuning)))]
+        ),
+        lambda: check_validation_batches(
+            context.validate,
+            InputRecorder(count_outputs(recipe), predicts_tiles=recipe.network.predicts_tiles),
+            partial(_validation_input, context),
+            count=len(tuning),
+        ),
+    ]
+    if not recipe.network.predicts_tiles:
+        checks.append(lambda: fits_in_training(context.training_examples))
+    return checks
+
+
+def network_checks(context: TrainingContext, state: TrainingState) -> list[Check]:
+    """List the checks of network, optimizer and loss that take no step.
+
+    Args:
+        context: The training.
+        state: Its state before the first step.
+
+    Returns:
+        The checks in the order in which they are run.
+    """
+    network, recipe, shares = state.network, context.recipe, context.class_shares
+    probe_px = min(PROBE_PX, recipe.patch_px)
+    checks: list[Check] = [
+        lambda: check_optimizer_parameters(network, state.optimizer),
+        lambda: check_network_logits(network, _batch(context, range(TRIED_PATCHES)).images, probe_px),
+        lambda: check_single_sigmoid(positive_probability, count_outputs(recipe)),
+    ]
+    if shares is not None:
+        checks.append(
+            lambda: check_initial_loss(
+                network, context.loss, _batch(context, range(TRIED_PATCHES)), shares=shares
+            )
+        )
+    return checks
+
+
+# ---------------------------------------------------------------- what they check
+
+
+def slide_fingerprints(slides: Sequence[LabeledSlide]) -> list[Fingerprint]:
+    """Compute the fingerprints of slides, by which copies are recognized."""
     return [Fingerprint.of(labeled.slide, labeled.patient) for labeled in slides]
 
 
-def _landmarks(sets: Sets) -> list[Landmarks]:
-    """What both sets show at their densest places: .1 to .4 s a slide."""
+def _find_all_landmarks(data: TrainingData) -> list[Landmarks]:
+    """The landmarks of the slides of both sets: 0.1 to 0.4 s per slide."""
     return [
-        landmarks_of(one.slide, one.tissue, one.patient, split)
-        for split, slides in (("train", sets.train), ("tune", sets.tune))
-        for one in slides
+        find_landmarks(labeled.slide, labeled.tissue, labeled.patient, split)
+        for split, slides in (("train", data.train), ("tune", data.tune))
+        for labeled in slides
     ]
 
 
-def _places(slides: Sequence[LabeledSlide], windows: Sequence[Window]) -> list[Place]:
+def _draw_patches(context: TrainingContext) -> list[Window]:
+    return [context.training_examples.sampler.draw(number) for number in range(COMPARED_PATCHES)]
+
+
+def _locations(slides: Sequence[LabeledSlide], windows: Sequence[Window]) -> list[PatchLocation]:
     keys = [labeled.slide.path or id(labeled.slide) for labeled in slides]
-    return [Place(keys[window.slide], window.box) for window in windows]
+    return [PatchLocation(keys[window.slide], window.box) for window in windows]
 
 
 @dataclass(frozen=True)
-class Always:
-    """A sampler that draws the same window whatever the number."""
+class FixedSampler:
+    """A sampler that draws the same patch for every number.
+
+    Attributes:
+        window: The patch.
+    """
 
     window: Window
 
     def draw(self, number: int) -> Window:
+        """The patch."""
         return self.window
 
 
-def _look(job: Job) -> Callable[[AugmentConfig, int], Picture]:
-    """One window of the training set, a lesion if there is one, as any number and any choices vary it."""
-    drawn = [job.learning.sampler.draw(number) for number in range(DRAWN)]
-    window = next((one for one in drawn if one.kind == "positive"), drawn[0])
+def _augmented_patch(context: TrainingContext) -> AugmentedPatch:
+    """One patch of the training set, with the positive class if any has it, augmented by given choices."""
+    windows = _draw_patches(context)
+    window = next((window for window in windows if window.kind == "positive"), windows[0])
 
-    def look(choices: AugmentConfig, number: int) -> Picture:
-        recipe = job.recipe.model_copy(update={"augment": choices})
-        return replace(job.learning, sampler=Always(window), recipe=recipe)[number][0]
+    def read(choices: AugmentConfig, number: int) -> Pixels:
+        recipe = context.recipe.model_copy(update={"augment": choices})
+        return replace(context.training_examples, sampler=FixedSampler(window), recipe=recipe)[number][0]
 
-    return look
-
-
-def _mask_of(job: Job) -> Mask:
-    """Masks by the very road of training's examples, with nothing varied."""
-    if ARCHITECTURES[job.recipe.network.architecture].answers == "tile":
-        return LabeledSlide.mask  # the examples hold the tile's class only
-
-    still = job.recipe.model_copy(update={"augment": STILL})
-
-    def mask(labeled: LabeledSlide, box: Box, mpp: float) -> NDArray[np.uint8]:
-        sampler = Always(Window(0, box, "grid"))
-        return replace(job.learning, slides=[labeled], sampler=sampler, recipe=still)[0][1]
-
-    return mask
+    return read
 
 
-def _plain(job: Job, number: int) -> Example:
-    """A validation window as it lies on the slide."""
-    window, mpp = job.tuning.windows[number], job.recipe.patches.mpp
-    labeled = job.tuning.slides[window.slide]
-    return labeled.picture(window.box, mpp), target_of(labeled.mask(window.box, mpp), job.recipe)
+def _mask_reader(context: TrainingContext) -> MaskReader:
+    """Reads masks through the very code of training examples, without augmentation."""
+    # the examples of a tile classifier hold only the class of the tile
+    if context.recipe.network.predicts_tiles:
+        return LabeledSlide.mask
+    recipe = context.recipe.model_copy(update={"augment": NO_AUGMENTATION})
+
+    def read(labeled: LabeledSlide, box: Box, mpp: float) -> NDArray[np.uint8]:
+        sampler = FixedSampler(Window(0, box, "grid"))
+        return replace(context.training_examples, slides=[labeled], sampler=sampler, recipe=recipe)[0][1]
+
+    return read
 
 
-def _recorder(job: Job) -> Recorder:
-    tile = ARCHITECTURES[job.recipe.network.architecture].answers == "tile"
-    return Recorder(count_outputs(job.recipe), tile)
+def _plain_example(context: TrainingContext, number: int) -> Example:
+    """A tuning patch read straight from its slide."""
+    window, mpp = context.tuning_examples.windows[number], context.recipe.patches.mpp
+    labeled = context.tuning_examples.slides[window.slide]
+    return labeled.picture(window.box, mpp), target_of(labeled.mask(window.box, mpp), context.recipe)
 
 
-def _prepared(job: Job, number: int) -> Tensor:
-    """A validation window as the network should see it."""
-    picture = torch.from_numpy(job.tuning[number][0])
-    return prepare(picture[None], job.recipe.network.input_channels)[0]
+def _validation_input(context: TrainingContext, number: int) -> Tensor:
+    """A tuning patch as validation should hand it to the network: float32 (C, H, W)."""
+    pixels = torch.from_numpy(context.tuning_examples[number][0])
+    return normalize(pixels[None], context.recipe.network.input_channels)[0]
 
 
-def _batch(job: Job, numbers: Sequence[int]) -> Batch:
-    """Training windows by their numbers, as the loop would hand them to the network."""
-    examples = [job.learning[number] for number in numbers]
+def _batch(context: TrainingContext, numbers: Sequence[int]) -> Batch:
+    """Training patches by their numbers, as the loop hands them to the network."""
+    examples = [context.training_examples[number] for number in numbers]
     pictures, targets = (torch.from_numpy(np.stack(parts)) for parts in zip(*examples, strict=True))
-    images = prepare(job.fabric.to_device(pictures), job.recipe.network.input_channels)
-    return Batch(images.contiguous(memory_format=torch.channels_last), job.fabric.to_device(targets))
+    images = normalize(context.fabric.to_device(pictures), context.recipe.network.input_channels)
+    return Batch(images.contiguous(memory_format=torch.channels_last), context.fabric.to_device(targets))
 
 
-def _by_heart(job: Job, network: nn.Module) -> Verdict:
-    """Learn a few windows by heart, on a copy of the network, by the very steps of the loop."""
-    examples = [job.learning[number] for number in range(LOOKED_AT)]
-    with_class = [example for example in examples if (example[1] == 1).any()]
-    without = [example for example in examples if not (example[1] == 1).any()]
-    chosen = [*with_class[: BY_HEART // 2], *without[: BY_HEART // 2], *with_class[BY_HEART // 2 :]][
-        :BY_HEART
-    ]
+def _overfit_one_batch(context: TrainingContext, network: nn.Module) -> Verdict:
+    """Overfit a few patches on a copy of the network, by the very steps of the loop."""
+    # half of the patches with the positive class, if there are enough
+    examples = [context.training_examples[number] for number in range(OVERFIT_CANDIDATES)]
+    positive = [example for example in examples if (example[1] == 1).any()]
+    negative = [example for example in examples if not (example[1] == 1).any()]
+    half = OVERFIT_PATCHES // 2
+    chosen = [*positive[:half], *negative[:half], *positive[half:]][:OVERFIT_PATCHES]
     pictures, targets = (torch.from_numpy(np.stack(parts)) for parts in zip(*chosen, strict=True))
-    double = copy.deepcopy(network)
-    state = State(double, {}, make_optimizer(double, job.recipe.training))
-    wrapped = job.fabric.setup_module(double)
+    # steps on a copy
+    copied = copy.deepcopy(network)
+    optimizer = make_optimizer(copied, context.recipe.training)
+    state = TrainingState(network=copied, average={}, optimizer=optimizer)
+    wrapped = context.fabric.setup_module(copied)
 
     def step() -> float:
-        loss = take_step(job, state, wrapped, (pictures, targets))
+        loss = take_step(context, state, (pictures, targets), network=wrapped)
         state.step += 1
         return loss
 
-    base = base_loss(job.loss, targets, count_outputs(job.recipe))
-    minutes = job.recipe.training.minutes
-    seconds = BY_HEART_SECONDS if minutes is None else min(BY_HEART_SECONDS, BY_HEART_SHARE * 60 * minutes)
-    return learns_by_heart(step, base, seconds)
+    base_rate = base_rate_loss(context.loss, targets, count_outputs(context.recipe))
+    minutes = context.recipe.training.minutes
+    seconds = OVERFIT_SECONDS if minutes is None else min(OVERFIT_SECONDS, OVERFIT_SHARE * 60 * minutes)
+    return check_overfits_one_batch(step, base_rate, seconds)
