@@ -170,3 +170,15 @@ def test_the_public_list_is_sorted_whole_and_real() -> None:
     assert histoscout.__all__ == sorted(histoscout._PUBLIC)
     for name in histoscout.__all__:
         assert getattr(histoscout, name).__name__ == name
+
+
+@pytest.mark.parametrize("old", sorted(histoscout._RENAMED))
+def test_old_public_names_work_with_a_warning(old: str) -> None:
+    with pytest.warns(DeprecationWarning, match=histoscout._RENAMED[old]):
+        assert getattr(histoscout, old) is getattr(histoscout, histoscout._RENAMED[old])
+
+
+def test_the_version_is_stated_once_and_the_package_is_typed() -> None:
+    citation = SOURCE.parents[1] / "CITATION.cff"
+    assert f"version: {histoscout.__version__}\n" in citation.read_text(encoding="utf-8")
+    assert (SOURCE / "py.typed").is_file()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from histoscout import registry
 from histoscout.errors import RecipeError
-from histoscout.recipe import Recipe
+from histoscout.recipe import RENAMED, Recipe
 from histoscout.recipe_sections import ClassConfig, plain
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -165,3 +165,21 @@ def test_unlisted_classes_can_be_ignored() -> None:
 @given(TEXT)
 def test_plain_names_stay_plain(name: str) -> None:
     assert plain(plain(name)) == plain(name)
+
+
+@pytest.mark.parametrize(("old", "new"), sorted(RENAMED.items()))
+def test_old_keys_are_read_under_their_new_names(old: str, new: str) -> None:
+    section, key = new.split(".")
+    value = Recipe().model_dump()[section][key]
+    old_section, old_key = old.split(".")
+    assert Recipe.from_dict({old_section: {old_key: value}}) == Recipe()
+    assert Recipe().with_choices({old: value}) == Recipe()
+
+
+def test_an_old_and_a_new_name_of_the_same_key_are_refused() -> None:
+    with pytest.raises(RecipeError, match="optimiser"):
+        Recipe.from_dict({"training": {"optimiser": "adam", "optimizer": "adamw"}})
+
+
+def test_a_documented_recipe_is_the_same_recipe() -> None:
+    assert Recipe.from_dict(tomllib.loads(Recipe().to_toml(documented=True))) == Recipe()

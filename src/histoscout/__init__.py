@@ -1,9 +1,21 @@
-"""histoscout finds lesions on whole-slide images: slides and outlines in, a measured detector out.
+"""histoscout finds lesions on whole-slide images: slides and annotations in, a measured detector out.
 
-Everything public is here and is loaded when it is first used, so that `import histoscout` is quick.
+The public API is in this module; each name is loaded when it is first used, so that `import histoscout` is quick.
+
+- slides: `open_slide`, `Slide`, `info`, `Box`, `TileGrid`
+- annotations: `read_annotations`, `write_annotations`, `read_geojson`, `write_geojson`, `convert`, `Region`, `Regions`
+- cohorts: `read_cohort`, `read_image_cohort`, `read_bracs`, `Case`, `Cohort`
+- before training: `check_cohort`, `plan`, `Recipe`
+- training: `train`, `crossval`, `pretrain`
+- models: `read_model`, `open_engine`, `ModelFolder`
+- use: `detect`, `evaluate`, `evaluate_regions`, `evaluate_images`, `read_heatmap`
+- reports: `write_report`, `write_crossval_report`
 """
 
+import warnings
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +37,7 @@ if TYPE_CHECKING:
     from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
     from histoscout.evaluation.images.evaluate import ImageOptions, evaluate_images
     from histoscout.evaluation.out_of_fold import Crossval
-    from histoscout.evaluation.regions import SlideComparison, CompareOptions, evaluate_regions, score_regions
+    from histoscout.evaluation.regions import CompareOptions, SlideComparison, evaluate_regions, score_regions
     from histoscout.evaluation.scores import Scores
     from histoscout.geometry.box import Box, TileGrid
     from histoscout.geometry.regions import Region, Regions
@@ -41,67 +53,80 @@ if TYPE_CHECKING:
     from histoscout.training.pretrain import Pretrained, PretrainOptions, pretrain
     from histoscout.training.train import TrainOptions, train
 
-_PUBLIC = {
-    "Box": "geometry.box",
-    "Bracs": "cohort.bracs",
-    "Case": "cohort.case",
-    "CheckOptions": "checks.run",
-    "Checks": "checks.run",
-    "Cohort": "cohort.cohort",
-    "CompareOptions": "evaluation.regions",
-    "SlideComparison": "evaluation.regions",
-    "ConvertOptions": "conversion",
-    "ConversionResult": "conversion",
-    "Crossval": "evaluation.out_of_fold",
-    "CrossvalOptions": "training.crossval",
-    "DetectOptions": "detection.detect",
-    "EvaluateOptions": "evaluation.evaluate",
-    "Heatmap": "detection.heatmap",
-    "HistoscoutError": "errors",
-    "ImageOptions": "evaluation.images.evaluate",
-    "MaskCanvas": "annotations.write",
-    "ModelFolder": "network.model_folder",
-    "Plan": "training.planning.plan",
-    "PlanOptions": "training.planning.plan",
-    "PretrainOptions": "training.pretrain",
-    "Pretrained": "training.pretrain",
-    "Recipe": "recipe",
-    "Region": "geometry.regions",
-    "Regions": "geometry.regions",
-    "Scores": "evaluation.scores",
-    "Slide": "slides.slide",
-    "TileGrid": "geometry.box",
-    "TrainOptions": "training.train",
-    "check_cohort": "checks.run",
-    "convert": "conversion",
-    "crossval": "training.crossval",
-    "demo": "demo",
-    "detect": "detection.detect",
-    "doctor": "doctor",
-    "evaluate": "evaluation.evaluate",
-    "evaluate_images": "evaluation.images.evaluate",
-    "evaluate_regions": "evaluation.regions",
-    "fits_at_the_door": "checks.alignment.windows",
-    "info": "slides.open",
-    "open_engine": "network.engines",
-    "open_slide": "slides.open",
-    "plan": "training.planning.plan",
-    "pretrain": "training.pretrain",
-    "read_annotations": "annotations.read",
-    "read_bracs": "cohort.bracs",
-    "read_cohort": "cohort.cohort",
-    "read_geojson": "annotations.geojson",
-    "read_heatmap": "detection.heatmap",
-    "read_image_cohort": "cohort.image_folders",
-    "read_model": "network.model_folder",
-    "score_regions": "evaluation.regions",
-    "train": "training.train",
-    "write_annotations": "annotations.write",
-    "write_bracs": "cohort.bracs",
-    "write_crossval_report": "report.crossval",
-    "write_geojson": "annotations.geojson",
-    "write_report": "report.evaluation.page",
-}
+__version__ = "0.2.0"
+
+_PUBLIC: Mapping[str, str] = MappingProxyType(
+    {
+        "Box": "geometry.box",
+        "Bracs": "cohort.bracs",
+        "Case": "cohort.case",
+        "CheckOptions": "checks.run",
+        "Checks": "checks.run",
+        "Cohort": "cohort.cohort",
+        "CompareOptions": "evaluation.regions",
+        "ConversionResult": "conversion",
+        "ConvertOptions": "conversion",
+        "Crossval": "evaluation.out_of_fold",
+        "CrossvalOptions": "training.crossval",
+        "DetectOptions": "detection.detect",
+        "EvaluateOptions": "evaluation.evaluate",
+        "Heatmap": "detection.heatmap",
+        "HistoscoutError": "errors",
+        "ImageOptions": "evaluation.images.evaluate",
+        "MaskCanvas": "annotations.write",
+        "ModelFolder": "network.model_folder",
+        "Plan": "training.planning.plan",
+        "PlanOptions": "training.planning.plan",
+        "PretrainOptions": "training.pretrain",
+        "Pretrained": "training.pretrain",
+        "Recipe": "recipe",
+        "Region": "geometry.regions",
+        "Regions": "geometry.regions",
+        "Scores": "evaluation.scores",
+        "Slide": "slides.slide",
+        "SlideComparison": "evaluation.regions",
+        "TileGrid": "geometry.box",
+        "TrainOptions": "training.train",
+        "check_cohort": "checks.run",
+        "convert": "conversion",
+        "crossval": "training.crossval",
+        "demo": "demo",
+        "detect": "detection.detect",
+        "doctor": "doctor",
+        "evaluate": "evaluation.evaluate",
+        "evaluate_images": "evaluation.images.evaluate",
+        "evaluate_regions": "evaluation.regions",
+        "fits_at_the_door": "checks.alignment.windows",
+        "info": "slides.open",
+        "open_engine": "network.engines",
+        "open_slide": "slides.open",
+        "plan": "training.planning.plan",
+        "pretrain": "training.pretrain",
+        "read_annotations": "annotations.read",
+        "read_bracs": "cohort.bracs",
+        "read_cohort": "cohort.cohort",
+        "read_geojson": "annotations.geojson",
+        "read_heatmap": "detection.heatmap",
+        "read_image_cohort": "cohort.image_folders",
+        "read_model": "network.model_folder",
+        "score_regions": "evaluation.regions",
+        "train": "training.train",
+        "write_annotations": "annotations.write",
+        "write_bracs": "cohort.bracs",
+        "write_crossval_report": "report.crossval",
+        "write_geojson": "annotations.geojson",
+        "write_report": "report.evaluation.page",
+    }
+)
+
+_RENAMED: Mapping[str, str] = MappingProxyType(
+    {
+        "Canvas": "MaskCanvas",
+        "ComparedSlide": "SlideComparison",
+        "Converted": "ConversionResult",
+    }
+)
+"""Public names of histoscout 0.1.0, which still work in this release."""
 
 __all__ = [
     "Box",
@@ -111,9 +136,8 @@ __all__ = [
     "Checks",
     "Cohort",
     "CompareOptions",
-    "SlideComparison",
-    "ConvertOptions",
     "ConversionResult",
+    "ConvertOptions",
     "Crossval",
     "CrossvalOptions",
     "DetectOptions",
@@ -132,6 +156,7 @@ __all__ = [
     "Regions",
     "Scores",
     "Slide",
+    "SlideComparison",
     "TileGrid",
     "TrainOptions",
     "check_cohort",
@@ -167,6 +192,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(f"histoscout.{name} is now histoscout.{new}", DeprecationWarning, stacklevel=2)
+        return __getattr__(new)
     if name not in _PUBLIC:
         raise AttributeError(f"module 'histoscout' has no attribute {name!r}")
     value = getattr(import_module(f"histoscout.{_PUBLIC[name]}"), name)
@@ -175,4 +204,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

@@ -1,4 +1,4 @@
-"""The whole pipeline on synthetic slides: draw a cohort, train, detect on test patients, evaluate, report."""
+"""The whole pipeline on synthetic slides: draw a cohort, train, evaluate, report."""
 
 from dataclasses import dataclass
 from pathlib import Path

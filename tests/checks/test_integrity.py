@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from histoscout.annotations.geojson import write_geojson
 from histoscout.checks.integrity import (
-    Read,
-    class_rows,
-    classes_known,
-    drawn_twice,
-    odd_outlines,
-    read_case,
-    readable,
-    sound_outlines,
+    LoadedCase,
+    check_annotations,
+    check_classes,
+    check_readable,
+    count_classes,
+    describe_odd_annotations,
+    find_duplicate_annotations,
+    load_case,
 )
 from histoscout.cohort.case import Case
 from histoscout.geometry.regions import Region, Regions
@@ -33,8 +33,10 @@ def circle(x: float, y: float, radius: float = 20, label: str = "UDH") -> Region
     return Region(shapely.Point(x, y).buffer(radius), label)
 
 
-def read(*regions: Region, name: str = "a", patient: str = "p") -> Read:
-    return Read(Case(Path(f"{name}.svs"), Path(f"{name}.geojson"), patient), 0.5, Regions(regions))
+def read(*regions: Region, name: str = "a", patient: str = "p") -> LoadedCase:
+    return LoadedCase(
+        case=Case(Path(f"{name}.svs"), Path(f"{name}.geojson"), patient), mpp=0.5, regions=Regions(regions)
+    )
 
 
 @pytest.fixture
@@ -46,58 +48,60 @@ def case(tmp_path: Path) -> Case:
 
 
 def test_a_sound_case(case: Case) -> None:
-    found = read_case(case)
+    found = load_case(case)
     assert (found.fault, found.odd, found.mpp, len(found.regions)) == ("", (), 0.5, 8)
 
 
 def test_a_broken_slide_is_told_and_nothing_is_raised(tmp_path: Path) -> None:
     (tmp_path / "b.svs").write_text("nothing")
-    assert "b.svs" in read_case(Case(tmp_path / "b.svs")).fault
+    assert "b.svs" in load_case(Case(tmp_path / "b.svs")).fault
 
 
-def test_broken_outlines_are_told_and_nothing_is_raised(case: Case) -> None:
+def test_broken_annotations_are_a_fault_and_no_error(case: Case) -> None:
     assert case.annotations is not None
     case.annotations.write_text("{")
-    assert "a.geojson" in read_case(case).fault
+    assert "a.geojson" in load_case(case).fault
 
 
-def test_a_scale_nobody_scans_at_is_odd(tmp_path: Path) -> None:
+def test_an_unusual_scale_is_odd(tmp_path: Path) -> None:
     write_pyramid(tmp_path / "a.tif", toy.draw(0)[0], 8.0)
-    assert "unusual" in read_case(Case(tmp_path / "a.tif")).odd[0]
+    assert "unusual" in load_case(Case(tmp_path / "a.tif")).odd[0]
 
 
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        ([circle(900, 900), circle(100, 100)], "1 of 2 outlines lie outside"),
-        ([circle(5, 100)], "1 of 1 outlines reach beyond"),
-        ([circle(100, 100, 3)], "1 outlines are smaller than a nucleus"),
-        ([circle(100, 100), circle(100.1, 100)], "1 outlines are drawn twice"),
+        ([circle(900, 900), circle(100, 100)], "1 of 2 annotations outside"),
+        ([circle(5, 100)], "1 of 1 annotation beyond"),
+        ([circle(100, 100, 3)], "1 annotation smaller than a nucleus"),
+        ([circle(100, 100), circle(100.1, 100)], "1 annotation drawn twice"),
         ([circle(100, 100), circle(100, 100, label="ADH")], "with different classes"),
     ],
 )
 def test_odd_outlines(regions: list[Region], message: str) -> None:
-    (found,) = odd_outlines(Regions.of(regions), SLIDE)
-    assert message in found
+    (sentence,) = describe_odd_annotations(Regions.of(regions), SLIDE)
+    assert message in sentence
 
 
-def test_outlines_that_merely_touch_or_hold_one_another_are_not_odd() -> None:
-    assert not list(odd_outlines(Regions((circle(100, 100), circle(140, 100), circle(100, 100, 50))), SLIDE))
-    assert not list(odd_outlines(Regions(), SLIDE))
+def test_annotations_that_touch_or_contain_each_other_are_not_odd() -> None:
+    assert not list(
+        describe_odd_annotations(Regions((circle(100, 100), circle(140, 100), circle(100, 100, 50))), SLIDE)
+    )
+    assert not list(describe_odd_annotations(Regions(), SLIDE))
 
 
 @given(order=st.permutations(range(4)))
-def test_twice_is_found_in_any_order(order: list[int]) -> None:
+def test_duplicates_are_found_in_any_order(order: list[int]) -> None:
     regions = [circle(100, 100), circle(100, 100), circle(200, 100), circle(300, 100)]
-    pairs = drawn_twice(Regions.of(regions[place] for place in order))
+    pairs = find_duplicate_annotations(Regions.of(regions[place] for place in order))
     assert [tuple(sorted(order[place] for place in pair)) for pair in pairs] == [(0, 1)]
 
 
 def test_classes_by_slide_and_patient() -> None:
-    rows = class_rows(
+    rows = count_classes(
         [read(circle(0, 0), circle(90, 0), circle(9, 9, label="ADH")), read(circle(0, 0), name="b")]
     )
-    assert [(row.label, row.slide, row.outlines) for row in rows] == [
+    assert [(row.label, row.slide, row.annotations) for row in rows] == [
         ("ADH", "a", 1),
         ("UDH", "a", 2),
         ("UDH", "b", 1),
@@ -106,30 +110,30 @@ def test_classes_by_slide_and_patient() -> None:
 
 
 def test_verdict_on_reading() -> None:
-    bare = Read(Case(Path("c.svs")), 0.5)
-    broken = Read(Case(Path("d.svs")), fault="d.svs: is broken")
-    assert readable([read(circle(0, 0))]).state == "good"
-    assert readable([read(circle(0, 0)), bare]).state == "warning"
-    assert readable([read(), read(circle(0, 0))]).state == "warning"
-    assert readable([bare]).state == "failed"
-    verdict = readable([read(circle(0, 0)), broken])
+    bare = LoadedCase(case=Case(Path("c.svs")), mpp=0.5)
+    broken = LoadedCase(case=Case(Path("d.svs")), fault="d.svs: is broken")
+    assert check_readable([read(circle(0, 0))]).state == "good"
+    assert check_readable([read(circle(0, 0)), bare]).state == "warning"
+    assert check_readable([read(), read(circle(0, 0))]).state == "warning"
+    assert check_readable([bare]).state == "failed"
+    verdict = check_readable([read(circle(0, 0)), broken])
     assert verdict.state == "failed"
     assert "1 of 2 slides: d.svs: is broken" in verdict.message
 
 
 def test_verdict_on_odd_outlines() -> None:
-    assert sound_outlines([read()]).state == "good"
-    odd = Read(Case(Path("a.svs")), 0.5, odd=("1 outlines are tiny",))
-    assert "a: 1 outlines are tiny" in sound_outlines([odd]).message
+    assert check_annotations([read()]).state == "good"
+    odd = LoadedCase(case=Case(Path("a.svs")), mpp=0.5, odd=("1 outlines are tiny",))
+    assert "a: 1 outlines are tiny" in check_annotations([odd]).message
 
 
 def test_verdict_on_classes() -> None:
     classes = ClassConfig(positive="UDH")
-    assert classes_known([read()], classes, True).state == "cannot tell"
-    assert classes_known([read(circle(0, 0))], classes, True).state == "good"
-    assert classes_known([read(circle(0, 0, label="ADH"))], classes, True).state == "failed"
-    assert classes_known([read(circle(0, 0, label="ADH"))], classes, False).state == "warning"
-    slip = classes_known([read(circle(0, 0), circle(1, 1), circle(2, 2, label="UHD"))], classes, True)
+    assert check_classes([read()], classes, True).state == "cannot tell"
+    assert check_classes([read(circle(0, 0))], classes, True).state == "good"
+    assert check_classes([read(circle(0, 0, label="ADH"))], classes, True).state == "failed"
+    assert check_classes([read(circle(0, 0, label="ADH"))], classes, False).state == "warning"
+    slip = check_classes([read(circle(0, 0), circle(1, 1), circle(2, 2, label="UHD"))], classes, True)
     assert (slip.state, "'UHD' beside 'UDH'" in slip.message) == ("warning", True)
-    same = classes_known([read(circle(0, 0), circle(1, 1, label="udh"))], classes, True)
+    same = check_classes([read(circle(0, 0), circle(1, 1, label="udh"))], classes, True)
     assert (same.state, "'UDH' = 'udh'" in same.message) == ("good", True)

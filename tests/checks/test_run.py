@@ -10,11 +10,13 @@ from typer.testing import CliRunner
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.checks.alignment.corrections import moved
+from histoscout.checks.alignment.slides import NAME as ALIGNMENT
 from histoscout.checks.alignment.slides import Alignment
-from histoscout.checks.integrity import Read
-from histoscout.checks.run import CheckOptions, Checks, Looked, apply_corrections, check_cohort
+from histoscout.checks.integrity import LoadedCase
+from histoscout.checks.run import CheckedSlide, CheckOptions, Checks, apply_corrections, check_cohort
 from histoscout.cli.main import app
 from histoscout.cohort.case import Case
+from histoscout.cohort.leakage import DUPLICATE_SLIDES, PATIENT_SPLITS
 from histoscout.errors import OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.progress import NoProgress
@@ -60,50 +62,53 @@ def test_a_healthy_cohort_is_good(healthy: Checks) -> None:
     assert {row.label for row in healthy.classes} == {"UDH", "ADH", "UDH-unsure"}
 
 
-def test_each_fault_speaks_and_no_slide_stops_another(wrong: Path) -> None:
+def test_each_fault_is_found_and_no_slide_stops_another(wrong: Path) -> None:
     checks = check_cohort(wrong, RECIPE)
     found = states(checks)
     assert checks.failed
-    assert found["slides and outlines can be read"] == "failed"
-    assert found["outlines fit the tissue"] == "failed"
-    assert found["no slide twice"] == "failed"
-    assert found["no patient in two splits"] == "good"
+    assert found["slides and annotations are readable"] == "failed"
+    assert found[ALIGNMENT] == "failed"
+    assert found[DUPLICATE_SLIDES] == "failed"
+    assert found[PATIENT_SPLITS] == "good"
     assert [one.name for one in checks.slides if one.alignment.mistake] == ["slide_1"]
     assert len(checks.slides) == 5
 
 
-def test_corrections_mend_and_touch_no_original(wrong: Path, tmp_path: Path) -> None:
+def test_corrections_repair_and_leave_originals_alone(wrong: Path, tmp_path: Path) -> None:
     original = (wrong.parent / "slide_1.geojson").read_bytes()
-    (written,) = apply_corrections(check_cohort(wrong, RECIPE).slides, tmp_path / "mended")
-    assert written == tmp_path / "mended" / "slide_1.geojson"
+    (written,) = apply_corrections(check_cohort(wrong, RECIPE).slides, tmp_path / "corrected")
+    assert written == tmp_path / "corrected" / "slide_1.geojson"
     assert (wrong.parent / "slide_1.geojson").read_bytes() == original
     shutil.copy(written, wrong.parent / "slide_1.geojson")
     again = check_cohort(wrong, RECIPE)
-    assert states(again)["outlines fit the tissue"] == "good"
+    assert states(again)[ALIGNMENT] == "good"
     assert again.slides[1].alignment.verdict.state == "good"
 
 
-def test_corrections_never_go_over_anything(wrong: Path, tmp_path: Path) -> None:
+def test_corrections_never_overwrite(wrong: Path, tmp_path: Path) -> None:
     checks = check_cohort(wrong, RECIPE)
     with pytest.raises(OutputError, match="original"):
         apply_corrections(checks.slides, wrong.parent)
-    apply_corrections(checks.slides, tmp_path / "mended")
+    apply_corrections(checks.slides, tmp_path / "corrected")
     with pytest.raises(OutputError, match="already"):
-        apply_corrections(checks.slides, tmp_path / "mended")
+        apply_corrections(checks.slides, tmp_path / "corrected")
 
 
-def looked(slide: Path, regions: Regions) -> Looked:
+def checked(slide: Path, regions: Regions) -> CheckedSlide:
     """A slide whose outlines are found to be displaced."""
     verdict = Verdict(name="fit", state="failed", message="")
     mistake = moved(3, 0, "displaced", "")
-    return Looked(Read(Case(slide), 1.0, regions), Alignment(slide.stem, verdict, mistake=mistake))
+    return CheckedSlide(
+        loaded=LoadedCase(case=Case(slide), mpp=1.0, regions=regions),
+        alignment=Alignment(slide.stem, verdict, mistake=mistake),
+    )
 
 
 def test_corrections_of_slides_of_one_name_are_told_apart(tmp_path: Path) -> None:
     regions = toy.draw(0)[1]
     slides = [tmp_path / name for name in ("p1/HE.tif", "p2/HE.tif", "p2/HE.svs", "p2/A.tif")]
-    written = apply_corrections([looked(slide, regions) for slide in slides], tmp_path / "mended")
-    assert [path.relative_to(tmp_path / "mended").as_posix() for path in written] == [
+    written = apply_corrections([checked(slide, regions) for slide in slides], tmp_path / "corrected")
+    assert [path.relative_to(tmp_path / "corrected").as_posix() for path in written] == [
         "p1/HE.geojson",
         "p2/HE.tif.geojson",
         "p2/HE.svs.geojson",
@@ -112,21 +117,19 @@ def test_corrections_of_slides_of_one_name_are_told_apart(tmp_path: Path) -> Non
     assert all(read_geojson(path).regions[0].box.x == regions[0].box.x - 3 for path in written)
 
 
-def test_a_folder_that_is_not_empty_is_refused_before_anything_is_looked_at(
-    table: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "mended").mkdir()
-    (tmp_path / "mended" / "slide_9.geojson").write_text("mine")
+def test_a_folder_that_is_not_empty_is_refused_before_any_check(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "corrected").mkdir()
+    (tmp_path / "corrected" / "slide_9.geojson").write_text("mine")
     page = tmp_path / "page.html"
     done = CliRunner().invoke(
-        app, ["check", str(table), "-o", str(page), "--apply", str(tmp_path / "mended")]
+        app, ["check", str(table), "-o", str(page), "--apply", str(tmp_path / "corrected")]
     )
     assert isinstance(done.exception, OutputError)
-    assert "holds files already (slide_9.geojson)" in str(done.exception)
+    assert "slide_9.geojson" in str(done.exception)
     assert not page.exists()
 
 
-def test_who_waits_is_told(table: Path) -> None:
+def test_progress_is_reported(table: Path) -> None:
     class Counts(NoProgress):
         done_steps = 0
 

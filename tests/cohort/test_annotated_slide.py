@@ -81,7 +81,9 @@ def test_cells_and_detections_are_no_lesions(tmp_path: Path) -> None:
 
 def test_detections_that_histoscout_wrote_are_outlines(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
-    write_geojson(Regions.of(Region(shapely.box(1, 1, 9, 9), "UDH", 0.5) for _ in range(DETECTIONS_FROM)), path)
+    write_geojson(
+        Regions.of(Region(shapely.box(1, 1, 9, 9), "UDH", 0.5) for _ in range(DETECTIONS_FROM)), path
+    )
     case = Case(tmp_path / "a.svs", path)
     assert len(labeled_regions(case, CLASSES).regions) == DETECTIONS_FROM
     content = json.loads(path.read_text(encoding="utf-8"))

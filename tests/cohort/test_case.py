@@ -16,7 +16,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.image_reader import ArraySource
-from histoscout.slides.slide import SlideMetadata, Slide
+from histoscout.slides.slide import Slide, SlideMetadata
 from tests.annotations import qpdata_writer as write
 from tests.annotations.qpdata_writer import DataFile, QupathObject
 
@@ -34,7 +34,13 @@ def drawn(image: ImageMetadata | None) -> Annotations:
 
 
 @pytest.mark.parametrize(
-    "image", [None, ImageMetadata(), ImageMetadata(name="a.svs", width=60, height=40, mpp=0.5), ImageMetadata(name="A.ndpi", width=61, height=39)]
+    "image",
+    [
+        None,
+        ImageMetadata(),
+        ImageMetadata(name="a.svs", width=60, height=40, mpp=0.5),
+        ImageMetadata(name="A.ndpi", width=61, height=39),
+    ],
 )
 def test_the_very_image_gives_no_word(image: ImageMetadata | None) -> None:
     assert in_place(drawn(image), PATH, slide()) == drawn(image)
@@ -82,7 +88,9 @@ def test_outlines_on_the_whole_scan_are_moved_to_the_part_that_is_the_slide() ->
         found.notes[1]
         == "drawn on the whole scan, of which the slide is the part from 20, 10: taken into account"
     )
-    assert in_place(drawn(ImageMetadata(name="a.svs", width=30, height=25)), PATH, part) == drawn(ImageMetadata(name="a.svs", width=30, height=25))
+    assert in_place(drawn(ImageMetadata(name="a.svs", width=30, height=25)), PATH, part) == drawn(
+        ImageMetadata(name="a.svs", width=30, height=25)
+    )
 
 
 # ---------------------------------------------------------------- through files
@@ -97,7 +105,9 @@ def case(folder: Path, **metadata: Any) -> Case:
         "metadata": {"width": 60, "height": 40, **metadata},
     }
     roi = write.corners_roi("RectangleROI", 5, 5, 15, 15)
-    (folder / "a.qpdata").write_bytes(bytes(DataFile([QupathObject(roi, write.path_class("UDH"))], server=server)))
+    (folder / "a.qpdata").write_bytes(
+        bytes(DataFile([QupathObject(roi, write.path_class("UDH"))], server=server))
+    )
     return Case(folder / "a.tif", folder / "a.qpdata")
 
 

@@ -24,7 +24,7 @@ def start(run: Run, context: StudyContext) -> tuple[RunTraining, RunData]:
     recipe = with_schedule(make_run_recipe(run, context), run, 4, context=context)
     data = prepare_run(run, recipe, context)
     torch.manual_seed(0)
-    network = make_network(run, recipe, data, context)
+    network = make_network(run, recipe, data, context=context)
     return make_training(run, recipe, data, network=network, context=context), data
 
 
@@ -47,7 +47,7 @@ def test_a_run_is_the_ordinary_fit_on_its_batches(
     elsewhere = replace(context, out=tmp_path_factory.mktemp("fit"))
     training, data = start(SHORT, elsewhere)
     training.context.folder.mkdir(parents=True)
-    shadow = make_network(SHORT, training.context.recipe, data, elsewhere)
+    shadow = make_network(SHORT, training.context.recipe, data, context=elsewhere)
     batches = training.context.make_batches(0, 4)
     fit(training.context, training.state, batches, shadow=shadow, steps=4)
     rows = [line.split(",") for line in training.context.curves.read_text("utf-8").splitlines()[1:]]

@@ -11,6 +11,7 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError, OutputError
 from histoscout.study.protocol import main_runs
 from histoscout.study.study import StudyOptions, plan_study, repeat_study
+from histoscout.study.working_recipe import read_working_result
 from tests.study.miniature import SCALE
 
 FIGURES = [
@@ -37,7 +38,7 @@ def test_the_whole_command_in_miniature(cohort: Cohort, tmp_path: Path) -> None:
     assert resnet["precision"] == pytest.approx(resnet["prevalence"], abs=0.02)
     # our recipe
     assert set(results["ours"]["whole"]) == {"left out", "referee"}
-    assert results["ours"]["patients"] == {"learnt from": ["A"], "left out": ["B"]}
+    assert results["ours"]["patients"] == {"training": ["A"], "left out": ["B"]}
     assert "our recipe" in study_table(results)
     # the report has every table and figure of the paper
     page = study.report.read_text("utf-8")
@@ -76,3 +77,19 @@ def test_missing_slides_are_reported_before_the_folder_is_claimed(cohort: Cohort
     with pytest.raises(CohortError, match="BRACS_1494"):
         repeat_study(tmp_path / "study", StudyOptions(data=tmp_path, scale=SCALE))
     assert not (tmp_path / "study").exists()
+
+
+def test_a_result_of_version_0_1_is_read_with_the_keys_of_today(tmp_path: Path) -> None:
+    old = {
+        "patients": {"learnt from": ["A"], "left out": ["B"]},
+        "window_um": 512.0,
+        "guards": [],
+        "lesion": {"counts": {"lesions": 3, "found": 2, "false": 1}},
+        "per_patient": [{"patient": "B", "lesions": 3, "found": 2, "false": 1}],
+    }
+    (tmp_path / "result.json").write_text(json.dumps(old), encoding="utf-8")
+    result = read_working_result(tmp_path / "result.json")
+    assert result["patients"]["training"] == ["A"]
+    assert (result["patch_um"], result["sanity_checks"]) == (512.0, [])
+    for counts in (result["lesion"]["counts"], result["per_patient"][0]):
+        assert (counts["lesions"], counts["true_positives"], counts["false_positives"]) == (3, 2, 1)

@@ -102,12 +102,14 @@ def test_figures_are_pooled_at_each_folds_own_threshold(whole: Crossval) -> None
 
 def test_a_recipe_is_no_better_than_itself_and_differences_turn_their_sign(whole: Crossval) -> None:
     one, other = whole.recipes
-    twin = Crossval("UDH", whole.folds, (one, RecipeResult("twin", one.folds)), draws=200)
+    twin = Crossval(
+        positive="UDH", folds=whole.folds, recipes=(one, RecipeResult("twin", one.folds)), draws=200
+    )
     for figure in twin.differences["drawn", "twin"].values():
         assert figure.value in (0, None)
         assert figure.low in (0, None)
     there = whole.differences["drawn", "plan"]["ap"]
-    back = Crossval("UDH", whole.folds, (other, one)).differences["plan", "drawn"]["ap"]
+    back = Crossval(positive="UDH", folds=whole.folds, recipes=(other, one)).differences["plan", "drawn"]["ap"]
     assert there.value is not None
     assert there.value == pytest.approx(-(back.value or 0))
     assert there.low == pytest.approx(-(back.high or 0))

@@ -1,7 +1,4 @@
-"""Can everything be read? Slides, outlines and classes, one slide after the other; a broken one stops no other.
-
-Class names that somebody may have meant to be the same.
-"""
+"""Integrity of a cohort: readable slides and annotations, plausible scales and sizes, class names."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,68 +14,108 @@ from histoscout.cohort.case import Case, open_case
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.io.notes import list_some
+from histoscout.io.notes import list_some, pluralize
 from histoscout.recipe_sections import ClassConfig, plain
 from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
-SHORTEST = 3  # letters of a name in which a slip can be told from another name
-LONG = 6  # from here on a single wrong letter is a slip
+SHORTEST_NAME = 3
+"""Letters of a name in which a typo can be told from another name."""
+
+LONG_NAME = 6
+"""Letters of a name from which a single wrong letter counts as a typo."""
+
+# um/px of a slide's finest level that is usual
+FINEST = 0.1
+COARSEST = 2.1
+
+TINY_UM2 = 50.0
+"""Less than a nucleus."""
+
+SAME_IOU = 0.95
+"""IoU from which two annotations are the same one, drawn twice."""
+
+EDGE_PX = 2.0
+"""How far an annotation may reach beyond the slide's edge unnoticed, in level-0 px."""
 
 
-def same_class(labels: Mapping[str, int]) -> list[tuple[str, ...]]:
-    """Spellings that histoscout takes for one class: they differ in case, blanks, hyphens or underscores only."""
+def find_equal_spellings(labels: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Find spellings of one class that differ only in case, spaces, hyphens or underscores.
+
+    Args:
+        labels: Number of annotations by class name.
+
+    Returns:
+        Groups of two or more spellings.
+    """
     groups: dict[str, list[str]] = {}
     for label in sorted(labels):
         groups.setdefault(plain(label), []).append(label)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def near_misses(labels: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Pairs of a rarer and a more common class name that differ by one slip of the hand; counts by name.
+def find_near_misses(labels: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Find class names that are probably typos of others.
 
-    A slip is two neighbouring letters exchanged, or one letter too many or too few, or in long names one wrong letter.
-    "UDH" and "ADH" are two names.
+    Args:
+        labels: Number of annotations by class name.
+
+    Returns:
+        Pairs of a rarer and a more common name, see `is_typo`.
     """
     counts: dict[str, int] = {}
+    # plain names are compared, spellings are returned
     typed: dict[str, str] = {}
     for label, count in labels.items():
         counts[plain(label)] = counts.get(plain(label), 0) + count
         typed.setdefault(plain(label), label)
-    found = [
-        sorted((one, two), key=lambda name: counts[name])
-        for one, two in combinations(sorted(counts), 2)
-        if is_slip(one, two)
+    pairs = [
+        sorted((first, second), key=lambda name: counts[name])
+        for first, second in combinations(sorted(counts), 2)
+        if is_typo(first, second)
     ]
-    return [(typed[rare], typed[common]) for rare, common in found]
+    return [(typed[rare], typed[common]) for rare, common in pairs]
 
 
-def is_slip(one: str, two: str) -> bool:
-    """Whether two names are one slip of the hand apart."""
-    if min(len(one), len(two)) < SHORTEST or one == two:
+def is_typo(first: str, second: str) -> bool:
+    """Whether two names differ by one typo.
+
+    A typo is two neighboring letters exchanged, one letter too many or too few, or in long names one wrong letter.
+    "UDH" and "ADH" are two names, and so are names that end in different digits.
+
+    Args:
+        first: A plain name.
+        second: Another one.
+
+    Returns:
+        Whether they probably mean the same.
+    """
+    if min(len(first), len(second)) < SHORTEST_NAME or first == second:
         return False
-    if len(one) == len(two):
-        wrong = [place for place in range(len(one)) if one[place] != two[place]]
+    if len(first) == len(second):
+        wrong = [place for place in range(len(first)) if first[place] != second[place]]
         if len(wrong) == 2 and wrong[1] == wrong[0] + 1:
-            first, second = wrong
-            return one[first] == two[second] and one[second] == two[first]
-        return len(wrong) == 1 and len(one) >= LONG and not (one[wrong[0]] + two[wrong[0]]).isdigit()
-    short, long = sorted((one, two), key=len)
-    dropped = (long[:place] + long[place + 1 :] for place in range(len(long)))
-    return len(long) == len(short) + 1 and not long[-1].isdigit() and short in dropped
+            left, right = wrong
+            return first[left] == second[right] and first[right] == second[left]
+        return (
+            len(wrong) == 1 and len(first) >= LONG_NAME and not (first[wrong[0]] + second[wrong[0]]).isdigit()
+        )
+    short, long = sorted((first, second), key=len)
+    one_dropped = (long[:place] + long[place + 1 :] for place in range(len(long)))
+    return len(long) == len(short) + 1 and not long[-1].isdigit() and short in one_dropped
 
 
-FINEST, COARSEST = 0.1, 2.1  # um/px of a slide's finest copy that nobody wonders at
-TINY_UM2 = 50.0  # less than a nucleus
-TWICE = 0.95  # IoU from which two outlines are the same drawn twice
-EDGE_PX = 2.0
+@dataclass(frozen=True, kw_only=True)
+class LoadedCase:
+    """A case whose slide and annotations were opened.
 
-
-@dataclass(frozen=True)
-class Read:
-    """What became of a case: um per level-0 px, and the outlines as they are in the file; or the `fault`.
-
-    `notes` are what the readers had to say, `odd` what is wrong with outlines or scale.
+    Attributes:
+        case: The case.
+        mpp: um per level-0 px; None if the slide cannot be read.
+        regions: The annotations as they are in the file.
+        fault: Why slide or annotations cannot be read; empty if they can.
+        notes: Notes from the readers.
+        odd: What is wrong with the annotations or the scale.
     """
 
     case: Case
@@ -89,165 +126,232 @@ class Read:
     odd: tuple[str, ...] = ()
 
 
-def read_case(case: Case) -> Read:
-    """Open a case's slide and read its outlines. Nothing is raised that is a fault of the files."""
+def load_case(case: Case) -> LoadedCase:
+    """Open a case's slide and read its annotations; a fault of the files is returned, not raised.
+
+    Args:
+        case: The case.
+
+    Returns:
+        Its annotations, or the fault.
+    """
     try:
         with open_case(case) as slide:
-            slide.read(Box(0, 0, 1, 1), slide.mpp)  # some files open and cannot be read
-            drawn = Annotations(Regions())
+            # some files open and cannot be read
+            slide.read(Box(0, 0, 1, 1), slide.mpp)
+            annotations = Annotations(Regions())
             if case.annotations is not None:
-                drawn = drawn_regions(case, case.annotations, slide)
+                annotations = drawn_regions(case, case.annotations, slide)
     except HistoscoutError as error:
-        return Read(case, fault=str(error))
-    odd = (*_odd_scale(slide), *odd_outlines(drawn.regions, slide))
-    return Read(case, slide.mpp, drawn.regions, notes=(*slide.notes, *drawn.notes), odd=odd)
-
-
-def _odd_scale(slide: Slide) -> Iterator[str]:
+        return LoadedCase(case=case, fault=str(error))
+    odd = list(describe_odd_annotations(annotations.regions, slide))
     if not FINEST <= slide.mpp <= COARSEST:
-        yield f"{slide.mpp:.4g} um/px is unusual for a slide ({FINEST:g} to {COARSEST:g} is usual)"
+        odd.insert(0, f"{slide.mpp:.4g} um/px is unusual for a slide ({FINEST:g} to {COARSEST:g} is usual)")
+    return LoadedCase(
+        case=case,
+        mpp=slide.mpp,
+        regions=annotations.regions,
+        notes=(*slide.notes, *annotations.notes),
+        odd=tuple(odd),
+    )
 
 
-def odd_outlines(regions: Regions, slide: Slide) -> Iterator[str]:
-    """What is wrong with outlines, a sentence for each kind: outside the slide, tiny, drawn twice."""
+def describe_odd_annotations(regions: Regions, slide: Slide) -> Iterator[str]:
+    """Describe what is wrong with annotations: outside the slide, tiny, drawn twice.
+
+    Args:
+        regions: The annotations.
+        slide: Their slide.
+
+    Yields:
+        A sentence for each kind of fault.
+    """
+    total = pluralize(len(regions), "annotation")
     near = slide.box.expand(EDGE_PX)
     outside = [region for region in regions if region.box.intersection(slide.box) is None]
     beyond = sum(not near.contains(region.box) for region in regions) - len(outside)
     if outside:
-        yield f"{len(outside)} of {len(regions)} outlines lie outside the slide"
+        yield f"{len(outside)} of {total} outside the slide"
     if beyond:
-        yield f"{beyond} of {len(regions)} outlines reach beyond the slide's edge"
+        yield f"{beyond} of {total} beyond the slide's edge in part"
     areas = np.array([region.outline.area for region in regions]) * slide.mpp**2
     if tiny := int((areas < TINY_UM2).sum()):
-        yield f"{tiny} outlines are smaller than a nucleus ({TINY_UM2:g} um2)"
-    pairs = drawn_twice(regions)
-    alike = sum(regions[one].label == regions[two].label for one, two in pairs)
+        yield f"{pluralize(tiny, 'annotation')} smaller than a nucleus ({TINY_UM2:g} um2)"
+    pairs = find_duplicate_annotations(regions)
+    alike = sum(regions[first].label == regions[second].label for first, second in pairs)
     if alike:
-        yield f"{alike} outlines are drawn twice"
+        yield f"{pluralize(alike, 'annotation')} drawn twice"
     if len(pairs) > alike:
-        yield f"{len(pairs) - alike} outlines are drawn twice, with different classes"
+        yield f"{pluralize(len(pairs) - alike, 'annotation')} drawn twice, with different classes"
 
 
-def drawn_twice(regions: Regions) -> list[tuple[int, int]]:
-    """Pairs of outlines that are the same as far as can be seen."""
+def find_duplicate_annotations(regions: Regions) -> list[tuple[int, int]]:
+    """Find annotations that were drawn twice, of any class.
+
+    Args:
+        regions: The annotations.
+
+    Returns:
+        Pairs of indices with an IoU above `SAME_IOU`.
+    """
     if len(regions) < 2:
         return []
     outlines = np.array([region.outline for region in regions], dtype=object)
-    one, two = shapely.STRtree(outlines).query(outlines, predicate="intersects")
-    one, two = one[one < two], two[one < two]
+    first, second = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    first, second = first[first < second], second[first < second]
+    # areas are compared before the costly intersections
     areas = shapely.area(outlines)
-    similar = np.minimum(areas[one], areas[two]) > TWICE * np.maximum(areas[one], areas[two])
-    one, two = one[similar], two[similar]
-    shared = shapely.area(shapely.intersection(outlines[one], outlines[two]))
-    same = shared > TWICE * (areas[one] + areas[two] - shared)
-    return list(zip(one[same].tolist(), two[same].tolist(), strict=True))
+    similar = np.minimum(areas[first], areas[second]) > SAME_IOU * np.maximum(areas[first], areas[second])
+    first, second = first[similar], second[similar]
+    shared = shapely.area(shapely.intersection(outlines[first], outlines[second]))
+    same = shared > SAME_IOU * (areas[first] + areas[second] - shared)
+    return list(zip(first[same].tolist(), second[same].tolist(), strict=True))
 
 
-# ---------------------------------------------------------------- what the slides say together
+@dataclass(frozen=True, kw_only=True)
+class ClassCount:
+    """Annotations of one class on one slide.
 
-
-@dataclass(frozen=True)
-class ClassRow:
-    """One class on one slide, as typed."""
+    Attributes:
+        label: The class as the annotator typed it.
+        patient: The patient.
+        slide: Name of the slide.
+        annotations: Number of annotations.
+        area_mm2: Their area.
+    """
 
     label: str
     patient: str
     slide: str
-    outlines: int
+    annotations: int
     area_mm2: float
 
 
-def class_rows(reads: Sequence[Read]) -> list[ClassRow]:
-    """How much of each class there is on each slide of each patient."""
+def count_classes(cases: Sequence[LoadedCase]) -> list[ClassCount]:
+    """Count annotations and their area by class, patient and slide.
+
+    Args:
+        cases: The cases; those that cannot be read are left out.
+
+    Returns:
+        Sorted by class, patient and slide.
+    """
     rows = []
-    for one in reads:
-        if one.mpp is not None:
-            for label in one.regions.labels:
-                drawn = one.regions.with_labels(label)
-                area = sum(region.area_mm2(one.mpp) for region in drawn)
-                rows.append(ClassRow(label, one.case.patient, one.case.name, len(drawn), area))
+    for loaded in cases:
+        if loaded.mpp is None:
+            continue
+        for label in loaded.regions.labels:
+            labeled = loaded.regions.with_labels(label)
+            rows.append(
+                ClassCount(
+                    label=label,
+                    patient=loaded.case.patient,
+                    slide=loaded.case.name,
+                    annotations=len(labeled),
+                    area_mm2=sum(region.area_mm2(loaded.mpp) for region in labeled),
+                )
+            )
     return sorted(rows, key=lambda row: (row.label.casefold(), row.patient, row.slide))
 
 
-def readable(reads: Sequence[Read]) -> Verdict:
-    """Whether slides and annotations could be read."""
-    name = "slides and outlines can be read"
-    faults = [one.fault for one in reads if one.fault]
-    if faults:
+def check_readable(cases: Sequence[LoadedCase]) -> Verdict:
+    """Check that slides and annotations can be read.
+
+    Args:
+        cases: The cases.
+
+    Returns:
+        Failed if one cannot be read or none has annotations, a warning if some have none.
+    """
+    name = "slides and annotations are readable"
+    if faults := [loaded.fault for loaded in cases if loaded.fault]:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         return Verdict(
             name=name,
             state="failed",
-            message=f"{len(faults)} of {len(reads)} slides: {faults[0]}{more}",
-            remedy="Mend them, or leave them out of the cohort",
+            message=f"{len(faults)} of {pluralize(len(cases), 'slide')}: {faults[0]}{more}",
+            remedy="Repair them, or leave them out of the cohort",
         )
-    bare = [one.case.name for one in reads if one.case.annotations is None]
-    empty = [one.case.name for one in reads if one.case.annotations is not None and not len(one.regions)]
-    if len(bare) == len(reads):
+    missing = [loaded.case.name for loaded in cases if loaded.case.annotations is None]
+    empty = [
+        loaded.case.name
+        for loaded in cases
+        if loaded.case.annotations is not None and not len(loaded.regions)
+    ]
+    if len(missing) == len(cases):
         return Verdict(
             name=name,
             state="failed",
             message="no slide has annotations",
             remedy="Name them in the column 'annotations' of the table",
         )
-    if bare or empty:
-        message = "; ".join(
-            f"{what}: {list_some(names, 5)}"
-            for what, names in (("without annotations", bare), ("nothing outlined", empty))
-            if names
-        )
-        return Verdict(
-            name=name, state="warning", message=message, remedy="Right, if nothing is to be found there"
-        )
-    return Verdict(
-        name=name,
-        state="good",
-        message=f"{len(reads)} slides, {sum(len(one.regions) for one in reads)} outlines",
-    )
-
-
-def sound_outlines(reads: Sequence[Read]) -> Verdict:
-    """Whether outlines lie on their slides, are drawn once and are of a size; whether scales are plausible."""
-    name = "outlines and scales are sound"
-    odd = [f"{one.case.name}: {text}" for one in reads for text in one.odd]
-    if not odd:
-        return Verdict(
-            name=name, state="good", message="no outline outside its slide, none tiny, none drawn twice"
-        )
-    return Verdict(
-        name=name,
-        state="warning",
-        message=list_some(odd, 4, "; "),
-        remedy="See the table of slides",
-    )
-
-
-def classes_known(reads: Sequence[Read], classes: ClassConfig, named: bool) -> Verdict:
-    """Whether the positive class occurs, and which spellings may be slips. `named`: the user chose the class."""
-    name = "classes"
-    counts = Counter(region.label for one in reads for region in one.regions)
-    listed = (
-        ", ".join(f"{label or 'unclassified'} ({count})" for label, count in sorted(counts.items())) or "none"
-    )
-    if not counts:
-        return Verdict(name=name, state="cannot tell", message="no outlines")
-    words = {label: classes.canonical(label) for label in counts}
-    if classes.positive not in words.values():
-        remedy = "Name the class to look for with --positive, or give its spellings in classes.aliases of the recipe"
-        return Verdict(
-            name=name,
-            state="failed" if named else "warning",
-            message=f"no outline of {classes.positive!r} (there are {listed})",
-            remedy=remedy,
-        )
-    slips = [f"{rare!r} beside {common!r}" for rare, common in near_misses(counts)]
-    if slips:
+    if missing or empty:
+        kinds = (("without an annotation file", missing), ("with an empty annotation file", empty))
+        message = "; ".join(f"{kind}: {list_some(names, 5)}" for kind, names in kinds if names)
         return Verdict(
             name=name,
             state="warning",
-            message=f"may be slips of the hand: {'; '.join(slips)} (of {listed})",
+            message=message,
+            remedy="Check that these slides really have no lesion",
+        )
+    total = sum(len(loaded.regions) for loaded in cases)
+    return Verdict(
+        name=name,
+        state="good",
+        message=f"{pluralize(len(cases), 'slide')}, {pluralize(total, 'annotation')}",
+    )
+
+
+def check_annotations(cases: Sequence[LoadedCase]) -> Verdict:
+    """Check that annotations are on their slides, of a plausible size and drawn once, and scales plausible.
+
+    Args:
+        cases: The cases.
+
+    Returns:
+        A warning if something is odd.
+    """
+    name = "annotations and scales are plausible"
+    odd = [f"{loaded.case.name}: {text}" for loaded in cases for text in loaded.odd]
+    if not odd:
+        return Verdict(
+            name=name, state="good", message="no annotation is outside its slide, tiny or drawn twice"
+        )
+    return Verdict(
+        name=name, state="warning", message=list_some(odd, 4, "; "), remedy="See the table of slides"
+    )
+
+
+def check_classes(cases: Sequence[LoadedCase], classes: ClassConfig, named: bool) -> Verdict:
+    """Check that the positive class occurs, and look for class names that are probably typos.
+
+    Args:
+        cases: The cases.
+        classes: The recipe's classes.
+        named: Whether the user chose the positive class, so that it must occur.
+
+    Returns:
+        Failed if the chosen class does not occur, a warning for typos.
+    """
+    name = "classes"
+    counts = Counter(region.label for loaded in cases for region in loaded.regions)
+    if not counts:
+        return Verdict(name=name, state="cannot tell", message="there are no annotations")
+    listed = ", ".join(f"{label or 'unclassified'} ({count})" for label, count in sorted(counts.items()))
+    if classes.positive not in {classes.canonical(label) for label in counts}:
+        return Verdict(
+            name=name,
+            state="failed" if named else "warning",
+            message=f"no annotation of {classes.positive!r} (classes: {listed})",
+            remedy="Name the class to detect with --positive, or its spellings in classes.aliases of the recipe",
+        )
+    if typos := [f"{rare!r} beside {common!r}" for rare, common in find_near_misses(counts)]:
+        return Verdict(
+            name=name,
+            state="warning",
+            message=f"possible typos: {'; '.join(typos)} (classes: {listed})",
             remedy="Correct them, or name them in classes.aliases of the recipe",
         )
-    same = [" = ".join(repr(label) for label in group) for group in same_class(counts)]
-    taken = f"; taken as one: {'; '.join(same)}" if same else ""
-    return Verdict(name=name, state="good", message=f"{listed}{taken}")
+    equal = [" = ".join(repr(label) for label in group) for group in find_equal_spellings(counts)]
+    joined = f"; counted as one class: {'; '.join(equal)}" if equal else ""
+    return Verdict(name=name, state="good", message=f"{listed}{joined}")

@@ -1,6 +1,6 @@
-"""`histoscout check`: a cohort looked at before anything is learnt from it.
+"""Check a cohort before training: integrity, alignment of annotations, leakage; write corrected annotations.
 
-Corrected outlines, written beside nothing: into a folder of their own, never over what a pathologist drew.
+Corrections go to a separate folder; original annotations are never modified.
 """
 
 from collections import Counter
@@ -13,43 +13,60 @@ from histoscout.annotations.write import write_annotations
 from histoscout.checks.alignment.slides import NAME, Alignment, aligned, cohort_verdict, subject_of
 from histoscout.checks.alignment.windows import windows_fit
 from histoscout.checks.integrity import (
-    ClassRow,
-    Read,
-    class_rows,
-    classes_known,
-    read_case,
-    readable,
-    sound_outlines,
+    ClassCount,
+    LoadedCase,
+    check_annotations,
+    check_classes,
+    check_readable,
+    count_classes,
+    load_case,
 )
-from histoscout.checks.leakage import Landmarks, find_landmarks, check_patient_splits, check_duplicate_slides, check_shared_tissue
 from histoscout.cohort.annotated_slide import REVIEWED
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.discovery import told_apart
-from histoscout.cohort.leakage import Fingerprint
+from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_landmarks
+from histoscout.cohort.leakage import check_duplicate_slides, check_patient_splits, check_shared_tissue
 from histoscout.errors import HistoscoutError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.hardware import usable_cores
-from histoscout.progress import Progress, NoProgress
+from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
-from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import find_tissue
 from histoscout.verdict import Verdict
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What is not part of the recipe. `class_named`: the positive class was chosen, so that it must occur."""
+    """Options of a check that are not part of the recipe.
+
+    Attributes:
+        class_named: Whether the user chose the positive class, so that it must occur.
+        progress: Where progress is shown.
+
+    Example:
+        >>> from histoscout import CheckOptions
+        >>> CheckOptions(class_named=True).class_named
+        True
+    """
 
     class_named: bool = False
     progress: Progress = field(default_factory=NoProgress)
 
 
-@dataclass(frozen=True)
-class Looked:
-    """One slide of a cohort, looked at: what was read, whether outlines fit, and what it looks like."""
+@dataclass(frozen=True, kw_only=True)
+class CheckedSlide:
+    """One checked slide of a cohort.
 
-    read: Read
+    Attributes:
+        loaded: Its annotations and scale, or why it cannot be read.
+        alignment: Whether its annotations fit the tissue.
+        landmarks: Places that are recognized in a copy; None for a slide that cannot be read.
+        fingerprint: The slide seen from far away; None for a slide that cannot be read.
+        tissue_mm2: Area of its tissue.
+    """
+
+    loaded: LoadedCase
     alignment: Alignment
     landmarks: Landmarks | None = None
     fingerprint: Fingerprint | None = None
@@ -57,145 +74,206 @@ class Looked:
 
     @property
     def name(self) -> str:
-        return self.read.case.name
+        """Name of the case."""
+        return self.loaded.case.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checks:
-    """What was found out about a cohort: verdicts over all, the slides one by one, classes by slide and patient."""
+    """The result of checking a cohort.
+
+    Attributes:
+        where: The cohort.
+        verdicts: Verdicts on the cohort as a whole.
+        slides: The slides one by one.
+        classes: Number and area of annotations by class, patient and slide.
+        notes: Notes from reading the cohort.
+
+    Example:
+        >>> from histoscout import Checks
+        >>> Checks(where="cohort.csv", verdicts=(), slides=(), classes=()).failed
+        False
+    """
 
     where: str
     verdicts: tuple[Verdict, ...]
-    slides: tuple[Looked, ...]
-    classes: tuple[ClassRow, ...]
+    slides: tuple[CheckedSlide, ...]
+    classes: tuple[ClassCount, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
-        """Whether anything was found that would make results wrong."""
+        """Whether a check found something that would make results wrong."""
         return any(verdict.state == "failed" for verdict in self.verdicts)
 
 
 def check_cohort(
     cohort: Cohort | Path, recipe: Recipe | None = None, options: CheckOptions | None = None
 ) -> Checks:
-    """Look at a cohort before learning from it: can all be read, do outlines fit the tissue, does anything leak.
+    r"""Check a cohort before training: readable files, alignment of annotations, leakage.
 
-    A slide that is broken stops no other. Slides are read at 1 to 2 um/px, a few seconds each. CohortError if there is
-    no cohort.
+    Slides are read at 1 to 2 um/px, a few seconds each. A broken slide does not stop the others.
+
+    Args:
+        cohort: The cohort, or its table, folder or QuPath project.
+        recipe: Class names and tissue settings; None for the defaults.
+        options: Further options.
+
+    Returns:
+        Verdicts on the cohort, and every slide.
+
+    Raises:
+        CohortError: If there is no such cohort.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from histoscout import check_cohort
+        >>> from histoscout.slides.pyramid import write_pyramid
+        >>> write_pyramid(Path("a.tif"), np.full((64, 64, 3), 240, np.uint8), 1.0)
+        >>> _ = Path("cohort.csv").write_text("slide,patient\na.tif,p1\n")
+        >>> [slide.name for slide in check_cohort(Path("cohort.csv")).slides]
+        ['a']
     """
     recipe, options = recipe or Recipe(), options or CheckOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
-    reads = [read_case(case) for case in cohort.cases]
-    options.progress.start("looking at slides", len(reads))
+    cases = [load_case(case) for case in cohort.cases]
+    options.progress.start("checking slides", len(cases))
 
-    def look(read: Read) -> Looked:
-        found = look_at(read, recipe, lambda: _others(read, reads))
+    def check(loaded: LoadedCase) -> CheckedSlide:
+        # annotations of other slides are tried only where a slide's own do not fit
+        result = check_slide(
+            loaded,
+            recipe,
+            lambda: [
+                (other.case.name, other.regions)
+                for other in cases
+                if other is not loaded and len(other.regions)
+            ],
+        )
         options.progress.advance()
-        return found
+        return result
 
     with ThreadPoolExecutor(usable_cores()) as pool:
-        slides = tuple(pool.map(look, reads))
+        slides = tuple(pool.map(check, cases))
     options.progress.done()
-    reads = [one.read for one in slides]
+    # a slide that breaks further in is known as broken only now
+    cases = [slide.loaded for slide in slides]
+    seen = [slide for slide in slides if slide.landmarks is not None and slide.fingerprint is not None]
+    fingerprints = [slide.fingerprint for slide in seen if slide.fingerprint is not None]
+    splits = [slide.loaded.case.split or "" for slide in seen]
     verdicts = (
-        readable(reads),
-        classes_known(reads, recipe.classes, options.class_named),
-        sound_outlines(reads),
-        cohort_verdict([one.alignment for one in slides]),
-        windows_fit(reads, recipe),
+        check_readable(cases),
+        check_classes(cases, recipe.classes, options.class_named),
+        check_annotations(cases),
+        cohort_verdict([slide.alignment for slide in slides]),
+        windows_fit(cases, recipe),
         check_patient_splits(cohort.cases),
-        *_leaks(slides),
+        check_duplicate_slides(fingerprints, splits),
+        check_shared_tissue([slide.landmarks for slide in seen if slide.landmarks is not None]),
     )
-    return Checks(cohort.where, verdicts, slides, tuple(class_rows(reads)), cohort.notes)
+    return Checks(
+        where=cohort.where,
+        verdicts=verdicts,
+        slides=slides,
+        classes=tuple(count_classes(cases)),
+        notes=cohort.notes,
+    )
 
 
-def look_at(
-    read: Read, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple
-) -> Looked:
-    """Look at one slide; `others` gives the outlines of the others, tried where its own do not fit."""
-    if read.fault:
-        return Looked(read, _unasked(read, "the slide cannot be read"))
+def check_slide(
+    loaded: LoadedCase, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple
+) -> CheckedSlide:
+    """Check one slide: tissue, alignment of its annotations, landmarks and fingerprint.
+
+    Args:
+        loaded: The slide's annotations.
+        recipe: Class names and tissue settings.
+        others: Gives annotations of other slides by name, tried where the slide's own do not fit.
+
+    Returns:
+        The checked slide; one that cannot be read has a fault and no landmarks.
+    """
+    if loaded.fault:
+        return CheckedSlide(loaded=loaded, alignment=_cannot_tell(loaded, "the slide cannot be read"))
     try:
-        with open_case(read.case) as slide:
-            return _looked(read, slide, recipe, others)
-    except HistoscoutError as error:  # some files open, and break further in
-        broken = replace(read, fault=str(error))
-        return Looked(broken, _unasked(broken, "the slide cannot be read"))
+        with open_case(loaded.case) as slide:
+            tissue = find_tissue(slide, recipe.tissue, recipe.patches)
+            alignment = _cannot_tell(loaded, "no annotations")
+            # reviewed areas say nothing about where lesions are
+            if any(recipe.classes.canonical(label) != REVIEWED for label in loaded.regions.labels):
+                subject = subject_of(slide, loaded.regions, tissue, recipe.patches.size_um)
+                alignment = aligned(replace(subject, classes=recipe.classes), others)
+            case = loaded.case
+            return CheckedSlide(
+                loaded=loaded,
+                alignment=alignment,
+                landmarks=find_landmarks(slide, tissue, case.patient, case.split or ""),
+                fingerprint=Fingerprint.of(slide, case.patient),
+                tissue_mm2=tissue.area_mm2,
+            )
+    except HistoscoutError as error:
+        # some files open, and break further in
+        broken = replace(loaded, fault=str(error))
+        return CheckedSlide(loaded=broken, alignment=_cannot_tell(broken, "the slide cannot be read"))
 
 
-def _looked(
-    read: Read, slide: Slide, recipe: Recipe, others: Callable[[], Sequence[tuple[str, Regions]]]
-) -> Looked:
-    tissue = find_tissue(slide, recipe.tissue, recipe.patches)
-    alignment = _unasked(read, "no outlines")
-    if any(recipe.classes.canonical(label) != REVIEWED for label in read.regions.labels):
-        subject = subject_of(slide, read.regions, tissue, recipe.patches.size_um)
-        alignment = aligned(replace(subject, classes=recipe.classes), others)
-    landmarks = find_landmarks(slide, tissue, read.case.patient, read.case.split or "")
-    print_of = Fingerprint.of(slide, read.case.patient)
-    return Looked(read, alignment, landmarks, print_of, tissue.area_mm2)
+def _cannot_tell(loaded: LoadedCase, why: str) -> Alignment:
+    return Alignment(loaded.case.name, Verdict(name=NAME, state="cannot tell", message=why))
 
 
-def _unasked(read: Read, why: str) -> Alignment:
-    return Alignment(read.case.name, Verdict(name=NAME, state="cannot tell", message=why))
+def refuse_output_folder(folder: Path, cases: Sequence[Case]) -> None:
+    """Refuse a folder for corrected annotations that holds the originals or any other file.
 
+    Args:
+        folder: The folder.
+        cases: The cases whose annotations are corrected.
 
-def _others(read: Read, reads: Sequence[Read]) -> list[tuple[str, Regions]]:
-    return [(one.case.name, one.regions) for one in reads if one is not read and len(one.regions)]
-
-
-def _leaks(slides: Sequence[Looked]) -> list[Verdict]:
-    seen = [one for one in slides if one.landmarks is not None and one.fingerprint is not None]
-    prints = [one.fingerprint for one in seen if one.fingerprint is not None]
-    splits = [one.read.case.split or "" for one in seen]
-    return [
-        check_duplicate_slides(prints, splits),
-        check_shared_tissue([one.landmarks for one in seen if one.landmarks is not None]),
-    ]
-
-
-def refuse_used(folder: Path, cases: Sequence[Case]) -> None:
-    """OutputError if corrected outlines of these slides cannot go into a folder: that of the originals, or not empty."""
+    Raises:
+        OutputError: If the folder cannot be used.
+    """
     _refuse_originals(folder, cases)
     if folder.exists() and not folder.is_dir():
-        raise OutputError(folder, "is no folder", "Give an empty folder")
-    there = sorted(path.name for path in folder.glob("[!.]*"))
-    if there:
-        raise OutputError(folder, f"holds files already ({there[0]})", "Give an empty folder")
+        raise OutputError(folder, "this is not a folder", "Give an empty folder")
+    if existing := sorted(path.name for path in folder.glob("[!.]*")):
+        raise OutputError(folder, f"the folder already holds files ({existing[0]})", "Give an empty folder")
 
 
 def _refuse_originals(folder: Path, cases: Sequence[Case]) -> None:
     if folder.resolve() in {case.annotations.parent.resolve() for case in cases if case.annotations}:
         raise OutputError(
-            folder, "holds the original annotations", "Give another folder for the corrected ones"
+            folder, "the folder holds the original annotations", "Give another folder for the corrected ones"
         )
 
 
-def apply_corrections(slides: Sequence[Looked], folder: Path) -> list[Path]:
-    """Undo the mistake that was found on each slide and write its outlines to `folder`/SLIDE.geojson; what was written.
+def apply_corrections(slides: Sequence[CheckedSlide], folder: Path) -> list[Path]:
+    """Write corrected annotations of the slides on which a mistake was found.
 
-    Slides on which no mistake was found are left out; those of one file name are told apart by their folders, and in
-    one folder by their suffixes. OutputError if a file is there already, or if the folder is that of the originals.
+    Slides of one file name are told apart by their folders, and in one folder by their suffixes.
+
+    Args:
+        slides: Checked slides; those without a mistake are left out.
+        folder: The folder for `SLIDE.geojson` files.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        OutputError: If a file already exists, or if the folder holds the original annotations.
     """
-    _refuse_originals(folder, [one.read.case for one in slides])
-    names = _names([one.read.case.slide for one in slides])
-    corrected = {
-        folder / f"{names[one.read.case.slide]}.geojson": mistake.correct(one.read.regions)
-        for one in slides
-        if (mistake := one.alignment.mistake) is not None
-    }
-    if there := [target for target in corrected if target.exists()]:
-        raise OutputError(there[0], "is there already", "Give an empty folder")
+    _refuse_originals(folder, [slide.loaded.case for slide in slides])
+    # names that differ only in case are one file on some systems
+    names = told_apart([slide.loaded.case.slide for slide in slides])
+    counts = Counter(name.casefold() for name in names.values())
+    corrected = {}
+    for slide in slides:
+        if slide.alignment.mistake is None:
+            continue
+        path = slide.loaded.case.slide
+        name = names[path] if counts[names[path].casefold()] == 1 else f"{names[path]}{path.suffix}"
+        corrected[folder / f"{name}.geojson"] = slide.alignment.mistake.correct(slide.loaded.regions)
+    if existing := [target for target in corrected if target.exists()]:
+        raise OutputError(existing[0], "the file already exists", "Give an empty folder")
     for target, regions in corrected.items():
         write_annotations(regions, target)
     return list(corrected)
-
-
-def _names(slides: Sequence[Path]) -> dict[Path, str]:
-    names = told_apart(slides)
-    counts = Counter(name.casefold() for name in names.values())
-    return {
-        slide: name if counts[name.casefold()] == 1 else f"{name}{slide.suffix}"
-        for slide, name in names.items()
-    }

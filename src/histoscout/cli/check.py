@@ -24,7 +24,7 @@ def check(
 
     Exits with code 1 if a check fails.
     """
-    from histoscout.checks.run import CheckOptions, apply_corrections, check_cohort, refuse_used
+    from histoscout.checks.run import CheckOptions, apply_corrections, check_cohort, refuse_output_folder
     from histoscout.cli.console import Console
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import OutputError
@@ -40,7 +40,7 @@ def check(
     with Console(quiet) as console:
         listed = read_cohort(cohort, slides)
         if apply is not None:
-            refuse_used(apply, listed.cases)
+            refuse_output_folder(apply, listed.cases)
         checks = check_cohort(listed, choices, CheckOptions(class_named=class_named, progress=console))
         write_check(checks, out)
 

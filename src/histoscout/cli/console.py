@@ -1,4 +1,4 @@
-"""Progress on the command line: bars with the time left on a terminal, plain lines elsewhere."""
+"""Progress on the command line: bars on a terminal, plain lines elsewhere."""
 
 import sys
 import time

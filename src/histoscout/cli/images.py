@@ -39,7 +39,7 @@ def read_training_cohort(path: Path, slides: Path | None, mpp: float | None) -> 
 
 
 def check_image_scores(cohort: "Cohort", scores: Path, *, overwrite: bool) -> None:
-    """Check before a training that its images can be evaluated, and that the scores can be written.
+    """Check before a training that images can be evaluated and scores can be written.
 
     Args:
         cohort: What will be trained on.

@@ -74,7 +74,7 @@ def histoscout(
 
 
 def main() -> None:
-    """Run a command; a fault that the user can fix becomes one clear line and a non-zero exit code."""
+    """Run a command; faults become one clear line and a non-zero exit code."""
     try:
         code = app(standalone_mode=False)
     except HistoscoutError as error:

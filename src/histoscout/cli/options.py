@@ -1,4 +1,4 @@
-"""Options that several commands share, the spellings they had in version 0.1, and the layout of `--help`.
+"""Options that several commands share, their old spellings, and the layout of `--help`.
 
 - Type aliases such as `Device`: the options of the same name, explained alike everywhere.
 - `RENAMED_OPTIONS`, `RENAMED_VALUES`: spellings of version 0.1 that are still accepted.
@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class SanityChecks(StrEnum):
-    """What happens when a sanity check fails: `all` stops, `warn` reports the failure and continues."""
+    """What a failed sanity check does: `all` stops, `warn` reports it and continues."""
 
     all = "all"
     warn = "warn"

@@ -96,10 +96,9 @@ def study_table(results: dict[str, Any]) -> str:
     pixel = (ours["pixel"][key]["value"] for key in ("precision", "recall", "dice", "ap"))
     rows.append(("our recipe, test patients", *pixel, whole["ap"]))
     counts = ours["lesion"]["counts"]
-    false_positives = counts["false_positives"] if "false_positives" in counts else counts["false"]
     lesions = (
-        f"our recipe: {counts['found']} of {pluralize(counts['lesions'], 'lesion')} detected, "
-        f"{pluralize(false_positives, 'false positive')}"
+        f"our recipe: {counts['true_positives']} of {pluralize(counts['lesions'], 'lesion')} detected, "
+        f"{pluralize(counts['false_positives'], 'false positive')}"
     )
     return f"{table(head, rows)}\n\n{lesions}"
 

@@ -181,7 +181,7 @@ def ledger_table(rows: Sequence[LedgerRow]) -> str:
 
 
 def crossval_table(result: Crossval) -> str:
-    """Format a cross-validation: out-of-fold scores of each recipe, differences, and single folds.
+    """Format a cross-validation: scores of each recipe, differences, single folds.
 
     Args:
         result: What `crossval` returns.
@@ -232,7 +232,7 @@ def _interval_rows(
 
 
 def image_table(scores: ImageScores) -> str:
-    """Format the scores of image classification: each class, all classes, and the confusion matrix.
+    """Format the scores of image classification: classes, averages, confusion matrix.
 
     Args:
         scores: The result of `evaluate_images`.

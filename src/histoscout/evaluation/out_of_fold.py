@@ -40,7 +40,10 @@ from histoscout.evaluation.slide_metrics import SlideScores
 from histoscout.io.files import write_text
 
 CROSSVAL_FORMAT = 2
-"""Version of crossval.json. Version 1 (histoscout 0.1.0) has "figures" and "false_per_cm2" for "metrics" and "fp_per_cm2"."""
+"""Version of crossval.json.
+
+Version 1 (histoscout 0.1.0) has "figures" for "metrics" and "false_per_cm2" for "fp_per_cm2".
+"""
 
 THRESHOLD_FREE_METRICS = ("ap", "auroc", "ece", "brier_skill", "prevalence")
 """Pixel metrics that need no threshold."""

@@ -1,4 +1,4 @@
-"""HTML reports on checks, evaluations and cross-validations, each one file that needs no other.
+"""HTML reports on checks, evaluations and cross-validations, each in one file.
 
 - `check`: the page of a cohort check.
 - `evaluation`: the report of an evaluation on slides.

@@ -1,11 +1,11 @@
-"""The page of `histoscout check`: check results, cohort, alignment, and slides with annotations."""
+"""The page of `histoscout check`: check results, cohort, alignment, annotated slides."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from histoscout.checks.alignment.slides import AS_GIVEN
-from histoscout.checks.integrity import ClassRow
-from histoscout.checks.run import Checks, Looked
+from histoscout.checks.integrity import ClassCount
+from histoscout.checks.run import Checks, CheckedSlide
 from histoscout.cohort.case import open_case
 from histoscout.detection.overlay import overlay
 from histoscout.io.notes import pluralize
@@ -66,7 +66,7 @@ def check_page(checks: Checks) -> Page:
         _picture_section(checks),
     ]
     slide_notes = (
-        f"{slide.name}: {note}" for slide in checks.slides for note in (*slide.read.odd, *slide.read.notes)
+        f"{slide.name}: {note}" for slide in checks.slides for note in (*slide.loaded.odd, *slide.loaded.notes)
     )
     if notes := (*checks.notes, *slide_notes):
         blocks: list[Block] = [BulletList(notes[:MAX_NOTES])]
@@ -98,13 +98,13 @@ def _lead(checks: Checks) -> str:
 
 def _cohort_section(checks: Checks) -> Section:
     """Classes, slides and patients."""
-    patients = {slide.read.case.patient for slide in checks.slides}
+    patients = {slide.loaded.case.patient for slide in checks.slides}
     tissue = sum(slide.tissue_mm2 for slide in checks.slides)
     facts = Facts(
         (
             ("slides", f"{len(checks.slides)}"),
             ("patients", f"{len(patients)}"),
-            ("annotations", f"{sum(row.outlines for row in checks.classes):,}"),
+            ("annotations", f"{sum(row.annotations for row in checks.classes):,}"),
             ("tissue", f"{format_number(tissue)} mm\u00b2"),
         )
     )
@@ -112,7 +112,7 @@ def _cohort_section(checks: Checks) -> Section:
     if checks.classes:
         blocks.append(_class_table(checks.classes))
         rows = tuple(
-            (row.label, row.patient, row.slide, f"{row.outlines:,}", format_number(row.area_mm2))
+            (row.label, row.patient, row.slide, f"{row.annotations:,}", format_number(row.area_mm2))
             for row in checks.classes
         )
         blocks.append(
@@ -127,7 +127,7 @@ def _cohort_section(checks: Checks) -> Section:
     return Section(title="Cohort", sentence="Classes, slides and patients.", blocks=tuple(blocks))
 
 
-def _class_table(rows: Sequence[ClassRow]) -> Table:
+def _class_table(rows: Sequence[ClassCount]) -> Table:
     cells: list[tuple[Cell, ...]] = []
     for label in sorted({row.label for row in rows}):
         of_class = [row for row in rows if row.label == label]
@@ -136,7 +136,7 @@ def _class_table(rows: Sequence[ClassRow]) -> Table:
                 label,
                 f"{len({row.patient for row in of_class})}",
                 f"{len({row.slide for row in of_class})}",
-                f"{sum(row.outlines for row in of_class):,}",
+                f"{sum(row.annotations for row in of_class):,}",
                 format_number(sum(row.area_mm2 for row in of_class)),
             )
         )
@@ -189,12 +189,12 @@ def _alignment_section(checks: Checks) -> Section:
 
 def _picture_section(checks: Checks) -> Section:
     """Every slide with its annotations."""
-    readable = [slide for slide in checks.slides if not slide.read.fault]
+    readable = [slide for slide in checks.slides if not slide.loaded.fault]
     shown = readable[: PICTURE_SIZES[-1][0]]
     longest = next((px for most, px in PICTURE_SIZES if len(shown) <= most), PICTURE_SIZES[-1][1])
     pictures = tuple(_picture(slide, longest) for slide in shown)
     blocks: list[Block] = [Pictures(pictures)] if pictures else []
-    if faults := [slide.read.fault for slide in checks.slides if slide.read.fault]:
+    if faults := [slide.loaded.fault for slide in checks.slides if slide.loaded.fault]:
         blocks.append(BulletList(tuple(faults), "Slides that cannot be read"))
     hidden = len(checks.slides) - len(shown) - len(faults)
     if hidden:
@@ -205,10 +205,10 @@ def _picture_section(checks: Checks) -> Section:
     return Section(title="Slides", sentence=sentence, blocks=tuple(blocks))
 
 
-def _picture(slide: Looked, longest: int) -> Picture:
-    with open_case(slide.read.case) as opened:
-        image = overlay(opened, slide.read.regions, None, longest, letters=30, said="drawn")
-    caption = f"{slide.name}: {pluralize(len(slide.read.regions), 'annotation')}"
+def _picture(slide: CheckedSlide, longest: int) -> Picture:
+    with open_case(slide.loaded.case) as opened:
+        image = overlay(opened, slide.loaded.regions, None, longest, letters=30, said="drawn")
+    caption = f"{slide.name}: {pluralize(len(slide.loaded.regions), 'annotation')}"
     if AS_GIVEN in slide.alignment.fits:
         caption += f"; alignment: {slide.alignment.verdict.state}"
     return Picture(
@@ -219,5 +219,5 @@ def _picture(slide: Looked, longest: int) -> Picture:
     )
 
 
-def _anchor(slide: Looked) -> str:
+def _anchor(slide: CheckedSlide) -> str:
     return f"picture-{slug(slide.name)}"

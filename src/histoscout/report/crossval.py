@@ -1,4 +1,4 @@
-"""The report of a cross-validation: metrics of each recipe on unseen patients, and their differences."""
+"""The report of a cross-validation: metrics of each recipe, and their differences."""
 
 from collections.abc import Mapping
 from pathlib import Path

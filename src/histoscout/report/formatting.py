@@ -1,4 +1,4 @@
-"""How numbers and units are shown on a page and in sentences: digits, confidence intervals, units."""
+"""Formatting of numbers, confidence intervals and units on a page and in sentences."""
 
 import math
 import re
@@ -61,7 +61,14 @@ def format_number(value: float | None, digits: int = 3) -> str:
 
 
 def fraction_with_ci(value: float | None, low: float | None, high: float | None, digits: int = 2) -> Estimate:
-    """Format a fraction and its confidence interval: .88 [.81, .93]; without bounds the fraction alone."""
+    """Format a fraction and its confidence interval: .88 [.81, .93].
+
+    Args:
+        value: The fraction.
+        low: Lower bound; without bounds the fraction is shown alone.
+        high: Upper bound.
+        digits: Decimals.
+    """
     return Estimate(
         format_fraction(value, digits),
         _bounds(format_fraction(low, digits), format_fraction(high, digits), low, high),
@@ -69,7 +76,13 @@ def fraction_with_ci(value: float | None, low: float | None, high: float | None,
 
 
 def number_with_ci(value: float | None, low: float | None, high: float | None) -> Estimate:
-    """Format a number and its confidence interval with the same decimals: 12.3 [9.1, 15.0]."""
+    """Format a number and its confidence interval with the same decimals: 12.3 [9.1, 15.0].
+
+    Args:
+        value: The number.
+        low: Lower bound; without bounds the number is shown alone.
+        high: Upper bound.
+    """
     if not _is_known(value):
         return Estimate(NOT_ESTIMABLE)
     decimals = _decimals(value, 3)
@@ -78,14 +91,19 @@ def number_with_ci(value: float | None, low: float | None, high: float | None) -
 
 
 def estimate_text(estimate: Estimate) -> str:
-    """An estimate inside a sentence."""
+    """An estimate inside a sentence: .88 [.81, .93].
+
+    Args:
+        estimate: The number and its confidence interval.
+    """
     return f"{estimate.value} {estimate.interval}".strip()
 
 
 def format_units(text: str) -> str:
     """Typeset units and signs: um, mm2, cm2 and >= become \u00b5m, mm\u00b2, cm\u00b2 and \u2265.
 
-    For text of the package only: a slide or a class may be called "um".
+    Args:
+        text: Text of the package only: a slide or a class may be called "um".
     """
     for plain, printed in (("um", "\u00b5m"), ("mm2", "mm\u00b2"), ("cm2", "cm\u00b2")):
         text = re.sub(rf"\b{plain}\b", printed, text)

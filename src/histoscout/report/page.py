@@ -97,7 +97,11 @@ def render(page: Page) -> str:
 
 
 def slug(text: str) -> str:
-    """Text as an anchor in a page: letters, digits and hyphens."""
+    """Text as an anchor in a page: letters, digits and hyphens.
+
+    Args:
+        text: Any text; without letters and digits the anchor is "part".
+    """
     return re.sub(r"[\W_]+", "-", text.lower()).strip("-") or "part"
 
 

@@ -102,7 +102,7 @@ def plot_precision_recall(lines: Sequence[Line], prevalence: float | None, unit:
 
 
 def plot_froc(lines: Sequence[Line], unit: str) -> bytes:
-    """Plot FROC curves: sensitivity for lesions against false positives, on a scale of doublings.
+    """Plot FROC curves: sensitivity for lesions against false positives, on a log scale.
 
     The scale is extended as long as a curve rises. A curve that ends early continues as a thin line.
 
@@ -137,7 +137,7 @@ def plot_froc(lines: Sequence[Line], unit: str) -> bytes:
 
 
 def plot_reliability(predicted: Sequence[float], observed: Sequence[float]) -> bytes:
-    """Plot a reliability diagram: the observed frequency of positives against the predicted probability.
+    """Plot a reliability diagram: observed frequency against predicted probability.
 
     Both axes are logarithmic if the median prediction is below 5 %, so that those bins can be told apart.
 

@@ -53,7 +53,11 @@ SERIES = ("blue", "warm", "green", "plum", "ochre")
 
 
 def light_color(name: str) -> str:
-    """The color that figures are drawn in; a page replaces it by the shade that fits."""
+    """The color that figures are drawn in; a page replaces it by the shade that fits.
+
+    Args:
+        name: A name from `PALETTE`.
+    """
     return PALETTE[name].light
 
 
@@ -147,7 +151,11 @@ def svg_figure(width: float = FIGURE_WIDTH, height: float = FIGURE_HEIGHT) -> It
 
 
 def printable(label: str) -> str:
-    """A label on one line, without characters that XML does not allow."""
+    """A label on one line, without characters that XML does not allow.
+
+    Args:
+        label: Any text.
+    """
     safe = label.encode("utf-8", "replace").decode("utf-8")
     return "".join(character if character.isprintable() else "\ufffd" for character in safe)
 

@@ -1,4 +1,4 @@
-"""Replication of a published study that did not reach its aim: as it was run, as it is stated, beside a recipe that works.
+"""Replication of a published study that did not reach its aim, beside a recipe that works.
 
 - `study`: the whole study and its plan.
 - `protocol`: numbers and tables of the paper; all trainings behind them.

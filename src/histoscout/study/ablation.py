@@ -1,4 +1,4 @@
-"""The ablation of the faults: all that a run had, each alone, all but each, and none, over several seeds."""
+"""The ablation of the faults: all, each alone, all but each, and none, over several seeds."""
 
 import math
 from collections.abc import Sequence
@@ -34,6 +34,7 @@ class SeedMean:
         mean = float(np.mean(values))
         if len(values) < 2:
             return cls(mean, None, None)
+        # Student's t, since the deviation is estimated from few seeds
         quantile = float(stats.t.ppf(0.975, len(values) - 1))
         reach = float(quantile * np.std(values, ddof=1) / math.sqrt(len(values)))
         return cls(mean, mean - reach, mean + reach)
@@ -84,7 +85,7 @@ def tabulate_ablation(runs: Sequence[Run], results: Sequence[dict[str, Any]]) ->
 
 
 def ablation_metrics(result: dict[str, Any]) -> dict[str, float]:
-    """Return the metrics of one run: F1 as it computed it, AP on its test tiles and on whole slides."""
+    """Return F1 of one run as it computed it, and AP on its test tiles and on whole slides."""
     last = list(result["epochs"].values())[-1]
     whole = next(iter(result["whole"].values()), {"ap": None})
     metrics = {
@@ -96,7 +97,7 @@ def ablation_metrics(result: dict[str, Any]) -> dict[str, float]:
 
 
 def describe_faults(model: str, letters: str) -> str:
-    """Return a set of faults in words: all that a model's run had, none, one alone, or all but some."""
+    """Return a set of faults in words: all of a model, none, one alone, or all but some."""
     all_faults = MODELS[model].all_faults
     faults = frozenset() if letters == "none" else frozenset(letters)
     if faults == all_faults:
@@ -112,7 +113,7 @@ def describe_faults(model: str, letters: str) -> str:
 def _differences(
     models: Sequence[str], metrics: dict[tuple[str, str], list[dict[str, float]]]
 ) -> list[dict[str, Any]]:
-    """Return for each fault the effect of removing it from all and of adding it alone, paired by seed."""
+    """Return the effect of removing each fault from all and of adding it alone, paired by seed."""
     rows = []
     for model in models:
         all_faults = MODELS[model].all_faults

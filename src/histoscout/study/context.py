@@ -50,6 +50,7 @@ class StudyContext:
         """Return one of the study's recipes at this scale."""
         recipe = read_study_recipe(name)
         mpp = self.tile_um / self.scale.tile_px
+        # the field of view is that of the paper per lesion, at the pixels of the scale
         choices: dict[str, Any] = {
             "patches.size_um": self.tile_um,
             "patches.mpp": mpp,
@@ -61,7 +62,7 @@ class StudyContext:
         return recipe.with_choices(choices)
 
     def study_slides(self, recipe: Recipe) -> tuple[LabeledSlide, ...]:
-        """Open the study's slides; their tissue is the tiles of the recipe's width that the filter keeps."""
+        """Open the study's slides; their tissue is the tiles that the recipe's filter keeps."""
         return self._open(f"filtering tiles of {recipe.patches.size_um:.0f} um", self.cases, recipe)
 
     def referee_slides(self) -> tuple[LabeledSlide, ...]:
@@ -148,6 +149,7 @@ def median_lesion_um(cases: Sequence[Case]) -> float:
     for case in cases:
         with open_case(case) as slide:
             regions = labeled_regions(case, classes, slide).regions.with_labels(classes.positive)
+            # the side of a square as large as the bounding box
             sizes += [float(np.sqrt(region.box.width * region.box.height)) * slide.mpp for region in regions]
     if not sizes:
         fault = f"the slides have no annotation of {classes.positive}"
@@ -156,7 +158,7 @@ def median_lesion_um(cases: Sequence[Case]) -> float:
 
 
 def choose_tile_um(cases: Sequence[Case], scale: Scale) -> float:
-    """Return the width of a tile, um: the paper's at full scale, else the paper's share of these lesions."""
+    """Return the width of a tile in um: the paper's, or the paper's share of these lesions."""
     if scale.steps is None:
         return protocol.TILE_UM
     return round(protocol.VIEW_PER_LESION * median_lesion_um(cases), 1)

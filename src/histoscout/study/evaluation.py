@@ -37,7 +37,7 @@ NORMALIZER_BATCHES = 4
 """Number of batches from which the deviation of a network's logits is computed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainedRun:
     """A network after training, with what its evaluation needs.
 
@@ -67,12 +67,13 @@ class TrainedRun:
     def evaluate_tiles(self, pixels: TilePixels, normalizer: LogitNormalizer) -> TileEvaluation:
         """Evaluate the network on some tiles, flipped as the run's faults have it."""
         batches = iterate_batches(pixels, self.run.faults, self.recipe)
+        # F flips the correct masks with their images
         predictions = predict_logits(self.network, batches, self.recipe, self.context.fabric)
         truths = iterate_batches(pixels, self.run.faults, self.recipe, truth=True)
         return evaluate_batches(predictions, truths, normalizer)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NormalizedEngine:
     """A network as a detection engine whose outputs are spread over all levels of a heatmap.
 
@@ -105,9 +106,9 @@ class NormalizedEngine:
 
     def __call__(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the outputs for any number of windows: float32 (N, H, W, 1) or (N, 1)."""
+        # windows may have several scales; the study has one
         self.network.eval()
         with torch.inference_mode():
-            # the study's slides have one scale
             pixels = self.fabric.to_device(torch.from_numpy(windows[:, 0]))
             images = normalize(pixels, self.recipe.network.input_channels)
             logits = self.network(images.contiguous(memory_format=torch.channels_last)).float()
@@ -177,7 +178,14 @@ def evaluate_whole_slides(trained: TrainedRun) -> dict[str, Any]:
     context = trained.context
     if trained.run.whole_slides == "none":
         return {}
-    engine = NormalizedEngine(trained.network, trained.recipe, context.fabric, trained.fit_normalizer())
+    # the ordinary detection, with the levels of the heatmap where the outputs are
+    engine = NormalizedEngine(
+        network=trained.network,
+        recipe=trained.recipe,
+        fabric=context.fabric,
+        normalizer=trained.fit_normalizer(),
+    )
+    # the referee for every run, the left-out patient where the run asks for it
     sets = {"referee": context.referee_slides()} if context.referees else {}
     if trained.run.whole_slides == "all" or not sets:
         sets["left out"] = context.left_out_slides()
@@ -191,6 +199,7 @@ def count_slide_pixels(
     """Count the heatmap levels of every tissue pixel of some slides, in and outside of lesions."""
     counts = PixelCounts.empty()
     for labeled in slides:
+        # the ordinary windows over tissue; a slide without tissue has no pixels to count
         boxes = detection_windows(labeled.slide, labeled.tissue, engine.recipe)
         if boxes:
             progress.start(f"detecting on {labeled.slide.name}", len(boxes))

@@ -1,4 +1,4 @@
-"""The faults of the study's published code and protocol: each is a switch and a few lines to read.
+"""The faults of the study's published code and protocol, each a switch and a few lines.
 
 No recipe can select them: only `study` passes these parts to the ordinary training loop.
 """
@@ -109,13 +109,13 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
 
 
 def mask_function(faults: frozenset[str]) -> MaskFunction:
-    """Return how masks are made with these faults; without A and B it is the ordinary `LabeledSlide.mask`."""
+    """Return how masks are made: without A and B by the ordinary `LabeledSlide.mask`."""
     make_mask = last_polygon_mask if "B" in faults else LabeledSlide.mask
     return displace_masks(make_mask) if "A" in faults else make_mask
 
 
 def displace_masks(make_mask: MaskFunction) -> MaskFunction:
-    """A: looked up by the top left corner, stored under the bottom left one, and drawn with y upward."""
+    """A: looked up by the top left corner, stored under the bottom left one, with y upward."""
     return lambda labeled, tile, mpp: make_mask(labeled, tile.translate(0, -tile.height), mpp)[::-1]
 
 
@@ -150,7 +150,10 @@ class LastBatch:
             yield images, targets
 
     def replace_images(self, test_batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Return test targets beside training images: `for image, masks in loader: images = images.to(device)`."""
+        """Return test targets beside training images.
+
+        The published loop reads `for image, masks in loader: images = images.to(device)`.
+        """
         for images, targets in test_batches:
             stale = self.images[0] if self.images else images
             count = min(len(stale), len(targets))
@@ -174,7 +177,7 @@ def copy_network(network: nn.Module) -> nn.Module:
 
 
 def draw_flips(seed: int, number: int, faults: frozenset[str]) -> tuple[bool, bool]:
-    """Draw whether a training tile is flipped vertically and horizontally, with a chance of one half each.
+    """Draw whether a training tile is flipped vertically and horizontally, each for half of them.
 
     F: the same random state for every tile, so that all get the first draw.
     """
@@ -189,7 +192,7 @@ def negative_candidates(has_mask: NDArray[np.bool_], faults: frozenset[str]) -> 
 
 
 def repeat_tiles(tiles: NDArray[np.intp], share: float, random: Generator) -> NDArray[np.intp]:
-    """Return the tiles and a random share of them once more. G: done before the split instead of after it."""
+    """Return the tiles and a random share of them once more. G: before instead of after the split."""
     return np.concatenate([tiles, random.choice(tiles, round(share * len(tiles)), replace=False)])
 
 
@@ -197,14 +200,14 @@ def repeat_tiles(tiles: NDArray[np.intp], share: float, random: Generator) -> ND
 
 
 def reset_to_default_init(network: nn.Module) -> None:
-    """I: torch's default initialization; the ordinary U-Net is initialized as its authors published."""
+    """I: torch's default initialization instead of the one that the U-Net's authors published."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.reset_parameters()
 
 
 def with_repaired_start(recipe: Recipe) -> Recipe:
-    """Without I: normalization layers, the base rate as first output, a sane learning rate with a schedule."""
+    """Without I: normalization, the base rate as first output, a sane learning rate and a schedule."""
     architecture = recipe.network.architecture
     return recipe.with_choices(
         {

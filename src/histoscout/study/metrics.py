@@ -1,4 +1,4 @@
-"""The paper's metrics: a confusion matrix over all pixels (or tiles) at 0.5, and beside them the average precision."""
+"""The paper's metrics: confusion matrices over pixels or tiles at 0.5; and average precision."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ RENAMED_COUNTS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class LogitNormalizer:
-    """Spreads logits over the levels of a heatmap by their mean and deviation; their order stays.
+    """Spreads logits over the levels of a heatmap by mean and deviation; their order stays.
 
     The outputs of a network that stalled are nearly the same everywhere, so that the 256 levels would not separate them.
 
@@ -37,6 +37,7 @@ class LogitNormalizer:
     @classmethod
     def fit(cls, logits: Iterable[Tensor]) -> "LogitNormalizer":
         """Compute mean and deviation over some batches of logits."""
+        # double precision: the logits of a stalled network differ in their last digits
         values = torch.cat([positive_margin(batch).double().flatten() for batch in logits])
         deviation = float(values.std()) if len(values) > 1 else 0.0
         return cls(float(values.mean()), max(deviation, 1e-12))
@@ -107,6 +108,7 @@ def evaluate_batches(
     """
     evaluation = TileEvaluation.empty()
     for (logits, own), (_, truth) in zip(predictions, truths, strict=True):
+        # AP from histograms of 256 levels, as for heatmaps
         levels = (normalizer.probability(logits) * 255).round().to(torch.uint8).cpu()
         own_scores, true_scores = (
             _score_batch(logits.cpu(), levels, targets.cpu()) for targets in (own, truth)
@@ -122,7 +124,7 @@ def _score_batch(logits: Tensor, levels: Tensor, targets: Tensor) -> TileScores:
 
 
 def predict_positive(logits: Tensor) -> Tensor:
-    """Return what the study calls positive: sigmoid(output) > 0.5 in float32; of two outputs the larger."""
+    """Return what the study calls positive: sigmoid > 0.5 in float32; of two outputs the larger."""
     return logits[:, 0].sigmoid() > 0.5 if logits.shape[1] == 1 else logits[:, 1] > logits[:, 0]
 
 
@@ -133,6 +135,7 @@ def positive_margin(logits: Tensor) -> Tensor:
 
 def count_confusion(logits: Tensor, targets: Tensor) -> Confusion:
     """Return the confusion of one batch; ignored pixels are left out."""
+    # targets of ignored pixels are neither positive nor used
     predicted = predict_positive(logits)
     used = targets != IGNORE
     positive = targets == 1
@@ -157,7 +160,7 @@ def read_confusion(counts: Mapping[str, float]) -> Confusion:
 
 
 def confusion_metrics(confusion: Confusion) -> dict[str, float | None]:
-    """Return accuracy, precision, recall and F1 of the positive class, and its prevalence; None for 0 / 0."""
+    """Return accuracy, precision, recall, F1 and prevalence of the positive class; None for 0 / 0."""
     tp, fp, fn, tn = confusion.tp, confusion.fp, confusion.fn, confusion.tn
     total = tp + fp + fn + tn
     return {
@@ -170,11 +173,12 @@ def confusion_metrics(confusion: Confusion) -> dict[str, float | None]:
 
 
 def macro_average(confusion: Confusion) -> dict[str, float | None]:
-    """Return precision, recall and F1 averaged over both classes, as Table 3 prints them; accuracy as it is.
+    """Return accuracy, and precision, recall and F1 averaged over both classes, as in Table 3.
 
     A metric that cannot be computed counts as 0, as in scikit-learn.
     """
     positive = confusion_metrics(confusion)
+    # the rest as the positive class: positives and negatives change places
     negative = confusion_metrics(
         Confusion(tp=confusion.tn, fp=confusion.fn, fn=confusion.fp, tn=confusion.tp)
     )

@@ -79,7 +79,7 @@ class PlannedRun:
 
 
 def time_epochs(context: StudyContext) -> list[dict[str, Any]]:
-    """Time one epoch of the paper's U-Net over one slide's tiles, for each input size and batch size.
+    """Time one epoch of the paper's U-Net over one slide, for each input size and batch size.
 
     A step that would take longer than the scale allows is estimated from the largest measured one, by its pixels.
 
@@ -105,6 +105,7 @@ def time_epochs(context: StudyContext) -> list[dict[str, Any]]:
     for side in TIMED_SIDES:
         for batch in TIMED_BATCHES:
             pixels = side * side * batch
+            # too long a step is estimated from the last measured one
             measured = per_pixel * pixels <= context.scale.max_step_seconds
             if measured:
                 per_pixel = time_step(network, recipe, (batch, side), fabric=context.fabric) / pixels
@@ -137,6 +138,7 @@ def time_step(
     pixels = fabric.to_device(torch.zeros((batch, side, side, 3), dtype=torch.uint8))
     seconds = []
     for _ in range(steps + (side <= TIMED_SIDES[0])):
+        # a full training step, as the loop makes it
         started = time.perf_counter()
         images = normalize(pixels, recipe.network.input_channels)
         logits = network(images.contiguous(memory_format=torch.channels_last))
@@ -145,6 +147,7 @@ def time_step(
         fabric.backward(loss(logits, target))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        # kernels run asynchronously on a GPU
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
@@ -197,6 +200,7 @@ def working_recipe_minutes(scale: Scale, device: str) -> float:
     """Estimate the minutes of our recipe: its training, tuning and evaluation."""
     recipe = read_study_recipe("working").with_choices(dict(scale.working_choices))
     choices = recipe.training
+    # a time budget is its own estimate; a number of steps is timed
     if choices.minutes is not None:
         return choices.minutes * (1 + EVALUATION_COST)
     assert choices.epochs is not None
@@ -207,16 +211,18 @@ def working_recipe_minutes(scale: Scale, device: str) -> float:
 
 
 def expect_tiles(context: StudyContext) -> ExpectedTiles:
-    """Estimate the numbers of tiles: of the slides if there are any, else of the mosaics that will be drawn."""
+    """Estimate the numbers of tiles, of the slides or of the mosaics that will be drawn."""
     if not context.cases:
         mosaic = context.scale.mosaic
         fragments = mosaic.rows * mosaic.columns
         tiles = 3 * fragments * mosaic.mm2 * 1e6 / context.tile_um**2
+        # the first three slides are the study, the fourth is the referee
         with_mask = sum(mosaic.lesions[:3]) * TILES_PER_LESION
         return ExpectedTiles(tiles * KEPT_SHARE, with_mask, tiles * KEPT_SHARE * 0.5)
     tiles = 0.0
     for case in context.cases:
         with open_slide(case.slide, case.mpp) as slide:
             tiles += slide.box.area * slide.mpp**2 / context.tile_um**2
+    # as many tiles with lesions as in the paper
     with_mask = protocol.TILES_WITH_MASK / protocol.TILES * tiles
     return ExpectedTiles(tiles * KEPT_SHARE, with_mask, tiles * KEPT_SHARE / 2)

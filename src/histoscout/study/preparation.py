@@ -1,4 +1,4 @@
-"""What a run of the study starts from: its recipe, its tiles and its network, as the run had them."""
+"""What a run of the study starts from: its recipe, its tiles and its network."""
 
 from dataclasses import dataclass
 
@@ -105,14 +105,14 @@ def prepare_run(run: Run, recipe: Recipe, context: StudyContext) -> RunData:
         slides=slides,
         tiles=tiles,
         masked_count=int(has_mask.sum()),
-        train=TileExamples(pixels, order, run.faults, recipe),
+        train=TileExamples(pixels=pixels, order=order, faults=run.faults, recipe=recipe),
         train_pixels=pixels.select(train_rows),
         test_pixels=pixels.select(test_rows),
         overlap=len(np.intersect1d(split.train, split.test)),
     )
 
 
-def make_network(run: Run, recipe: Recipe, data: RunData, context: StudyContext) -> nn.Module:
+def make_network(run: Run, recipe: Recipe, data: RunData, *, context: StudyContext) -> nn.Module:
     """Return the network of a run before its first step.
 
     Args:

@@ -200,12 +200,12 @@ class Run:
 
 
 def rate_times_steps(rate: float, epochs: int) -> float:
-    """Return learning rate times steps: how far Adam can move each weight, which a smaller copy must keep."""
+    """Return learning rate times steps: how far Adam can move each weight."""
     return rate * epochs * STEPS_PER_EPOCH
 
 
 def main_runs() -> dict[str, Run]:
-    """Return the runs of `histoscout study` by their names in the report, in the order of training.
+    """Return the runs of `histoscout study` by their names in the report, in order.
 
     A classifier stands before the network that starts from its encoder.
     """
@@ -233,7 +233,7 @@ def main_runs() -> dict[str, Run]:
 
 
 def ablation_runs(seeds: int) -> list[Run]:
-    """Return the runs of the ablation: all faults of a model, each alone, all but each, and none.
+    """Return the runs of the ablation: all faults of a model, each alone, all but each, none.
 
     Args:
         seeds: Trainings of each set of faults.
@@ -256,7 +256,7 @@ def ablation_runs(seeds: int) -> list[Run]:
 
 
 def _variant_runs() -> dict[str, Run]:
-    """The U-Net in grayscale, on one slide, and at the other learning rates; not evaluated on whole slides."""
+    """The U-Net in grayscale, on one slide, and at the other learning rates."""
     all_faults = MODELS["unet"].all_faults
     short = EPOCHS[:1]
     runs = {}
@@ -275,7 +275,7 @@ def _variant_runs() -> dict[str, Run]:
 
 
 def _mask_comparison_runs() -> dict[str, Run]:
-    """Displaced masks and masks in place at a sane learning rate, all else as it was run; and also without C.
+    """Displaced masks and masks in place at a sane learning rate, with and without C.
 
     C keeps a network that learns from being kept: the false test loss is lowest before it has learned.
     """

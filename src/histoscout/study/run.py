@@ -1,4 +1,4 @@
-"""One run of the study: the ordinary training loop, given the parts that the run's faults call for.
+"""One run of the study: the ordinary training loop with the parts that its faults require.
 
 Read it beside `training/train.py`: what differs from there is what the study did differently.
 """
@@ -60,6 +60,7 @@ class AccuracyLog:
         self, predictions: Iterable[tuple[Tensor, Tensor]], step: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the same predictions; their accuracy is written when all have passed."""
+        # the predictions pass through: validation consumes them
         confusion = EMPTY_CONFUSION
         for logits, targets in predictions:
             confusion = add_confusions(confusion, count_confusion(logits, targets))
@@ -83,7 +84,7 @@ class RunTraining:
     last_batch: LastBatch = field(default_factory=LastBatch)
 
     def fit(self, shadow: nn.Module, stop: int) -> str | None:
-        """Train up to a step; return why it ended early, if it did, as the paper's largest learning rate does."""
+        """Train up to a step; return why it stopped early, as at the paper's largest learning rate."""
         batches = self.context.make_batches(self.state.step, stop)
         try:
             fit(self.context, self.state, self.last_batch.remember(batches), shadow=shadow, steps=stop)
@@ -92,7 +93,7 @@ class RunTraining:
         return None
 
     def best_network(self) -> nn.Module:
-        """Return a copy of the network with the weights of the lowest test loss, or its own if no loss is finite."""
+        """Return a copy of the network with the weights of the lowest finite test loss, if any."""
         best = copy.deepcopy(self.state.network)
         if self.context.best.exists():
             best.load_state_dict(load_file(self.context.best))
@@ -100,7 +101,7 @@ class RunTraining:
 
 
 def train_run(run: Run, context: StudyContext) -> dict[str, Any]:
-    """Train and evaluate a run, or read its result if it is finished; an interrupted run is resumed.
+    """Train and evaluate a run, resume it, or read its result if it is finished.
 
     Args:
         run: The run.
@@ -121,14 +122,14 @@ def train_run(run: Run, context: StudyContext) -> dict[str, Any]:
     recipe = with_schedule(recipe, run, steps[0], context=context)
     # training
     torch.manual_seed(run.seed)
-    network = make_network(run, recipe, data, context)
+    network = make_network(run, recipe, data, context=context)
     network = context.fabric.to_device(network.to(memory_format=torch.channels_last))
     (folder / "training").mkdir(parents=True, exist_ok=True)
     training = make_training(run, recipe, data, network=network, context=context)
     epochs = _train_stages(run, steps, training, data=data, context=context)
     # evaluation of the best weights
     best = training.best_network()
-    trained = TrainedRun(run, best, recipe, data, context)
+    trained = TrainedRun(run=run, network=best, recipe=recipe, data=data, context=context)
     result = _describe_run(trained, steps) | {
         "epochs": epochs,
         "curve": [
@@ -150,7 +151,7 @@ def train_run(run: Run, context: StudyContext) -> dict[str, Any]:
 
 
 def with_schedule(recipe: Recipe, run: Run, steps: int, *, context: StudyContext) -> Recipe:
-    """Return the recipe with the learning rate for a number of steps, and the scale's validations.
+    """Return the recipe with learning rate and validations for a number of steps.
 
     Args:
         recipe: The run's recipe.
@@ -171,7 +172,7 @@ def with_schedule(recipe: Recipe, run: Run, steps: int, *, context: StudyContext
 def make_training(
     run: Run, recipe: Recipe, data: RunData, *, network: nn.Module, context: StudyContext
 ) -> RunTraining:
-    """Make the ordinary training of a run; C replaces the validation batches, E the optimizer's network.
+    """Make the ordinary training of a run; C replaces validation batches, E the optimizer's network.
 
     Args:
         run: The run.
@@ -187,6 +188,7 @@ def make_training(
     loss = make_loss(recipe)
     last_batch = LastBatch()
     accuracies = AccuracyLog(folder / "accuracies.json")
+    # averaged weights, as the ordinary training has them
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     optimized = copy_network(network) if "E" in run.faults else network
     optimizer = make_optimizer(optimized, recipe.training)
@@ -222,6 +224,7 @@ def make_training(
 def _describe_run(trained: TrainedRun, steps: list[int]) -> dict[str, Any]:
     """Return what was trained, on what, and what is held to the paper's values."""
     run, recipe, data = trained.run, trained.recipe, trained.data
+    # rate times steps stands beside the paper's, since both cannot be kept on a smaller scale
     rate = recipe.training.learning_rate
     return {
         "model": run.model,
@@ -257,7 +260,13 @@ def _train_stages(
         stop = max(1, round(stage_steps * run.step_share))
         if not stage.exists():
             stopped = training.fit(shadow, stop)
-            trained = TrainedRun(run, training.best_network(), training_context.recipe, data, context)
+            trained = TrainedRun(
+                run=run,
+                network=training.best_network(),
+                recipe=training_context.recipe,
+                data=data,
+                context=context,
+            )
             stage_result = {"stopped": stopped, "steps": stop, **evaluate_sets(trained)}
             write_text(stage, json.dumps(stage_result) + "\n")
         results[str(epochs)] = json.loads(stage.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""The slides of the study: the three of BRACS where the user has them, else synthetic ones shaped like them.
+"""The slides of the study: the three of BRACS, or synthetic ones shaped like them.
 
 The synthetic ones are mosaics: several fragments of one patient's tissue on a slide, as biopsies are mounted; three
 slides of two patients, and one of a third patient, the referee, who is for evaluation only. Lesions are as rare as in
@@ -138,7 +138,7 @@ SCALES: Mapping[str, Scale] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _SlideTask:
+class _MosaicTask:
     """A synthetic slide to draw."""
 
     name: str
@@ -170,6 +170,7 @@ def find_bracs(folder: Path) -> Cohort:
     cases: list[Case] = []
     missing: list[str] = []
     for name, patient in protocol.SLIDES.items():
+        # folders of BRACS downloads differ, names do not
         slide = next(iter(sorted(folder.rglob(f"{name}.svs"))), None)
         candidates = (
             path for kind in ("geojson", "qpdata") for path in sorted(folder.rglob(f"{name}.{kind}"))
@@ -178,6 +179,7 @@ def find_bracs(folder: Path) -> Cohort:
         missing += [f"{name}.svs"] * (slide is None) + [f"{name}.qpdata"] * (annotations is None)
         if slide is not None and annotations is not None:
             cases.append(Case(slide=slide, annotations=annotations, patient=patient))
+    # all missing files at once
     if missing:
         raise CohortError(
             folder,
@@ -204,15 +206,16 @@ def draw_study_cohort(folder: Path, mosaic: Mosaic, on_slide: Callable[[], None]
     _claim_folder(folder, mosaic)
     a_1, a_2, b_1, referee = mosaic.lesions
     tasks = (
-        _SlideTask(name="A-1", patient=0, number=0, split=None, lesions=a_1),
-        _SlideTask(name="A-2", patient=0, number=1, split=None, lesions=a_2),
-        _SlideTask(name="B-1", patient=1, number=0, split=None, lesions=b_1),
-        _SlideTask(name="referee", patient=2, number=0, split="test", lesions=referee),
+        _MosaicTask(name="A-1", patient=0, number=0, split=None, lesions=a_1),
+        _MosaicTask(name="A-2", patient=0, number=1, split=None, lesions=a_2),
+        _MosaicTask(name="B-1", patient=1, number=0, split=None, lesions=b_1),
+        _MosaicTask(name="referee", patient=2, number=0, split="test", lesions=referee),
     )
     cases = []
     for task in tasks:
         slide = folder / "slides" / f"{task.name}.tif"
         annotations = folder / "annotations" / f"{task.name}.geojson"
+        # the referee's slide has half as many rows
         if not (slide.exists() and annotations.exists()):
             shape = replace(mosaic, rows=max(1, mosaic.rows // 2)) if task.split == "test" else mosaic
             pixels, regions = draw_mosaic(task.patient, task.number, task.lesions, mosaic=shape)
@@ -307,7 +310,7 @@ def _claim_folder(folder: Path, mosaic: Mosaic) -> None:
 def _draw_fragment(
     patient: Patient, first: int, mosaic: Mosaic, index: int, lesions: int
 ) -> tuple[NDArray[np.uint8], Regions]:
-    """Draw a fragment with so many UDH ducts and about one look-alike: a tenth of a synthetic slide's own density."""
+    """Draw a fragment with a number of UDH ducts and about one look-alike."""
     density = replace(patient.density, udh=lesions / mosaic.mm2, adh=1 / mosaic.mm2, unclear=0.0)
     slide = draw_slide_of(
         replace(patient, density=density), first + index, (mosaic.fragment, mosaic.fragment)
@@ -316,6 +319,7 @@ def _draw_fragment(
 
 
 def _bracs_outlines(outline: Outline, random: Generator) -> list[Outline]:
+    # three draws for every outline, whichever is used
     is_rectangle, is_holed, is_parted = random.random(3) < (RECTANGLE_SHARE, HOLED_SHARE, PARTED_SHARE)
     left, top, right, bottom = outline.bounds
     if is_rectangle:

@@ -1,4 +1,4 @@
-"""The whole study: slides, every run as it was and as it is stated, our recipe, and one report of it all.
+"""The whole study: slides, every run, our recipe, and one report.
 
 Every step keeps its result in the output folder, so that an interrupted study can be resumed.
 """
@@ -155,6 +155,7 @@ def _claim_folder(out: Path, options: StudyOptions) -> None:
     """Write the marker file, or check that the folder's marker states the same."""
     marker = out / "plan.json"
     source = options.data or (options.cohort.where if options.cohort else "built-in")
+    # what makes results comparable: slides, scale and weights
     content = {
         "slides": str(source),
         "scale": options.scale.name,
@@ -177,6 +178,7 @@ def _open_context(out: Path, options: StudyOptions, cohort: Cohort | None) -> St
         options.progress.start("drawing the synthetic slides", 4)
         cohort = draw_study_cohort(out / "cohort", scale.mosaic, options.progress.advance)
         options.progress.done()
+    # the width of a tile follows from the lesions on the slides
     cases, referees = select_cases(cohort)
     return StudyContext(
         cases=cases,
@@ -199,11 +201,12 @@ def _read_earlier_ablation(out: Path) -> dict[str, Any] | None:
 
 
 def _describe_scale(context: StudyContext) -> dict[str, Any]:
-    """Return what is made smaller and what is held to the paper's values; pairs are the paper's and ours."""
+    """Return what is made smaller and what is held; pairs are the paper's value and ours."""
     scale = context.scale
     lesion = median_lesion_um(context.cases)
     epochs = protocol.EPOCHS[0]
     steps = scale.count_steps(epochs, protocol.TRAINING_TILES)
+    # smaller copies keep rate times steps
     rate = scale.learning_rate(protocol.LEARNING_RATE, epochs, steps)
     return {
         "name": scale.name,
@@ -222,7 +225,7 @@ def _describe_scale(context: StudyContext) -> dict[str, Any]:
 
 
 def _describe_slides(context: StudyContext, stated: dict[str, Any]) -> dict[str, Any]:
-    """Return the numbers of tiles, of those with lesions, and the share of lesion pixels; the paper's and ours.
+    """Return numbers of tiles, and shares of lesions; pairs are the paper's value and ours.
 
     Args:
         context: What all runs share.
@@ -232,6 +235,7 @@ def _describe_slides(context: StudyContext, stated: dict[str, Any]) -> dict[str,
     grid = 0
     for case in context.cases:
         with open_slide(case.slide, case.mpp) as slide:
+            # incomplete tiles are dropped
             rows = int(slide.box.height * slide.mpp // tile_um)
             grid += rows * int(slide.box.width * slide.mpp // tile_um)
     last = list(stated["epochs"].values())[-1]

@@ -1,4 +1,4 @@
-"""The study's tiles: a regular grid, a filter, three tiles without lesion per tile with one, and a split by tile.
+"""The study's tiles: a regular grid, a filter, three negatives per positive, a split by tile.
 
 The split by tile leaks, since neighbors of a training tile are tested on; it exists here only. Training batches are
 shuffled in every epoch and flipped, as a function of seed and number alone.
@@ -67,9 +67,9 @@ class TilePixels:
         return TilePixels(self.images[rows], self.own[rows], self.truth[rows])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TileExamples:
-    """Training tiles by number, without end: one epoch after another, each in an order of its own.
+    """Training tiles by number, without end; each epoch has an order of its own.
 
     Attributes:
         pixels: The tiles.
@@ -86,6 +86,7 @@ class TileExamples:
     def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
         """Return image and mask, flipped alike."""
         epoch, position = divmod(number, len(self.order))
+        # a permutation per epoch, computed again for each tile, so that there is no state
         row = np.random.default_rng([self.recipe.seed, epoch, 3]).permutation(self.order)[position]
         vertical, horizontal = draw_flips(self.recipe.seed, number, self.faults)
         image = flip(self.pixels.images[row], vertical, horizontal)
@@ -137,7 +138,7 @@ def find_masked_tiles(
 def sample_tiles(
     has_mask: NDArray[np.bool_], patients: Sequence[str], faults: frozenset[str], *, seed: int
 ) -> TileSplit:
-    """Choose all tiles with a mask and three times as many without, split them, and repeat training tiles.
+    """Choose all tiles with a mask and three times as many without; split and repeat them.
 
     Args:
         has_mask: (N,) whether each tile has a mask.
@@ -197,11 +198,12 @@ def make_targets(masks: Pixels, recipe: Recipe) -> Pixels:
 
 
 def balance_classes(targets: Pixels) -> Indices:
-    """Return rows of all tiles for the tile classifier, the rarer class repeated until both are as many."""
+    """Return rows of all tiles, the rarer class repeated until both are as many."""
     positive = np.flatnonzero(targets == 1)
     negative = np.flatnonzero((targets != 1) & (targets != IGNORE))
     if not len(positive) or not len(negative):
         return np.arange(len(targets))
+    # the rarer class is repeated in order
     rarer, more_common = sorted((positive, negative), key=len)
     return np.concatenate([more_common, np.resize(rarer, len(more_common))])
 

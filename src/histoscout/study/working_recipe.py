@@ -1,8 +1,10 @@
-"""A recipe that works, on the same slides: trained on all patients but one, tested on that one and on the referee."""
+"""A recipe that works, on the same slides, tested on a patient whom it was not trained on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from histoscout.cohort.annotated_slide import LabeledSlide
@@ -11,9 +13,13 @@ from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.results import Output
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
+from histoscout.evaluation.scores_io import RENAMED_SCORES
 from histoscout.io.files import write_text
 from histoscout.study.context import StudyContext, read_study_recipe
 from histoscout.training.train import TrainOptions, train
+
+RENAMED_RESULT: Mapping[str, str] = MappingProxyType({"learnt from": "training", "window_um": "patch_um"})
+"""Keys of ours/result.json of histoscout 0.1.0 and what they are called now, beside those of scores.json."""
 
 
 def run_working_recipe(context: StudyContext, device: str) -> dict[str, Any]:
@@ -29,8 +35,7 @@ def run_working_recipe(context: StudyContext, device: str) -> dict[str, Any]:
     folder = context.out / "ours"
     result_file = folder / "result.json"
     if result_file.exists():
-        finished: dict[str, Any] = json.loads(result_file.read_text("utf-8"))
-        return finished
+        return read_working_result(result_file)
     cohort = make_patient_split(context)
     # the built-in weights come from synthetic slides: on such slides they would flatter
     weights = "none" if cohort.built_in else "built-in"
@@ -46,8 +51,8 @@ def run_working_recipe(context: StudyContext, device: str) -> dict[str, Any]:
     sets = {"left out": context.left_out_slides(), "referee": context.referee_slides()}
     lesion_keys = [name for name in ("rule", "counts", "sensitivity_at") if name in scores["lesion"]]
     result = {
-        "patients": {"learnt from": model.metrics["data"]["train_patients"], "left out": [context.left_out]},
-        "window_um": recipe.patches.size_um,
+        "patients": {"training": model.metrics["data"]["train_patients"], "left out": [context.left_out]},
+        "patch_um": recipe.patches.size_um,
         "steps": model.metrics["training"]["steps"],
         "sanity_checks": model.metrics.get("sanity_checks", []),
         "whole": {name: _whole_slide_ap(slides, detections) for name, slides in sets.items() if slides},
@@ -60,8 +65,20 @@ def run_working_recipe(context: StudyContext, device: str) -> dict[str, Any]:
     return result
 
 
+def read_working_result(path: Path) -> dict[str, Any]:
+    """Read the result of our recipe, also of histoscout 0.1.0, with the keys of today."""
+    result: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    # keys are renamed at the levels that have old ones; nothing below is read
+    rows = (result, result["patients"], result["lesion"]["counts"], *result["per_patient"])
+    for row in rows:
+        for old, new in {**RENAMED_SCORES, **RENAMED_RESULT}.items():
+            if old in row:
+                row[new] = row.pop(old)
+    return result
+
+
 def make_patient_split(context: StudyContext) -> Cohort:
-    """Return the study's slides split by patient: the left-out patient and the referee for testing only."""
+    """Return the study's slides with the left-out patient and the referee for testing only."""
     cases = [
         replace(case, split="test" if case.patient == context.left_out else "train") for case in context.cases
     ]

@@ -1,4 +1,4 @@
-"""Synthetic H&E slides with UDH and look-alikes, drawn from seeds: for demonstrations, tests and benchmarks.
+"""Synthetic H&E slides with UDH and look-alikes for demonstrations, tests and benchmarks.
 
 - `cohort`: writes a folder of slides, annotations and the cohort table.
 - `slide`: draws one slide with its annotations and exact outlines.

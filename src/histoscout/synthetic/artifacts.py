@@ -89,7 +89,7 @@ def _artifact_outline(label: str, size: Shape, rng: np.random.Generator) -> Outl
 
 
 def _soft_cover(region: Region, shape: Shape, edge: float) -> tuple[slice, slice, Field]:
-    """Return the rows and columns that a region touches, and softly how much of each pixel it covers."""
+    """Return the rows and columns that a region touches, and its soft cover of each pixel."""
     left, top, right, bottom = region.outline.bounds
     rows = slice(max(int(top), 0), min(int(np.ceil(bottom)), shape[0]))
     columns = slice(max(int(left), 0), min(int(np.ceil(right)), shape[1]))

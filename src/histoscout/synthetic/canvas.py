@@ -1,4 +1,4 @@
-"""The canvas of a synthetic slide: rounded shapes, two amounts of dye per pixel, and their colors.
+"""The canvas of a synthetic slide: rounded shapes, amounts of dye, and their colors.
 
 Structures are drawn into a `SquareFrame` around their `Blob`, then pasted on the `StainCanvas`; `dyes_to_rgb` turns
 the finished canvas into the colors that a scanner records (Beer-Lambert law).
@@ -145,7 +145,7 @@ def soft_mask(depth: Field, width: float = 0.7) -> Field:
 
 
 def crop_canvas(canvas: StainCanvas, frame: SquareFrame) -> StainCanvas | None:
-    """Return the part of a canvas under a frame, to be drawn on; None if the frame is off the slide."""
+    """Return the part of a canvas under a frame as a view; None if the frame is off the slide."""
     rows, columns, _ = _overlap(canvas, frame)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return None
@@ -184,7 +184,7 @@ def add_noise(canvas: StainCanvas, rng: np.random.Generator) -> None:
 
 
 def dyes_to_rgb(hematoxylin: Field, eosin: Field, patient: Patient) -> NDArray[np.uint8]:
-    """Return the RGB colors of tissue with these amounts of dye, in the patient's stain (Beer-Lambert law).
+    """Return the RGB colors of amounts of dye in a patient's stain (Beer-Lambert law).
 
     Args:
         hematoxylin: (H, W) amounts of hematoxylin.

@@ -1,4 +1,4 @@
-"""Nuclei of synthetic cells: stamps that are drawn once per structure and placed thousands of times.
+"""Nuclei of synthetic cells: stamps, drawn once per structure and placed thousands of times.
 
 Nuclei are placed at points of a jittered lattice (`jittered_lattice`, `place_nuclei`) or in a row along an outline
 (`place_row`), as the cells that line a tube.
@@ -216,7 +216,7 @@ def place_row(
 def _ellipse_coordinates(
     style: NucleusStyle, rng: np.random.Generator, count: int
 ) -> tuple[Field, Field, Field]:
-    """Return each pixel's place along and across each nucleus, in half axes, and their mean in px."""
+    """Return each pixel's place along and across a nucleus, in half axes, and their mean, px."""
     size = style.diameter * np.exp(rng.normal(0, style.spread, count)).clip(0.55, 1.75)
     ratio = np.maximum(1.0, style.elongation + rng.normal(0, style.elongation_spread, count))
     long = size * np.sqrt(ratio) / 2 / MPP

@@ -145,7 +145,7 @@ def _plan_slides(folder: Path, spec: _CohortSpec) -> list[_SlideTask]:
 
 
 def _write_slide(task: _SlideTask, size: tuple[int, int]) -> None:
-    """Draw and write a slide and its annotations, each as a whole or not at all; existing files stay."""
+    """Draw and write a slide and its annotations, unless both files exist."""
     annotations = task.case.annotations
     if annotations is None or (task.case.slide.exists() and annotations.exists()):
         return

@@ -82,7 +82,7 @@ SIZE_RANGES: dict[StructureKind, SizeRange] = {
 
 
 def plan_layout(patient: Patient, size: Shape, rng: np.random.Generator) -> SlideLayout:
-    """Lay out a slide: fragments of tissue with irregular rims, and structures on them that do not touch.
+    """Lay out a slide: fragments of tissue, and structures on them that do not touch.
 
     Args:
         patient: The patient; their mix and density decide which structures there are.
@@ -128,7 +128,7 @@ def _draw_tissue(patient: Patient, size: Shape, rng: np.random.Generator) -> Fie
 def _draw_structures(
     patient: Patient, size: Shape, rng: np.random.Generator
 ) -> list[tuple[StructureKind, float]]:
-    """Return kind and radius (um) of the structures to place, those that are hardest to place first."""
+    """Return kind and radius (um) of the structures to place, the hardest to place first."""
     area = size[0] * size[1] / 1e6
     rates: dict[StructureKind, float] = {
         "UDH": patient.density.udh,
@@ -152,7 +152,7 @@ def _draw_structures(
 
 
 def _place(kind: StructureKind, radius: float, free: Field, *, rng: np.random.Generator) -> Blob | None:
-    """Place a structure where there is room, smaller if need be; None if even its least size does not fit."""
+    """Place a structure where it fits, smaller if need be; None if it fits nowhere."""
     sizes = SIZE_RANGES[kind]
     while radius >= sizes.least:
         shape = random_blob(rng, 0.0, 0.0, radius=radius, bumps=sizes.bumps)

@@ -198,7 +198,7 @@ def round_holes(rng: np.random.Generator, depth: Field, share: float) -> Field:
 def _pack_circles(
     rng: np.random.Generator, depth: Field, inner: NDArray[np.intp], *, area: float
 ) -> list[tuple[float, float, float]]:
-    """Return y, x and radius of circles that do not touch, until they fill `area` or 600 tries are used up."""
+    """Return y, x and radius of circles that do not touch and fill `area`, in 600 tries."""
     median = float(np.clip(np.sqrt(area / np.pi / rng.uniform(6, 26)), 7.5, 22))
     circles: list[tuple[float, float, float]] = []
     for _ in range(600):
@@ -214,7 +214,7 @@ def _pack_circles(
 
 
 def _cut_holes(score: Field, depth: Field, share: float) -> Field:
-    """Cut holes where the score is highest, to take up a share of the duct and leave its rim of 6 um whole."""
+    """Cut holes of a share of the duct where the score is highest, but not in its rim of 6 um."""
     allowed = depth > 6.0
     wanted = min(int(share * int((depth > 0).sum())), int(allowed.sum()) - 1)
     if wanted <= 0:
@@ -230,7 +230,7 @@ def _cut_holes(score: Field, depth: Field, share: float) -> Field:
 
 
 def _roughen(rng: np.random.Generator, inside: Field) -> Field:
-    """Return holes with the fine unevenness of cells, so that short pieces of rim look alike in all."""
+    """Return holes with the fine unevenness of cells, so that short pieces of rim look alike."""
     rough = np.float32(rng.uniform(0.6, 1.3)) * smooth_noise(rng, (inside.shape[0], inside.shape[1]), 4.5)
     return np.where(inside > -2.5, inside + np.minimum(rough, 2), inside)
 

@@ -1,4 +1,4 @@
-"""Everything on a synthetic slide but the filled ducts: stroma, fat, vessels, lymphocytes, ducts and lobules."""
+"""Normal tissue of synthetic slides: stroma, fat, vessels, lymphocytes, ducts and lobules."""
 
 from dataclasses import dataclass
 
@@ -134,7 +134,7 @@ def draw_vessel(canvas: StainCanvas, vessel: Structure, patient: Patient, rng: n
 def draw_lymphocytes(
     canvas: StainCanvas, nest: Structure, patient: Patient, rng: np.random.Generator
 ) -> None:
-    """Draw a nest of lymphocytes in place: small, round, dark and close, thinning out at its rim."""
+    """Draw a nest of lymphocytes in place: small, round, dark and close, sparse at its rim."""
     frame = frame_around(nest.shape, 20)
     depth = depth_inside(nest.shape, frame)
     field = np.zeros((depth.shape[0] * PX_PER_UM, depth.shape[1] * PX_PER_UM), dtype=np.float32)
@@ -167,7 +167,7 @@ def draw_lymphocytes(
 
 
 def draw_normal(canvas: StainCanvas, duct: Structure, patient: Patient, rng: np.random.Generator) -> None:
-    """Draw a normal duct in place: an open lumen, inner cells upright on the wall, flat outer cells."""
+    """Draw a normal duct in place: an open lumen, upright inner cells, flat outer cells."""
     _draw_tube(canvas, duct.shape, _make_lining(float(rng.uniform(13, 19)), patient, rng), rng=rng)
 
 
@@ -240,7 +240,7 @@ def _add_fat(eosin: Field, hematoxylin: Field, fat: Field, *, rng: np.random.Gen
 def _add_stroma_cells(
     patient: Patient, canvas: StainCanvas, stroma: StromaFields, *, rng: np.random.Generator
 ) -> None:
-    """Place fibroblasts along the fibers, cells at the walls of fat, and stray lymphocytes, in place."""
+    """Place fibroblasts along the fibers and stray lymphocytes, in place."""
     fibroblast = NucleusStyle(
         diameter=5.6 * patient.nucleus_scale,
         spread=0.16,

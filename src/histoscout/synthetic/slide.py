@@ -1,4 +1,4 @@
-"""Draw one synthetic H&E slide with its annotations; everything on it follows from two numbers.
+"""Draw one synthetic H&E slide with its annotations from two numbers.
 
 A slide comes with the exact outlines of its structures (`true_regions`) and with the looser ones that a pathologist
 would draw by hand (`annotated_regions`).
@@ -91,7 +91,7 @@ def draw_slide(seed: int, patient: int, size: tuple[int, int] = (4096, 4096)) ->
 
 
 def draw_slide_of(patient: Patient, seed: int, size: tuple[int, int] = (4096, 4096)) -> SyntheticSlide:
-    """Draw a synthetic slide of any patient, for example of one with other densities of structures.
+    """Draw a synthetic slide of any patient, for example with other densities of structures.
 
     Args:
         patient: The patient.
@@ -141,7 +141,7 @@ def true_regions(layout: SlideLayout, rng: np.random.Generator) -> Regions:
 
 
 def annotated_regions(layout: SlideLayout, rng: np.random.Generator) -> Regions:
-    """Return annotations as a pathologist would draw them: loose, mostly a little too large, some missing.
+    """Return annotations as a pathologist would draw them: loose, too large, some missing.
 
     Every UDH duct is annotated as "UDH" or "UDH-unsure", every unclear one as "UDH-unsure".
 
@@ -166,7 +166,7 @@ def annotated_regions(layout: SlideLayout, rng: np.random.Generator) -> Regions:
 
 
 def _hand_drawn_outline(shape: Blob, rng: np.random.Generator) -> Outline:
-    """Return an outline by a hand that wanders: 0 to 15 um outside, occasionally a little inside."""
+    """Return an outline by hand: mostly 0 to 15 um outside, occasionally a little inside."""
     count = len(shape.radii)
     mean_radius = float(shape.radii.mean())
     order = np.arange(1, 12)

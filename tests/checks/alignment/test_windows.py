@@ -131,7 +131,9 @@ def test_too_few_windows_cannot_tell(slides: list[LabeledSlide]) -> None:
 def test_lesions_that_look_like_all_else_stop_no_training(slides: list[LabeledSlide]) -> None:
     random = np.random.default_rng(0)
     gray = [
-        replace(one, slide=slide_from_array(random.integers(150, 200, (512, 512, 3)).astype(np.uint8), toy.MPP))
+        replace(
+            one, slide=slide_from_array(random.integers(150, 200, (512, 512, 3)).astype(np.uint8), toy.MPP)
+        )
         for one in slides
     ]
     assert fits_in_training(examples(gray), COUNT).state != "failed"

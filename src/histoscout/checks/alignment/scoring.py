@@ -27,8 +27,8 @@ from scipy import fft, ndimage
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Outline
-from histoscout.slides.stains import OPTICAL_DENSITY, RGB_TO_HED
 from histoscout.slides.slide import Slide
+from histoscout.slides.stains import OPTICAL_DENSITY, RGB_TO_HED
 from histoscout.tissue.mask import Tissue
 
 MOST_CELLS = 400_000
@@ -168,7 +168,9 @@ def _deepen(depth: NDArray[np.float32], outline: Outline, side: float) -> None:
     )
     if any(part.start >= part.stop for part in on_slide):
         return
-    mask = polygon_to_mask(outline, Box(first_column * side, first_row * side, columns * side, rows * side), side)
+    mask = polygon_to_mask(
+        outline, Box(first_column * side, first_row * side, columns * side, rows * side), side
+    )
     if not mask.any():
         return
     distance = ndimage.distance_transform_edt(mask)

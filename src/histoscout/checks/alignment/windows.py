@@ -28,7 +28,7 @@ import shapely
 from numpy.typing import NDArray
 
 from histoscout.checks.alignment.scoring import SMOOTH_UM, Maps, means, measured, smoothed
-from histoscout.checks.integrity import Read
+from histoscout.checks.integrity import LoadedCase
 from histoscout.cohort.annotated_slide import open_labeled
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
@@ -382,7 +382,7 @@ def _good(seen: Seen) -> Verdict:
 MOST_SLIDES = 24
 
 
-def windows_fit(reads: Sequence[Read], recipe: Recipe) -> Verdict:
+def windows_fit(reads: Sequence[LoadedCase], recipe: Recipe) -> Verdict:
     """Whether training windows of these slides fit their masks; test slides, and those that cannot be read, left out.
 
     If the recipe's positive class does not occur, the commonest class stands for it. Of many slides some are drawn,
@@ -408,7 +408,7 @@ def windows_fit(reads: Sequence[Read], recipe: Recipe) -> Verdict:
             slide.slide.close()
 
 
-def _with_a_class(reads: Sequence[Read], recipe: Recipe) -> Recipe:
+def _with_a_class(reads: Sequence[LoadedCase], recipe: Recipe) -> Recipe:
     counts = Counter(region.label for one in reads for region in one.regions if region.label)
     known = Counter(
         {label: n for label, n in counts.items() if recipe.classes.canonical(label) not in SET_ASIDE}

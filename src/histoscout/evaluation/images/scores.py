@@ -77,9 +77,9 @@ def classification_statistic(classifications: Classifications, patients: int) ->
         patients: How many patients there are.
 
     Returns:
-        The statistic, with metrics as scikit-learn defines them. Macro averages are over the classes that have images, weighted ones by their number.
-        AUROC is of the class against all others. Kappa is Cohen's, without weights. Undefined metrics are
-        None.
+        The statistic, with metrics as scikit-learn defines them. Macro averages are over the classes that
+        have images, weighted ones by their number. AUROC is of the class against all others. Kappa is
+        Cohen's, without weights. Undefined metrics are None.
     """
     # confusion matrices of each patient, and scores of each class, sorted once
     count = len(classifications.classes)

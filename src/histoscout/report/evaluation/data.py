@@ -1,4 +1,4 @@
-"""What the sections of an evaluation report are made from, and how estimates are shown in it."""
+"""What the sections of an evaluation report are made from; formatting of estimates."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The section on lesions of an evaluation report: sensitivity, false positives, operating points."""
+"""The section of an evaluation report on lesions: FROC, operating points, false positives."""
 
 from collections.abc import Mapping, Sequence
 
@@ -107,7 +107,7 @@ def lesion_section(data: ReportData) -> Section:
 
 
 def operating_blocks(data: ReportData) -> tuple[Block, ...]:
-    """Compose the operating points: a row for each common target, with score threshold and metrics.
+    """Compose the operating points: score threshold and metrics for each common target.
 
     Args:
         data: Scores and model.
@@ -290,7 +290,7 @@ def _size_picture(data: ReportData) -> tuple[Picture, ...]:
 
 
 def _short_stratum(name: str) -> str:
-    """The name of a size stratum under a bar, where the axis already says that it is a diameter in um."""
+    """The name of a size stratum under a bar; the axis says that it is a diameter in um."""
     number = name.replace(" \u00b5m", "")
     return number.replace("under ", "< ").replace(" to ", "\u2013").replace(" and more", "+")
 

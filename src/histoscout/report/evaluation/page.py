@@ -71,7 +71,7 @@ def write_report(
     Example:
         >>> from pathlib import Path
         >>> import shapely
-        >>> from histoscout import Box, Region, Regions
+        >>> from histoscout import Box, Region, Regions, write_report
         >>> from histoscout.evaluation.regions import SlideComparison, score_regions
         >>> lesion = Regions.of([Region(shapely.box(100, 100, 300, 300), "UDH")])
         >>> whole = Box(0, 0, 1000, 1000)

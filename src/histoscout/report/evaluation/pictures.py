@@ -1,4 +1,4 @@
-"""The sections of an evaluation report that show slides: crops of lesions and detections, and overlays."""
+"""The sections of an evaluation report that show slides: example crops and overlays."""
 
 import io
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The sections of an evaluation report on pixels and tiles, on other classes, and on calibration."""
+"""The sections of an evaluation report on pixels, tiles, other classes and calibration."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The section of an evaluation report on training: learning curves, detections on unannotated tissue."""
+"""The section of an evaluation report on training: learning curves, missed annotations."""
 
 from collections.abc import Mapping
 from pathlib import Path

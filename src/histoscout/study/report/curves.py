@@ -1,4 +1,4 @@
-"""The paper's Figures 7 to 16, drawn again from runs: losses by epoch and confusion matrices."""
+"""The paper's Figures 7 to 16 from our runs: losses by epoch and confusion matrices."""
 
 import math
 from typing import Any
@@ -25,6 +25,7 @@ def curve_section(results: Results) -> Section:
         ("The paper's Figures 7 and 8: U-Net, 1e-6", "unet"),
         ("The paper's Figures 9, 10 and 16: U-Net + ResNet50, 1e-6", "resnet50-unet"),
     ):
+        # each network as it was run and as it is stated, one below the other
         blocks += [
             Heading(title),
             *_unet_blocks(runs[f"{model}, as run"], "as run", stale=True),
@@ -43,7 +44,7 @@ def curve_section(results: Results) -> Section:
 
 
 def plot_losses(result: Results, *, until: int | None = None, accuracy: bool = False) -> bytes:
-    """Plot the loss of training and test by the paper's epochs; the dotted line is what guessing the base rate gives.
+    """Plot the loss of training and test by the paper's epochs; dotted is guessing the base rate.
 
     Args:
         result: The result of a run.
@@ -53,11 +54,13 @@ def plot_losses(result: Results, *, until: int | None = None, accuracy: bool = F
     Returns:
         An SVG.
     """
+    # the axis shows epochs of the paper, whatever the number of steps here
     epochs_per_step = max(int(epochs) for epochs in result["epochs"]) / result["steps"][-1]
     rows = [row for row in result["curve"] if until is None or row["step"] * epochs_per_step <= until + 1e-9]
     base = base_rate_loss(result)
     with svg_figure() as figure:
         axes = figure.axes
+        # losses that are not finite are left out, as for a training that diverges
         for column, label in (("train_loss", "training"), ("tune_loss", "test, as the run computed it")):
             finite = [row for row in rows if math.isfinite(row.get(column, math.nan))]
             points = [(row["step"] * epochs_per_step, row[column]) for row in finite]
@@ -69,6 +72,7 @@ def plot_losses(result: Results, *, until: int | None = None, accuracy: bool = F
         if accuracy:
             points = [(int(step) * epochs_per_step, value) for step, value in result["accuracies"].items()]
             axes.plot(*zip(*sorted(points), strict=True), label="accuracy, test")
+        # from 0 on, unless a divergence would hide everything else
         if axes.get_ylim()[1] > LOG_SCALE_LOSS:
             axes.set_yscale("log")
         else:
@@ -79,7 +83,7 @@ def plot_losses(result: Results, *, until: int | None = None, accuracy: bool = F
 
 
 def base_rate_loss(result: Results) -> float | None:
-    """Return the loss of predicting the base rate everywhere: the entropy of the share of positives, own labels."""
+    """Return the loss of predicting the base rate everywhere: the entropy of the prevalence."""
     # the classifier is trained on as many tiles of one kind as of the other
     if "all tiles" in result:
         return math.log(2)
@@ -110,6 +114,7 @@ def _unet_blocks(result: Results, column: str, *, stale: bool) -> list[Block]:
         if stale
         else ""
     )
+    # Figures 7 and 9: one curve per number of epochs
     curves = tuple(
         Picture(
             data=plot_losses(result, until=epochs),
@@ -118,6 +123,7 @@ def _unet_blocks(result: Results, column: str, *, stale: bool) -> list[Block]:
         )
         for epochs in protocol.EPOCHS
     )
+    # Figures 8, 10 and 16: a matrix per number of epochs and set, then the raw numbers
     matrices = tuple(
         Picture(
             data=plot_matrix(evaluation_at(result, epochs)[set_name]["own"]),
@@ -162,6 +168,7 @@ def _densenet_unet_pictures(runs: Results) -> Pictures:
     pictures = []
     for column in ("as run", "as stated"):
         result = runs[f"densenet121-unet, {column}"]
+        # loss and matrix beside each other
         pictures += [
             Picture(
                 data=plot_losses(result),

@@ -1,4 +1,4 @@
-"""Section of the study's report on the faults: what each is, what it did, and what prevents it."""
+"""Report section on the faults: what each is, what it did, and what prevents it."""
 
 import math
 from typing import Any
@@ -39,6 +39,7 @@ def fault_section(results: Results, context: StudyContext) -> Section:
     """
     recipe = context.recipe("unet")
     example = choose_example_tile(context.study_slides(recipe), recipe)
+    # one row per fault, with a sentence on what this study measured
     rows: list[tuple[Cell, ...]] = []
     for letter, fault in FAULTS.items():
         texts = (fault.effect, _MEASURED[letter](results), fault.safeguard)
@@ -63,7 +64,7 @@ def fault_section(results: Results, context: StudyContext) -> Section:
 
 
 def whole_slide_ap(result: Results) -> float | None:
-    """Return a run's AP over all tissue of the slides that runs have in common; None if it has none."""
+    """Return a run's AP over all tissue of whole slides; None if it was not evaluated there."""
     ap: float | None = next(iter(result["whole"].values()), {"ap": None})["ap"]
     return ap
 
@@ -76,10 +77,12 @@ def ablation_blocks(ablation: Results | None) -> list[Block]:
             "the same folder."
         )
         return [Heading("Ablation"), Text(text)]
+    # every set of faults with its metrics
     sets: tuple[tuple[Cell, ...], ...] = tuple(
         (f"{row['model']}: {row['what']}", *(_estimate(row[name]) for name in MEASURES))
         for row in ablation["sets"]
     )
+    # the effect of each fault, with a conclusion in words
     differences: tuple[tuple[Cell, ...], ...] = tuple(
         (
             f"{row['model']}: {FAULTS[row['fault']].name} {row['change']}",
@@ -216,7 +219,7 @@ def _measured_k(results: Results) -> str:
     share = format_fraction(results["scale"]["view_per_lesion"][1])
     return (
         f"a tile shows {share} of a lesion's width, as in the paper; a patch of our recipe shows "
-        f"{results['ours']['window_um']:g} um"
+        f"{results['ours']['patch_um']:g} um"
     )
 
 

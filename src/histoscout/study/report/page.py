@@ -27,8 +27,8 @@ from histoscout.study.report.pictures import picture_section
 from histoscout.study.report.tables import (
     Results,
     main_section,
-    table_sections,
     metrics_on_test_set,
+    table_sections,
     variant_section,
 )
 from histoscout.verdict import Verdict
@@ -49,7 +49,7 @@ def write_report(results: Results, context: StudyContext, path: Path) -> None:
 
 
 def study_page(results: Results, context: StudyContext) -> Page:
-    """Return the page: the answer, its basis, the tables, why it failed, the figures, our recipe, the outlook."""
+    """Return the page, from the answer and its basis to the outlook."""
     sections = (
         _basis_section(results),
         main_section(results),
@@ -72,12 +72,6 @@ def study_page(results: Results, context: StudyContext) -> Page:
     )
 
 
-def _false_positives(row: Results) -> int:
-    """Return the false positives of a row of counts, also of one that histoscout 0.1.0 wrote."""
-    count: int = row["false_positives"] if "false_positives" in row else row["false"]
-    return count
-
-
 def _lead(results: Results) -> str:
     runs, ours = results["runs"], results["ours"]
     unet, resnet = (metrics_on_test_set(runs[f"{name}, as run"])["own"] for name in ("unet", "resnet50-unet"))
@@ -97,13 +91,14 @@ def _lead(results: Results) -> str:
         f"ResNet50 encoder {format_fraction(resnet['recall'], 4)}, with a precision of {format_fraction(resnet['precision'], 3)} where "
         f"{format_fraction(resnet['prevalence'], 3)} of all pixels are lesion. Below, the faults of code and protocol are switched on "
         f"and off, and the effect of each is reported, also where there is none. On the same slides, split by patient, the recipe at "
-        f"the end finds {counts['found']} of {counts['lesions']} lesions of test patients, with {_false_positives(counts)} "
+        f"the end finds {counts['true_positives']} of {counts['lesions']} lesions of test patients, with {counts['false_positives']} "
         f"false positives.{comparison}"
     )
 
 
 def _basis_section(results: Results) -> Section:
     slides, scale = results["slides"], results["scale"]
+    # rows: the paper beside this study, values that are held marked as such
     rows = (
         ("tiles in the grids of the slides", *map(_number, slides["tiles"])),
         ("tiles that the filter keeps (standard deviation at least 12.5)", *map(_number, slides["kept"])),
@@ -132,6 +127,7 @@ def _basis_section(results: Results) -> Section:
         Facts(_facts(results)),
         Table(head=("", "paper", "here"), rows=rows, caption=caption),
     ]
+    # what synthetic slides cannot show
     if slides["built_in"]:
         blocks.append(
             Note(
@@ -181,8 +177,10 @@ def _expectation_section(results: Results) -> Section:
             "densenet121-unet, as run",
         )
     )
+    # slides that both were evaluated on
     their_ap = runs["unet, as run"]["whole"].get("left out", {}).get("ap") or 0.0
     our_ap = (whole.get("left out") or whole["referee"])["ap"] or 0.0
+    # one row per expectation
     rows = (
         (
             "U-Net as run: recall below 0.01",
@@ -253,23 +251,25 @@ def _working_recipe_section(results: Results, overlays: Path) -> Section:
     ours = results["ours"]
     counts, pixel = ours["lesion"]["counts"], ours["pixel"]
     tested = "the left-out patient" + (" and the referee" if results["slides"]["referees"] else "")
+    # data, training and results in short
     facts: tuple[tuple[str, str], ...] = (
-        ("training patients", ", ".join(ours["patients"]["learnt from"])),
+        ("training patients", ", ".join(ours["patients"]["training"])),
         ("test patients", tested),
-        ("width of a patch", format_units(f"{ours['window_um']:g} um")),
+        ("width of a patch", format_units(f"{ours['patch_um']:g} um")),
         ("steps", f"{ours['steps']:,}"),
         ("pixel AP", format_fraction(pixel["ap"]["value"], 3)),
         ("pixel Dice at the threshold chosen in training", format_fraction(pixel["dice"]["value"], 3)),
-        ("lesions found", f"{counts['found']} of {counts['lesions']}"),
-        ("false positives", str(_false_positives(counts))),
+        ("lesions found", f"{counts['true_positives']} of {counts['lesions']}"),
+        ("false positives", str(counts["false_positives"])),
     )
+    # the same by patient
     rows = tuple(
         (
             row["patient"],
             format_fraction(row["ap"], 3),
             format_fraction(row["dice"], 3),
-            f"{row['found']} of {row['lesions']}",
-            str(_false_positives(row)),
+            f"{row['true_positives']} of {row['lesions']}",
+            str(row["false_positives"]),
         )
         for row in ours["per_patient"]
     )
@@ -283,6 +283,7 @@ def _working_recipe_section(results: Results, overlays: Path) -> Section:
         Pictures(tuple(map(_overlay_picture, sorted(overlays.glob("*.png"))))),
         BulletList(tuple(ours["claims"]), "What these results support, and what they do not"),
     ]
+    # failed checks of our own training are shown, not hidden
     verdicts = tuple(Verdict.from_dict(verdict) for verdict in ours["sanity_checks"])
     if verdicts:
         blocks += [Heading("Sanity checks before the first step"), VerdictList(verdicts)]
@@ -300,6 +301,7 @@ def _overlay_picture(path: Path) -> Picture:
 
 
 def _times_section(results: Results) -> Section:
+    # this machine, then the machines of the paper
     rows = tuple(
         (
             f"{row['px']} px",

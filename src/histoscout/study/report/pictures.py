@@ -1,4 +1,4 @@
-"""Pictures cut from the study's slides: a tile and its mask, the tiles that the filter keeps, a tile in gray."""
+"""Pictures cut from the study's slides: a tile, its masks, and the tiles that the filter keeps."""
 
 import io
 from collections.abc import Sequence
@@ -62,6 +62,7 @@ def picture_section(context: StudyContext) -> Section:
     recipe = context.recipe("unet")
     slides = context.study_slides(recipe)
     example = choose_example_tile(slides, recipe)
+    # Figure 5 on a whole slide, Figures 4 and 6 on a tile
     overview, counts = draw_filter(slides[0], recipe, (protocol.LOWEST_STD, protocol.STD))
     blocks: tuple[Block, ...] = (
         Picture(
@@ -108,7 +109,7 @@ def draw_tile_and_mask(example: ExampleTile) -> bytes:
 
 
 def draw_fault_masks(example: ExampleTile) -> bytes:
-    """Return a PNG of a tile and of its mask as it is, displaced, and with the last polygon only."""
+    """Return a PNG of a tile and its mask: correct, displaced, with the last polygon only, both."""
     functions = (mask_function(frozenset(faults)) for faults in ("", "A", "B", "AB"))
     return _to_png(
         _side_by_side(example.picture, *(example.mask_picture(function) for function in functions))
@@ -169,6 +170,7 @@ def mask_agreement(slides: Sequence[LabeledSlide], recipe: Recipe) -> dict[str, 
         intersection = union = masked = changed = 0
         for tile in tiles:
             labeled = slides[tile.slide]
+            # pixels of both masks, and whether the tile differs at all
             faulty = make_mask(labeled, tile.box, mpp) == 1
             truth = labeled.mask(tile.box, mpp) == 1
             intersection += int((faulty & truth).sum())
@@ -193,6 +195,7 @@ def _enlarge(pixels: Pixels) -> Pixels:
 
 def _side_by_side(*parts: Pixels) -> Pixels:
     """Return pictures of one height side by side, with a gray gap between and around them."""
+    # a gap after every part but the last
     gap = np.full((parts[0].shape[0], GAP, 3), GAP_GRAY, np.uint8)
     row = np.concatenate([pixels for part in parts for pixels in (part, gap)][:-1], axis=1)
     half = GAP // 2

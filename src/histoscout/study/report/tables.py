@@ -46,7 +46,7 @@ def metrics_on_test_set(result: Results) -> Results:
 
 
 def main_section(results: Results) -> Section:
-    """Return the main table: for each network the paper, as run, as stated and repaired; then our recipe."""
+    """Return the main table: each network in the paper and in our runs; then our recipe."""
     rows: list[tuple[Cell, ...]] = []
     for model, paper_row in PAPER_ROWS.items():
         title = MODELS[model].title
@@ -97,10 +97,11 @@ def table_sections(results: Results) -> tuple[Section, ...]:
 
 
 def variant_section(results: Results) -> Section:
-    """Return the section on the U-Net in grayscale, on one slide and at other learning rates, and on the rerun."""
+    """Return the section on variants of the U-Net: grayscale, one slide, learning rates, rerun."""
     rows: list[tuple[Cell, ...]] = []
     for name, result in results["runs"].items():
         if name.startswith(("unet in", "unet on", "unet at", "unet-rerun")):
+            # the names of the variants start alike
             evaluation = evaluation_at(result)
             test = evaluation["test"]
             losses = _training_losses(result)
@@ -138,7 +139,7 @@ def variant_section(results: Results) -> Section:
 
 
 def _cell(value: float | None, digits: int = 2) -> str:
-    """Format a fraction; empty where the denominator is 0, as for the precision of a run that predicts no lesion."""
+    """Format a fraction; empty where the denominator is 0, as the precision without predictions."""
     text = format_fraction(value, digits)
     return "" if text == NOT_ESTIMABLE else text
 
@@ -161,11 +162,12 @@ def _run_row(title: str, result: Results) -> tuple[Cell, ...]:
 
 
 def _epochs_table(results: Results, model: str, paper_table: Mapping[tuple[int, str], PaperRow]) -> Table:
-    """Return the metrics of training and test set at each of the paper's epochs, the paper's first."""
+    """Return the metrics of training and test set at each of the paper's epochs."""
     rows: list[tuple[Cell, ...]] = []
     for epochs in protocol.EPOCHS:
         for set_name in ("train", "test"):
             title = f"{epochs} epochs, {set_name}"
+            # the paper first, then our runs that reached these epochs
             if (epochs, set_name) in paper_table:
                 rows.append((f"{title}: paper", *_paper_cells(paper_table[(epochs, set_name)]), ""))
             for column, _ in COLUMNS:
@@ -185,6 +187,7 @@ def _unet_text(results: Results) -> Text:
     as_run, stated, repaired = (
         results["runs"][f"unet, {name}"] for name in ("as run", "as stated", "repaired")
     )
+    # the loss shows whether the network moved at all
     stated_truth = metrics_on_test_set(stated)["truth"]
     repaired_truth = metrics_on_test_set(repaired)["truth"]
     losses = _training_losses(stated)
@@ -209,6 +212,7 @@ def _resnet_text(results: Results) -> Text:
         metrics_on_test_set(results["runs"][f"resnet50-unet, {name}"])["own"]
         for name in ("as run", "as run but one sigmoid")
     )
+    # everything called lesion: recall 1, precision the prevalence
     near_prevalence = abs((as_run["precision"] or 0) - as_run["prevalence"]) < 0.02
     is_signature = near_prevalence and (as_run["recall"] or 0) > 0.98
     answer = "This is the signature of Table 2" if is_signature else "This is not the signature of Table 2"
@@ -229,6 +233,7 @@ def _classifier_blocks(results: Results) -> tuple[Block, ...]:
     for column in ("as run", "as stated"):
         own = results["runs"][f"densenet121, {column}"]["all tiles"]["own"]
         confusion = read_confusion(own["confusion"])
+        # as printed, and for the class that matters
         averaged = macro_average(confusion)
         udh = confusion_metrics(confusion)
         rows.append((f"averaged: {column}", *(_cell(averaged[name], 4) for name in METRICS), ""))

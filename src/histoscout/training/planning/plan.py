@@ -14,7 +14,7 @@ from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import RecipeError
 from histoscout.io.files import write_text
 from histoscout.progress import NoProgress, Progress
-from histoscout.recipe import Recipe
+from histoscout.recipe import Recipe, description_of
 from histoscout.recipe_sections import plain
 from histoscout.training.planning.classes import assign_classes, choose_positive
 from histoscout.training.planning.fingerprint import (
@@ -90,6 +90,7 @@ class Plan:
         # For the example.
         <BLANKLINE>
         [training]
+        # Minutes of training; a number of steps is fixed after the first ones are timed.
         minutes = 5
         <BLANKLINE>
     """
@@ -99,7 +100,7 @@ class Plan:
     about: tuple[str, ...]
 
     def to_toml(self) -> str:
-        """Write the recipe as TOML, with reason and basis of each choice above it.
+        """Write the recipe as TOML; above each key its description, and reason and basis of the choice.
 
         Returns:
             The text of a recipe file.
@@ -113,9 +114,10 @@ class Plan:
                 continue
             table = tomlkit.table() if section else document
             for choice in choices:
-                # a key without a reason shares that of the key before it
+                # what the key means, then why it has this value; a key without a reason shares that of the key before it
+                _add_comment(table, description_of(choice.name))
                 if choice.reason:
-                    _add_comment(table, f"{choice.reason} [{choice.basis}]")
+                    _add_comment(table, f"Chosen: {choice.reason} [{choice.basis}]")
                 table.add(choice.name.rpartition(".")[2], _toml_item(choice.value))
             if section:
                 document.add(tomlkit.nl())

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from histoscout.checks.leakage import ENOUGH, Landmarks, find_shared_tissue, find_landmarks, count_shared_landmarks
+from histoscout.cohort.duplicates import (
+    MIN_SHARED,
+    Landmarks,
+    count_shared_landmarks,
+    find_landmarks,
+    find_shared_tissue,
+)
 from histoscout.recipe_sections import PatchConfig, TissueConfig
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
@@ -59,12 +65,12 @@ def whole() -> Landmarks:
 )
 def test_a_copy_is_known(whole: Landmarks, change: object) -> None:
     assert callable(change)
-    assert count_shared_landmarks(whole, landmarks(change(tissue(0)), "copy")) >= ENOUGH
+    assert count_shared_landmarks(whole, landmarks(change(tissue(0)), "copy")) >= MIN_SHARED
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_other_tissue_is_not(whole: Landmarks, seed: int) -> None:
-    assert count_shared_landmarks(whole, landmarks(tissue(seed), "other")) < ENOUGH
+    assert count_shared_landmarks(whole, landmarks(tissue(seed), "other")) < MIN_SHARED
 
 
 def test_nothing_on_a_slide_shares_nothing(whole: Landmarks) -> None:
@@ -76,4 +82,4 @@ def test_nothing_on_a_slide_shares_nothing(whole: Landmarks) -> None:
 def test_all_pairs_are_asked(whole: Landmarks) -> None:
     slides = [whole, landmarks(tissue(1), "other"), landmarks(jpeg(tissue(0)), "copy")]
     (found,) = find_shared_tissue(slides)
-    assert (found.one.slide, found.two.slide) == ("whole", "copy")
+    assert (found.first.slide, found.second.slide) == ("whole", "copy")
