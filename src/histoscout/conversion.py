@@ -48,6 +48,7 @@ class ConvertOptions:
         progress: Receives the progress of a folder.
 
     Example:
+        >>> from histoscout import ConvertOptions
         >>> from pathlib import Path
         >>> ConvertOptions(slide=Path("slides"), values=((1, "UDH"),), suffix=".tif").suffix
         '.tif'
@@ -77,6 +78,7 @@ class ConversionResult:
         fault: Why the conversion failed; empty if it did not.
 
     Example:
+        >>> from histoscout import ConversionResult
         >>> from pathlib import Path
         >>> result = ConversionResult(source=Path("a.xml"), target=Path("a.geojson"), regions=3)
         >>> result.regions, result.fault
@@ -130,6 +132,7 @@ def convert(
         OutputError: The target cannot be written, or exists and `overwrite` is not set.
 
     Example:
+        >>> from histoscout import convert
         >>> from pathlib import Path
         >>> import shapely
         >>> from histoscout import Region, Regions, read_annotations, write_annotations

@@ -58,6 +58,7 @@ def doctor(folder: Path = Path()) -> list[MachineCheck]:
         One result for each check.
 
     Example:
+        >>> from histoscout import doctor
         >>> checks = doctor()
         >>> [check.state for check in checks if check.name == "python"]
         ['ok']

@@ -21,6 +21,7 @@ class HistoscoutError(Exception):
         remedy: What to do about it.
 
     Example:
+        >>> from histoscout import HistoscoutError
         >>> raise HistoscoutError("slide.svs", "the file is empty", "Copy it again")
         Traceback (most recent call last):
         histoscout.errors.HistoscoutError: slide.svs: the file is empty. Copy it again.

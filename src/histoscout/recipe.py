@@ -275,7 +275,14 @@ def description_of(key: str) -> str:
 
 
 def current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's nested dictionary with the keys that histoscout 0.1.0 wrote under their current names."""
+    """Rename the recipe keys of histoscout 0.1.0 to their current names.
+
+    Args:
+        values: Sections and their keys.
+
+    Returns:
+        A copy with current keys.
+    """
     current = {name: dict(part) if isinstance(part, dict) else part for name, part in values.items()}
     for old, new in RENAMED.items():
         (old_section, old_key), (section, key) = old.split("."), new.split(".")

@@ -24,7 +24,14 @@ class RecipeSection(BaseModel):
 
 
 def plain(name: str) -> str:
-    """A class name without the differences that people do not mean: case, spaces, hyphens, underscores."""
+    """A class name without case, and with spaces for hyphens and underscores.
+
+    Args:
+        name: A class name as somebody typed it.
+
+    Returns:
+        The name in lower case with single spaces.
+    """
     return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
 
 

@@ -93,6 +93,13 @@ def check_name(kind: str, name: str, names: Iterable[str]) -> None:
 
 
 def load_factory(path: str) -> Any:
-    """Import the object at "module:name"; its module is imported only now."""
+    """Import the object at "module:name"; its module is imported only now.
+
+    Args:
+        path: "module:name".
+
+    Returns:
+        The object.
+    """
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -194,7 +194,14 @@ def _finite(value: Any) -> Any:
 
 
 def object_type(region: Region) -> str:
-    """The QuPath type of a region's object: "annotation" unless the file states another."""
+    """The QuPath type of a region's object: "annotation" unless the file states another.
+
+    Args:
+        region: The region.
+
+    Returns:
+        annotation, detection, tile, cell or tmaCore.
+    """
     return str(region.properties.get("objectType", ANNOTATION))
 
 
@@ -216,6 +223,13 @@ def select_annotations(regions: Regions) -> tuple[Regions, list[str]]:
 
 
 def left_out_note(counts: Mapping[str, int]) -> str:
-    """The note on objects that are not annotations, from their number by type."""
+    """The note on objects that are not annotations, from their number by type.
+
+    Args:
+        counts: Number of objects by QuPath type.
+
+    Returns:
+        One sentence.
+    """
     objects = ", ".join(f"{_PLURALS.get(kind, kind)} ({number})" for kind, number in counts.items())
     return f"left out, as only annotations are read: {objects}"

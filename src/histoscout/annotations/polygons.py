@@ -50,7 +50,14 @@ class ParsedGeometry:
 
 
 def is_geometry(value: object) -> bool:
-    """Whether this is a GeoJSON geometry, by its type."""
+    """Whether this is a GeoJSON geometry, by its type.
+
+    Args:
+        value: A JSON value.
+
+    Returns:
+        Whether it names a type of geometry.
+    """
     kind = value.get("type") if isinstance(value, dict) else None
     return isinstance(kind, str) and kind in GEOMETRIES
 

@@ -57,12 +57,26 @@ def class_color(label: str) -> tuple[int, int, int]:
 
 
 def stable_id(text: str) -> str:
-    """A UUID that depends on a text alone."""
+    """A UUID that depends on a text alone.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        A UUID, the same for the same text.
+    """
     return str(uuid.uuid5(_NAMESPACE, text))
 
 
 def is_uuid(text: str) -> bool:
-    """Whether QuPath accepts this as an id."""
+    """Whether QuPath accepts this as an id.
+
+    Args:
+        text: An id.
+
+    Returns:
+        Whether it is a UUID.
+    """
     try:
         return str(uuid.UUID(text)) == text.lower()
     except ValueError:
@@ -70,14 +84,28 @@ def is_uuid(text: str) -> bool:
 
 
 def is_rgb(value: object) -> bool:
-    """Whether this is red, green and blue, each a whole number from 0 to 255."""
+    """Whether this is red, green and blue, each a whole number from 0 to 255.
+
+    Args:
+        value: A JSON value.
+
+    Returns:
+        Whether it is such a list.
+    """
     if not isinstance(value, list | tuple) or len(value) != 3:
         return False
     return all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in value)
 
 
 def is_plane(value: object) -> bool:
-    """Whether this is a plane of an image stack, other than the first, as QuPath writes it."""
+    """Whether this is a plane of an image stack, other than the first, as QuPath writes it.
+
+    Args:
+        value: A JSON value.
+
+    Returns:
+        Whether it is such a plane.
+    """
     if not isinstance(value, dict) or set(value) != {"c", "z", "t"}:
         return False
     return all(type(v) is int for v in value.values()) and bool(value["z"] or value["t"])
@@ -156,14 +184,30 @@ def _is_number(value: object) -> bool:
 
 
 def read_object_type(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
-    """Read QuPath's type of an object: annotation, detection, tile, cell or tmaCore."""
+    """Read QuPath's type of an object: annotation, detection, tile, cell or tmaCore.
+
+    Args:
+        feature: A GeoJSON feature.
+        properties: Its properties.
+
+    Returns:
+        The type; annotation where the file states none.
+    """
     legacy = LEGACY_TYPES.get(str(feature.get("id")), "annotation")
     kind = properties.get("objectType", properties.get("object_type", legacy))
     return LEGACY_TYPES.get(str(kind), str(kind))
 
 
 def read_id(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
-    """Read the id of an object; None if the file does not give it one."""
+    """Read the id of an object; None if the file does not give it one.
+
+    Args:
+        feature: A GeoJSON feature.
+        properties: Its properties.
+
+    Returns:
+        The id, or None.
+    """
     own = private_properties(properties).get("id", feature.get("id"))
     if own is None or own == "" or str(own) in LEGACY_TYPES:
         return None
@@ -171,7 +215,14 @@ def read_id(feature: Mapping[str, Any], properties: Mapping[str, Any]) -> str | 
 
 
 def private_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the id, label and properties that histoscout wrote for itself; else empty."""
+    """Read the id, label and properties that histoscout wrote for itself; else empty.
+
+    Args:
+        properties: Properties of a GeoJSON feature.
+
+    Returns:
+        Values by name, or an empty dictionary.
+    """
     private = properties.get(PRIVATE)
     types = {"id": str, "label": str, "properties": dict}
     if not isinstance(private, dict) or not all(isinstance(v, types.get(k, ())) for k, v in private.items()):

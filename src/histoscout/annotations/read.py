@@ -160,7 +160,14 @@ def format_of(path: Path) -> str | None:
 
 
 def load_function(name: str) -> Callable[..., Any]:
-    """Import the function that "module:function" names."""
+    """Import the function that "module:function" names.
+
+    Args:
+        name: "module:function".
+
+    Returns:
+        The function.
+    """
     module, function_name = name.split(":")
     function: Callable[..., Any] = getattr(import_module(module), function_name)
     return function

@@ -205,7 +205,14 @@ class Crossval:
 
 
 def unequal_steps_note(recipes: Sequence[RecipeResult]) -> str | None:
-    """Note if recipes were trained for different numbers of steps; else None."""
+    """Note if recipes were trained for different numbers of steps; else None.
+
+    Args:
+        recipes: The results of the recipes.
+
+    Returns:
+        The note, or None.
+    """
     totals = {recipe.name: sum(recipe.steps) for recipe in recipes}
     if not totals or max(totals.values()) - min(totals.values()) <= EQUAL_STEPS * max(totals.values()):
         return None
@@ -249,7 +256,15 @@ def pooled_statistic(recipe: RecipeResult, slides: Sequence[str], patients: Sequ
 
 
 def pixels_to_area(counts: PixelCounts, mpp: float) -> PixelCounts:
-    """Convert pixels of `mpp` um/px to um2."""
+    """Convert pixels of `mpp` um/px to um2.
+
+    Args:
+        counts: Counts of pixels.
+        mpp: um/px of a pixel.
+
+    Returns:
+        The same counts in um2.
+    """
     return PixelCounts(
         np.asarray(counts.positive, np.float64) * mpp**2, np.asarray(counts.negative, np.float64) * mpp**2
     )

@@ -269,12 +269,27 @@ def _finite_or_none(values: NDArray[np.float64]) -> list[float | None]:
 
 
 def slide_row(slide: SlideScores, protocol: EvaluationProtocol) -> dict[str, Any]:
-    """Collect the metrics of one slide by name, a row of slides.csv."""
+    """Collect the metrics of one slide by name, a row of slides.csv.
+
+    Args:
+        slide: Scores of the slide.
+        protocol: The evaluation protocol.
+
+    Returns:
+        Values by column.
+    """
     return {"slide": slide.name, **_row([slide], slide.pixels, protocol), "tissue_mm2": slide.tissue_mm2}
 
 
 def patient_rows(scores: Scores) -> list[dict[str, Any]]:
-    """Collect the metrics of each patient by name, rows of patients.csv; slides are added up."""
+    """Collect the metrics of each patient by name, rows of patients.csv; slides are added up.
+
+    Args:
+        scores: The scores.
+
+    Returns:
+        Values by column, one dictionary for each patient.
+    """
     rows = []
     pixels = scores.by_patient([slide.pixels for slide in scores.slides])
     for patient, counts in zip(scores.patients, pixels, strict=True):

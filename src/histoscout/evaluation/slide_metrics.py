@@ -80,7 +80,15 @@ def baseline_regions(name: str, reference: Reference) -> Regions:
 
 
 def perfect_outline_levels(strip: Strip, reference: Reference) -> NDArray[np.uint8]:
-    """Make the heatmap of `PERFECT_OUTLINES` on a strip: (H, W) uint8."""
+    """Make the heatmap of `PERFECT_OUTLINES` on a strip: (H, W) uint8.
+
+    Args:
+        strip: A strip of the slide.
+        reference: Its annotations.
+
+    Returns:
+        Levels 0 or 255, (H, W) uint8.
+    """
     annotated = strip.mask != BACKGROUND
     if len(reference.unlisted):
         scale = strip.box.width / annotated.shape[1]

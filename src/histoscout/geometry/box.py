@@ -20,6 +20,7 @@ class Box:
         height: Height.
 
     Example:
+        >>> from histoscout import Box
         >>> box = Box(100, 50, 400, 200)
         >>> box.center
         (300.0, 150.0)
@@ -117,6 +118,7 @@ class TileGrid(Sequence[Box]):
         ValueError: Not 0 < stride <= side.
 
     Example:
+        >>> from histoscout import Box, TileGrid
         >>> grid = TileGrid(Box(0, 0, 1000, 600), side=256, stride=256)
         >>> grid.rows, grid.columns, len(grid)
         (3, 4, 12)

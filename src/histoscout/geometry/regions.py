@@ -28,6 +28,7 @@ class Region:
         properties: What else the file states of it (name, color, measurements).
 
     Example:
+        >>> from histoscout import Region
         >>> import shapely
         >>> region = Region(shapely.box(0, 0, 2000, 1000), "UDH")
         >>> region.area_mm2(mpp=0.5)
@@ -66,6 +67,7 @@ class Regions(Sequence[Region]):
         items: The regions, in the order of their file.
 
     Example:
+        >>> from histoscout import Box, Region, Regions
         >>> import shapely
         >>> regions = Regions.of([
         ...     Region(shapely.box(0, 0, 10, 10), "UDH"), Region(shapely.box(50, 50, 60, 60), "ADH")

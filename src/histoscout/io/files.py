@@ -50,7 +50,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
-    """The `OutputError` for a file that the operating system refuses to write, with its remedy."""
+    """The `OutputError` for a file that the operating system refuses to write, with its remedy.
+
+    Args:
+        path: The file.
+        error: What the operating system reports.
+
+    Returns:
+        The error to raise.
+    """
     another_folder = "Choose another output folder with -o"
     free_space = "Free some space or choose another output folder with -o"
     remedies = {
@@ -67,6 +75,10 @@ def output_error(path: Path, error: OSError) -> OutputError:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, completely or not at all.
+
+    Args:
+        path: The file, which is replaced if it exists.
+        text: Its content.
 
     Raises:
         OutputError: The file cannot be written.
@@ -94,6 +106,13 @@ def decode_text(content: bytes) -> str | None:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 checksum of a file, as 64 hexadecimal digits."""
+    """The SHA-256 checksum of a file, as 64 hexadecimal digits.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The checksum.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,7 +26,14 @@ def list_some(names: Sequence[str], limit: int = MAX_SLIDES, separator: str = ",
 
 
 def count_and_list(names: Sequence[str]) -> str:
-    """How many names there are, and the first ten of them: "2 (a, b)"."""
+    """How many names there are, and the first ten of them: "2 (a, b)".
+
+    Args:
+        names: The names.
+
+    Returns:
+        Number and names.
+    """
     return f"{len(names)} ({list_some(names, MAX_NAMES)})"
 
 

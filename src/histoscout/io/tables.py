@@ -181,6 +181,12 @@ def read_table(path: Path, schema: TableSchema = SLIDE_TABLE) -> CsvTable:
 def read_headings(path: Path) -> frozenset[str]:
     """The headings of a table, in lower case and with `_` for spaces and hyphens.
 
+    Args:
+        path: A CSV file.
+
+    Returns:
+        The headings.
+
     Raises:
         CohortError: The file cannot be read or is not text.
     """

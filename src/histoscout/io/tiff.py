@@ -42,12 +42,26 @@ _LONE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xDA), 0xFF})
 
 
 def compression_name(compression: int) -> str:
-    """The name of a TIFF compression, such as "LZW"."""
+    """The name of a TIFF compression, such as "LZW".
+
+    Args:
+        compression: Value of the tag.
+
+    Returns:
+        The name, or the number as text.
+    """
     return str(getattr(compression, "name", compression))
 
 
 def has_too_many_pages(file: tifffile.TiffFile) -> bool:
-    """Whether a TIFF lists more than `MAX_PAGES` images, or the same ones in an endless circle."""
+    """Whether a TIFF lists more than `MAX_PAGES` images, or the same ones in an endless circle.
+
+    Args:
+        file: An open TIFF.
+
+    Returns:
+        Whether it has too many pages to be genuine.
+    """
     try:
         file.pages[MAX_PAGES]
     except IndexError:
@@ -56,7 +70,15 @@ def has_too_many_pages(file: tifffile.TiffFile) -> bool:
 
 
 def can_hold(file_bytes: int, pixel_bytes: int) -> bool:
-    """Whether a file of `file_bytes` can plausibly contain `pixel_bytes` of decoded pixels."""
+    """Whether a file of `file_bytes` can plausibly contain `pixel_bytes` of decoded pixels.
+
+    Args:
+        file_bytes: Size of the file.
+        pixel_bytes: Size of the decoded pixels.
+
+    Returns:
+        Whether that is plausible.
+    """
     return pixel_bytes <= max(ALWAYS_PLAUSIBLE_BYTES, MAX_EXPANSION * file_bytes)
 
 

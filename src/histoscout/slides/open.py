@@ -87,6 +87,7 @@ def open_slide(path: Path, mpp: float | None = None, mpp_source: MppSource = "co
         MppMissingError: Neither the file nor `mpp` gives the resolution.
 
     Example:
+        >>> from histoscout import open_slide
         >>> from pathlib import Path
         >>> import numpy as np
         >>> from histoscout.slides.pyramid import write_pyramid
@@ -179,7 +180,15 @@ def _access_error(path: Path, error: OSError) -> SlideError:
 
 
 def damaged_file(path: Path, reason: object) -> SlideError:
-    """The error for a file of a known format that is damaged or incomplete."""
+    """The error for a file of a known format that is damaged or incomplete.
+
+    Args:
+        path: The file.
+        reason: What is wrong.
+
+    Returns:
+        The error to raise.
+    """
     return SlideError(path, f"the file is damaged ({reason})", COPY_AGAIN)
 
 
@@ -187,7 +196,14 @@ def damaged_file(path: Path, reason: object) -> SlideError:
 
 
 def plausible_mpp(mpp: float | None) -> float | None:
-    """The um/px of a resolution tag; None where it can only be a program's default."""
+    """The um/px of a resolution tag; None where it can only be a program's default.
+
+    Args:
+        mpp: um/px of the tag.
+
+    Returns:
+        The same, or None.
+    """
     low, high = PLAUSIBLE_MPP
     return mpp if mpp is not None and low <= mpp <= high else None
 
@@ -299,6 +315,7 @@ def info(path: Path, mpp: float | None = None) -> SlideInfo:
         SlideError: The file cannot be opened.
 
     Example:
+        >>> from histoscout import info
         >>> from pathlib import Path
         >>> import numpy as np
         >>> from histoscout.slides.pyramid import write_pyramid

@@ -148,7 +148,15 @@ def downsample(full: int, reduced: int) -> float:
 
 
 def best_level(levels: Sequence[Level], scale: float) -> Level:
-    """The coarsest level that is still as fine as `scale` level-0 px per pixel; level 0 if none is."""
+    """The coarsest level that is still as fine as `scale` level-0 px per pixel; level 0 if none is.
+
+    Args:
+        levels: Levels of a slide, finest first.
+        scale: Level-0 px for each pixel to read.
+
+    Returns:
+        The level to read from.
+    """
     fine_enough = [
         level for level in levels if max(level.downsample_x, level.downsample_y) <= scale * TOLERANCE
     ]

@@ -80,6 +80,9 @@ def _has_first_page(file: tifffile.TiffFile) -> bool:
 def check_tiff(path: Path) -> None:
     """Reject a TIFF if any of its images states impossible sizes; files of other formats pass.
 
+    Args:
+        path: The file.
+
     Raises:
         SlideError: The TIFF is damaged.
     """
@@ -140,13 +143,27 @@ def check_segment_ends(path: Path, page: tifffile.TiffPage) -> None:
 
 
 def segment_size(page: tifffile.TiffPage) -> tuple[int, int]:
-    """Width and height of an image's tiles, or of its strips, in px."""
+    """Width and height of an image's tiles, or of its strips, in px.
+
+    Args:
+        page: An image of the TIFF.
+
+    Returns:
+        Width and height in px.
+    """
     if page.is_tiled:
         return page.tilewidth, page.tilelength
     return page.imagewidth, min(page.rowsperstrip, page.imagelength)
 
 
 def segment_count(page: tifffile.TiffPage) -> int:
-    """How many segments cover the image, in each plane."""
+    """How many segments cover the image, in each plane.
+
+    Args:
+        page: An image of the TIFF.
+
+    Returns:
+        The number of tiles or strips.
+    """
     width, height = segment_size(page)
     return -(-page.imagewidth // width) * -(-page.imagelength // height)

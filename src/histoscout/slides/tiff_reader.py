@@ -88,6 +88,12 @@ def open_tiff(path: Path) -> OpenedFile | None:
 def read_tiff_levels(path: Path) -> list[TiffLevel]:
     """The levels of the slide in a TIFF, level 0 first.
 
+    Args:
+        path: The file.
+
+    Returns:
+        The levels.
+
     Raises:
         SlideError: The file is damaged.
     """

@@ -85,7 +85,11 @@ def tabulate_ablation(runs: Sequence[Run], results: Sequence[dict[str, Any]]) ->
 
 
 def ablation_metrics(result: dict[str, Any]) -> dict[str, float]:
-    """Return F1 of one run as it computed it, and AP on its test tiles and on whole slides."""
+    """Return F1 of one run as it computed it, and AP on its test tiles and on whole slides.
+
+    Args:
+        result: A result file of a run.
+    """
     last = list(result["epochs"].values())[-1]
     whole = next(iter(result["whole"].values()), {"ap": None})
     metrics = {
@@ -97,7 +101,12 @@ def ablation_metrics(result: dict[str, Any]) -> dict[str, float]:
 
 
 def describe_faults(model: str, letters: str) -> str:
-    """Return a set of faults in words: all of a model, none, one alone, or all but some."""
+    """Return a set of faults in words: all of a model, none, one alone, or all but some.
+
+    Args:
+        model: Name of the model.
+        letters: Letters of the faults.
+    """
     all_faults = MODELS[model].all_faults
     faults = frozenset() if letters == "none" else frozenset(letters)
     if faults == all_faults:

@@ -97,7 +97,11 @@ class StudyContext:
 
 
 def read_study_recipe(name: str) -> Recipe:
-    """Return a recipe of the study, by its file name in `study/recipes`."""
+    """Return a recipe of the study, by its file name in `study/recipes`.
+
+    Args:
+        name: Its name.
+    """
     return Recipe.read(package_file("study", "recipes", f"{name}.toml"))
 
 
@@ -127,7 +131,11 @@ def select_cases(cohort: Cohort) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
 
 
 def choose_left_out(cases: Sequence[Case]) -> str:
-    """Return the patient to leave out: of those with the fewest slides, the last one."""
+    """Return the patient to leave out: of those with the fewest slides, the last one.
+
+    Args:
+        cases: Cases of the study.
+    """
     patients = dict.fromkeys(case.patient for case in cases)
     return min(reversed(patients), key=lambda patient: sum(case.patient == patient for case in cases))
 
@@ -158,7 +166,12 @@ def median_lesion_um(cases: Sequence[Case]) -> float:
 
 
 def choose_tile_um(cases: Sequence[Case], scale: Scale) -> float:
-    """Return the width of a tile in um: the paper's, or the paper's share of these lesions."""
+    """Return the width of a tile in um: the paper's, or the paper's share of these lesions.
+
+    Args:
+        cases: Cases of the study.
+        scale: Scale of the study.
+    """
     if scale.steps is None:
         return protocol.TILE_UM
     return round(protocol.VIEW_PER_LESION * median_lesion_um(cases), 1)

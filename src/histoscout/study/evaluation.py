@@ -150,7 +150,11 @@ def evaluate_sets(trained: TrainedRun) -> dict[str, Any]:
 
 
 def evaluate_all_tiles(trained: TrainedRun) -> TileEvaluation:
-    """Evaluate a run on every tile that the filter kept, as in Table 3."""
+    """Evaluate a run on every tile that the filter kept, as in Table 3.
+
+    Args:
+        trained: A trained run.
+    """
     data, progress = trained.data, trained.context.progress
     normalizer = trained.fit_normalizer()
     make_mask = mask_function(trained.run.faults)
@@ -196,7 +200,13 @@ def evaluate_whole_slides(trained: TrainedRun) -> dict[str, Any]:
 def count_slide_pixels(
     engine: NormalizedEngine, slides: Sequence[LabeledSlide], progress: Progress
 ) -> PixelCounts:
-    """Count the heatmap levels of every tissue pixel of some slides, in and outside of lesions."""
+    """Count the heatmap levels of every tissue pixel of some slides, in and outside of lesions.
+
+    Args:
+        engine: Computes heatmaps.
+        slides: The slides.
+        progress: Where progress is shown.
+    """
     counts = PixelCounts.empty()
     for labeled in slides:
         # the ordinary windows over tissue; a slide without tissue has no pixels to count

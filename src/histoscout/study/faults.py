@@ -109,18 +109,32 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
 
 
 def mask_function(faults: frozenset[str]) -> MaskFunction:
-    """Return how masks are made: without A and B by the ordinary `LabeledSlide.mask`."""
+    """Return how masks are made: without A and B by the ordinary `LabeledSlide.mask`.
+
+    Args:
+        faults: Letters of the faults that are on.
+    """
     make_mask = last_polygon_mask if "B" in faults else LabeledSlide.mask
     return displace_masks(make_mask) if "A" in faults else make_mask
 
 
 def displace_masks(make_mask: MaskFunction) -> MaskFunction:
-    """A: looked up by the top left corner, stored under the bottom left one, with y upward."""
+    """A: looked up by the top left corner, stored under the bottom left one, with y upward.
+
+    Args:
+        make_mask: Makes the correct mask of a tile.
+    """
     return lambda labeled, tile, mpp: make_mask(labeled, tile.translate(0, -tile.height), mpp)[::-1]
 
 
 def last_polygon_mask(labeled: LabeledSlide, tile: Box, mpp: float) -> Mask:
-    """B: each polygon overwrites the mask, and only its outer ring is drawn."""
+    """B: each polygon overwrites the mask, and only its outer ring is drawn.
+
+    Args:
+        labeled: A slide with its annotations.
+        tile: The tile in level-0 px.
+        mpp: Resolution of the mask in um/px.
+    """
     mask = np.zeros(tile.shape(mpp / labeled.slide.mpp), np.uint8)
     for region in labeled.regions.with_labels(labeled.recipe.classes.positive).intersecting(tile):
         for polygon in shapely.get_parts(region.outline):
@@ -164,12 +178,20 @@ class LastBatch:
 
 
 def add_sigmoid(network: nn.Module) -> nn.Module:
-    """D: probabilities where loss and evaluation expect logits."""
+    """D: probabilities where loss and evaluation expect logits.
+
+    Args:
+        network: The network.
+    """
     return nn.Sequential(network, nn.Sigmoid())
 
 
 def copy_network(network: nn.Module) -> nn.Module:
-    """E: the other instance, whose weights the optimizer was given."""
+    """E: the other instance, whose weights the optimizer was given.
+
+    Args:
+        network: The network.
+    """
     return copy.deepcopy(network)
 
 
@@ -180,6 +202,11 @@ def draw_flips(seed: int, number: int, faults: frozenset[str]) -> tuple[bool, bo
     """Draw whether a training tile is flipped vertically and horizontally, each for half of them.
 
     F: the same random state for every tile, so that all get the first draw.
+
+    Args:
+        seed: Random seed.
+        number: Number of the tile.
+        faults: Letters of the faults that are on.
     """
     random = np.random.default_rng(seed if "F" in faults else [seed, number])
     vertical, horizontal = random.random(2) < 0.5
@@ -187,12 +214,23 @@ def draw_flips(seed: int, number: int, faults: frozenset[str]) -> tuple[bool, bo
 
 
 def negative_candidates(has_mask: NDArray[np.bool_], faults: frozenset[str]) -> NDArray[np.intp]:
-    """Return the tiles that negatives are drawn from: those without a mask. G: all of them."""
+    """Return the tiles that negatives are drawn from: those without a mask. G: all of them.
+
+    Args:
+        has_mask: Whether each tile holds part of a lesion.
+        faults: Letters of the faults that are on.
+    """
     return np.arange(len(has_mask)) if "G" in faults else np.flatnonzero(~has_mask)
 
 
 def repeat_tiles(tiles: NDArray[np.intp], share: float, random: Generator) -> NDArray[np.intp]:
-    """Return the tiles and a random share of them once more. G: before instead of after the split."""
+    """Return the tiles and a random share of them once more. G: before instead of after the split.
+
+    Args:
+        tiles: Indices of tiles.
+        share: Share of the tiles.
+        random: Random generator.
+    """
     return np.concatenate([tiles, random.choice(tiles, round(share * len(tiles)), replace=False)])
 
 
@@ -200,14 +238,22 @@ def repeat_tiles(tiles: NDArray[np.intp], share: float, random: Generator) -> ND
 
 
 def reset_to_default_init(network: nn.Module) -> None:
-    """I: torch's default initialization instead of the one that the U-Net's authors published."""
+    """I: torch's default initialization instead of the one that the U-Net's authors published.
+
+    Args:
+        network: The network.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.reset_parameters()
 
 
 def with_repaired_start(recipe: Recipe) -> Recipe:
-    """Without I: normalization, the base rate as first output, a sane learning rate and a schedule."""
+    """Without I: normalization, the base rate as first output, a sane learning rate and a schedule.
+
+    Args:
+        recipe: The recipe.
+    """
     architecture = recipe.network.architecture
     return recipe.with_choices(
         {
@@ -220,7 +266,11 @@ def with_repaired_start(recipe: Recipe) -> Recipe:
 
 
 def with_wide_view(recipe: Recipe) -> Recipe:
-    """Without K: tiles four times as wide at half the resolution, a quarter as many per batch."""
+    """Without K: tiles four times as wide at half the resolution, a quarter as many per batch.
+
+    Args:
+        recipe: The recipe.
+    """
     return recipe.with_choices(
         {
             "patches.size_um": recipe.patches.size_um * 4,

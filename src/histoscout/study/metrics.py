@@ -124,17 +124,30 @@ def _score_batch(logits: Tensor, levels: Tensor, targets: Tensor) -> TileScores:
 
 
 def predict_positive(logits: Tensor) -> Tensor:
-    """Return what the study calls positive: sigmoid > 0.5 in float32; of two outputs the larger."""
+    """Return what the study calls positive: sigmoid > 0.5 in float32; of two outputs the larger.
+
+    Args:
+        logits: Output of a network, (N, C, H, W) or (N, C).
+    """
     return logits[:, 0].sigmoid() > 0.5 if logits.shape[1] == 1 else logits[:, 1] > logits[:, 0]
 
 
 def positive_margin(logits: Tensor) -> Tensor:
-    """Return one number per pixel that orders the outputs: the higher, the more positive."""
+    """Return one number per pixel that orders the outputs: the higher, the more positive.
+
+    Args:
+        logits: Output of a network, (N, C, H, W) or (N, C).
+    """
     return logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
 
 
 def count_confusion(logits: Tensor, targets: Tensor) -> Confusion:
-    """Return the confusion of one batch; ignored pixels are left out."""
+    """Return the confusion of one batch; ignored pixels are left out.
+
+    Args:
+        logits: Output of a network, (N, C, H, W) or (N, C).
+        targets: Classes, of the same size.
+    """
     # targets of ignored pixels are neither positive nor used
     predicted = predict_positive(logits)
     used = targets != IGNORE
@@ -148,19 +161,32 @@ def count_confusion(logits: Tensor, targets: Tensor) -> Confusion:
 
 
 def add_confusions(first: Confusion, second: Confusion) -> Confusion:
-    """Return the confusion over the pixels of both."""
+    """Return the confusion over the pixels of both.
+
+    Args:
+        first: A confusion.
+        second: Another one.
+    """
     return Confusion(
         tp=first.tp + second.tp, fp=first.fp + second.fp, fn=first.fn + second.fn, tn=first.tn + second.tn
     )
 
 
 def read_confusion(counts: Mapping[str, float]) -> Confusion:
-    """Return the confusion of a result file, also of histoscout 0.1.0."""
+    """Return the confusion of a result file, also of histoscout 0.1.0.
+
+    Args:
+        counts: Its counts by name.
+    """
     return Confusion(**{RENAMED_COUNTS.get(name, name): value for name, value in counts.items()})
 
 
 def confusion_metrics(confusion: Confusion) -> dict[str, float | None]:
-    """Return accuracy, precision, recall, F1 and prevalence of the positive class; None for 0 / 0."""
+    """Return accuracy, precision, recall, F1 and prevalence of the positive class; None for 0 / 0.
+
+    Args:
+        confusion: The confusion.
+    """
     tp, fp, fn, tn = confusion.tp, confusion.fp, confusion.fn, confusion.tn
     total = tp + fp + fn + tn
     return {
@@ -176,6 +202,9 @@ def macro_average(confusion: Confusion) -> dict[str, float | None]:
     """Return accuracy, and precision, recall and F1 averaged over both classes, as in Table 3.
 
     A metric that cannot be computed counts as 0, as in scikit-learn.
+
+    Args:
+        confusion: The confusion.
     """
     positive = confusion_metrics(confusion)
     # the rest as the positive class: positives and negatives change places

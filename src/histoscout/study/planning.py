@@ -197,7 +197,12 @@ def plan_runs(runs: Iterable[tuple[str, Run]], context: StudyContext) -> list[Pl
 
 
 def working_recipe_minutes(scale: Scale, device: str) -> float:
-    """Estimate the minutes of our recipe: its training, tuning and evaluation."""
+    """Estimate the minutes of our recipe: its training, tuning and evaluation.
+
+    Args:
+        scale: Scale of the study.
+        device: The device.
+    """
     recipe = read_study_recipe("working").with_choices(dict(scale.working_choices))
     choices = recipe.training
     # a time budget is its own estimate; a number of steps is timed
@@ -211,7 +216,11 @@ def working_recipe_minutes(scale: Scale, device: str) -> float:
 
 
 def expect_tiles(context: StudyContext) -> ExpectedTiles:
-    """Estimate the numbers of tiles, of the slides or of the mosaics that will be drawn."""
+    """Estimate the numbers of tiles, of the slides or of the mosaics that will be drawn.
+
+    Args:
+        context: Context of the study.
+    """
     if not context.cases:
         mosaic = context.scale.mosaic
         fragments = mosaic.rows * mosaic.columns

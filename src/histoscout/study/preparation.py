@@ -58,7 +58,12 @@ class RunData:
 
 
 def make_run_recipe(run: Run, context: StudyContext) -> Recipe:
-    """Return the recipe of a run: the paper's at this scale, with the changes of I and K."""
+    """Return the recipe of a run: the paper's at this scale, with the changes of I and K.
+
+    Args:
+        run: The run.
+        context: Context of the study.
+    """
     choices = {"seed": run.seed, "network.input_channels": run.channels}
     recipe = context.recipe(MODELS[run.model].recipe).with_choices(choices)
     recipe = recipe if "K" in run.faults else with_wide_view(recipe)

@@ -200,7 +200,12 @@ class Run:
 
 
 def rate_times_steps(rate: float, epochs: int) -> float:
-    """Return learning rate times steps: how far Adam can move each weight."""
+    """Return learning rate times steps: how far Adam can move each weight.
+
+    Args:
+        rate: Learning rate.
+        epochs: Number of epochs.
+    """
     return rate * epochs * STEPS_PER_EPOCH
 
 

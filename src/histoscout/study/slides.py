@@ -149,7 +149,11 @@ class _MosaicTask:
 
 
 def get_scale(name: str) -> Scale:
-    """Return the scale of this name; RecipeError if there is none."""
+    """Return the scale of this name; RecipeError if there is none.
+
+    Args:
+        name: Its name.
+    """
     if name not in SCALES:
         raise RecipeError("--scale", f"the scale {name!r} does not exist", f"Use one of {', '.join(SCALES)}")
     return SCALES[name]

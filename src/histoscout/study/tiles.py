@@ -102,13 +102,23 @@ class TileExamples:
 
 
 def tile_grid(labeled: LabeledSlide, recipe: Recipe) -> TileGrid:
-    """Return the paper's grid: no overlap, incomplete tiles at the right and the bottom dropped."""
+    """Return the paper's grid: no overlap, incomplete tiles at the right and the bottom dropped.
+
+    Args:
+        labeled: A slide with its annotations.
+        recipe: The recipe.
+    """
     side = labeled.px(recipe.patches.size_um)
     return TileGrid(labeled.slide.box, side, side, overflow="drop")
 
 
 def filter_tiles(slides: Sequence[LabeledSlide], recipe: Recipe) -> list[Tile]:
-    """Return the tiles that the filter keeps (`tissue.method = "tile_std"`), slide by slide."""
+    """Return the tiles that the filter keeps (`tissue.method = "tile_std"`), slide by slide.
+
+    Args:
+        slides: The slides.
+        recipe: The recipe.
+    """
     kept = []
     for index, labeled in enumerate(slides):
         grid = tile_grid(labeled, recipe)
@@ -193,12 +203,21 @@ def read_tiles(
 
 
 def make_targets(masks: Pixels, recipe: Recipe) -> Pixels:
-    """Return the network's targets for some masks: (N, H, W), or (N,) for a tile classifier."""
+    """Return the network's targets for some masks: (N, H, W), or (N,) for a tile classifier.
+
+    Args:
+        masks: Masks of tiles.
+        recipe: The recipe.
+    """
     return np.array([target_of(mask, recipe) for mask in masks], np.uint8)
 
 
 def balance_classes(targets: Pixels) -> Indices:
-    """Return rows of all tiles, the rarer class repeated until both are as many."""
+    """Return rows of all tiles, the rarer class repeated until both are as many.
+
+    Args:
+        targets: Classes, of the same size.
+    """
     positive = np.flatnonzero(targets == 1)
     negative = np.flatnonzero((targets != 1) & (targets != IGNORE))
     if not len(positive) or not len(negative):
@@ -209,7 +228,13 @@ def balance_classes(targets: Pixels) -> Indices:
 
 
 def flip(pixels: Pixels, vertical: bool, horizontal: bool) -> Pixels:
-    """Return an image or a mask flipped from top to bottom, and from left to right."""
+    """Return an image or a mask flipped from top to bottom, and from left to right.
+
+    Args:
+        pixels: Image (H, W, 3) uint8 or mask (H, W).
+        vertical: Whether to flip top to bottom.
+        horizontal: Whether to flip left to right.
+    """
     return pixels[:: -1 if vertical else 1, :: -1 if horizontal else 1]
 
 

@@ -66,7 +66,11 @@ def run_working_recipe(context: StudyContext, device: str) -> dict[str, Any]:
 
 
 def read_working_result(path: Path) -> dict[str, Any]:
-    """Read the result of our recipe, also of histoscout 0.1.0, with the keys of today."""
+    """Read the result of our recipe, also of histoscout 0.1.0, with the keys of today.
+
+    Args:
+        path: The file.
+    """
     result: dict[str, Any] = json.loads(path.read_text("utf-8"))
     # keys are renamed at the levels that have old ones; nothing below is read
     rows = (result, result["patients"], result["lesion"]["counts"], *result["per_patient"])
@@ -78,7 +82,11 @@ def read_working_result(path: Path) -> dict[str, Any]:
 
 
 def make_patient_split(context: StudyContext) -> Cohort:
-    """Return the study's slides with the left-out patient and the referee for testing only."""
+    """Return the study's slides with the left-out patient and the referee for testing only.
+
+    Args:
+        context: Context of the study.
+    """
     cases = [
         replace(case, split="test" if case.patient == context.left_out else "train") for case in context.cases
     ]

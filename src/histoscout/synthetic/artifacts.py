@@ -46,7 +46,12 @@ def plan_artifacts(size: Shape, rng: np.random.Generator) -> Regions:
 
 
 def draw_folds_and_blur(canvas: StainCanvas, artifacts: Regions) -> None:
-    """Draw folds (double tissue) and patches out of focus into the amounts of dye, in place."""
+    """Draw folds (double tissue) and patches out of focus into the amounts of dye, in place.
+
+    Args:
+        canvas: The canvas.
+        artifacts: Outlines of the artifacts.
+    """
     for region in artifacts.with_labels("fold"):
         rows, columns, cover = _soft_cover(region, canvas.shape, 3.0)
         for field in (canvas.hematoxylin, canvas.eosin):
@@ -59,7 +64,12 @@ def draw_folds_and_blur(canvas: StainCanvas, artifacts: Regions) -> None:
 
 
 def draw_pen_marks(pixels: NDArray[np.uint8], artifacts: Regions) -> None:
-    """Draw pen marks over the finished image (H, W, 3), in place. They let some light through."""
+    """Draw pen marks over the finished image (H, W, 3), in place. They let some light through.
+
+    Args:
+        pixels: Image (H, W, 3) uint8 or mask (H, W).
+        artifacts: Outlines of the artifacts.
+    """
     for region in artifacts.with_labels("pen"):
         rows, columns, cover = _soft_cover(region, (pixels.shape[0], pixels.shape[1]), 3.0)
         # the color follows from the region's id

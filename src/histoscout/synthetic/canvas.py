@@ -96,7 +96,12 @@ def random_blob(rng: np.random.Generator, y: float, x: float, *, radius: float, 
 
 
 def frame_around(blob: Blob, margin: float) -> SquareFrame:
-    """Return the square frame that holds a blob and `margin` um around it."""
+    """Return the square frame that holds a blob and `margin` um around it.
+
+    Args:
+        blob: The blob.
+        margin: Margin in um.
+    """
     half = int(np.ceil(blob.reach + margin))
     return SquareFrame(round(blob.y) - half, round(blob.x) - half, 2 * half)
 
@@ -126,7 +131,11 @@ def depth_inside(blob: Blob, frame: SquareFrame) -> Field:
 
 
 def blob_polygon(blob: Blob) -> Polygon:
-    """Return the exact outline of a blob as a polygon in level-0 px."""
+    """Return the exact outline of a blob as a polygon in level-0 px.
+
+    Args:
+        blob: The blob.
+    """
     angle = np.linspace(0, 2 * np.pi, len(blob.radii), endpoint=False)[::4]
     radii = blob.radii[::4]
     points = np.stack([blob.x + radii * np.cos(angle), blob.y + radii * np.sin(angle)], axis=1) / MPP
@@ -134,18 +143,32 @@ def blob_polygon(blob: Blob) -> Polygon:
 
 
 def to_pixel_grid(field: Field) -> Field:
-    """Return a field of 1 um/px at the resolution of the slide."""
+    """Return a field of 1 um/px at the resolution of the slide.
+
+    Args:
+        field: A field of values.
+    """
     return resize_field(field, (field.shape[0] * PX_PER_UM, field.shape[1] * PX_PER_UM))
 
 
 def soft_mask(depth: Field, width: float = 0.7) -> Field:
-    """Return 1 inside (depth above 0) and 0 outside, with an edge about `width` um wide."""
+    """Return 1 inside (depth above 0) and 0 outside, with an edge about `width` um wide.
+
+    Args:
+        depth: Depth inside a shape in um.
+        width: Width of the edge in um.
+    """
     cover: Field = np.clip(depth / np.float32(2 * width) + np.float32(0.5), 0, 1)
     return cover
 
 
 def crop_canvas(canvas: StainCanvas, frame: SquareFrame) -> StainCanvas | None:
-    """Return the part of a canvas under a frame as a view; None if the frame is off the slide."""
+    """Return the part of a canvas under a frame as a view; None if the frame is off the slide.
+
+    Args:
+        canvas: The canvas.
+        frame: The frame.
+    """
     rows, columns, _ = _overlap(canvas, frame)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return None
@@ -153,7 +176,13 @@ def crop_canvas(canvas: StainCanvas, frame: SquareFrame) -> StainCanvas | None:
 
 
 def crop_to_canvas(field: Field, canvas: StainCanvas, frame: SquareFrame) -> Field:
-    """Return the part of a field drawn for a frame that is on the canvas."""
+    """Return the part of a field drawn for a frame that is on the canvas.
+
+    Args:
+        field: A field of values.
+        canvas: The canvas.
+        frame: The frame.
+    """
     _, _, inside = _overlap(canvas, frame)
     return field[inside]
 
@@ -178,7 +207,12 @@ def paste(canvas: StainCanvas, frame: SquareFrame, cover: Field, *, hematoxylin:
 
 
 def add_noise(canvas: StainCanvas, rng: np.random.Generator) -> None:
-    """Add camera noise and the grain of tissue in place, so that no area is perfectly flat."""
+    """Add camera noise and the grain of tissue in place, so that no area is perfectly flat.
+
+    Args:
+        canvas: The canvas.
+        rng: Random generator.
+    """
     noise = grain(rng, canvas.shape, 0.6)
     canvas.eosin[...] += noise * (np.float32(0.03) + np.float32(0.08) * canvas.eosin)
 

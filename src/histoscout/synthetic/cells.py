@@ -163,7 +163,13 @@ def jittered_lattice(
 
 
 def sample_field(field: NDArray[np.float32], points: Points, step: float = 1.0) -> NDArray[np.float32]:
-    """Return the values of a field at some points; the field has one value every `step` pixels."""
+    """Return the values of a field at some points; the field has one value every `step` pixels.
+
+    Args:
+        field: A field of values.
+        points: Points (N, 2) in pixels.
+        step: Pixels for each value of the field.
+    """
     index = np.minimum((points / step).astype(np.intp), np.asarray(field.shape) - 1)
     values: NDArray[np.float32] = field[index[:, 0], index[:, 1]]
     return values

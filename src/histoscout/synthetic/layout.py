@@ -105,7 +105,12 @@ def plan_layout(patient: Patient, size: Shape, rng: np.random.Generator) -> Slid
 
 
 def upsample_to_um(field: Field, size: Shape) -> Field:
-    """Return a field of the layout at 1 um/px, cropped to `size` (height and width, um)."""
+    """Return a field of the layout at 1 um/px, cropped to `size` (height and width, um).
+
+    Args:
+        field: A field of values.
+        size: Height and width in um.
+    """
     whole = resize_field(field, (field.shape[0] * COARSE, field.shape[1] * COARSE))
     return whole[: size[0], : size[1]]
 

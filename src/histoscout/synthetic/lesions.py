@@ -107,7 +107,14 @@ def choose_filling(kind: str, patient: Patient, rng: np.random.Generator) -> Duc
 
 
 def draw_duct(canvas: StainCanvas, duct: Structure, patient: Patient, rng: np.random.Generator) -> None:
-    """Draw a filled duct on the canvas, in place."""
+    """Draw a filled duct on the canvas, in place.
+
+    Args:
+        canvas: The canvas.
+        duct: The duct.
+        patient: The patient.
+        rng: Random generator.
+    """
     filling = choose_filling(duct.kind, patient, rng)
     frame = frame_around(duct.shape, 8)
     depth = depth_inside(duct.shape, frame)

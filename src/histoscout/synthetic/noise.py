@@ -16,7 +16,12 @@ Shape = tuple[int, int]
 
 
 def resize_field(field: Field, shape: Shape) -> Field:
-    """Return the field resized to another shape by bilinear interpolation."""
+    """Return the field resized to another shape by bilinear interpolation.
+
+    Args:
+        field: A field of values.
+        shape: Height and width.
+    """
     image = Image.fromarray(np.ascontiguousarray(field, dtype=np.float32))
     return np.array(image.resize((shape[1], shape[0]), Image.Resampling.BILINEAR), dtype=np.float32)
 

@@ -99,7 +99,14 @@ def draw_stroma(patient: Patient, layout: SlideLayout, rng: np.random.Generator)
 
 
 def draw_vessel(canvas: StainCanvas, vessel: Structure, patient: Patient, rng: np.random.Generator) -> None:
-    """Draw a vessel in place: a thin wall, flat cells, empty or with some blood in it."""
+    """Draw a vessel in place: a thin wall, flat cells, empty or with some blood in it.
+
+    Args:
+        canvas: The canvas.
+        vessel: The vessel.
+        patient: The patient.
+        rng: Random generator.
+    """
     shape = vessel.shape
     frame = frame_around(shape, 6)
     depth = depth_inside(shape, frame)
@@ -134,7 +141,14 @@ def draw_vessel(canvas: StainCanvas, vessel: Structure, patient: Patient, rng: n
 def draw_lymphocytes(
     canvas: StainCanvas, nest: Structure, patient: Patient, rng: np.random.Generator
 ) -> None:
-    """Draw a nest of lymphocytes in place: small, round, dark and close, sparse at its rim."""
+    """Draw a nest of lymphocytes in place: small, round, dark and close, sparse at its rim.
+
+    Args:
+        canvas: The canvas.
+        nest: The nest.
+        patient: The patient.
+        rng: Random generator.
+    """
     frame = frame_around(nest.shape, 20)
     depth = depth_inside(nest.shape, frame)
     field = np.zeros((depth.shape[0] * PX_PER_UM, depth.shape[1] * PX_PER_UM), dtype=np.float32)
@@ -167,12 +181,26 @@ def draw_lymphocytes(
 
 
 def draw_normal(canvas: StainCanvas, duct: Structure, patient: Patient, rng: np.random.Generator) -> None:
-    """Draw a normal duct in place: an open lumen, upright inner cells, flat outer cells."""
+    """Draw a normal duct in place: an open lumen, upright inner cells, flat outer cells.
+
+    Args:
+        canvas: The canvas.
+        duct: The duct.
+        patient: The patient.
+        rng: Random generator.
+    """
     _draw_tube(canvas, duct.shape, _make_lining(float(rng.uniform(13, 19)), patient, rng), rng=rng)
 
 
 def draw_lobule(canvas: StainCanvas, lobule: Structure, patient: Patient, rng: np.random.Generator) -> None:
-    """Draw a lobule in place: many small acini in pale, loose stroma."""
+    """Draw a lobule in place: many small acini in pale, loose stroma.
+
+    Args:
+        canvas: The canvas.
+        lobule: The lobule.
+        patient: The patient.
+        rng: Random generator.
+    """
     frame = frame_around(lobule.shape, 6)
     depth = depth_inside(lobule.shape, frame)
     shape = (depth.shape[0], depth.shape[1])

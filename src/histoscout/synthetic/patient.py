@@ -79,6 +79,9 @@ def random_stream(*keys: int) -> np.random.Generator:
     """Return the random generator of some keys, which always starts the same.
 
     The version of the drawing is part of the key, so that another version never repeats a slide.
+
+    Args:
+        *keys: Whole numbers.
     """
     return np.random.default_rng([zlib.crc32(DIFFICULTY.encode()), *keys])
 

@@ -89,7 +89,14 @@ def read_roi(roi: JavaObject, context: ReadContext) -> ParsedGeometry | None:
 
 
 def plane_of(roi: JavaObject) -> dict[str, int]:
-    """Channel, slice and time of a ROI, as QuPath's GeoJSON has them."""
+    """Channel, slice and time of a ROI, as QuPath's GeoJSON has them.
+
+    Args:
+        roi: A ROI of a data file.
+
+    Returns:
+        The indices by name, without those that are 0.
+    """
     return {
         axis: value if isinstance(value := roi.fields.get(axis), int) else default
         for axis, default in (("c", -1), ("z", 0), ("t", 0))

@@ -65,7 +65,15 @@ class Classifications:
 
 
 def class_metric(metric: str, label: str) -> str:
-    """Name a metric of one class, such as "f1 of UDH"."""
+    """Name a metric of one class, such as "f1 of UDH".
+
+    Args:
+        metric: Name of the metric.
+        label: The class.
+
+    Returns:
+        The name.
+    """
     return f"{metric} of {label}"
 
 
@@ -139,7 +147,14 @@ def _overall_metrics(confusion: Matrix) -> dict[str, float | None]:
 
 
 def number_names(names: Sequence[str]) -> NDArray[np.int64]:
-    """Number names in alphabetical order from 0, int64 (N,)."""
+    """Number names in alphabetical order from 0, int64 (N,).
+
+    Args:
+        names: Names, with repetitions.
+
+    Returns:
+        The number of each name, int64 (N,).
+    """
     number: Mapping[str, int] = {name: position for position, name in enumerate(sorted(set(names)))}
     return np.array([number[name] for name in names], np.int64)
 

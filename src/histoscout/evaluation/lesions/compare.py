@@ -113,7 +113,15 @@ def locate_detections(
 
 
 def fraction_inside(areas: Regions, regions: Regions) -> Areas:
-    """Measure the part of each region that is inside merged areas: float64 (regions,)."""
+    """Measure the part of each region that is inside merged areas: float64 (regions,).
+
+    Args:
+        areas: The areas, which are merged.
+        regions: The regions.
+
+    Returns:
+        A fraction for each region, float64 (regions,).
+    """
     pairs = find_overlaps(areas, regions)
     return np.asarray(np.minimum(1, pairs.covered_area() / pairs.second_area))
 

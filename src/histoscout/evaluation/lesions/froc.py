@@ -90,12 +90,27 @@ _FIRST_SUM = 4096
 
 
 def froc_metric(per: RateUnit) -> str:
-    """Name the metric that averages sensitivity over `FROC_RATES`."""
+    """Name the metric that averages sensitivity over `FROC_RATES`.
+
+    Args:
+        per: What false positives are counted for.
+
+    Returns:
+        The name.
+    """
     return f"froc_per_{per}"
 
 
 def sensitivity_metric(rate: float, per: RateUnit) -> str:
-    """Name the metric that is the sensitivity at a false positive rate."""
+    """Name the metric that is the sensitivity at a false positive rate.
+
+    Args:
+        rate: False positives for each unit.
+        per: The unit.
+
+    Returns:
+        The name.
+    """
     return f"sensitivity_at_{rate:g}_per_{per}"
 
 

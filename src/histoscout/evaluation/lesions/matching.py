@@ -204,7 +204,14 @@ PRIMARY_RULE = "iou_0.3"
 
 
 def describe_rule(rule: str) -> str:
-    """Describe a matching rule in a sentence or two for reports."""
+    """Describe a matching rule in a sentence or two for reports.
+
+    Args:
+        rule: Name of a matching rule.
+
+    Returns:
+        The description.
+    """
     return (
         f"A detection fits a lesion by this rule: {MATCHING_RULES[rule].description}. Matching is one to one "
         "and finds as many lesions as possible; further detections that fit a found lesion are duplicates, "

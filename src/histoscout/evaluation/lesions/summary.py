@@ -136,7 +136,14 @@ def choose_size_strata(slides: Sequence[SlideLesions]) -> Strata:
 
 
 def stratum_names(strata: Strata) -> list[str]:
-    """Name the size strata, smallest first, such as "under 100 um" and "100 to 200 um"."""
+    """Name the size strata, smallest first, such as "under 100 um" and "100 to 200 um".
+
+    Args:
+        strata: Limits of the strata.
+
+    Returns:
+        One name for each stratum.
+    """
     if not strata:
         return ["any size"]
     between = [f"{low:g} to {high:g} um" for low, high in pairwise(strata)]
@@ -144,7 +151,15 @@ def stratum_names(strata: Strata) -> list[str]:
 
 
 def count_by_size(slides: Sequence[SlideLesions], strata: Strata) -> dict[str, int]:
-    """Count the lesions of each size stratum, by its name."""
+    """Count the lesions of each size stratum, by its name.
+
+    Args:
+        slides: The slides.
+        strata: Limits of the strata.
+
+    Returns:
+        Number of lesions by name of the stratum.
+    """
     sizes = [lesion.diameter_um for slide in slides for lesion in slide.lesions]
     counts = np.bincount(np.searchsorted(strata, sizes, side="right"), minlength=len(strata) + 1)
     return dict(zip(stratum_names(strata), counts.tolist(), strict=True))

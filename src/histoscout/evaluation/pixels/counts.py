@@ -187,7 +187,15 @@ class PixelCounts:
 
 
 def ratio(part: float, whole: float) -> float | None:
-    """Divide; None where the denominator is 0."""
+    """Divide; None where the denominator is 0.
+
+    Args:
+        part: The numerator.
+        whole: The denominator.
+
+    Returns:
+        The ratio, or None.
+    """
     return float(part / whole) if whole else None
 
 

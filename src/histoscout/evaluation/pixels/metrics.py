@@ -73,19 +73,41 @@ def reliability(counts: PixelCounts, bins: int = BINS) -> tuple[ReliabilityBin, 
 
 
 def ece(counts: PixelCounts, bins: int = BINS) -> float | None:
-    """Expected calibration error: the mean distance of predicted and observed over the bins."""
+    """Expected calibration error: the mean distance of predicted and observed over the bins.
+
+    Args:
+        counts: Pixel counts by probability.
+        bins: Number of bins of equal size.
+
+    Returns:
+        The error; None without pixels.
+    """
     cells = reliability(counts, bins)
     return sum(abs(cell.predicted - cell.observed) for cell in cells) / len(cells) if cells else None
 
 
 def brier(counts: PixelCounts) -> float | None:
-    """Brier score: the mean square of probability minus truth (Brier 1950); 0 is perfect."""
+    """Brier score: the mean square of probability minus truth (Brier 1950); 0 is perfect.
+
+    Args:
+        counts: Pixel counts by probability.
+
+    Returns:
+        The score; None without pixels.
+    """
     errors = counts.positive @ (1 - _PROBABILITIES) ** 2 + counts.negative @ _PROBABILITIES**2
     return ratio(float(errors), counts.positive.sum() + counts.negative.sum())
 
 
 def brier_skill(counts: PixelCounts) -> float | None:
-    """Brier skill score: 1 is perfect, 0 no better than predicting the prevalence, below 0 worse."""
+    """Brier skill score: 1 is perfect, 0 no better than predicting the prevalence, below 0 worse.
+
+    Args:
+        counts: Pixel counts by probability.
+
+    Returns:
+        The skill; None where it is not defined.
+    """
     score = brier(counts)
     prevalence = counts.prevalence
     if score is None or not prevalence or prevalence == 1:
@@ -194,7 +216,14 @@ def prevalence_statistic(counts: Sequence[PixelCounts], metrics: Mapping[str, Me
 
 
 def join_statistics(*statistics: Statistic) -> Statistic:
-    """Join the metrics of several statistics, so that all use the same resamples."""
+    """Join the metrics of several statistics, so that all use the same resamples.
+
+    Args:
+        *statistics: Functions of patient weights.
+
+    Returns:
+        One function that gives all their metrics.
+    """
 
     def joined(weights: Weights) -> dict[str, float | None]:
         return {name: value for statistic in statistics for name, value in statistic(weights).items()}
@@ -203,7 +232,15 @@ def join_statistics(*statistics: Statistic) -> Statistic:
 
 
 def select_metrics(statistic: Statistic, names: Sequence[str]) -> Statistic:
-    """Keep some of a statistic's metrics."""
+    """Keep some of a statistic's metrics.
+
+    Args:
+        statistic: A function of patient weights.
+        names: Metrics to keep.
+
+    Returns:
+        A function that gives these metrics.
+    """
 
     def selected(weights: Weights) -> dict[str, float | None]:
         values = statistic(weights)

@@ -18,7 +18,11 @@ LOG_SCALE_LOSS = 5.0
 
 
 def curve_section(results: Results) -> Section:
-    """Return the section with the paper's Figures 7 to 16."""
+    """Return the section with the paper's Figures 7 to 16.
+
+    Args:
+        results: Results of the study.
+    """
     runs = results["runs"]
     blocks: list[Block] = []
     for title, model in (
@@ -83,7 +87,11 @@ def plot_losses(result: Results, *, until: int | None = None, accuracy: bool = F
 
 
 def base_rate_loss(result: Results) -> float | None:
-    """Return the loss of predicting the base rate everywhere: the entropy of the prevalence."""
+    """Return the loss of predicting the base rate everywhere: the entropy of the prevalence.
+
+    Args:
+        result: A result file of a run.
+    """
     # the classifier is trained on as many tiles of one kind as of the other
     if "all tiles" in result:
         return math.log(2)

@@ -64,13 +64,21 @@ def fault_section(results: Results, context: StudyContext) -> Section:
 
 
 def whole_slide_ap(result: Results) -> float | None:
-    """Return a run's AP over all tissue of whole slides; None if it was not evaluated there."""
+    """Return a run's AP over all tissue of whole slides; None if it was not evaluated there.
+
+    Args:
+        result: A result file of a run.
+    """
     ap: float | None = next(iter(result["whole"].values()), {"ap": None})["ap"]
     return ap
 
 
 def ablation_blocks(ablation: Results | None) -> list[Block]:
-    """Return the tables of the ablation; without one, how to make it."""
+    """Return the tables of the ablation; without one, how to make it.
+
+    Args:
+        ablation: Results of the ablation; None if it was not run.
+    """
     if ablation is None:
         text = (
             "To add a table of each fault alone, and of all but each, over several seeds, run `histoscout study --faults` with "

@@ -49,7 +49,12 @@ def write_report(results: Results, context: StudyContext, path: Path) -> None:
 
 
 def study_page(results: Results, context: StudyContext) -> Page:
-    """Return the page, from the answer and its basis to the outlook."""
+    """Return the page, from the answer and its basis to the outlook.
+
+    Args:
+        results: Results of the study.
+        context: Context of the study.
+    """
     sections = (
         _basis_section(results),
         main_section(results),

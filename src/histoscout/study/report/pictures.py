@@ -58,7 +58,11 @@ class ExampleTile:
 
 
 def picture_section(context: StudyContext) -> Section:
-    """Return the section with the paper's Figures 4, 5 and 6."""
+    """Return the section with the paper's Figures 4, 5 and 6.
+
+    Args:
+        context: Context of the study.
+    """
     recipe = context.recipe("unet")
     slides = context.study_slides(recipe)
     example = choose_example_tile(slides, recipe)
@@ -94,7 +98,12 @@ def picture_section(context: StudyContext) -> Section:
 
 
 def choose_example_tile(slides: Sequence[LabeledSlide], recipe: Recipe) -> ExampleTile:
-    """Return the tile whose area is nearest to half lesion: there a displaced mask shows best."""
+    """Return the tile whose area is nearest to half lesion: there a displaced mask shows best.
+
+    Args:
+        slides: The slides.
+        recipe: The recipe.
+    """
     tiles = filter_tiles(slides, recipe)
     has_mask = find_masked_tiles(tiles, slides, mask_function(frozenset()), recipe=recipe)
     candidates = [tiles[index] for index in np.flatnonzero(has_mask)] or tiles
@@ -104,12 +113,20 @@ def choose_example_tile(slides: Sequence[LabeledSlide], recipe: Recipe) -> Examp
 
 
 def draw_tile_and_mask(example: ExampleTile) -> bytes:
-    """Return Figure 4 as PNG: a tile and its mask."""
+    """Return Figure 4 as PNG: a tile and its mask.
+
+    Args:
+        example: The example tile.
+    """
     return _to_png(_side_by_side(example.picture, example.mask_picture(mask_function(frozenset()))))
 
 
 def draw_fault_masks(example: ExampleTile) -> bytes:
-    """Return a PNG of a tile and its mask: correct, displaced, with the last polygon only, both."""
+    """Return a PNG of a tile and its mask: correct, displaced, with the last polygon only, both.
+
+    Args:
+        example: The example tile.
+    """
     functions = (mask_function(frozenset(faults)) for faults in ("", "A", "B", "AB"))
     return _to_png(
         _side_by_side(example.picture, *(example.mask_picture(function) for function in functions))
@@ -117,7 +134,11 @@ def draw_fault_masks(example: ExampleTile) -> bytes:
 
 
 def draw_gray_tile(example: ExampleTile) -> bytes:
-    """Return Figure 6 as PNG: a tile in color and as the weighted sum of its colors."""
+    """Return Figure 6 as PNG: a tile in color and as the weighted sum of its colors.
+
+    Args:
+        example: The example tile.
+    """
     gray = np.round(example.picture @ np.array(GRAY)).astype(np.uint8)
     return _to_png(_side_by_side(example.picture, np.repeat(gray[..., None], 3, axis=2)))
 

@@ -34,19 +34,32 @@ PAPER_ROWS: dict[str, PaperRow | None] = {
 
 
 def evaluation_at(result: Results, epochs: int | None = None) -> Results:
-    """Return the evaluation of a run at some epochs of the paper, or at its end."""
+    """Return the evaluation of a run at some epochs of the paper, or at its end.
+
+    Args:
+        result: A result file of a run.
+        epochs: Number of epochs.
+    """
     evaluation: Results = result["epochs"][str(epochs)] if epochs else list(result["epochs"].values())[-1]
     return evaluation
 
 
 def metrics_on_test_set(result: Results) -> Results:
-    """Return the metrics that the run would call "test", at its end."""
+    """Return the metrics that the run would call "test", at its end.
+
+    Args:
+        result: A result file of a run.
+    """
     metrics: Results = evaluation_at(result)["test"]
     return metrics
 
 
 def main_section(results: Results) -> Section:
-    """Return the main table: each network in the paper and in our runs; then our recipe."""
+    """Return the main table: each network in the paper and in our runs; then our recipe.
+
+    Args:
+        results: Results of the study.
+    """
     rows: list[tuple[Cell, ...]] = []
     for model, paper_row in PAPER_ROWS.items():
         title = MODELS[model].title
@@ -76,7 +89,11 @@ def main_section(results: Results) -> Section:
 
 
 def table_sections(results: Results) -> tuple[Section, ...]:
-    """Return the sections of the paper's Tables 1, 2 and 3."""
+    """Return the sections of the paper's Tables 1, 2 and 3.
+
+    Args:
+        results: Results of the study.
+    """
     return (
         Section(
             title="The paper's Table 1: U-Net, learning rate 1e-6",
@@ -97,7 +114,11 @@ def table_sections(results: Results) -> tuple[Section, ...]:
 
 
 def variant_section(results: Results) -> Section:
-    """Return the section on variants of the U-Net: grayscale, one slide, learning rates, rerun."""
+    """Return the section on variants of the U-Net: grayscale, one slide, learning rates, rerun.
+
+    Args:
+        results: Results of the study.
+    """
     rows: list[tuple[Cell, ...]] = []
     for name, result in results["runs"].items():
         if name.startswith(("unet in", "unet on", "unet at", "unet-rerun")):
