@@ -29,7 +29,7 @@ from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import read_model
 from histoscout.slides.open import open_slide
 from histoscout.slides.pyramid import write_pyramid
-from histoscout.slides.stains import HED, OPTICAL_DENSITY, RGB_TO_HED
+from histoscout.tissue.artifacts import HED, OPTICAL_DENSITY, RGB_TO_HED
 
 Pixels = NDArray[np.uint8]
 BLUR_UM = 1.0

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Region, Regions
-from histoscout.synthetic.artifacts import draw_folds_and_blur, draw_pen_marks, plan_artifacts
 from histoscout.synthetic.canvas import StainCanvas
 from histoscout.synthetic.patient import random_stream
+from histoscout.synthetic.slide import draw_folds_and_blur, draw_pen_marks, plan_artifacts
 
 SIDE = 400
 OUTLINE = shapely.Point(190, 210).buffer(90)

@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from histoscout.synthetic.canvas import (
     PX_PER_UM,
+    Field,
     StainCanvas,
     depth_inside,
     frame_around,
@@ -13,7 +14,6 @@ from histoscout.synthetic.canvas import (
 )
 from histoscout.synthetic.layout import Structure, StructureKind
 from histoscout.synthetic.lesions import choose_filling, draw_duct, round_holes, slit_holes
-from histoscout.synthetic.noise import Field
 from histoscout.synthetic.patient import make_patient, random_stream
 
 

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histoscout.synthetic.canvas import dyes_to_rgb
-from histoscout.synthetic.noise import cellular_noise, contour_streaks, grain, smooth_noise
+from histoscout.synthetic.canvas import cellular_noise, contour_streaks, dyes_to_rgb, grain, smooth_noise
 from histoscout.synthetic.patient import make_patient, random_stream
 
 SHAPES = st.tuples(st.integers(1, 300), st.integers(1, 300))

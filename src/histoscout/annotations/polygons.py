@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.errors import AnnotationError, OutputError
-from histoscout.geometry.regions import Outline, Region, valid_outline
-from histoscout.geometry.validity import has_too_many_crossings
+from histoscout.geometry.regions import Outline, Region, has_too_many_crossings, valid_outline
 from histoscout.io.notes import NoteCounter
 
 MAX_COORDINATE = 1e9

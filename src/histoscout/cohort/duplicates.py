@@ -16,7 +16,7 @@ from PIL import Image
 from scipy import ndimage
 
 from histoscout.slides.slide import Slide
-from histoscout.slides.stains import OPTICAL_DENSITY
+from histoscout.tissue.artifacts import OPTICAL_DENSITY
 from histoscout.tissue.mask import Tissue
 
 FINGERPRINT_PX = 16

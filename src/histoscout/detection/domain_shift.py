@@ -18,7 +18,7 @@ from histoscout.geometry.box import Box
 from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
 from histoscout.slides.slide import Slide
-from histoscout.slides.stains import STAIN_VECTORS
+from histoscout.tissue.artifacts import STAIN_VECTORS
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
 

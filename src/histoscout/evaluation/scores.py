@@ -12,10 +12,10 @@ from histoscout.evaluation.bootstrap import (
     bootstrap,
     bootstrap_difference,
 )
-from histoscout.evaluation.lesions.class_auroc import class_auroc_statistic
 from histoscout.evaluation.lesions.compare import SlideLesions
 from histoscout.evaluation.lesions.froc import STRICT, FrocCurve, froc_curve, lesion_statistic
 from histoscout.evaluation.lesions.matching import PRIMARY_RULE
+from histoscout.evaluation.lesions.summary import class_auroc_statistic
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.evaluation.pixels.metrics import (
     PIXEL_METRICS,

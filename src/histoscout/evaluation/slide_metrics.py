@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import LEVELS, Heatmap
 from histoscout.detection.postprocess import candidates, with_fainter
-from histoscout.evaluation.lesions.class_auroc import ScoredAnnotation, score_annotations
 from histoscout.evaluation.lesions.compare import (
     ReferenceLesions,
     SlideLesions,
     compare_lesions,
     find_reference_lesions,
 )
+from histoscout.evaluation.lesions.summary import ScoredAnnotation, score_annotations
 from histoscout.evaluation.pixels.counts import PixelCounts, count_tiles
 from histoscout.evaluation.reference import (
     HeatmapRaster,

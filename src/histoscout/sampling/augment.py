@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from histoscout.detection.inference import Read
 from histoscout.geometry.box import Box
 from histoscout.recipe_sections import AugmentConfig
-from histoscout.slides.stains import HED, OPTICAL_DENSITY, RGB_TO_HED
+from histoscout.tissue.artifacts import HED, OPTICAL_DENSITY, RGB_TO_HED
 
 Picture = NDArray[np.uint8]
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from histoscout.synthetic.canvas import PX_PER_UM, Blob, SquareFrame
-from histoscout.synthetic.noise import Field
+from histoscout.synthetic.canvas import PX_PER_UM, Blob, Field, SquareFrame
 from histoscout.synthetic.patient import MPP
 
 Points = NDArray[np.float64]

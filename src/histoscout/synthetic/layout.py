@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from histoscout.synthetic.canvas import Blob, random_blob
-from histoscout.synthetic.noise import Field, Shape, resize_field, smooth_noise
+from histoscout.synthetic.canvas import Blob, Field, Shape, random_blob, resize_field, smooth_noise
 from histoscout.synthetic.patient import Patient
 
 StructureKind = Literal["UDH", "ADH", "unclear", "Normal", "Lobule", "Lymphocytes", "Vessel"]

@@ -12,10 +12,12 @@ from scipy import ndimage
 from histoscout.synthetic.canvas import (
     PX_PER_UM,
     Blob,
+    Field,
     StainCanvas,
     depth_inside,
     frame_around,
     paste,
+    smooth_noise,
     soft_mask,
     to_pixel_grid,
 )
@@ -29,7 +31,6 @@ from histoscout.synthetic.cells import (
     sample_field,
 )
 from histoscout.synthetic.layout import Structure
-from histoscout.synthetic.noise import Field, smooth_noise
 from histoscout.synthetic.patient import Patient
 
 MIXED_LOOK_ALIKES = 0.78

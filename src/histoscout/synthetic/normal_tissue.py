@@ -7,13 +7,18 @@ import numpy as np
 from histoscout.synthetic.canvas import (
     PX_PER_UM,
     Blob,
+    Field,
     StainCanvas,
+    cellular_noise,
+    contour_streaks,
     crop_canvas,
     crop_to_canvas,
     depth_inside,
     frame_around,
     paste,
     random_blob,
+    resize_field,
+    smooth_noise,
     soft_mask,
     to_pixel_grid,
 )
@@ -28,7 +33,6 @@ from histoscout.synthetic.cells import (
     sample_field,
 )
 from histoscout.synthetic.layout import SlideLayout, Structure, upsample_to_um
-from histoscout.synthetic.noise import Field, cellular_noise, contour_streaks, resize_field, smooth_noise
 from histoscout.synthetic.patient import Patient
 
 

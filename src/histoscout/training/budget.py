@@ -228,5 +228,14 @@ def make_budget(minutes: float, timings: Timings, recipe: Recipe, *, spent: floa
 
 
 def overtime_minutes(minutes: float, budget: Budget, timings: Timings) -> float:
-    """Minutes by which predicting the tuning slides exceeds its share of the minutes."""
+    """Minutes by which predicting the tuning slides exceeds its share of the minutes.
+
+    Args:
+        minutes: Minutes of training.
+        budget: The budget.
+        timings: Measured times.
+
+    Returns:
+        Minutes; 0 if there are none.
+    """
     return max(0.0, (budget.tta_views or 1) * timings.tuning / 60 - minutes * MAX_TUNING_SHARE)

@@ -243,7 +243,14 @@ def _no_positive(cohort: Cohort, slides: Iterable[LabeledSlide], recipe: Recipe)
 
 
 def tuning_regions(boxes: Sequence[Box] | None) -> Regions | None:
-    """The tuning boxes of a slide as regions; None stands for the whole slide."""
+    """The tuning boxes of a slide as regions; None stands for the whole slide.
+
+    Args:
+        boxes: Boxes of a slide in level-0 px; None for the whole slide.
+
+    Returns:
+        Regions, or None.
+    """
     if boxes is None:
         return None
     return Regions.of(Region(shapely.box(*box.bounds), "tune") for box in boxes)
@@ -264,7 +271,15 @@ def tuning_windows(labeled: LabeledSlide, boxes: Sequence[Box] | None, recipe: R
 
 
 def count_tuning_windows(data: TrainingData, recipe: Recipe) -> int:
-    """Count the windows that detection reads on the tuning slides; 0 for image classification data."""
+    """Count the windows that detection reads on the tuning slides; 0 for image classification data.
+
+    Args:
+        data: The training data.
+        recipe: The recipe.
+
+    Returns:
+        The number of windows.
+    """
     if data.by_class:
         return 0
     return sum(

@@ -363,7 +363,15 @@ def training_batches(examples: SampledExamples, recipe: Recipe, *, start: int, s
 
 
 def validation_batches(examples: PlainExamples, recipe: Recipe) -> Iterable[tuple[Tensor, Tensor]]:
-    """The validation patches in order, in batches of which the last may be smaller."""
+    """The validation patches in order, in batches of which the last may be smaller.
+
+    Args:
+        examples: The validation patches.
+        recipe: The recipe.
+
+    Returns:
+        Images (N, H, W, 3) uint8 and targets.
+    """
     return _loader(examples, range(len(examples)), recipe)
 
 

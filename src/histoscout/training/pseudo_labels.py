@@ -55,12 +55,28 @@ FOLDER = "pseudo-labels"
 
 
 def uses_pseudo_labels(data: TrainingData, recipe: Recipe) -> bool:
-    """Whether the training slides are searched for lesions that are not annotated."""
+    """Whether the training slides are searched for lesions that are not annotated.
+
+    Args:
+        data: The training data.
+        recipe: The recipe.
+
+    Returns:
+        Whether pseudo-labeling is on.
+    """
     return not (recipe.classes.complete or data.by_class)
 
 
 def count_pseudo_label_windows(data: TrainingData, recipe: Recipe) -> int:
-    """Count the windows that detection reads on the training slides; 0 without pseudo-labeling."""
+    """Count the windows that detection reads on the training slides; 0 without pseudo-labeling.
+
+    Args:
+        data: The training data.
+        recipe: The recipe.
+
+    Returns:
+        The number of windows.
+    """
     slides = data.train if uses_pseudo_labels(data, recipe) else ()
     return sum(len(detection_windows(labeled.slide, labeled.tissue, recipe)) for labeled in slides)
 

@@ -141,7 +141,14 @@ def settle_replaced(out: Path) -> None:
 
 
 def has_started(out: Path) -> bool:
-    """Whether a training in the folder `out` has come as far as its first step."""
+    """Whether a training in the folder `out` has come as far as its first step.
+
+    Args:
+        out: The model folder.
+
+    Returns:
+        Whether there is something to resume or keep.
+    """
     return (out / "training" / BUDGET).exists() or (out / "model.json").exists()
 
 

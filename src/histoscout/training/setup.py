@@ -123,7 +123,14 @@ def best_device() -> Literal["cpu", "cuda", "mps"]:
 
 
 def supports_bf16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 faster than float32."""
+    """Whether the device multiplies bfloat16 faster than float32.
+
+    Args:
+        device: cpu, cuda or mps.
+
+    Returns:
+        Whether it does.
+    """
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()

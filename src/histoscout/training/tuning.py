@@ -25,7 +25,15 @@ from histoscout.training.loop import TrainingContext
 
 
 def heatmap_file(folder: Path, index: int) -> Path:
-    """The file of the heatmap of a slide by index."""
+    """The file of the heatmap of a slide by index.
+
+    Args:
+        folder: The folder of heatmaps.
+        index: Index of the slide.
+
+    Returns:
+        The file.
+    """
     return folder / f"{index}.ome.tiff"
 
 

@@ -26,7 +26,14 @@ LOCATIONS: tuple[LocationKind, ...] = ("unannotated tissue",)
 
 
 def export_folder(training: Path) -> Path:
-    """The folder of the export in the folder of a training, also where histoscout 0.1.0 wrote it."""
+    """The folder of the export in the folder of a training, also where histoscout 0.1.0 wrote it.
+
+    Args:
+        training: The folder of a training.
+
+    Returns:
+        The folder.
+    """
     old = training / OLD_FOLDER
     return old if old.is_dir() and not (training / FOLDER).exists() else training / FOLDER
 
@@ -60,7 +67,14 @@ def export_unannotated(
 
 
 def unique_names(cases: Sequence[Case]) -> list[str]:
-    """Name each slide: its own name, and where several have it, also its folder and a number."""
+    """Name each slide: its own name, and where several have it, also its folder and a number.
+
+    Args:
+        cases: The cases.
+
+    Returns:
+        A name for each case.
+    """
     counts = Counter(case.name.casefold() for case in cases)
     return [
         case.name

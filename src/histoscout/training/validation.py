@@ -83,7 +83,14 @@ def validate(
 
 
 def positive_probability(logits: Tensor) -> Tensor:
-    """The probability of the positive class: of the only output, or of the one after the background's."""
+    """The probability of the positive class: of the only output, or of the one after the background's.
+
+    Args:
+        logits: Output of a network, (N, C, ...).
+
+    Returns:
+        Probabilities (N, ...).
+    """
     return _probability(logits, 1)
 
 

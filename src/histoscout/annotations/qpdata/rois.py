@@ -23,7 +23,7 @@ from histoscout.annotations.polygons import (
 )
 from histoscout.annotations.qpdata.java import JavaObject
 from histoscout.errors import AnnotationError
-from histoscout.geometry.validity import fill_even_odd, has_too_many_crossings
+from histoscout.geometry.regions import fill_even_odd, has_too_many_crossings
 
 QUPATH_ELLIPSE_POINTS = 100
 """Corners of an ellipse in QuPath's own export; their polygon has 0.07 % less area than the ellipse."""

@@ -28,7 +28,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Outline
 from histoscout.slides.slide import Slide
-from histoscout.slides.stains import OPTICAL_DENSITY, RGB_TO_HED
+from histoscout.tissue.artifacts import OPTICAL_DENSITY, RGB_TO_HED
 from histoscout.tissue.mask import Tissue
 
 MOST_CELLS = 400_000

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from histoscout.cohort.image_folders import RoiImage
 from histoscout.evaluation.bootstrap import DRAWS, ConfidenceInterval, Statistic, Weights, bootstrap
-from histoscout.evaluation.lesions.class_auroc import RankedScores
+from histoscout.evaluation.lesions.summary import RankedScores
 from histoscout.evaluation.pixels.counts import ratio
 from histoscout.evaluation.protocol import SCORES_FILE
 from histoscout.io.files import write_text

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from histoscout.evaluation.lesions.class_auroc import SCORE_DESCRIPTION
+from histoscout.evaluation.lesions.summary import SCORE_DESCRIPTION
 from histoscout.evaluation.pixels.metrics import MEAN_DICE, Curve
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS
 from histoscout.io.notes import pluralize

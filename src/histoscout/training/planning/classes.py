@@ -164,5 +164,12 @@ def have_similar_names(name: str, other: str) -> bool:
 
 
 def exact_pattern(name: str) -> str:
-    """The pattern of a recipe that matches this name and no other."""
+    """The pattern of a recipe that matches this name and no other.
+
+    Args:
+        name: A class name.
+
+    Returns:
+        A pattern in which special characters are escaped.
+    """
     return glob.escape(name)

@@ -19,7 +19,7 @@ from histoscout.errors import CohortError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.progress import Progress
 from histoscout.recipe_sections import ClassConfig, PatchConfig, TissueConfig, plain
-from histoscout.slides.stains import OPTICAL_DENSITY, RGB_TO_HED
+from histoscout.tissue.artifacts import OPTICAL_DENSITY, RGB_TO_HED
 from histoscout.tissue.mask import find_tissue
 
 MAX_SAMPLED_SLIDES = 40

@@ -144,7 +144,14 @@ def choose_first_class(facts: ImageCohortFacts, wanted: str | None, where: str) 
 
 
 def class_names(facts: ImageCohortFacts) -> list[str]:
-    """The classes to tell apart, those with most images first, without unsure ones."""
+    """The classes to tell apart, those with most images first, without unsure ones.
+
+    Args:
+        facts: Facts about the cohort.
+
+    Returns:
+        The names.
+    """
     return [name for name, _, _ in facts.classes if ClassConfig().canonical(name) not in SET_ASIDE]
 
 

@@ -251,7 +251,14 @@ def load_or_make_plan(cohort: Cohort, out: Path, options: PlanOptions, *, overwr
 
 
 def plan_file(out: Path) -> Path:
-    """Where a training in the model folder `out` keeps its plan."""
+    """Where a training in the model folder `out` keeps its plan.
+
+    Args:
+        out: The model folder.
+
+    Returns:
+        A TOML file.
+    """
     return out / "training" / "plan.toml"
 
 

@@ -146,12 +146,26 @@ def make_choices(facts: CohortFingerprint, roles: ClassRoles, request: PlanReque
 
 
 def seed_choice(seed: int) -> Choice:
-    """The random seed."""
+    """The random seed.
+
+    Args:
+        seed: The seed.
+
+    Returns:
+        The choice.
+    """
     return Choice("seed", seed, "The same seed gives the same patches and weights.", GIVEN)
 
 
 def minutes_choice(minutes: float | None) -> Choice:
-    """The minutes of training, given or by default."""
+    """The minutes of training, given or by default.
+
+    Args:
+        minutes: The user's minutes; None for the default.
+
+    Returns:
+        The choice.
+    """
     if minutes is None:
         reason = "The default; give more if the curves still rise at the end."
         return Choice("training.minutes", DEFAULT_MINUTES, reason, CONVENTION)

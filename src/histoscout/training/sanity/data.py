@@ -142,7 +142,14 @@ class InputRecorder(nn.Module):
 
 
 def patch_signatures(images: Tensor) -> Tensor:
-    """Compute the mean colors in 8 x 8 fields of images (N, C, H, W): float32 (N, C * 64)."""
+    """Compute the mean colors in 8 x 8 fields of images (N, C, H, W): float32 (N, C * 64).
+
+    Args:
+        images: Normalized patches (N, C, H, W).
+
+    Returns:
+        A row for each patch, float32 (N, C * 64).
+    """
     small = nn.functional.adaptive_avg_pool2d(images.detach().float(), SIGNATURE_PX)
     return small.flatten(1).cpu()
 

@@ -150,7 +150,14 @@ def check_member_split(
 
 
 def read_verdicts(file: Path) -> tuple[Verdict, ...]:
-    """Read the results that `run_sanity_checks` kept in a file."""
+    """Read the results that `run_sanity_checks` kept in a file.
+
+    Args:
+        file: A JSON file.
+
+    Returns:
+        The verdicts.
+    """
     return tuple(Verdict.from_dict(values) for values in json.loads(file.read_text(encoding="utf-8")))
 
 
@@ -177,7 +184,14 @@ def report_verdict(verdict: Verdict, progress: Progress, *, stop: bool) -> None:
 
 
 def split_checks(data: TrainingData) -> list[Check]:
-    """List the checks that no slide, patient or tissue is in both sets; none for tuning blocks of the same slides."""
+    """List the checks that no slide, patient or tissue is in both sets; none for tuning blocks of the same slides.
+
+    Args:
+        data: The training data.
+
+    Returns:
+        The checks.
+    """
     if data.split.blocks:
         return []
     checks: list[Check] = [
@@ -261,7 +275,14 @@ def network_checks(context: TrainingContext, state: TrainingState) -> list[Check
 
 
 def slide_fingerprints(slides: Sequence[LabeledSlide]) -> list[Fingerprint]:
-    """Compute the fingerprints of slides, by which copies are recognized."""
+    """Compute the fingerprints of slides, by which copies are recognized.
+
+    Args:
+        slides: The slides.
+
+    Returns:
+        One fingerprint for each slide.
+    """
     return [Fingerprint.of(labeled.slide, labeled.patient) for labeled in slides]
 
 

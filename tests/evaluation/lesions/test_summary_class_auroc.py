@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from histoscout.detection.heatmap import Heatmap
-from histoscout.evaluation.lesions.class_auroc import (
+from histoscout.evaluation.lesions.summary import (
     ALL_OTHERS,
     ScoredAnnotation,
     class_auroc_statistic,

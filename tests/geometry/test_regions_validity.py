@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon, box
 
-from histoscout.geometry.validity import fill_even_odd, has_too_many_crossings
+from histoscout.geometry.regions import fill_even_odd, has_too_many_crossings
 
 points = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=3, max_size=9)
 # points that are on no edge between whole numbers
