@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.detection.operating_point import Operating, bounded_cut_off
+from histoscout.detection.operating_point import OperatingPoints, conformal_score_threshold
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.network.model_folder import read_model
 from histoscout.synthetic.cohort import write_synthetic_cohort
@@ -33,14 +33,14 @@ def weakest_scores(model: Path, patients: int, folder: Path) -> list[float]:
     cohort = read_cohort(write_synthetic_cohort(folder / "cohort", patients=patients, seed=SEED))
     cohort = replace(cohort, cases=tuple(replace(case, split="test") for case in cohort.cases))
     evaluate(read_model(model), cohort, folder / "scores", EvaluateOptions())
-    return list(Operating.read(folder / "scores").weakest)
+    return list(OperatingPoints.read(folder / "scores").weakest)
 
 
 def missed_share(weakest: list[float], share: float, split: int) -> tuple[float, float] | None:
     """The share of the second half with a missed lesion, and the score threshold; None if refused."""
     order = np.random.default_rng([SEED, split]).permutation(weakest)
     first, second = np.split(order, [len(order) // 2])
-    threshold = bounded_cut_off(first.tolist(), share)
+    threshold = conformal_score_threshold(first.tolist(), share)
     return (float((second < threshold).mean()), threshold) if threshold else None
 
 

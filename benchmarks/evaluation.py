@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.detection.heatmap import Heatmap, read_heatmap, write_heatmap
-from histoscout.detection.postprocess import outline
+from histoscout.detection.postprocess import find_regions
 from histoscout.evaluation.lesions.compare import compare_lesions
 from histoscout.evaluation.protocol import EvaluationProtocol
 from histoscout.evaluation.reference import Reference
@@ -88,7 +88,7 @@ def make_heatmap(random: np.random.Generator, truth: Regions, name: str) -> Heat
     degree = np.kron(random.uniform(30, 230, (20, 20)), np.ones((rows // 20, rows // 20))).astype(np.float32)
     clouds = gaussian_filter(random.normal(0, 1, (rows, rows)).astype(np.float32), 4)
     levels = np.clip(gaussian_filter(inside, 2) * degree + clouds / clouds.std() * 6, 0, 255).astype(np.uint8)
-    return Heatmap(box, HEAT_MPP, MPP, name, ("UDH", "ADH"), np.stack([levels, 255 - levels]), 400)
+    return Heatmap(box=box, mpp=HEAT_MPP, slide_mpp=MPP, slide_name=name, labels=("UDH", "ADH"), values=np.stack([levels, 255 - levels]), windows=400)
 
 
 def write_slide_files(folder: Path, number: int, count: int) -> None:
@@ -98,7 +98,7 @@ def write_slide_files(folder: Path, number: int, count: int) -> None:
     heatmap = make_heatmap(random, truth, name)
     write_geojson(truth, folder / "annotations" / f"{name}.geojson")
     write_heatmap(heatmap, folder / "heatmaps" / f"{name}.ome.tiff")
-    detections = outline(heatmap, "UDH", THRESHOLD, RECIPE.detection)
+    detections = find_regions(heatmap, "UDH", THRESHOLD, RECIPE.detection)
     write_geojson(detections, folder / "detections" / f"{name}.geojson")
 
 

@@ -23,7 +23,7 @@ from shapely.affinity import scale
 from histoscout.annotations.geojson import write_geojson
 from histoscout.annotations.read import read_annotations
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.detection.domain_shift import UNLIKE
+from histoscout.detection.domain_shift import OUT_OF_DISTRIBUTION
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import read_model
@@ -131,7 +131,7 @@ def main() -> None:
                 else rescan_coarser(cohort, folder)
             )
             scores = evaluate(model, copied, Path(scratch) / "scores", EvaluateOptions(sanity_checks="warn"))
-        notes = sum(UNLIKE in note for note in scores.notes)
+        notes = sum(OUT_OF_DISTRIBUTION in note for note in scores.notes)
         pixel = scores.pixel
         print(f"{name:34} {pixel['ap'].value:6.3f} {pixel['dice'].value:6.3f}  {notes}", flush=True)
 

@@ -14,9 +14,9 @@ from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.detect import DetectOptions, detect
-from histoscout.detection.grid import LEAST_TISSUE, detection_windows
+from histoscout.detection.grid import MIN_TISSUE, detection_windows
 from histoscout.detection.results import LedgerRow, read_ledger
-from histoscout.detection.settings import area_of
+from histoscout.detection.settings import area_hash
 from histoscout.errors import CohortError, ModelError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
@@ -97,7 +97,7 @@ def test_a_mask_that_is_read_otherwise_is_another_area(tmp_path: Path) -> None:
     case = Case(tmp_path / "A.tif", tmp_path / "mask.png", mask_labels=((1, "tumour"), (2, "stroma")))
     within = DetectOptions(within="tumour")
     corrected = replace(case, mask_labels=((1, "stroma"), (2, "tumour")))
-    areas = {area_of(one, within) for one in (case, corrected, replace(case, mask_threshold=9))}
+    areas = {area_hash(one, within) for one in (case, corrected, replace(case, mask_threshold=9))}
     assert len(areas) == 3
 
 
@@ -137,7 +137,7 @@ def test_an_image_of_less_than_a_hundredth_of_a_window_is_looked_at() -> None:
     recipe = toy.RECIPE.with_choices({"patches.size_um": 2048.0})
     core = slide_from_array(toy.draw(3)[0][100:300, 100:300], toy.MPP, "core")
     tissue = find_tissue(core, recipe.tissue, recipe.patches)
-    assert 0 < tissue.area_mm2 < LEAST_TISSUE * 2.048**2
+    assert 0 < tissue.area_mm2 < MIN_TISSUE * 2.048**2
     assert len(detection_windows(core, tissue, recipe)) == 1
 
 

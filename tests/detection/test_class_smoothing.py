@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from histoscout.detection import class_smoothing
-from histoscout.detection.class_smoothing import decide_together
+from histoscout.detection.class_smoothing import smooth_classes
 from histoscout.detection.heatmap import Heatmap
 from histoscout.geometry.box import Box
 
@@ -18,12 +18,20 @@ Levels = NDArray[np.uint8]
 def heatmap(values: Levels, mpp: float = 2.0) -> Heatmap:
     _, rows, columns = values.shape
     labels = ("UDH", "ADH", "DCIS")[: len(values)]
-    return Heatmap(Box(0, 0, columns * 4, rows * 4), mpp, 0.5, "slide", labels, values.copy(), 1)
+    return Heatmap(
+        box=Box(0, 0, columns * 4, rows * 4),
+        mpp=mpp,
+        slide_mpp=0.5,
+        slide_name="slide",
+        labels=labels,
+        values=values.copy(),
+        windows=1,
+    )
 
 
 def decided(values: Levels, sigma_um: float, mpp: float = 2.0) -> Levels:
     made = heatmap(values, mpp)
-    decide_together(made, sigma_um)
+    smooth_classes(made, sigma_um)
     return made.values
 
 

@@ -42,7 +42,7 @@ def with_points(scores: Path, folder: Path, *rows: tuple[float, int, int], **fac
 
 
 def test_training_leaves_a_table_of_its_tuning_patients(model: ModelFolder) -> None:
-    table = model.metrics["operating"]
+    table = model.metrics["operating_points"]
     assert (table["source"], table["patients"], table["lesions"]) == ("tuning patients", ["patient 2"], 4)
     assert table["threshold"] == model.threshold
     assert table["points"][-1]["sensitivity"] >= 0.75
@@ -53,7 +53,7 @@ def test_the_models_own_table_is_what_detection_gives(
     model: ModelFolder, table: Path, tmp_path: Path
 ) -> None:
     """On the tuning patient himself the regions kept are the lesions and false alarms that the table counts."""
-    for number, point in enumerate(model.metrics["operating"]["points"]):
+    for number, point in enumerate(model.metrics["operating_points"]["points"]):
         out = tmp_path / f"{number}"
         wish = f"sensitivity {point['sensitivity']}"
         detect(model, [table.parent / "slide_2.tif"], out, replace(ON_TORCH, at=wish))
@@ -73,8 +73,8 @@ def test_a_score_above_the_threshold_drops_regions_and_one_below_adds_fainter_on
     for name, score in cuts.items():
         (tmp_path / name).mkdir()
         given = with_points(scores, tmp_path / name, (score, 1, 0))
-        rows = detect(model, slide, tmp_path / name, replace(ON_TORCH, at="1 FP/cm2", operating=given))
-        assert rows[0].at == f"1 FP/cm2: score >= {score:.4g}"
+        rows = detect(model, slide, tmp_path / name, replace(ON_TORCH, at="1 FP/cm2", operating_points=given))
+        assert rows[0].operating_target == f"1 FP/cm2: score >= {score:.4g}"
         assert read_ledger(tmp_path / name / "ledger.csv")["slide_3"] == rows[0]
     high, low = found_in(tmp_path / "high"), found_in(tmp_path / "low")
     assert {region.id for region in high} == {region.id for region in plain if region.score == ranked[-1]}
@@ -96,9 +96,11 @@ def test_evaluation_judges_what_the_wish_keeps(
 ) -> None:
     """Kept for a sensitivity read off these very patients, that is the sensitivity that comes; and it is told."""
     rows = json.loads((scores / "operating.json").read_text(encoding="utf-8"))
-    assert (rows["source"], rows["model"]) == ("patients kept apart", model.hash)
+    assert (rows["source"], rows["model"]) == ("test set", model.hash)
     first = rows["points"][0]
-    options = EvaluateOptions(device="torch", at=f"sensitivity {first['sensitivity']}", operating_points=scores)
+    options = EvaluateOptions(
+        device="torch", at=f"sensitivity {first['sensitivity']}", operating_points=scores
+    )
     judged = evaluate(model, table, tmp_path, options)
     assert judged.lesion["sensitivity"].value == pytest.approx(first["sensitivity"])
     assert judged.lesion["fp_per_cm2"].value == pytest.approx(first["false_per_cm2"])
@@ -115,8 +117,8 @@ def test_evaluation_judges_what_the_wish_keeps(
         ({"at": "a miracle"}, "is no wish that is understood"),
         ({"at": "miss 0.1"}, "only patients who chose nothing"),
         ({"at": "1 FP/cm2", "threshold": 0.5}, "either --at or --threshold"),
-        ({"operating": Path("scores")}, "scores without a wish change nothing"),
-        ({"at": "1 FP/cm2", "operating": Path("nowhere")}, "cannot be read as an operating table"),
+        ({"operating_points": Path("scores")}, "scores without a wish change nothing"),
+        ({"at": "1 FP/cm2", "operating_points": Path("nowhere")}, "cannot be read as an operating table"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_a_slide_is_opened(
@@ -136,7 +138,7 @@ def test_scores_of_another_model_are_refused(
             model,
             [table.parent / "slide_3.tif"],
             tmp_path / "found",
-            replace(ON_TORCH, at="1 FP/cm2", operating=given),
+            replace(ON_TORCH, at="1 FP/cm2", operating_points=given),
         )
 
 
@@ -162,4 +164,4 @@ def test_the_command_says_what_to_expect(
     done = CliRunner().invoke(app, [*road, "--operating", str(given)])
     assert done.exit_code == 0
     assert "with a chance of at least 0.9" in re.sub(r"\s+", " ", done.output)
-    assert read_ledger(tmp_path / "found" / "ledger.csv")["slide_3"].at == "miss 0.1: score >= 0.24"
+    assert read_ledger(tmp_path / "found" / "ledger.csv")["slide_3"].operating_target == "miss 0.1: score >= 0.24"

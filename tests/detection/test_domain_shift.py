@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from histoscout.detection.detect import DetectOptions, detect
-from histoscout.detection.domain_shift import LEAST_PATIENTS, NAMES, Learnt, appearance, looks_known
+from histoscout.detection.domain_shift import (
+    MEASURES,
+    MIN_REFERENCE_PATIENTS,
+    AppearanceReference,
+    check_appearance,
+    measure_appearance,
+)
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import NoProgress
 from histoscout.slides.image_reader import slide_from_array
@@ -22,15 +28,15 @@ Pixels = NDArray[np.uint8]
 
 def numbers_of(pixels: Pixels, mpp: float = toy.MPP) -> dict[str, float]:
     slide = slide_from_array(pixels, mpp)
-    seen = appearance(slide, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), 2.0)
+    seen = measure_appearance(slide, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), 2.0)
     assert seen is not None
     return seen
 
 
 @pytest.fixture(scope="module")
-def learnt() -> Learnt:
+def learnt() -> AppearanceReference:
     seen = [numbers_of(toy.draw(number)[0]) for number in range(12)]
-    return Learnt(tuple(seen), tuple(f"patient {number}" for number in range(12)))
+    return AppearanceReference(tuple(seen), tuple(f"patient {number}" for number in range(12)))
 
 
 def stained(pixels: Pixels, gain: float) -> Pixels:
@@ -38,8 +44,8 @@ def stained(pixels: Pixels, gain: float) -> Pixels:
     return np.clip(255 * 10 ** (-density * gain), 0, 255).astype(np.uint8)
 
 
-def test_slides_like_those_learnt_from_look_known(learnt: Learnt) -> None:
-    states = [looks_known(learnt, numbers_of(toy.draw(number)[0])).state for number in range(20, 30)]
+def test_slides_like_those_learnt_from_look_known(learnt: AppearanceReference) -> None:
+    states = [check_appearance(learnt, numbers_of(toy.draw(number)[0])).state for number in range(20, 30)]
     assert states.count("good") >= 8
 
 
@@ -53,9 +59,9 @@ def test_slides_like_those_learnt_from_look_known(learnt: Learnt) -> None:
     ids=["stain x2", "blur", "channels exchanged"],
 )
 def test_what_is_changed_is_told_and_named(
-    learnt: Learnt, change: Callable[[Pixels], Pixels], said: str
+    learnt: AppearanceReference, change: Callable[[Pixels], Pixels], said: str
 ) -> None:
-    verdict = looks_known(learnt, numbers_of(change(toy.draw(20)[0])))
+    verdict = check_appearance(learnt, numbers_of(change(toy.draw(20)[0])))
     assert verdict.state == "warning"
     assert said in verdict.message
 
@@ -64,21 +70,21 @@ def test_about_one_of_twenty_like_them_raises_the_alarm() -> None:
     random = np.random.default_rng(0)
 
     def some(count: int) -> list[dict[str, float]]:
-        return [dict(zip(NAMES, row, strict=True)) for row in random.normal(0, 1, (count, len(NAMES)))]
+        return [dict(zip(MEASURES, row, strict=True)) for row in random.normal(0, 1, (count, len(MEASURES)))]
 
     alarms = []
     for _ in range(40):
-        known = Learnt(tuple(some(40)), tuple(f"{number}" for number in range(40)))
-        alarms += [looks_known(known, new).state == "warning" for new in some(25)]
+        known = AppearanceReference(tuple(some(40)), tuple(f"{number}" for number in range(40)))
+        alarms += [check_appearance(known, new).state == "warning" for new in some(25)]
     assert 0.02 < np.mean(alarms) < 0.09
 
 
-def test_slides_of_few_patients_are_no_judge(learnt: Learnt) -> None:
-    few = replace(learnt, patients=tuple(f"{number % (LEAST_PATIENTS - 1)}" for number in range(12)))
-    verdict = looks_known(few, learnt.numbers[0])
+def test_slides_of_few_patients_are_no_judge(learnt: AppearanceReference) -> None:
+    few = replace(learnt, patients=tuple(f"{number % (MIN_REFERENCE_PATIENTS - 1)}" for number in range(12)))
+    verdict = check_appearance(few, learnt.numbers[0])
     assert verdict.state == "cannot tell"
     assert "of 7 patients" in verdict.message
-    assert looks_known(learnt, None).state == "cannot tell"
+    assert check_appearance(learnt, None).state == "cannot tell"
 
 
 class Listening(NoProgress):
@@ -90,7 +96,11 @@ class Listening(NoProgress):
 
 
 def test_detection_tells(
-    model: ModelFolder, table: Path, tmp_path: Path, learnt: Learnt, monkeypatch: pytest.MonkeyPatch
+    model: ModelFolder,
+    table: Path,
+    tmp_path: Path,
+    learnt: AppearanceReference,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard = Listening()
     options = DetectOptions(device="torch", dry_run=True, progress=heard)
@@ -99,7 +109,7 @@ def test_detection_tells(
     assert any("cannot be told: they are of 3 patients" in note for note in heard.notes)
     strange = tuple({name: value + 1 for name, value in row.items()} for row in learnt.numbers)
     monkeypatch.setattr(
-        ModelFolder, "metrics", {**model.metrics, "appearance": replace(learnt, numbers=strange).to_list()}
+        ModelFolder, "metrics", {**model.metrics, "domain_shift": replace(learnt, numbers=strange).to_list()}
     )
     (row,) = detect(model, [slide], tmp_path, options)
     assert "looks unlike the slides it was trained on" in row.reason

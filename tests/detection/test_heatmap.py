@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 
 from histoscout.detection import inference as room_module
 from histoscout.detection.grid import WindowPlan
-from histoscout.detection.heatmap import Heatmap, compute_heatmap, level_of, read_heatmap, write_heatmap
+from histoscout.detection.heatmap import (
+    Heatmap,
+    compute_heatmap,
+    read_heatmap,
+    threshold_level,
+    write_heatmap,
+)
 from histoscout.errors import ModelError, OutputError, SlideError
 from histoscout.geometry.box import Box, TileGrid
 from histoscout.slides.image_reader import slide_from_array
-from histoscout.slides.slide import SlideMetadata, Slide
+from histoscout.slides.slide import Slide, SlideMetadata
 from histoscout.tissue.mask import Tissue
 from tests.detection.redness import Redness, redness
 
@@ -57,7 +63,14 @@ def test_by_tiles_equals_whole(
     mpp: float,
 ) -> None:
     slide = slide_from_array(picture(seed, *size), 0.5)
-    plan = WindowPlan(mpp, side, max(1, round(side * (1 - overlap))), batch, flips, readers)
+    plan = WindowPlan(
+        mpp=mpp,
+        side_px=side,
+        stride_px=max(1, round(side * (1 - overlap))),
+        batch=batch,
+        views=flips,
+        readers=readers,
+    )
     found = look(slide, plan, Redness(("UDH", "other")), seed)
     whole = redness(slide.read(slide.box, mpp))
     assert found.values.shape == (2, *slide.box.shape(mpp / 0.5))
@@ -69,7 +82,10 @@ def test_by_tiles_equals_whole(
 
 def test_order_readers_and_batches_change_nothing() -> None:
     slide = slide_from_array(picture(3, 200, 170), 0.5)
-    plans = [WindowPlan(0.5, 32, 16, batch, 2, readers) for batch, readers in ((1, 1), (3, 4), (7, 2))]
+    plans = [
+        WindowPlan(mpp=0.5, side_px=32, stride_px=16, batch=batch, views=2, readers=readers)
+        for batch, readers in ((1, 1), (3, 4), (7, 2))
+    ]
     maps = [look(slide, plan, Redness(), seed).values for plan in plans for seed in (None, 1)]
     for values in maps[1:]:
         np.testing.assert_array_equal(values, maps[0])
@@ -77,7 +93,7 @@ def test_order_readers_and_batches_change_nothing() -> None:
 
 def test_tiles_give_one_cell_a_stride() -> None:
     slide = slide_from_array(picture(5, 96, 128), 0.5)
-    found = look(slide, WindowPlan(0.5, 32, 32), Redness(answers="tile"))
+    found = look(slide, WindowPlan(mpp=0.5, side_px=32, stride_px=32), Redness(answers="tile"))
     whole = redness(slide.read(slide.box, 0.5)).reshape(3, 32, 4, 32).mean((1, 3))
     assert found.mpp == 16
     assert found.scale == 32
@@ -86,7 +102,7 @@ def test_tiles_give_one_cell_a_stride() -> None:
 
 def test_overlapping_tiles_are_averaged_over_the_windows_that_cover_a_cell() -> None:
     slide = slide_from_array(picture(6, 64, 64), 0.5)
-    found = look(slide, WindowPlan(0.5, 32, 16), Redness(answers="tile"))
+    found = look(slide, WindowPlan(mpp=0.5, side_px=32, stride_px=16), Redness(answers="tile"))
     tile = redness(slide.read(slide.box, 0.5))
     means = np.array([[tile[y : y + 32, x : x + 32].mean() for x in (0, 16, 32)] for y in (0, 16, 32)])
     assert found.levels("UDH").shape == (4, 4)
@@ -101,10 +117,10 @@ def test_where_nobody_looked_is_zero_and_progress_is_told() -> None:
         slide,
         Redness(),
         [Box(32, 32, 16, 16), Box(16, 32, 16, 16)],
-        WindowPlan(1.0, 16, 16),
+        WindowPlan(mpp=1.0, side_px=16, stride_px=16),
         on_window=lambda done, total: told.append((done, total)),
     )
-    assert found.seen == 2
+    assert found.windows == 2
     assert told == [(1, 2), (2, 2)]
     expected = np.zeros((64, 64), np.uint8)
     expected[32:48, 16:48] = 255
@@ -118,7 +134,7 @@ def test_a_network_does_not_see_what_is_left_out() -> None:
     tissue = Tissue(
         mask=~left_out, artifact_mask=left_out, box=slide.box, scale=8.0, area_mm2=0.0, artifact_mm2={}
     )
-    plan, boxes = WindowPlan(1.0, 16, 16), list(TileGrid(slide.box, 16, 16))
+    plan, boxes = WindowPlan(mpp=1.0, side_px=16, stride_px=16), list(TileGrid(slide.box, 16, 16))
     found = compute_heatmap(slide, Redness(), boxes, plan, on_window=quiet, tissue=tissue)
     assert (found.levels("UDH")[16:32] == 0).all()
     assert (np.delete(found.levels("UDH"), np.s_[16:32], axis=0) == 255).all()
@@ -126,14 +142,16 @@ def test_a_network_does_not_see_what_is_left_out() -> None:
 
 def test_nothing_to_look_at() -> None:
     slide = slide_from_array(picture(0, 20, 30), 1.0)
-    found = compute_heatmap(slide, Redness(), [], WindowPlan(1.0, 16, 16), on_window=quiet)
+    found = compute_heatmap(
+        slide, Redness(), [], WindowPlan(mpp=1.0, side_px=16, stride_px=16), on_window=quiet
+    )
     assert not found.values.any()
-    assert found.seen == 0
+    assert found.windows == 0
 
 
 def test_a_large_map_lies_in_a_file_and_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slide = slide_from_array(picture(1, 150, 130), 1.0)
-    plan = WindowPlan(1.0, 32, 16, scratch=tmp_path)
+    plan = WindowPlan(mpp=1.0, side_px=32, stride_px=16, scratch=tmp_path)
     small = look(slide, plan, Redness())
     monkeypatch.setattr(room_module, "IN_MEMORY", 1000)
     large = look(slide, plan, Redness())
@@ -164,7 +182,7 @@ class Spoilt:
 def test_a_spoilt_tile_ends_the_slide() -> None:
     slide = Slide(Spoilt(), SlideMetadata(name="damaged", mpp=1.0))
     with pytest.raises(SlideError, match="damaged"):
-        look(slide, WindowPlan(1.0, 16, 16), Redness())
+        look(slide, WindowPlan(mpp=1.0, side_px=16, stride_px=16), Redness())
 
 
 class Flat(Redness):
@@ -176,7 +194,7 @@ class Flat(Redness):
 
 def test_an_engine_of_another_size_is_refused() -> None:
     with pytest.raises(ModelError, match="shape"):
-        look(slide_from_array(picture(0, 40, 40), 1.0), WindowPlan(1.0, 16, 16), Flat())
+        look(slide_from_array(picture(0, 40, 40), 1.0), WindowPlan(mpp=1.0, side_px=16, stride_px=16), Flat())
 
 
 @settings(max_examples=15, deadline=None)
@@ -186,19 +204,35 @@ def test_read_what_was_written(
 ) -> None:
     values = np.random.default_rng(height).integers(0, 256, (count, height, width), dtype=np.uint8)
     labels = ("UDH", "ADH & <co>", "ö")[:count]
-    heatmap = Heatmap(Box(0, 0, width * 2.2, height * 2.2), mpp, mpp / 2.2, "1286 [2]", labels, values, 12)
+    heatmap = Heatmap(
+        box=Box(0, 0, width * 2.2, height * 2.2),
+        mpp=mpp,
+        slide_mpp=mpp / 2.2,
+        slide_name="1286 [2]",
+        labels=labels,
+        values=values,
+        windows=12,
+    )
     path = tmp_path_factory.mktemp("maps") / "a.ome.tiff"
     write_heatmap(heatmap, path)
     again = read_heatmap(path)
     np.testing.assert_array_equal(again.values, values)
-    facts = [(h.box, h.mpp, h.slide_mpp, h.slide_name, h.labels, h.seen) for h in (heatmap, again)]
+    facts = [(h.box, h.mpp, h.slide_mpp, h.slide_name, h.labels, h.windows) for h in (heatmap, again)]
     assert facts[0] == facts[1]
 
 
 def test_other_programs_find_scale_names_and_levels(tmp_path: Path) -> None:
     values = np.zeros((2, 1500, 1100), np.uint8)
     values[0, :100, :100] = 200
-    heatmap = Heatmap(Box(0, 0, 1100, 1500), 2.0, 2.0, "slide", ("UDH", "ADH"), values, 1)
+    heatmap = Heatmap(
+        box=Box(0, 0, 1100, 1500),
+        mpp=2.0,
+        slide_mpp=2.0,
+        slide_name="slide",
+        labels=("UDH", "ADH"),
+        values=values,
+        windows=1,
+    )
     write_heatmap(heatmap, tmp_path / "a.ome.tiff")
     with tifffile.TiffFile(tmp_path / "a.ome.tiff") as file:
         series = file.series[0]
@@ -214,7 +248,16 @@ def test_the_same_map_gives_the_same_file(tmp_path: Path) -> None:
     values = picture(0, 40, 50)[None, ..., 0].copy()
     for name in ("a", "b"):
         write_heatmap(
-            Heatmap(Box(0, 0, 50, 40), 1.0, 1.0, "s", ("UDH",), values, 1), tmp_path / f"{name}.ome.tiff"
+            Heatmap(
+                box=Box(0, 0, 50, 40),
+                mpp=1.0,
+                slide_mpp=1.0,
+                slide_name="s",
+                labels=("UDH",),
+                values=values,
+                windows=1,
+            ),
+            tmp_path / f"{name}.ome.tiff",
         )
     assert (tmp_path / "a.ome.tiff").read_bytes() == (tmp_path / "b.ome.tiff").read_bytes()
 
@@ -229,4 +272,4 @@ def test_a_damaged_heatmap_is_named(tmp_path: Path, content: bytes) -> None:
 
 @given(st.integers(0, 255))
 def test_a_threshold_taken_from_a_level_finds_that_level(level: int) -> None:
-    assert level_of(level / 255) == level
+    assert threshold_level(level / 255) == level

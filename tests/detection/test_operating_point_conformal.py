@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histoscout.detection.operating_point import bounded_cut_off, least_patients, patients_needed
+from histoscout.detection.operating_point import conformal_score_threshold, min_patients, required_patients
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.25])
@@ -17,8 +17,8 @@ def test_the_bound_is_kept_in_200_resamplings(share: float, patients: int) -> No
     missed = []
     for _ in range(200):
         drawn = random.choice(everybody, patients, replace=False)
-        cut_off = bounded_cut_off(drawn.tolist(), share)
-        assert cut_off is not None or patients < least_patients(share)
+        cut_off = conformal_score_threshold(drawn.tolist(), share)
+        assert cut_off is not None or patients < min_patients(share)
         missed.append(float((everybody < cut_off).mean()) if cut_off is not None else 0.0)
     allowed = np.floor(share * (patients + 1) + 1e-9) / (patients + 1)
     error = 3 * np.sqrt(allowed * (1 - allowed) / (patients + 2) / 200) + 0.005  # of a mean of 200 draws
@@ -31,7 +31,7 @@ def test_a_cut_off_a_little_higher_would_break_it() -> None:
     missed = []
     for _ in range(200):
         drawn = random.random(29).tolist()
-        cut_off = bounded_cut_off(drawn, 0.1)
+        cut_off = conformal_score_threshold(drawn, 0.1)
         higher = min(score for score in drawn if score > (cut_off or 0))
         missed.append(higher)  # the share of uniform scores below it
     assert np.mean(missed) > 0.11
@@ -40,8 +40,8 @@ def test_a_cut_off_a_little_higher_would_break_it() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.99))
 def test_by_counting(weakest: list[float], share: float) -> None:
     """At most share * (n + 1) of the n patients and the next one lie below the cut-off or at it, one by one."""
-    cut_off = bounded_cut_off(weakest, share)
-    if len(weakest) < least_patients(share):
+    cut_off = conformal_score_threshold(weakest, share)
+    if len(weakest) < min_patients(share):
         assert cut_off is None
     else:
         assert cut_off in weakest
@@ -49,7 +49,7 @@ def test_by_counting(weakest: list[float], share: float) -> None:
 
 
 def test_how_many_are_needed() -> None:
-    assert [least_patients(share) for share in (0.5, 0.1, 0.05, 0.01)] == [1, 9, 19, 99]
-    assert [patients_needed(share) for share in (0.1, 0.05, 0.01)] == [20, 20, 99]
-    assert bounded_cut_off([0.5] * 8, 0.1) is None
-    assert bounded_cut_off([0.5] * 9, 0.1) == 0.5
+    assert [min_patients(share) for share in (0.5, 0.1, 0.05, 0.01)] == [1, 9, 19, 99]
+    assert [required_patients(share) for share in (0.1, 0.05, 0.01)] == [20, 20, 99]
+    assert conformal_score_threshold([0.5] * 8, 0.1) is None
+    assert conformal_score_threshold([0.5] * 9, 0.1) == 0.5

@@ -3,12 +3,12 @@ import shapely
 from PIL import Image
 
 from histoscout.annotations.qupath_properties import class_color
-from histoscout.detection.overlay import LEAST_FIELD_UM, SIDE_PX, Outlined, cut_out
+from histoscout.detection.overlay import MIN_FIELD_UM, SIDE_PX, OutlinesToDraw, render_crop
 from histoscout.geometry.regions import Region, Regions
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.slides.slide import Slide
 
-NONE = Outlined(Regions(), Regions())
+NONE = OutlinesToDraw(Regions(), Regions())
 
 
 def plain_slide(mpp: float = 1.0) -> Slide:
@@ -26,18 +26,20 @@ def near(picture: np.ndarray[tuple[int, int, int], np.dtype[np.int64]], color: t
 def test_a_small_lesion_is_shown_in_at_least_300_um() -> None:
     lesion = shapely.Point(1000, 1000).buffer(20)  # 40 um wide
     shown = pixels(
-        cut_out(plain_slide(), lesion, Outlined(Regions(), Regions.of([Region(lesion, "UDH", 0.9)])))
+        render_crop(
+            plain_slide(), lesion, OutlinesToDraw(Regions(), Regions.of([Region(lesion, "UDH", 0.9)]))
+        )
     )
     assert shown.shape == (SIDE_PX, SIDE_PX, 3)
     rows = np.flatnonzero((np.abs(shown - np.array(class_color("UDH"))).max(2) < 60).any(1))
-    assert abs((rows.max() - rows.min()) - 40 / LEAST_FIELD_UM * SIDE_PX) < 8
+    assert abs((rows.max() - rows.min()) - 40 / MIN_FIELD_UM * SIDE_PX) < 8
 
 
 def test_a_large_lesion_fills_two_fifths_of_the_field_whatever_the_um_per_px() -> None:
     for mpp in (0.5, 2.0):
         lesion = shapely.box(600, 600, 1300, 1300)
-        found = Outlined(Regions(), Regions.of([Region(lesion, "UDH", 0.9)]))
-        shown = pixels(cut_out(plain_slide(mpp), lesion, found))
+        found = OutlinesToDraw(Regions(), Regions.of([Region(lesion, "UDH", 0.9)]))
+        shown = pixels(render_crop(plain_slide(mpp), lesion, found))
         rows = np.flatnonzero((np.abs(shown - np.array(class_color("UDH"))).max(2) < 60).any(1))
         assert abs((rows.max() - rows.min()) / SIDE_PX - 0.4) < 0.03
 
@@ -45,9 +47,9 @@ def test_a_large_lesion_fills_two_fifths_of_the_field_whatever_the_um_per_px() -
 def test_drawn_is_thin_and_dark_found_thick_and_in_color() -> None:
     lesion = shapely.box(900, 900, 1100, 1100)
     region = Regions.of([Region(lesion, "UDH")])
-    bare = pixels(cut_out(plain_slide(), lesion, NONE))
-    drawn = pixels(cut_out(plain_slide(), lesion, Outlined(region, Regions())))
-    found = pixels(cut_out(plain_slide(), lesion, Outlined(Regions(), region)))
+    bare = pixels(render_crop(plain_slide(), lesion, NONE))
+    drawn = pixels(render_crop(plain_slide(), lesion, OutlinesToDraw(region, Regions())))
+    found = pixels(render_crop(plain_slide(), lesion, OutlinesToDraw(Regions(), region)))
     assert near(found, class_color("UDH")) > near(bare, class_color("UDH")) + 1000
     dark = near(drawn, (17, 17, 17)) - near(bare, (17, 17, 17))
     assert 100 < dark < near(found, class_color("UDH"))
@@ -55,6 +57,6 @@ def test_drawn_is_thin_and_dark_found_thick_and_in_color() -> None:
 
 def test_beyond_the_slide_it_is_white_and_pictures_are_the_same_each_time() -> None:
     corner = shapely.box(0, 0, 100, 100)
-    one = cut_out(plain_slide(), corner, NONE)
-    assert one == cut_out(plain_slide(), corner, NONE)
+    one = render_crop(plain_slide(), corner, NONE)
+    assert one == render_crop(plain_slide(), corner, NONE)
     assert pixels(one)[:60, :60].min() > 240

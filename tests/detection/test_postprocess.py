@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import Heatmap
-from histoscout.detection.postprocess import outline
+from histoscout.detection.postprocess import find_regions
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.recipe_sections import DetectionConfig
@@ -20,7 +20,15 @@ EXACT = DetectionConfig(min_area_um2=0, max_hole_um2=0, simplify_um=0)
 def heatmap(levels: NDArray[np.uint8], mpp: float = 2.0, slide_mpp: float = 0.5) -> Heatmap:
     scale = mpp / slide_mpp
     box = Box(0, 0, levels.shape[1] * scale, levels.shape[0] * scale)
-    return Heatmap(box, mpp, slide_mpp, "slide", ("UDH",), levels[None], 1)
+    return Heatmap(
+        box=box,
+        mpp=mpp,
+        slide_mpp=slide_mpp,
+        slide_name="slide",
+        labels=("UDH",),
+        values=levels[None],
+        windows=1,
+    )
 
 
 def disc(side: int, x: float, y: float, radius: float, hole: float = 0) -> NDArray[np.uint8]:
@@ -32,7 +40,7 @@ def disc(side: int, x: float, y: float, radius: float, hole: float = 0) -> NDArr
 @given(arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_regions_are_valid_apart_and_cover_what_was_found(found: NDArray[np.bool_]) -> None:
     shown = heatmap(np.where(found, 255, 0).astype(np.uint8))
-    regions = outline(shown, "UDH", 0.5, EXACT)
+    regions = find_regions(shown, "UDH", 0.5, EXACT)
     assert all(region.outline.is_valid and region.outline.area > 0 for region in regions)
     covered = sum(
         (polygon_to_mask(region.outline, shown.box, shown.scale).astype(int) for region in regions),
@@ -49,7 +57,7 @@ def _corners(found: NDArray[np.bool_]) -> int:
 
 
 def test_a_disc_has_its_area_score_and_hole() -> None:
-    regions = outline(heatmap(disc(100, 50, 50, 30, hole=10)), "UDH", 0.5, EXACT)
+    regions = find_regions(heatmap(disc(100, 50, 50, 30, hole=10)), "UDH", 0.5, EXACT)
     assert len(regions) == 1
     region = regions[0]
     assert region.label == "UDH"
@@ -61,29 +69,29 @@ def test_a_disc_has_its_area_score_and_hole() -> None:
 def test_small_holes_are_filled_and_specks_dropped() -> None:
     levels = np.maximum(disc(100, 50, 50, 30, hole=3), disc(100, 90, 90, 2))
     choices = DetectionConfig(min_area_um2=200, max_hole_um2=500, simplify_um=0)
-    (region,) = outline(heatmap(levels), "UDH", 0.5, choices)
+    (region,) = find_regions(heatmap(levels), "UDH", 0.5, choices)
     assert not region.outline.interiors  # type: ignore[union-attr]
 
 
 def test_simplifying_keeps_the_shape() -> None:
-    exact = outline(heatmap(disc(200, 100, 100, 70)), "UDH", 0.5, EXACT)[0].outline
-    (simple,) = outline(heatmap(disc(200, 100, 100, 70)), "UDH", 0.5, DetectionConfig(simplify_um=3.0))
+    exact = find_regions(heatmap(disc(200, 100, 100, 70)), "UDH", 0.5, EXACT)[0].outline
+    (simple,) = find_regions(heatmap(disc(200, 100, 100, 70)), "UDH", 0.5, DetectionConfig(simplify_um=3.0))
     assert len(shapely.get_coordinates(simple.outline)) < 0.5 * len(shapely.get_coordinates(exact))
     assert simple.outline.symmetric_difference(exact).area < 0.03 * exact.area
 
 
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_moving_what_is_found_moves_its_region(x: int, y: int) -> None:
-    still = outline(heatmap(disc(120, 30, 30, 20)), "UDH", 0.5, EXACT)[0].outline
-    moved = outline(heatmap(disc(120, 30 + x, 30 + y, 20)), "UDH", 0.5, EXACT)[0].outline
+    still = find_regions(heatmap(disc(120, 30, 30, 20)), "UDH", 0.5, EXACT)[0].outline
+    moved = find_regions(heatmap(disc(120, 30 + x, 30 + y, 20)), "UDH", 0.5, EXACT)[0].outline
     assert moved.equals(shapely.affinity.translate(still, 4.0 * x, 4.0 * y))
 
 
 def test_ids_are_stable_and_tell_models_apart() -> None:
     shown = heatmap(disc(100, 50, 50, 30))
-    first, again = (outline(shown, "UDH", 0.5, EXACT, "abc")[0].id for _ in range(2))
-    assert first == again != outline(shown, "UDH", 0.5, EXACT, "def")[0].id
+    first, again = (find_regions(shown, "UDH", 0.5, EXACT, "abc")[0].id for _ in range(2))
+    assert first == again != find_regions(shown, "UDH", 0.5, EXACT, "def")[0].id
 
 
 def test_nothing_found_gives_nothing() -> None:
-    assert len(outline(heatmap(np.zeros((50, 60), np.uint8)), "UDH", 0.3, DetectionConfig())) == 0
+    assert len(find_regions(heatmap(np.zeros((50, 60), np.uint8)), "UDH", 0.3, DetectionConfig())) == 0

@@ -66,4 +66,12 @@ def comparison(truth: Regions, detected: Regions, name: str = "slide") -> SlideC
 
 def heatmap(values: NDArray[np.uint8], box: Box = BOX, mpp: float = RECIPE.patches.mpp) -> Heatmap:
     """A heatmap of the positive class, uint8 (H, W), over a box."""
-    return Heatmap(box, mpp, MPP, "slide", ("UDH", "ADH"), np.stack([values, 255 - values]), values.size)
+    return Heatmap(
+        box=box,
+        mpp=mpp,
+        slide_mpp=MPP,
+        slide_name="slide",
+        labels=("UDH", "ADH"),
+        values=np.stack([values, 255 - values]),
+        windows=values.size,
+    )

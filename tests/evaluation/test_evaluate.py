@@ -11,7 +11,7 @@ import pytest
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.detection.settings import point_of
+from histoscout.detection.settings import choose_point
 from histoscout.errors import CohortError, OutputError, SlideError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate, score_slides
 from histoscout.evaluation.lesions.froc import REVIEWED
@@ -77,7 +77,7 @@ def test_a_model_against_itself_is_not_better(model: ModelFolder, table: Path, t
 def test_the_operating_point_is_chosen_once(
     model: ModelFolder, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counting = Mock(wraps=point_of)
+    counting = Mock(wraps=choose_point)
     monkeypatch.setattr("histoscout.evaluation.evaluate.point_of", counting)
     evaluate(model, table, tmp_path, EvaluateOptions(device="torch", at="sensitivity 0.5"))
     assert counting.call_count == 1

@@ -9,7 +9,7 @@ import pytest
 
 from histoscout.cohort.cohort import read_cohort
 from histoscout.cohort.leakage import DISJOINT_SETS, KNOWN_PATIENTS, LEAK_CHECKS, leak_message
-from histoscout.detection.operating_point import Operating
+from histoscout.detection.operating_point import OperatingPoints
 from histoscout.errors import CohortError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.leakage import check_evaluation
@@ -49,7 +49,7 @@ def test_an_evaluation_on_a_copy_is_optimistic(model: ModelFolder, tmp_path: Pat
     assert "failed" in {verdict.state for verdict in scores.sanity_checks}
     assert scores.protocol.optimistic
     assert any("slide_0 = renamed" in sentence for sentence in scores.claims)
-    assert Operating.read(tmp_path / "out").source == "patients in part learnt from"
+    assert OperatingPoints.read(tmp_path / "out").source == "test set with training patients"
 
 
 def test_training_patients_stop(model: ModelFolder, table: Path) -> None:

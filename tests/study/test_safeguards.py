@@ -16,7 +16,7 @@ from histoscout.cohort.leakage import (
     check_known_patients,
     check_patient_count,
 )
-from histoscout.detection.self_check import field_of_view
+from histoscout.detection.self_check import check_field_of_view
 from histoscout.network.detector import normalize
 from histoscout.network.losses import make_loss
 from histoscout.network.unet import UNet
@@ -274,5 +274,5 @@ def test_k_a_narrow_view_shows_a_part_of_the_lesions() -> None:
     regions = [(labeled([shapely.box(100, 100, 100 + side, 100 + side)]).regions, 1.0)]
     recipe = make_recipe()
     assert_reported(
-        lambda faults: field_of_view(regions, recipe if "K" in faults else with_wide_view(recipe)), "K"
+        lambda faults: check_field_of_view(regions, recipe if "K" in faults else with_wide_view(recipe)), "K"
     )

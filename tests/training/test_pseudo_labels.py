@@ -192,7 +192,7 @@ def scene(
     for place, probability in shown.items():
         x, y = PLACES[place]
         values[0, y // 4 : y // 4 + 30, x // 4 : x // 4 + 30] = round(probability * 255)
-    heatmap = Heatmap(sets.train[0].slide.box, 4.0, MPP, "toy", ("UDH", "ADH"), values, 1)
+    heatmap = Heatmap(box=sets.train[0].slide.box, mpp=4.0, slide_mpp=MPP, slide_name="toy", labels=("UDH", "ADH"), values=values, windows=1)
     return replace(sets.train[0], regions=Regions.of(drawn)), heatmap
 
 

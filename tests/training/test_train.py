@@ -282,7 +282,7 @@ def test_members_tune_on_other_patients_in_turn(tmp_path: Path) -> None:
     data = model.metrics["data"]
     assert set(data["tune_patients"]) == tuned[0] | tuned[1]
     assert set(data["train_patients"]) == {f"patient {number}" for number in range(4)}
-    assert model.metrics["operating"]["patients"] == sorted(tuned[0] | tuned[1])
+    assert model.metrics["operating_points"]["patients"] == sorted(tuned[0] | tuned[1])
     assert "2 networks" in (model.path / "card.md").read_text()
 
 

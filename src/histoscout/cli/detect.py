@@ -56,7 +56,7 @@ def detect(
             threshold=threshold,
             mpp=mpp,
             at=at,
-            operating=operating,
+            operating_points=operating,
             progress=console,
         )
         rows = run(model, cases, out, options)

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from histoscout.annotations.geojson import select_annotations
-from histoscout.annotations.masks import read_mask, mask_size
+from histoscout.annotations.masks import mask_size, read_mask
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
 from histoscout.cohort.case import Case, in_place, open_case
 from histoscout.errors import AnnotationError
@@ -26,8 +26,8 @@ from histoscout.geometry.regions import Region, Regions, valid_outline
 from histoscout.recipe import IGNORE, Recipe
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.image_reader import ArraySource
-from histoscout.slides.slide import SlideMetadata, Slide
-from histoscout.tissue.mask import Tissue, full_tissue, find_tissue
+from histoscout.slides.slide import Slide, SlideMetadata
+from histoscout.tissue.mask import Tissue, find_tissue, full_tissue
 
 SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
 UNLISTED = "classes that the recipe does not name"  # how the note on them begins

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from histoscout.annotations.read import Annotations, ImageMetadata, to_slide_frame, read_image_metadata
+from histoscout.annotations.read import Annotations, ImageMetadata, read_image_metadata, to_slide_frame
 from histoscout.errors import AnnotationError, MppMissingError
 from histoscout.geometry.box import Box
 from histoscout.slides.open import MPP_TOLERANCE, open_slide

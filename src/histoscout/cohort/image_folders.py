@@ -18,7 +18,7 @@ from histoscout.cohort.table import SPLITS, split_named, um_per_px
 from histoscout.errors import CohortError
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.io.tables import SLIDE_TABLE_COLUMNS as OF_SLIDES
-from histoscout.io.tables import TableSchema, CsvRow, read_headings, read_table
+from histoscout.io.tables import CsvRow, TableSchema, read_headings, read_table
 from histoscout.recipe_sections import plain
 
 BRACS = re.compile(r"(?P<slide>BRACS_\w+?)_(?P<label>N|PB|UDH|FEA|ADH|DCIS|IC)_\d+", re.IGNORECASE)

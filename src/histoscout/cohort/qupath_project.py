@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from histoscout.annotations.files import read_json
-from histoscout.annotations.qpdata.image import calibrated_mpp, uri_file_name, image_uri
+from histoscout.annotations.qpdata.image import calibrated_mpp, image_uri, uri_file_name
 from histoscout.cohort.case import Case
 from histoscout.cohort.discovery import Moved, slides_in, with_own_patients
 from histoscout.errors import AnnotationError, CohortError

@@ -1,30 +1,37 @@
-"""Which class a lesion is of is decided by its whole neighbourhood, not by each place for itself."""
+"""Class smoothing: the class of a lesion is decided by its neighborhood, not by each place for itself."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from histoscout.detection.heatmap import LEVELS, Heatmap
-from histoscout.detection.inference import let_go
+from histoscout.detection.inference import release_memory
 
 STRIP = 1024
-CELLS = 4
-"""Cells that the sums are kept in, across one sigma."""
+"""Rows that are processed at once."""
+
+CELLS_PER_SIGMA = 4
+"""Cells of the coarse sums, across one sigma."""
 
 _Sums = NDArray[np.float32]
 
 
-def decide_together(heatmap: Heatmap, sigma_um: float) -> None:
-    """Let places near one another agree on the class, in place; that there is a lesion at all stays as it was said.
+def smooth_classes(heatmap: Heatmap, sigma_um: float) -> None:
+    """Smooth the class of each place over its neighborhood, in place.
 
-    The probabilities of all classes together are left alone at each place and divided anew: by the shares that the
-    classes have in a Gaussian neighbourhood of `sigma_um`. A pathologist, too, names a gland by the whole of it and those
-    around it. Nothing changes where there is one class only. Memory holds a strip, and sums over cells of a quarter of sigma.
+    The probability of all classes together stays at each place. It is divided among the classes by their shares in a
+    Gaussian neighborhood, as a pathologist names a gland by the whole of it and its neighbors. With one class nothing changes.
+    Memory holds a strip, and sums over cells of a quarter of sigma.
+
+    Args:
+        heatmap: The heatmap, which is changed.
+        sigma_um: Sigma of the neighborhood in um; 0 for no smoothing.
     """
     if not sigma_um or len(heatmap.labels) == 1:
         return
-    side = max(1, int(sigma_um / heatmap.mpp / CELLS))
-    sums = _sums(heatmap.values, side)
+    side = max(1, int(sigma_um / heatmap.mpp / CELLS_PER_SIGMA))
+    # coarse sums are blurred, so that a wide neighborhood costs little
+    sums = _cell_sums(heatmap.values, side)
     for plane in sums:
         ndimage.gaussian_filter(plane, sigma_um / heatmap.mpp / side, output=plane, mode="constant")
     shares = sums / np.maximum(sums.sum(0), np.float32(1e-6))
@@ -32,27 +39,27 @@ def decide_together(heatmap: Heatmap, sigma_um: float) -> None:
     for top in range(0, rows, STRIP):
         strip = heatmap.values[:, top : top + STRIP]
         if strip.any():
-            strip[:] = _divided(strip, _enlarged(shares, (top, 0), strip.shape[1:], side))
-            let_go(heatmap.values)
+            strip[:] = _divide(strip, _interpolate(shares, (top, 0), strip.shape[1:], side))
+            release_memory(heatmap.values)
 
 
-def _sums(values: NDArray[np.uint8], side: int) -> _Sums:
-    """What each class has in square cells of so many places: float32 (C, rows, columns)."""
+def _cell_sums(values: NDArray[np.uint8], side: int) -> _Sums:
+    """The sum of each class in square cells of `side` places: float32 (C, rows, columns)."""
     classes, rows, columns = values.shape
-    found = np.zeros((classes, -(-rows // side), -(-columns // side)), np.float32)
+    cells = np.zeros((classes, -(-rows // side), -(-columns // side)), np.float32)
     height = STRIP // side * side or side
     starts = np.arange(0, columns, side)
     for top in range(0, rows, height):
         strip = values[:, top : top + height].astype(np.float32)
         across = np.add.reduceat(strip, starts, axis=2)
         down = np.add.reduceat(across, np.arange(0, strip.shape[1], side), axis=1)
-        found[:, top // side : top // side + down.shape[1]] = down
-        let_go(values)
-    return found
+        cells[:, top // side : top // side + down.shape[1]] = down
+        release_memory(values)
+    return cells
 
 
-def _enlarged(shares: _Sums, corner: tuple[int, int], shape: tuple[int, ...], side: int) -> _Sums:
-    """The part of the cells that covers `shape` places from a corner on, in straight lines between cell centres."""
+def _interpolate(shares: _Sums, corner: tuple[int, int], shape: tuple[int, ...], side: int) -> _Sums:
+    """The part of the cells that covers `shape` places from a corner on, linear between cell centers."""
     for axis, (start, length) in enumerate(zip(corner, shape, strict=True), start=1):
         last = shares.shape[axis] - 1
         places = np.clip((np.arange(start, start + length) + 0.5) / side - 0.5, 0, last)
@@ -63,7 +70,8 @@ def _enlarged(shares: _Sums, corner: tuple[int, int], shape: tuple[int, ...], si
     return shares
 
 
-def _divided(levels: NDArray[np.uint8], shares: _Sums) -> NDArray[np.uint8]:
+def _divide(levels: NDArray[np.uint8], shares: _Sums) -> NDArray[np.uint8]:
+    """The sum of the classes divided by the shares."""
     together = levels.sum(0, dtype=np.float32)
     divided: NDArray[np.uint8] = np.minimum(np.rint(together * shares), LEVELS - 1).astype(np.uint8)
     return divided

@@ -1,7 +1,7 @@
-"""What a slide's tissue looks like in a few numbers, and whether a new slide looks like those a model has learnt from.
+"""Domain shift: whether a slide's tissue looks like the training slides, measured in a few numbers.
 
-A network is only known to work on tissue like that which it was judged on: on slides of another scanner or stain,
-promises of conformal prediction failed (Olsson 2022, Nature Communications 13:7761). No network is asked here.
+A network is only known to work on tissue like that which it was evaluated on: on slides of another scanner or stain,
+guarantees of conformal prediction failed (Olsson 2022, Nature Communications 13:7761). No network is used here.
 """
 
 import math
@@ -22,45 +22,58 @@ from histoscout.tissue.artifacts import STAIN_VECTORS
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
 
-NAMES: Mapping[str, tuple[str, float]] = MappingProxyType(
+MEASURES: Mapping[str, tuple[str, float]] = MappingProxyType(
     {
-        "haematoxylin": ("amount of haematoxylin", 0.02),
-        "haematoxylin_spread": ("contrast of haematoxylin", 0.02),
+        "haematoxylin": ("amount of hematoxylin", 0.02),
+        "haematoxylin_spread": ("contrast of hematoxylin", 0.02),
         "eosin": ("amount of eosin", 0.02),
         "eosin_spread": ("contrast of eosin", 0.02),
-        "residual": ("colour that is neither dye", 0.01),
-        "colour": ("strength of colour", 0.02),
+        "residual": ("color that is neither dye", 0.01),
+        "colour": ("strength of color", 0.02),
         "detail": ("amount of fine detail", 0.15),
         "sharpness": ("sharpness", 0.1),
     }
 )
-"""Each number in words, and what it differs by between slides that nobody would tell apart (optical density, octaves)."""
+"""Each measure in words, and by how much it differs between slides that look alike (optical density, octaves).
 
-UNLIKE = "looks unlike the slides it was trained on"
-LEAST_PATIENTS = 8
-"""With fewer, what slides of this kind differ by is not known."""
+The keys are stored in model folders and keep the spelling of histoscout 0.1.0.
+"""
 
-SHARE = 0.05
-"""About how many slides like those learnt from raise the alarm."""
+OUT_OF_DISTRIBUTION = "out of distribution: the slide differs from the training slides"
+MIN_REFERENCE_PATIENTS = 8
+"""With fewer, it is not known by how much slides of this kind differ."""
 
-WINDOWS, SIDE_PX = 24, 128
+FALSE_ALARM_SHARE = 0.05
+"""Share of slides like the training slides that raise the warning."""
+
+SQUARES = 24
+SIDE_PX = 128
+"""Number and side of the squares that are measured."""
 
 _FROM_RGB = np.linalg.inv(STAIN_VECTORS)
 
 Numbers = Mapping[str, float]
 
 
-def appearance(slide: Slide, tissue: Tissue, mpp: float) -> dict[str, float] | None:
-    """A slide's numbers (see `NAMES`), seen as the network sees it, at `mpp` um/px; None without tissue.
+def measure_appearance(slide: Slide, tissue: Tissue, mpp: float) -> dict[str, float] | None:
+    """Measure how a slide's tissue looks at the network's resolution.
 
-    From at most 24 squares of 128 px with tissue, evenly over the slide, always the same ones.
+    At most 24 squares of 128 px with tissue are measured, evenly over the slide, always the same ones.
+
+    Args:
+        slide: The slide.
+        tissue: Its tissue.
+        mpp: Resolution in um/px.
+
+    Returns:
+        The median of each of `MEASURES`; None without tissue.
     """
     boxes = _squares(slide, tissue, mpp)
-    measured = [_measured(slide.read(box, mpp), tissue.mask_in(box, mpp / slide.mpp)) for box in boxes]
+    measured = [_measure(slide.read(box, mpp), tissue.mask_in(box, mpp / slide.mpp)) for box in boxes]
     rows = [row for row in measured if row is not None]
     if not rows:
         return None
-    return {name: float(np.median([row[name] for row in rows])) for name in NAMES}
+    return {name: float(np.median([row[name] for row in rows])) for name in MEASURES}
 
 
 def _squares(slide: Slide, tissue: Tissue, mpp: float) -> list[Box]:
@@ -73,12 +86,14 @@ def _squares(slide: Slide, tissue: Tissue, mpp: float) -> list[Box]:
         for column in range(columns)
     ]
     shares = tissue.fractions(boxes)
+    # the squares are divided into stretches, and each gives its best one
     held = np.flatnonzero(shares > 0.25)
-    parts = np.array_split(held, min(WINDOWS, max(1, len(held))))
+    parts = np.array_split(held, min(SQUARES, max(1, len(held))))
     return [boxes[part[np.argmax(shares[part])]] for part in parts if len(part)]
 
 
-def _measured(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> dict[str, float] | None:
+def _measure(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> dict[str, float] | None:
+    """The measures of one square; None if it shows too little tissue."""
     if shown.sum() < 256:
         return None
     density = -np.log10(np.maximum(pixels, 1) / 255.0)
@@ -101,89 +116,111 @@ def _measured(pixels: NDArray[np.uint8], shown: NDArray[np.bool_]) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class Learnt:
-    """The numbers of the slides that a model was made with, and whose slides they are."""
+class AppearanceReference:
+    """The measures of a model's training slides.
+
+    Attributes:
+        numbers: Measures of each slide.
+        patients: Patient of each slide.
+    """
 
     numbers: tuple[Numbers, ...]
     patients: tuple[str, ...]
 
     @property
     def enough(self) -> bool:
-        """Whether what such slides differ by is known at all."""
-        return len(set(self.patients)) >= LEAST_PATIENTS
+        """Whether there are enough patients to know by how much such slides differ."""
+        return len(set(self.patients)) >= MIN_REFERENCE_PATIENTS
 
     @classmethod
-    def of(cls, model: ModelFolder) -> "Learnt":
-        """Those of a model's slides, as its metrics.json holds them; none in a model of an older version."""
-        rows = model.metrics.get("appearance", [])
+    def of(cls, model: ModelFolder) -> "AppearanceReference":
+        """The reference in a model's metrics.json; empty for models of older versions."""
+        rows = model.metrics.get("domain_shift", [])
         return cls(tuple(row["numbers"] for row in rows), tuple(row["patient"] for row in rows))
 
     def to_list(self) -> list[dict[str, Any]]:
-        """For metrics.json."""
+        """The values for metrics.json."""
         return [
             {"patient": patient, "numbers": dict(numbers)}
             for patient, numbers in zip(self.patients, self.numbers, strict=True)
         ]
 
 
-def looks_known(learnt: Learnt, new: Numbers | None) -> Verdict:
-    """Whether a slide looks like those learnt from: "warning" with what is unlike, "cannot tell" with too few of them.
+def check_appearance(reference: AppearanceReference, new: Numbers | None) -> Verdict:
+    """Check whether a slide looks like the training slides.
 
-    A number is unlike as far as it lies from the mean of the known slides, in their standard deviations; the slide as
-    far as its most unlike number. The limit is what the known slides themselves reach, each against those of the other
-    patients, but for about one of twenty.
+    The distance of a measure is that from the mean of the training slides, in their standard deviations; that of the
+    slide is its largest one. The limit is what training slides themselves reach, each against those of other patients,
+    except about one in twenty.
+
+    Args:
+        reference: Measures of the training slides.
+        new: Measures of the slide; None without tissue.
+
+    Returns:
+        A warning that names the measures beyond the limit; "cannot tell" with too few training patients.
     """
-    title = "looks like the slides it was trained on"
+    title = "looks like the training slides"
     if new is None:
-        return Verdict(name=title, state="cannot tell", message="no tissue to look at")
-    count = len(set(learnt.patients))
-    if not learnt.enough:
-        message = f"whether a slide looks like those it was trained on cannot be told: they are of {pluralize(count, 'patient')}"
+        return Verdict(name=title, state="cannot tell", message="there is no tissue")
+    count = len(set(reference.patients))
+    if not reference.enough:
+        message = f"training slides of {pluralize(count, 'patient')} are too few to tell whether a slide is out of distribution"
         return Verdict(
             name=title,
             state="cannot tell",
             message=message,
-            remedy=f"Train with slides of at least {LEAST_PATIENTS} patients",
+            remedy=f"Train with slides of at least {MIN_REFERENCE_PATIENTS} patients",
         )
-    limit = _limit(learnt)
-    far = unlike(_table(learnt.numbers), _table([new])[0])
+    limit = _limit(reference)
+    far = standardized_distance(_table(reference.numbers), _table([new])[0])
     beyond = sorted(
-        ((float(by), name) for by, name in zip(far, NAMES, strict=True) if by > limit), reverse=True
+        ((float(by), name) for by, name in zip(far, MEASURES, strict=True) if by > limit), reverse=True
     )
     if not beyond:
-        return Verdict(name=title, state="good", message=f"within what slides of {count} patients differ by")
-    named = ", ".join(_told(learnt, new, name) for _, name in beyond[:3])
-    message = f"{UNLIKE}: {named}"
+        return Verdict(
+            name=title, state="good", message=f"within the differences between slides of {count} patients"
+        )
+    named = ", ".join(_describe(reference, new, name) for _, name in beyond[:3])
+    message = f"{OUT_OF_DISTRIBUTION}: {named}"
     return Verdict(
         name=title,
         state="warning",
         message=message,
-        remedy="What is found here, and what was promised, may not be relied on",
+        remedy="Detections, operating points and guarantees may not hold on this slide",
     )
 
 
-def unlike(known: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each number of a slide lies from those of known slides (N, K), in their standard deviations: (K,)."""
-    least = np.array([amount for _, amount in NAMES.values()])
+def standardized_distance(known: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance of measures from those of known slides, in their standard deviations.
+
+    Args:
+        known: Measures of known slides, (N, K).
+        new: Measures of a slide, (K,).
+
+    Returns:
+        (K,) float64.
+    """
+    least = np.array([amount for _, amount in MEASURES.values()])
     spread = np.hypot(known.std(0, ddof=1), least)
     return np.asarray(np.abs(new - known.mean(0)) / spread)
 
 
-def _limit(learnt: Learnt) -> float:
-    """The distance that about one of twenty known slides exceeds, each measured against the other patients'."""
-    table, patients = _table(learnt.numbers), np.array(learnt.patients)
+def _limit(reference: AppearanceReference) -> float:
+    """The distance that about one in twenty known slides exceeds, each against those of other patients."""
+    table, patients = _table(reference.numbers), np.array(reference.patients)
     own = [
-        float(unlike(table[patients != patient], row).max())
+        float(standardized_distance(table[patients != patient], row).max())
         for row, patient in zip(table, patients, strict=True)
     ]
-    place = math.ceil((1 - SHARE) * (len(own) + 1))
+    place = math.ceil((1 - FALSE_ALARM_SHARE) * (len(own) + 1))
     return sorted(own)[min(place, len(own)) - 1]
 
 
 def _table(rows: Sequence[Numbers]) -> NDArray[np.float64]:
-    return np.array([[row[name] for name in NAMES] for row in rows], np.float64)
+    return np.array([[row[name] for name in MEASURES] for row in rows], np.float64)
 
 
-def _told(learnt: Learnt, new: Numbers, name: str) -> str:
-    known = sorted(row[name] for row in learnt.numbers)
-    return f"{NAMES[name][0]} ({new[name]:.2f}, there {known[0]:.2f} to {known[-1]:.2f})"
+def _describe(reference: AppearanceReference, new: Numbers, name: str) -> str:
+    known = sorted(row[name] for row in reference.numbers)
+    return f"{MEASURES[name][0]} ({new[name]:.2f}, in training {known[0]:.2f} to {known[-1]:.2f})"

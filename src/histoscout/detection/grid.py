@@ -1,7 +1,4 @@
-"""Which windows of a slide are looked at, and how.
-
-The ways to lay a window on the table: mirrored and turned.
-"""
+"""The windows of a slide that detection examines, and the flipped and turned views of TTA."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,41 +16,46 @@ from histoscout.recipe import Recipe
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 
-LEAST_TISSUE = 0.01
-"""Share of a window, as far as it lies on the slide, that must be tissue for it to be worth a look."""
+MIN_TISSUE = 0.01
+"""Share of a window, as far as it is on the slide, that must be tissue for it to be examined."""
 
-MOST_READERS = 8
+MAX_READERS = 8
+"""Threads that read windows at most."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class WindowPlan:
-    """How windows are looked at.
+    """How windows are read and predicted.
 
-    `mpp` in um/px, `side_px` and `stride_px` at that resolution, `batch` windows at a time, `flips` views
-    of each averaged. `readers` threads read ahead of the network; results do not depend on how many. A
-    heatmap that is too large for memory lies in an unnamed file in the folder `scratch` (None: the
-    system's).
+    Attributes:
+        mpp: Resolution in um/px.
+        side_px: Side of a window at that resolution.
+        stride_px: Distance of neighboring windows.
+        batch: Windows in a batch.
+        views: TTA views of each window that are averaged.
+        readers: Threads that read ahead of the network; results do not depend on it.
+        scratch: Folder for heatmaps that are too large for memory; None for the system's.
     """
 
     mpp: float
     side_px: int
     stride_px: int
     batch: int = 4
-    flips: int = 1
+    views: int = 1
     readers: int = 2
     scratch: Path | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, readers: int | None = None, scratch: Path | None = None) -> Self:
-        """The plan that a recipe's choices mean."""
+        """The plan of a recipe."""
         choices, side = recipe.detection, recipe.patch_px
         return cls(
             mpp=recipe.patches.mpp,
             side_px=side,
             stride_px=max(1, round(side * (1 - choices.overlap))),
             batch=choices.batch_size,
-            flips=choices.tta_views,
-            readers=readers or min(MOST_READERS, usable_cores()),
+            views=choices.tta_views,
+            readers=readers or min(MAX_READERS, usable_cores()),
             scratch=scratch,
         )
 
@@ -61,21 +63,29 @@ class WindowPlan:
 def detection_windows(
     slide: Slide, tissue: Tissue, recipe: Recipe, within: Regions | None = None
 ) -> list[Box]:
-    """The windows that show tissue, row by row, in level-0 px; the last ones reach beyond the slide.
+    """List the windows that show tissue.
 
-    With `within`, only those that meet one of these regions.
+    Args:
+        slide: The slide.
+        tissue: Its tissue.
+        recipe: Resolution, side and overlap.
+        within: Only windows that meet one of these regions; None for all.
+
+    Returns:
+        Windows in level-0 px, row by row; the last ones reach beyond the slide.
     """
     plan = WindowPlan.of(recipe)
     scale = plan.mpp / slide.mpp
     grid = TileGrid(slide.box, plan.side_px * scale, plan.stride_px * scale)
-    worth = tissue.fractions(grid) >= LEAST_TISSUE * _on_slide(grid, slide.box)
+    # windows at the slide's edge need the same share of what is on the slide
+    shown = tissue.fractions(grid) >= MIN_TISSUE * _on_slide(grid, slide.box)
     if within is not None:
-        worth &= _touching(within, grid)
-    return [grid[int(index)] for index in np.flatnonzero(worth)]
+        shown &= _touching(within, grid)
+    return [grid[int(index)] for index in np.flatnonzero(shown)]
 
 
 def _on_slide(boxes: Sequence[Box], slide: Box) -> NDArray[np.float64]:
-    """Which share of each box lies on the slide: float64 (N,)."""
+    """The share of each box that is on the slide: float64 (N,)."""
     left, top, right, bottom = np.array([box.bounds for box in boxes], np.float64).reshape(-1, 4).T
     width = np.minimum(right, slide.right) - np.maximum(left, slide.x)
     height = np.minimum(bottom, slide.bottom) - np.maximum(top, slide.y)
@@ -96,32 +106,53 @@ Pixels = TypeVar("Pixels", bound=np.generic)
 
 
 @dataclass(frozen=True)
-class View:
-    """Swap rows and columns, then turn upside down, then left to right."""
+class TtaView:
+    """A TTA view: rows and columns swapped, then flipped vertically, then horizontally.
+
+    Attributes:
+        swapped: Rows and columns are swapped.
+        flipped: Top and bottom are flipped.
+        mirrored: Left and right are flipped.
+    """
 
     swapped: bool = False
-    upside_down: bool = False
+    flipped: bool = False
     mirrored: bool = False
 
     @property
-    def back(self) -> "View":
+    def inverse(self) -> "TtaView":
         """The view that undoes this one."""
         if self.swapped:
-            return View(True, self.mirrored, self.upside_down)
+            return TtaView(True, self.mirrored, self.flipped)
         return self
 
 
-def views_of(count: int) -> tuple[View, ...]:
-    """The first 1, 2, 4 or 8 views: as is, mirrored, upside down, turned."""
-    every = [View(s, u, m) for s in (False, True) for u in (False, True) for m in (False, True)]
+def tta_views(count: int) -> tuple[TtaView, ...]:
+    """The first views of test-time augmentation: as is, mirrored, flipped, turned.
+
+    Args:
+        count: 1, 2, 4 or 8.
+
+    Returns:
+        The views.
+    """
+    every = [TtaView(s, u, m) for s in (False, True) for u in (False, True) for m in (False, True)]
     return tuple(every[:count])
 
 
-def there(images: NDArray[Pixels], view: View) -> NDArray[Pixels]:
-    """Images (N, H, W, C) seen that way, H and W alike if rows and columns are swapped."""
-    if view == View():
+def apply_view(images: NDArray[Pixels], view: TtaView) -> NDArray[Pixels]:
+    """Flip and turn images.
+
+    Args:
+        images: (N, H, W, C), with H = W if rows and columns are swapped.
+        view: The view.
+
+    Returns:
+        (N, H, W, C).
+    """
+    if view == TtaView():
         return images
-    seen = images.swapaxes(1, 2) if view.swapped else images
-    rows = slice(None, None, -1) if view.upside_down else slice(None)
+    turned = images.swapaxes(1, 2) if view.swapped else images
+    rows = slice(None, None, -1) if view.flipped else slice(None)
     columns = slice(None, None, -1) if view.mirrored else slice(None)
-    return np.ascontiguousarray(seen[:, rows, columns])
+    return np.ascontiguousarray(turned[:, rows, columns])

@@ -1,4 +1,4 @@
-"""What a network says of every place on a slide, computed, kept and written."""
+"""Heatmaps: the probability of each class at every place of a slide, computed, read and written."""
 
 import struct
 import uuid
@@ -12,7 +12,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from histoscout.detection.grid import WindowPlan
-from histoscout.detection.inference import Blend, Read, answers_for, let_go, room
+from histoscout.detection.inference import (
+    ReadBox,
+    StripBlender,
+    allocate_map,
+    predict_windows,
+    release_memory,
+)
 from histoscout.errors import OutputError
 from histoscout.geometry.box import Box
 from histoscout.io.files import atomic_write
@@ -21,20 +27,38 @@ from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 
 LEVELS = 256
-"""Probabilities are kept as 0..255."""
+"""Probabilities are stored as 0..255."""
 
 TILE = 512
+"""Side of a tile of the TIFF."""
+
 NAMESPACE = "histoscout/heatmap"
+"""Namespace of the annotation in the OME-XML."""
 
 _Levels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Heatmap:
-    """The probability of each label at each place of a slide; 0 where nobody looked.
+    """The probability of each class at each place of a slide; 0 where no window was examined.
 
-    `values` uint8 (C, H, W), 255 meaning certain, in memory or in a file; cells of `mpp` um cover `box`
-    (level-0 px), the last row and column perhaps a little more or less. `seen` windows were looked at.
+    Attributes:
+        box: The part of the slide it covers, in level-0 px; the last row and column may cover a little more or less.
+        mpp: Side of a cell in um.
+        slide_mpp: um per level-0 px.
+        slide_name: Name of the slide.
+        labels: The classes, the positive one first.
+        values: Probabilities 0..255, (C, H, W) uint8, in memory or in a file.
+        windows: Number of windows that were examined.
+
+    Example:
+        >>> import numpy as np
+        >>> from histoscout import Box, Heatmap
+        >>> values = np.full((1, 2, 2), 255, np.uint8)
+        >>> heatmap = Heatmap(box=Box(0, 0, 16, 16), mpp=4.0, slide_mpp=0.5, slide_name="A1", labels=("UDH",),
+        ...                   values=values, windows=1)
+        >>> heatmap.scale, float(heatmap.probability("UDH").max())
+        (8.0, 1.0)
     """
 
     box: Box
@@ -43,7 +67,7 @@ class Heatmap:
     slide_name: str
     labels: tuple[str, ...]
     values: NDArray[np.uint8]
-    seen: int
+    windows: int
 
     @property
     def scale(self) -> float:
@@ -51,17 +75,24 @@ class Heatmap:
         return self.mpp / self.slide_mpp
 
     def levels(self, label: str) -> NDArray[np.uint8]:
-        """0..255 of one label: uint8 (H, W)."""
+        """Levels 0..255 of one class, (H, W) uint8."""
         levels: NDArray[np.uint8] = self.values[self.labels.index(label)]
         return levels
 
     def probability(self, label: str) -> NDArray[np.float32]:
-        """The probability of one label: float32 (H, W), made anew on each call."""
+        """Probabilities of one class, (H, W) float32, computed at each call."""
         return self.levels(label).astype(np.float32) / np.float32(LEVELS - 1)
 
 
-def level_of(threshold: float) -> int:
-    """The lowest level of a heatmap that counts as found at a threshold in [0, 1]."""
+def threshold_level(threshold: float) -> int:
+    """The lowest level of a heatmap that counts as detected at a threshold.
+
+    Args:
+        threshold: Probability in [0, 1].
+
+    Returns:
+        A level 0..255.
+    """
     return int(np.ceil(round(threshold * (LEVELS - 1), 6)))
 
 
@@ -74,37 +105,61 @@ def compute_heatmap(
     on_window: Callable[[int, int], None],
     tissue: Tissue | None = None,
 ) -> Heatmap:
-    """Look at every window and lay the answers side by side, blended where windows overlap.
+    """Predict all windows and blend the outputs into a heatmap.
 
-    Reader threads run ahead of the engine. Memory holds a strip of one window's height across the slide;
-    the map itself goes to a file if it is large. With its `tissue`, marks that hide it are covered before the engine looks. The result depends neither on the order of the boxes nor
-    on the number of threads. An engine that answers for whole tiles gives cells of one stride.
-    `on_window(done, total)` is called as windows are finished. What `slide.read` raises, this raises.
+    Memory holds a strip of one window's height across the slide; the map itself goes to a file if it is large. The
+    result depends neither on the order of the boxes nor on the number of threads.
+
+    Args:
+        slide: The slide.
+        engine: The opened model; a tile classifier gives cells of one stride.
+        boxes: Windows in level-0 px.
+        plan: How windows are read and predicted.
+        on_window: Called with the number of finished windows and of all windows.
+        tissue: With it, pen marks and blur are covered before the engine sees them.
+
+    Returns:
+        The heatmap.
+
+    Raises:
+        SlideError: If the slide cannot be read.
     """
     cell_px = 1 if engine.answers == "pixels" else plan.stride_px
     patch = max(1, round(plan.side_px / cell_px))
     mpp = plan.mpp * cell_px
     scale = mpp / slide.mpp
     shape = slide.box.shape(scale)
-    places = sorted({_cell(box, slide.box, scale): box for box in boxes}.items())
-    values = room((len(engine.labels), *shape), plan.scratch)
+    # windows are blended row by row
+    cells = sorted({_cell(box, slide.box, scale): box for box in boxes}.items())
+    values = allocate_map((len(engine.labels), *shape), plan.scratch)
     overlap = max(0, patch - max(1, round(plan.stride_px / cell_px)))
-    blend = Blend(values, patch, overlap)
-    answers = answers_for(engine, _reader(slide, tissue), [box for _, box in places], plan)
-    for done, ((cell, _), answer) in enumerate(zip(places, answers, strict=True), start=1):
-        blend.add(*cell, answer)
-        on_window(done, len(places))
+    blend = StripBlender(values, patch, overlap)
+    outputs = predict_windows(engine, _reader(slide, tissue), [box for _, box in cells], plan)
+    for done, ((cell, _), output) in enumerate(zip(cells, outputs, strict=True), start=1):
+        row, column = cell
+        blend.add(row, column, output)
+        on_window(done, len(cells))
     blend.finish()
-    return Heatmap(slide.box, mpp, slide.mpp, slide.name, tuple(engine.labels), values, len(places))
+    return Heatmap(
+        box=slide.box,
+        mpp=mpp,
+        slide_mpp=slide.mpp,
+        slide_name=slide.name,
+        labels=tuple(engine.labels),
+        values=values,
+        windows=len(cells),
+    )
 
 
-def _reader(slide: Slide, tissue: Tissue | None) -> Read:
+def _reader(slide: Slide, tissue: Tissue | None) -> ReadBox:
+    """What reads windows: the slide, with artifacts covered if its tissue is given."""
     if tissue is None:
         return slide.read
     return lambda box, mpp: tissue.hide_artifacts(slide.read(box, mpp), box, mpp / slide.mpp)
 
 
 def _cell(box: Box, whole: Box, scale: float) -> tuple[int, int]:
+    """Row and column of a window's corner."""
     return round((box.y - whole.y) / scale), round((box.x - whole.x) / scale)
 
 
@@ -112,7 +167,12 @@ def _cell(box: Box, whole: Box, scale: float) -> tuple[int, int]:
 
 
 def write_heatmap(heatmap: Heatmap, path: Path) -> None:
-    """Save a heatmap as OME-TIFF: a channel for each label, 0..255, with its um/px and place on the slide."""
+    """Write a heatmap as OME-TIFF: a channel for each class, with its um/px and position on the slide.
+
+    Args:
+        heatmap: The heatmap.
+        path: The file, which is replaced if it exists.
+    """
     pyramid = _pyramid(heatmap.values, path.parent)
     with atomic_write(path) as temporary, tifffile.TiffWriter(temporary, ome=True, bigtiff=True) as file:
         for number, level in enumerate(pyramid):
@@ -130,12 +190,31 @@ def write_heatmap(heatmap: Heatmap, path: Path) -> None:
 
 
 def read_heatmap(path: Path) -> Heatmap:
-    """Read a heatmap that `write_heatmap` wrote, into a file if it is large; OutputError if it is damaged."""
+    """Read a heatmap that `write_heatmap` wrote.
+
+    Args:
+        path: An OME-TIFF file.
+
+    Returns:
+        The heatmap; a large one is kept in a file.
+
+    Raises:
+        OutputError: If the file is damaged or not a heatmap.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import HistoscoutError, read_heatmap
+        >>> try:
+        ...     read_heatmap(Path("no-such-file.ome.tiff"))
+        ... except HistoscoutError as error:
+        ...     print(type(error).__name__)
+        OutputError
+    """
     try:
         with tifffile.TiffFile(path) as file:
             facts, labels = _facts(file.ome_metadata or "")
             pages = [file.pages[number] for number in range(len(labels))]
-            values = room((len(labels), *pages[0].shape), path.parent)
+            values = allocate_map((len(labels), *pages[0].shape), path.parent)
             for page, plane in zip(pages, values, strict=True):
                 page.asarray(out=plane)
         return Heatmap(
@@ -145,19 +224,20 @@ def read_heatmap(path: Path) -> Heatmap:
             slide_name=facts["slide"],
             labels=labels,
             values=values,
-            seen=int(facts["windows"]),
+            windows=int(facts["windows"]),
         )
     except (
         OSError,
         ValueError,
         KeyError,
         IndexError,
-        struct.error,  # tifffile, on a file that ends in its first bytes
+        # tifffile, on a file that ends in its first bytes
+        struct.error,
         ElementTree.ParseError,
         tifffile.TiffFileError,
     ) as error:
         raise OutputError(
-            path, f"cannot be read as a heatmap ({error})", "Run detect again to make it anew"
+            path, f"the heatmap cannot be read ({error})", "Run detect again to make it again"
         ) from error
 
 
@@ -167,7 +247,7 @@ def _metadata(heatmap: Heatmap) -> dict[str, object]:
         "slide": heatmap.slide_name,
         "mpp": heatmap.mpp,
         "slide_mpp": heatmap.slide_mpp,
-        "windows": heatmap.seen,
+        "windows": heatmap.windows,
     }
     place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
     return {
@@ -206,14 +286,14 @@ def _pyramid(values: _Levels, scratch: Path) -> list[_Levels]:
 
 def _halved(values: _Levels, scratch: Path) -> _Levels:
     labels, height, width = values.shape
-    half = room((labels, height // 2, width // 2), scratch)
+    half = allocate_map((labels, height // 2, width // 2), scratch)
     for top in range(0, half.shape[1], TILE):
         rows = min(TILE, half.shape[1] - top)
         strip = values[:, 2 * top : 2 * (top + rows), : 2 * half.shape[2]]
         quarters = strip.reshape(labels, rows, 2, half.shape[2], 2)
         half[:, top : top + rows] = (quarters.sum((2, 4), dtype=np.uint16) + 2) // 4
-        let_go(values)
-        let_go(half)
+        release_memory(values)
+        release_memory(half)
     return half
 
 
@@ -226,4 +306,4 @@ def _tiles(level: _Levels) -> Iterator[_Levels]:
                 tile = np.zeros((TILE, TILE), np.uint8)
                 tile[: part.shape[0], : part.shape[1]] = part
                 yield tile
-            let_go(level)
+            release_memory(level)

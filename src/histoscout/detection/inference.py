@@ -1,9 +1,4 @@
-"""Asking a network about many windows: readers run ahead, so that it never waits for a slide.
-
-Laying the answers for overlapping windows into one map: no seams, and never the whole map in memory.
-
-Arrays too large for memory.
-"""
+"""Tiled inference: windows are read ahead, predicted with TTA, and blended into one map without seams."""
 
 import mmap
 import tempfile
@@ -16,93 +11,121 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.detection.grid import WindowPlan, there, views_of
+from histoscout.detection.grid import WindowPlan, apply_view, tta_views
 from histoscout.errors import ModelError, OutputError
 from histoscout.geometry.box import Box
 from histoscout.network.engines import Engine
 
-Read = Callable[[Box, float], NDArray[np.uint8]]
+ReadBox = Callable[[Box, float], NDArray[np.uint8]]
 
 
-def answers_for(
-    engine: Engine, read: Read, boxes: Sequence[Box], plan: WindowPlan
+def predict_windows(
+    engine: Engine, read: ReadBox, boxes: Sequence[Box], plan: WindowPlan
 ) -> Iterator[NDArray[np.float32]]:
-    """The engine's answer for each box in turn: float32 (h, w, C), the mean over the plan's views.
+    """Predict windows with test-time augmentation, reading ahead of the engine.
 
-    `read` gives the pixels of a box at an um/px: uint8 (H, W, 3); it is called from several threads.
+    Args:
+        engine: The opened model.
+        read: Gives the pixels of a box at an um/px, (H, W, 3) uint8; it is called from several threads.
+        boxes: Windows in level-0 px.
+        plan: How windows are read and predicted.
+
+    Yields:
+        For each box, probabilities (h, w, C) float32, the mean over the TTA views.
+
+    Raises:
+        ModelError: If the engine gives outputs of another number or shape.
     """
-    views = views_of(plan.flips)
+    views = tta_views(plan.views)
 
     def batches() -> Iterator[NDArray[np.uint8]]:
-        for pictures in _pictures(read, boxes, plan):
+        for images in _read_batches(read, boxes, plan):
             for view in views:
-                yield there(pictures, view)[:, None]
+                yield apply_view(images, view)[:, None]
 
     outputs = engine.stream(batches())
     for start in range(0, len(boxes), plan.batch):
         total: NDArray[np.float32] | None = None
         for view, output in zip(views, islice(outputs, len(views)), strict=True):
-            answer = _as_maps(output, engine, plan)
-            turned_back = there(answer, view.back)
-            total = turned_back if total is None else total + turned_back
+            restored = apply_view(_as_maps(output, engine, plan), view.inverse)
+            total = restored if total is None else total + restored
         if total is None:
             raise ModelError(
-                engine.description, "gave fewer answers than windows", "Report this; it is a fault"
+                engine.description, "the engine gave fewer outputs than windows", "Please report this"
             )
+        # the last batch is padded with copies
         yield from (total / np.float32(len(views)))[: len(boxes) - start]
 
 
 def _as_maps(output: NDArray[np.float32], engine: Engine, plan: WindowPlan) -> NDArray[np.float32]:
-    """Answers as maps: float32 (N, h, w, C), one cell each if the engine answers for tiles."""
+    """Outputs as maps (N, h, w, C) float32, of one cell each for a tile classifier."""
     maps = output if output.ndim == 4 else output[:, None, None, :]
     side = plan.side_px if engine.answers == "pixels" else 1
     if maps.shape[1:] != (side, side, len(engine.labels)):
-        fault = f"answers with shape {maps.shape[1:]} where {(side, side, len(engine.labels))} is needed"
-        raise ModelError(engine.description, fault, "The model folder does not fit its recipe: train it anew")
+        fault = f"outputs have the shape {maps.shape[1:]} instead of {(side, side, len(engine.labels))}"
+        raise ModelError(
+            engine.description, fault, "The model folder does not fit its recipe: train it again"
+        )
     return maps
 
 
-def _pictures(read: Read, boxes: Sequence[Box], plan: WindowPlan) -> Iterator[NDArray[np.uint8]]:
-    """Batches of windows, uint8 (batch, side, side, 3), read ahead; the last is filled up with copies."""
+def _read_batches(read: ReadBox, boxes: Sequence[Box], plan: WindowPlan) -> Iterator[NDArray[np.uint8]]:
+    """Batches of windows (batch, side, side, 3) uint8, read ahead; the last is padded with copies."""
     ahead = max(2 * plan.batch, 2 * plan.readers)
     pool = ThreadPoolExecutor(plan.readers, thread_name_prefix="histoscout-read")
     waiting: deque[Future[NDArray[np.uint8]]] = deque()
     remaining = iter(boxes)
     try:
         for _ in range(0, len(boxes), plan.batch):
-            pictures: list[NDArray[np.uint8]] = []
+            images: list[NDArray[np.uint8]] = []
             for _ in range(plan.batch):
                 more = islice(remaining, max(0, ahead - len(waiting)))
                 waiting.extend(pool.submit(read, box, plan.mpp) for box in more)
                 if waiting:
-                    pictures.append(waiting.popleft().result())
-            pictures += [pictures[-1]] * (plan.batch - len(pictures))
-            yield np.stack(pictures)
+                    images.append(waiting.popleft().result())
+            images += [images[-1]] * (plan.batch - len(images))
+            yield np.stack(images)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-IN_MEMORY = 2**28
-"""Bytes up to which an array is simply held in memory."""
+MAX_IN_MEMORY = 2**28
+"""Bytes up to which a map is held in memory."""
 
 
-def room(shape: tuple[int, ...], folder: Path | None = None) -> NDArray[np.uint8]:
-    """A uint8 array of zeros: in memory if small, else in an unnamed file in `folder`, gone when done with.
+def allocate_map(shape: tuple[int, ...], folder: Path | None = None) -> NDArray[np.uint8]:
+    """Allocate an array of zeros, in memory if small, else in an unnamed file that vanishes after use.
 
-    The file has holes where nothing is written, so that empty parts of a slide take no disk.
+    The file has holes where nothing is written, so that empty parts of a slide take no disk space.
+
+    Args:
+        shape: Shape of the array.
+        folder: Folder of the file; None for the system's.
+
+    Returns:
+        The array, uint8.
+
+    Raises:
+        OutputError: If the file cannot be made.
     """
-    if int(np.prod(shape, dtype=np.int64)) <= IN_MEMORY:
+    if int(np.prod(shape, dtype=np.int64)) <= MAX_IN_MEMORY:
         return np.zeros(shape, np.uint8)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             return np.memmap(file, np.uint8, "w+", shape=shape)
     except OSError as error:
         where = folder or tempfile.gettempdir()
-        raise OutputError(where, f"no room for a large heatmap ({error})", "Free some space there") from error
+        raise OutputError(
+            where, f"there is no space for a large heatmap ({error})", "Free some space there"
+        ) from error
 
 
-def let_go(array: NDArray[np.uint8]) -> None:
-    """Give the memory of a file's array back; its content stays in the file and is read again as needed."""
+def release_memory(array: NDArray[np.uint8]) -> None:
+    """Release the memory of an array that is stored in a file; it is read again as needed.
+
+    Args:
+        array: An array of `allocate_map`, or a part of one.
+    """
     owner: object = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
         owner = owner.base
@@ -110,11 +133,15 @@ def let_go(array: NDArray[np.uint8]) -> None:
         owner.madvise(mmap.MADV_DONTNEED)
 
 
-class Blend:
-    """A strip of weighted sums, as high as a window, that moves down the map as windows come row by row.
+class StripBlender:
+    """Blends windows, row by row, in a strip of weighted sums that moves down the map.
 
-    `values` uint8 (C, H, W) receives the finished rows. Windows are `patch` cells wide and high; over the
-    `overlap` with its neighbours a window's weight rises from its border inwards, so that no border shows.
+    Over the overlap with its neighbors a window's weight rises from its border inwards, so that no seam shows.
+
+    Args:
+        values: Receives the finished rows, (C, H, W) uint8.
+        patch: Side of a window in cells.
+        overlap: Overlap of neighboring windows in cells.
     """
 
     def __init__(self, values: NDArray[np.uint8], patch: int, overlap: int) -> None:
@@ -128,23 +155,30 @@ class Blend:
         self._weights = np.zeros((patch, self._width), np.float32)
         self._top = 0
 
-    def add(self, row: int, column: int, answer: NDArray[np.float32]) -> None:
-        """Add a window's answer: float32 (patch, patch, C), or (1, 1, C) for all of it; row by row."""
+    def add(self, row: int, column: int, output: NDArray[np.float32]) -> None:
+        """Add a window.
+
+        Args:
+            row: Row of its corner; windows come row by row.
+            column: Column of its corner.
+            output: Probabilities (patch, patch, C) float32, or (1, 1, C) for the whole window.
+        """
         self._move_to(row)
         left, right = max(0, column), min(self._width, column + self._patch)
         if left >= right:
             return
         weight = self._weight[:, left - column : right - column]
-        part = answer[:, left - column : right - column] if answer.shape[1] > 1 else answer
+        part = output[:, left - column : right - column] if output.shape[1] > 1 else output
         for label, sums in enumerate(self._sums):
             sums[:, left:right] += weight * part[..., label]
         self._weights[:, left:right] += weight
 
     def finish(self) -> None:
-        """Write what is left in the strip."""
+        """Write the rest of the strip."""
         self._move_to(self._top + self._patch)
 
     def _move_to(self, row: int) -> None:
+        """Write the rows above `row` and move the strip there."""
         if row < self._top:
             raise ValueError(f"windows must come row by row: {row} after {self._top}")
         done = min(row - self._top, self._patch)
@@ -157,14 +191,15 @@ class Blend:
         self._top = row
 
     def _write(self, rows: int) -> None:
+        """Write the weighted mean of the first rows, where any window reached them."""
         rows = max(0, min(rows, self._height - self._top))
         weights = self._weights[:rows]
-        touched = np.flatnonzero(weights.any(axis=0))
-        if not len(touched):
+        covered = np.flatnonzero(weights.any(axis=0))
+        if not len(covered):
             return
-        columns = slice(int(touched[0]), int(touched[-1]) + 1)
+        columns = slice(int(covered[0]), int(covered[-1]) + 1)
         weights = np.maximum(weights[:, columns], np.float32(1e-6))
         for label, sums in enumerate(self._sums):
             levels = np.rint(np.clip(sums[:rows, columns] / weights, 0, 1) * 255).astype(np.uint8)
             self._values[label, self._top : self._top + rows, columns] = levels
-        let_go(self._values)
+        release_memory(self._values)

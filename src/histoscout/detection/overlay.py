@@ -1,7 +1,4 @@
-"""A small picture of a slide with its outlines, to see at a glance what was found where.
-
-A small picture of one region, cut from its slide, with all outlines around it and a scale bar.
-"""
+"""Pictures: a slide with annotations and detections, and crops of single regions with a scale bar."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,8 +14,8 @@ from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.files import atomic_write
 from histoscout.slides.slide import Slide
 
-DRAWN = (0, 0, 0)
-"""Colour of what a pathologist drew; what was found has the colour of its class."""
+ANNOTATION_COLOR = (0, 0, 0)
+"""Color of annotations; detections have the color of their class."""
 
 Color = tuple[int, int, int]
 
@@ -26,24 +23,40 @@ Color = tuple[int, int, int]
 def draw_overlay(
     slide: Slide, regions: Regions, truth: Regions | None, path: Path, longest: int = 1600
 ) -> None:
-    """Save what `overlay` gives as a PNG."""
-    image = overlay(slide, regions, truth, longest)
+    """Draw a slide with its regions and save it as PNG.
+
+    Args:
+        slide: The slide.
+        regions: Detections.
+        truth: Annotations; None if there are none to show.
+        path: The file, which is replaced if it exists.
+        longest: Longer side in px.
+    """
+    image = render_overlay(slide, regions, truth, longest)
     with atomic_write(path) as temporary:
         image.save(temporary, format="PNG", optimize=False)
 
 
-def overlay(
+def render_overlay(
     slide: Slide,
     regions: Regions,
     truth: Regions | None,
     longest: int = 1600,
     letters: int = 60,
-    said: str = "found",
+    legend: str = "detection",
 ) -> Image.Image:
-    """The slide, at most `longest` px wide or high, with outlines and a scale bar.
+    """Draw a slide with outlines, legend and scale bar.
 
-    Found regions in the colour of their class, called what is `said` in the legend, drawn ones (`truth`) in black and
-    thinner. So many `letters` would stand above one another along the shorter side.
+    Args:
+        slide: The slide.
+        regions: Regions in the color of their class.
+        truth: Annotations, drawn black and thinner; None if there are none to show.
+        longest: Longer side in px.
+        letters: Lines of text that fit along the shorter side.
+        legend: What `regions` are called in the legend.
+
+    Returns:
+        An RGB image.
     """
     pixels, mpp = slide.overview(longest)
     image = Image.fromarray(pixels)
@@ -52,10 +65,10 @@ def overlay(
     for region in regions:
         _draw_outline(canvas, region, scale, class_color(region.label), 3)
     for region in truth or ():
-        _draw_outline(canvas, region, scale, DRAWN, 1)
-    lines = [(f"{said}: {label or 'no class'}", class_color(label)) for label in regions.labels]
+        _draw_outline(canvas, region, scale, ANNOTATION_COLOR, 1)
+    lines = [(f"{legend}: {label or 'no class'}", class_color(label)) for label in regions.labels]
     if truth is not None:
-        lines.append((f"drawn: {', '.join(truth.labels) or 'nothing'}", DRAWN))
+        lines.append((f"annotation: {', '.join(truth.labels) or 'none'}", ANNOTATION_COLOR))
     _write(canvas, lines, max(11, min(image.size) // letters))
     _draw_scale_bar(canvas, image.size, mpp, letters)
     return image
@@ -64,14 +77,14 @@ def overlay(
 def _draw_outline(
     canvas: ImageDraw.ImageDraw, region: Region, scale: float, color: Color, width: int
 ) -> None:
-    """Draw a region's rings, `scale` picture px per level-0 px, the picture's corner being the slide's."""
+    """Draw a region's rings at `scale` image px for each level-0 px."""
     for ring in shapely.get_rings(shapely.get_parts(region.outline)):
         points = np.round(shapely.get_coordinates(ring) * scale).astype(int)
         canvas.line([(int(x), int(y)) for x, y in points], fill=color, width=width)
 
 
 def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Color]], height: int) -> None:
-    """Words on a white plate at the upper left, each after a line in its colour."""
+    """Write the legend on a white plate at the upper left, each text after a line in its color."""
     font = ImageFont.load_default(height)
     for row, (text, color) in enumerate(lines):
         left, top = height // 2, height // 2 + row * height * 1.5
@@ -86,7 +99,7 @@ def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Color]], heig
 def _draw_scale_bar(
     canvas: ImageDraw.ImageDraw, size: tuple[int, int], mpp: float, letters: int = 60
 ) -> None:
-    """A bar of a round length, about a fifth of the picture's width, at the lower left."""
+    """Draw a scale bar of a round length, about a fifth of the image's width, at the lower left."""
     width, height = size
     um = round_length(width * mpp / 5)
     text = f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} um"
@@ -100,43 +113,67 @@ def _draw_scale_bar(
 
 
 def round_length(um: float) -> float:
-    """The largest of 1, 2, 5, 10, 20, 50 ... that is no longer than this."""
+    """The largest of 1, 2, 5, 10, 20, 50 ... up to a length.
+
+    Args:
+        um: The length in um.
+
+    Returns:
+        A round length in um.
+    """
     power = 10.0 ** np.floor(np.log10(um))
     return float(max(step * power for step in (1, 2, 5) if step * power <= um * (1 + 1e-9)))
 
 
 SIDE_PX = 400
-LEAST_FIELD_UM = 300.0
-"""The side of the smallest picture: less shows cells, and no lesion."""
+"""Side of a crop in px."""
 
-DIAMETERS = 2.5
-"""How many times the longer side of what is shown the field is wide."""
+MIN_FIELD_UM = 300.0
+"""Side of the smallest crop: less shows cells, and no lesion."""
 
-SMOOTH = 3  # lines are drawn so many times larger and brought down, so that they are smooth
-LETTERS = 27  # px
-INK, HALO = (17, 17, 17), (255, 255, 255)
+FIELD_DIAMETERS = 2.5
+"""Side of a crop, in longer sides of the region it shows."""
 
-Stroke = tuple[tuple[int, ...], float]  # colour, width in px of the picture
+SUPERSAMPLING = 3
+"""Lines are drawn this many times larger and reduced, so that they are smooth."""
+
+FONT_PX = 27
+INK = (17, 17, 17)
+HALO = (255, 255, 255)
+
+# color, width in px of the image
+Stroke = tuple[tuple[int, ...], float]
 
 
 @dataclass(frozen=True)
-class Outlined:
-    """What is to be seen on a slide: `drawn` by a pathologist (thin, dark), `found` by the model (thick, in colour)."""
+class OutlinesToDraw:
+    """The outlines of a slide that a crop shows.
 
-    drawn: Regions
-    found: Regions
+    Attributes:
+        annotations: Drawn thin and dark.
+        detections: Drawn thick, in the color of their class.
+    """
+
+    annotations: Regions
+    detections: Regions
 
 
-def cut_out(
-    slide: Slide, focus: Outline, outlined: Outlined, font: ImageFont.FreeTypeFont | None = None
+def render_crop(
+    slide: Slide, focus: Outline, outlined: OutlinesToDraw, font: ImageFont.FreeTypeFont | None = None
 ) -> Image.Image:
-    """The surroundings of an outline (level-0 px), 2.5 times as wide as it is, at least 300 um: RGB, 400 px square.
+    """Crop the surroundings of an outline, 2.5 times as wide as it is and at least 300 um, with all outlines there.
 
-    With all outlines that are to be seen there and a scale bar. Beyond the slide's edge it is white. `font` is one
-    that has the sign for micro; without it "um" is written.
+    Args:
+        slide: The slide; beyond its edge the crop is white.
+        focus: The outline in level-0 px.
+        outlined: The outlines of the slide.
+        font: A font that has the micro sign; without it, the scale bar says "um".
+
+    Returns:
+        An RGB image, 400 px square.
     """
     left, top, right, bottom = focus.bounds
-    side = max(DIAMETERS * max(right - left, bottom - top), LEAST_FIELD_UM / slide.mpp)
+    side = max(FIELD_DIAMETERS * max(right - left, bottom - top), MIN_FIELD_UM / slide.mpp)
     box = Box.around((left + right) / 2, (top + bottom) / 2, side, side)
     mpp = max(slide.mpp, side * slide.mpp / SIDE_PX)
     image = Image.fromarray(slide.read(box, mpp)).resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
@@ -146,28 +183,29 @@ def cut_out(
     return image
 
 
-def _lines(outlined: Outlined, box: Box) -> Image.Image:
-    """All outlines inside a square box on a clear ground, each with a light rim: RGBA."""
-    large = Image.new("RGBA", (SIDE_PX * SMOOTH, SIDE_PX * SMOOTH), (*HALO, 0))
+def _lines(outlined: OutlinesToDraw, box: Box) -> Image.Image:
+    """All outlines inside a square box on a transparent ground, each with a light rim: RGBA."""
+    large = Image.new("RGBA", (SIDE_PX * SUPERSAMPLING, SIDE_PX * SUPERSAMPLING), (*HALO, 0))
     canvas = ImageDraw.Draw(large)
-    for region in outlined.found.intersecting(box):
+    for region in outlined.detections.intersecting(box):
         _outline(canvas, region, box, ((*HALO, 200), 6.0), (class_color(region.label), 4.0))
-    for region in outlined.drawn.intersecting(box):
+    for region in outlined.annotations.intersecting(box):
         _outline(canvas, region, box, ((*HALO, 200), 3.4), (INK, 1.6))
     return large.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
 
 
 def _outline(canvas: ImageDraw.ImageDraw, region: Region, box: Box, rim: Stroke, line: Stroke) -> None:
-    scale = SIDE_PX * SMOOTH / box.width
+    """Draw a region's rings with a rim."""
+    scale = SIDE_PX * SUPERSAMPLING / box.width
     for color, width in (rim, line):
         for ring in shapely.get_rings(shapely.get_parts(region.outline)):
             points = (shapely.get_coordinates(ring) - (box.x, box.y)) * scale
             flat = [(float(x), float(y)) for x, y in points]
-            canvas.line(flat, fill=color, width=round(width * SMOOTH), joint="curve")
+            canvas.line(flat, fill=color, width=round(width * SUPERSAMPLING), joint="curve")
 
 
 def _scale_bar(image: Image.Image, field_um: float, font: ImageFont.FreeTypeFont | None) -> None:
-    """A bar of a round length, about a quarter of the field, at the lower left."""
+    """Draw a scale bar of a round length, about a quarter of the field, at the lower left."""
     um = round_length(field_um / 4)
     long = um / field_um * image.width
     unit = "um" if font is None else "\u00b5m"
@@ -176,5 +214,5 @@ def _scale_bar(image: Image.Image, field_um: float, font: ImageFont.FreeTypeFont
     left, bottom = 14, image.height - 14
     canvas.rectangle((left - 2, bottom - 9, left + long + 2, bottom + 2), fill=HALO)
     canvas.rectangle((left, bottom - 7, left + long, bottom), fill=INK)
-    place = (left, bottom - 17 - LETTERS)
-    canvas.text(place, text, INK, font or ImageFont.load_default(LETTERS), stroke_width=3, stroke_fill=HALO)
+    place = (left, bottom - 17 - FONT_PX)
+    canvas.text(place, text, INK, font or ImageFont.load_default(FONT_PX), stroke_width=3, stroke_fill=HALO)

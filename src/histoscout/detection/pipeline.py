@@ -6,12 +6,12 @@ import numpy as np
 
 from histoscout.cohort.annotated_slide import UNLISTED, labeled_regions
 from histoscout.cohort.case import Case
-from histoscout.detection.class_smoothing import decide_together
-from histoscout.detection.domain_shift import Learnt, appearance, looks_known
+from histoscout.detection.class_smoothing import smooth_classes
+from histoscout.detection.domain_shift import AppearanceReference, check_appearance, measure_appearance
 from histoscout.detection.grid import WindowPlan, detection_windows
 from histoscout.detection.heatmap import Heatmap, compute_heatmap
-from histoscout.detection.inference import let_go
-from histoscout.detection.postprocess import candidates, outline
+from histoscout.detection.inference import release_memory
+from histoscout.detection.postprocess import find_candidates, find_regions
 from histoscout.errors import CohortError
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
@@ -24,11 +24,22 @@ from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue, find_tissue
 
 STRIP = 1024
+"""Rows of a heatmap that are processed at once."""
+
+COARSE = 1.2
+"""A slide this many times coarser than the recipe's um/px is noted."""
 
 
-@dataclass(frozen=True)
-class Sight:
-    """A slide's tissue, the windows that show it, the only areas to look at (if any), notes for the user."""
+@dataclass(frozen=True, kw_only=True)
+class SlideSurvey:
+    """What of a slide will be examined.
+
+    Attributes:
+        tissue: The slide's tissue.
+        boxes: Windows that show tissue, in level-0 px.
+        within: The only areas to examine; None for the whole slide.
+        notes: Notes for the user.
+    """
 
     tissue: Tissue
     boxes: list[Box]
@@ -36,72 +47,41 @@ class Sight:
     notes: tuple[str, ...]
 
 
-def survey(slide: Slide, case: Case, model: ModelFolder, within: str | None) -> Sight:
-    """Find out what of a slide is to be looked at; CohortError if it has no area of the class `within`."""
+def survey_slide(slide: Slide, case: Case, model: ModelFolder, within: str | None) -> SlideSurvey:
+    """Find the tissue and the windows of a slide, and check whether it is out of distribution.
+
+    Args:
+        slide: The slide.
+        case: Its case.
+        model: The model.
+        within: Only areas of this class are examined; None for the whole slide.
+
+    Returns:
+        Tissue, windows and notes.
+
+    Raises:
+        CohortError: If the slide has no area of the class `within`.
+    """
     recipe = model.recipe
-    areas, notes = (None, ()) if within is None else _areas(case, within, slide)
+    areas, notes = (None, ()) if within is None else _read_areas(case, within, slide)
     tissue = find_tissue(slide, recipe.tissue, recipe.patches)
     boxes = detection_windows(slide, tissue, recipe, areas)
-    if slide.mpp > 1.2 * recipe.patches.mpp:
+    if slide.mpp > COARSE * recipe.patches.mpp:
         coarse = (
             f"the slide has {slide.mpp:.3g} um/px, coarser than the {recipe.patches.mpp:.3g} of the model"
         )
         notes = (*notes, coarse)
-    known = looks_known(Learnt.of(model), appearance(slide, tissue, recipe.patches.mpp))
-    if known.state == "warning":
-        notes = (*notes, f"{known.message}. {known.remedy}")
-    return Sight(tissue, boxes, areas, (*slide.notes, *tissue.notes, *notes))
+    measures = measure_appearance(slide, tissue, recipe.patches.mpp)
+    appearance = check_appearance(AppearanceReference.of(model), measures)
+    if appearance.state == "warning":
+        notes = (*notes, f"{appearance.message}. {appearance.remedy}")
+    return SlideSurvey(tissue=tissue, boxes=boxes, within=areas, notes=(*slide.notes, *tissue.notes, *notes))
 
 
-def find_regions(
-    slide: Slide, engine: Engine, model: ModelFolder, threshold: float, sight: Sight, look: "Look"
-) -> tuple[Heatmap, Regions]:
-    """Look at a slide's windows and outline what is found of the positive class.
-
-    With a cut-off, only regions of at least that score are kept; one below the threshold lets fainter ones in.
-    """
-
-    def tell(done: int, total: int) -> None:
-        look.progress.advance()
-
-    heatmap = compute_heatmap(slide, engine, sight.boxes, look.plan, on_window=tell, tissue=sight.tissue)
-    decide_together(heatmap, model.recipe.detection.class_smoothing_um)
-    hide(heatmap, sight)
-    label, choices, cut_off = model.recipe.classes.positive, model.recipe.detection, look.cut_off
-    if cut_off is None:
-        return heatmap, outline(heatmap, label, threshold, choices, model.hash)
-    every = candidates(heatmap, label, threshold, choices, model.hash)
-    return heatmap, every.where(lambda region: (region.score or 0.0) >= cut_off)
-
-
-@dataclass(frozen=True)
-class Look:
-    """How to look, whom to tell, and the score from which regions are kept (None: all)."""
-
-    plan: WindowPlan
-    progress: Progress
-    cut_off: float | None = None
-
-
-def hide(heatmap: Heatmap, sight: Sight) -> None:
-    """Set the heatmap to 0, in place, where pen or bad focus hide tissue, and outside the areas to look at."""
-    if not sight.tissue.artifact_mask.any() and sight.within is None:
-        return
-    rows, columns = heatmap.values.shape[1:]
-    scale = heatmap.scale
-    for top in range(0, rows, STRIP):
-        height = min(STRIP, rows - top)
-        box = Box(heatmap.box.x, heatmap.box.y + top * scale, columns * scale, height * scale)
-        shown = ~sight.tissue.artifact_mask_in(box, scale)
-        if sight.within is not None:
-            shown &= label_map([(sight.within, 1)], box, scale) > 0
-        heatmap.values[:, top : top + height] *= shown.astype(np.uint8)
-        let_go(heatmap.values)
-
-
-def _areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, ...]]:
+def _read_areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, ...]]:
+    """The areas of a class, and notes from reading them."""
     if case.annotations is None:
-        fault = f"has no annotations, and only areas of the class {within!r} are to be looked at"
+        fault = f"the slide has no annotations, and only areas of the class {within!r} are to be examined"
         raise CohortError(
             case.slide, fault, "Name its annotations in the cohort table, or leave out --within"
         )
@@ -109,7 +89,86 @@ def _areas(case: Case, within: str, slide: Slide) -> tuple[Regions, tuple[str, .
     annotations = labeled_regions(case, classes, slide)
     areas = annotations.regions.with_labels(within)
     if not len(areas):
-        there = ", ".join(annotations.regions.labels) or "none"
-        fault = f"holds no outline of the class {within!r} (classes: {there})"
+        existing = ", ".join(annotations.regions.labels) or "none"
+        fault = f"the file has no annotation of the class {within!r} (classes: {existing})"
         raise CohortError(case.annotations, fault, "Check the spelling of the class given to --within")
+    # that other classes are not listed is no news here
     return areas, tuple(note for note in annotations.notes if not note.startswith(UNLISTED))
+
+
+@dataclass(frozen=True)
+class PipelineOptions:
+    """How a slide is examined.
+
+    Attributes:
+        plan: How windows are read and predicted.
+        progress: Where progress is shown.
+        score_threshold: The score from which regions are kept; None for all.
+    """
+
+    plan: WindowPlan
+    progress: Progress
+    score_threshold: float | None = None
+
+
+def detect_on_slide(
+    slide: Slide,
+    survey: SlideSurvey,
+    *,
+    engine: Engine,
+    model: ModelFolder,
+    threshold: float,
+    options: PipelineOptions,
+) -> tuple[Heatmap, Regions]:
+    """Compute the heatmap of a slide and find regions of the positive class in it.
+
+    Args:
+        slide: The slide.
+        survey: Its tissue and windows.
+        engine: The opened model.
+        model: The model.
+        threshold: Probability from which a place counts as detected.
+        options: How windows are predicted. With a score threshold, only regions of at least that score are kept; one
+            below `threshold` lets fainter regions in.
+
+    Returns:
+        The heatmap, and the regions with their scores.
+    """
+    heatmap = compute_heatmap(
+        slide,
+        engine,
+        survey.boxes,
+        options.plan,
+        on_window=lambda done, total: options.progress.advance(),
+        tissue=survey.tissue,
+    )
+    smooth_classes(heatmap, model.recipe.detection.class_smoothing_um)
+    hide_excluded(heatmap, survey)
+    label, choices = model.recipe.classes.positive, model.recipe.detection
+    if options.score_threshold is None:
+        return heatmap, find_regions(heatmap, label, threshold, choices, model.hash)
+    lowest = options.score_threshold
+    regions = find_candidates(heatmap, label, threshold, choices, model.hash)
+    return heatmap, regions.where(lambda region: (region.score or 0.0) >= lowest)
+
+
+def hide_excluded(heatmap: Heatmap, survey: SlideSurvey) -> None:
+    """Set a heatmap to 0, in place, on pen marks and blur, and outside the areas to examine.
+
+    Args:
+        heatmap: The heatmap, which is changed.
+        survey: Tissue and areas of the slide.
+    """
+    if not survey.tissue.artifact_mask.any() and survey.within is None:
+        return
+    rows, columns = heatmap.values.shape[1:]
+    scale = heatmap.scale
+    # strip by strip, since a heatmap can be larger than memory
+    for top in range(0, rows, STRIP):
+        height = min(STRIP, rows - top)
+        box = Box(heatmap.box.x, heatmap.box.y + top * scale, columns * scale, height * scale)
+        shown = ~survey.tissue.artifact_mask_in(box, scale)
+        if survey.within is not None:
+            shown &= label_map([(survey.within, 1)], box, scale) > 0
+        heatmap.values[:, top : top + height] *= shown.astype(np.uint8)
+        release_memory(heatmap.values)

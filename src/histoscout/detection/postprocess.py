@@ -1,8 +1,6 @@
-"""From a heatmap to outlines that a pathologist can open, judge and correct.
+"""Postprocessing: from a heatmap to regions with outlines and scores, and fainter regions below the threshold.
 
-Fainter findings, below the threshold in use: what a lower threshold would find besides.
-
-Dividing a large heatmap into parts that hold whole regions: memory is bounded and no outline is cut.
+A large heatmap is split into parts that hold whole regions, so that memory is bounded and no outline is cut.
 """
 
 import math
@@ -16,27 +14,43 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import Polygon
 
-from histoscout.detection.heatmap import LEVELS, Heatmap, level_of
-from histoscout.detection.inference import let_go
+from histoscout.detection.heatmap import LEVELS, Heatmap, threshold_level
+from histoscout.detection.inference import release_memory
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions, valid_outline
 from histoscout.geometry.vectorize import mask_to_polygons
 from histoscout.recipe_sections import DetectionConfig
 from histoscout.tissue.mask import clean_mask, join_corner_contacts
 
-BLOCK = 64
-LARGEST = 2**24
+BLOCK_CELLS = 64
+"""Side of the blocks by which a heatmap is split, in cells."""
+
+LARGEST_PART = 2**24
 """Cells of a part; a larger one is made coarser by averaging."""
+
+SCORE_QUANTILE = 0.9
+"""A region's score is this quantile of the probabilities inside: high, yet not that of a single cell."""
+
+FAINTER = (1 / 2, 1 / 4)
+"""Shares of the threshold at which fainter regions are found."""
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "histoscout/region")
+
+# cells that touch at a corner belong together, as in `find_regions`
+_EIGHT_NEIGHBORS = np.ones((3, 3), int)
 
 _Levels = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Part:
-    """A piece of a heatmap with whole regions in it: uint8 (H, W), 0 where other parts' regions lie.
+@dataclass(frozen=True, kw_only=True)
+class HeatmapPart:
+    """A part of a heatmap with whole regions in it.
 
-    Its first cell is at `row`, `column` of the heatmap; each of its cells is `coarser` cells of it wide and
-    high.
+    Attributes:
+        levels: (H, W) uint8, 0 where the regions of other parts are.
+        row: Row of its first cell in the heatmap.
+        column: Column of its first cell in the heatmap.
+        coarser: Cells of the heatmap along a side of one of its cells.
     """
 
     levels: _Levels
@@ -45,16 +59,23 @@ class Part:
     coarser: int
 
 
-def parts(levels: _Levels, floor: int, reach: int) -> Iterator[Part]:
-    """The parts of a heatmap, uint8 (H, W), that reach the level `floor` somewhere, from the top down.
+def split_heatmap(levels: _Levels, floor: int, reach: int) -> Iterator[HeatmapPart]:
+    """Split a heatmap into parts that hold whole regions, from the top down.
 
-    Regions nearer to one another than `reach` cells come in one part.
+    Args:
+        levels: (H, W) uint8.
+        floor: Level that a part reaches somewhere.
+        reach: Regions nearer to each other than this many cells come in one part.
+
+    Yields:
+        The parts.
     """
+    # blocks that reach the level, and their neighbors, are grouped
     occupied = _block_peaks(levels) >= floor
     if reach:
-        occupied = ndimage.maximum_filter(occupied.view(np.uint8), 2 * math.ceil(reach / BLOCK) + 1).view(
-            np.bool_
-        )
+        occupied = ndimage.maximum_filter(
+            occupied.view(np.uint8), 2 * math.ceil(reach / BLOCK_CELLS) + 1
+        ).view(np.bool_)
     groups, _ = ndimage.label(occupied, np.ones((3, 3)))
     for number, where in enumerate(ndimage.find_objects(groups), start=1):
         if where is not None:
@@ -63,36 +84,41 @@ def parts(levels: _Levels, floor: int, reach: int) -> Iterator[Part]:
 
 def _block_peaks(levels: _Levels) -> _Levels:
     """The highest level in each block."""
-    rows, columns = (math.ceil(length / BLOCK) for length in levels.shape)
+    rows, columns = (math.ceil(length / BLOCK_CELLS) for length in levels.shape)
     peaks = np.zeros((rows, columns), np.uint8)
     for row in range(rows):
-        highest = levels[row * BLOCK : (row + 1) * BLOCK].max(axis=0)
-        peaks[row] = np.pad(highest, (0, columns * BLOCK - len(highest))).reshape(columns, BLOCK).max(axis=1)
+        highest = levels[row * BLOCK_CELLS : (row + 1) * BLOCK_CELLS].max(axis=0)
+        peaks[row] = (
+            np.pad(highest, (0, columns * BLOCK_CELLS - len(highest)))
+            .reshape(columns, BLOCK_CELLS)
+            .max(axis=1)
+        )
         if row % 16 == 0:
-            let_go(levels)
+            release_memory(levels)
     return peaks
 
 
-def _part(levels: _Levels, mine: NDArray[np.bool_], block_row: int, block_column: int) -> Part:
+def _part(levels: _Levels, blocks: NDArray[np.bool_], block_row: int, block_column: int) -> HeatmapPart:
     """Read a part strip by strip, coarser if it is too large."""
-    top, left = block_row * BLOCK, block_column * BLOCK
+    top, left = block_row * BLOCK_CELLS, block_column * BLOCK_CELLS
     bottom, right = (
-        min(start + count * BLOCK, end)
-        for start, count, end in zip((top, left), mine.shape, levels.shape, strict=True)
+        min(start + count * BLOCK_CELLS, end)
+        for start, count, end in zip((top, left), blocks.shape, levels.shape, strict=True)
     )
     coarser = 1
-    while (bottom - top) * (right - left) / coarser**2 > LARGEST and coarser < BLOCK:
+    while (bottom - top) * (right - left) / coarser**2 > LARGEST_PART and coarser < BLOCK_CELLS:
         coarser *= 2
     strips = []
-    for row, belongs in enumerate(mine):
-        strip = levels[top + row * BLOCK : min(top + (row + 1) * BLOCK, bottom), left:right]
-        strip = strip * np.repeat(belongs, BLOCK)[: strip.shape[1]].astype(np.uint8)
+    for row, belongs in enumerate(blocks):
+        strip = levels[top + row * BLOCK_CELLS : min(top + (row + 1) * BLOCK_CELLS, bottom), left:right]
+        strip = strip * np.repeat(belongs, BLOCK_CELLS)[: strip.shape[1]].astype(np.uint8)
         strips.append(strip if coarser == 1 else _averaged(strip, coarser))
-        let_go(levels)
-    return Part(np.concatenate(strips), top, left, coarser)
+        release_memory(levels)
+    return HeatmapPart(levels=np.concatenate(strips), row=top, column=left, coarser=coarser)
 
 
 def _averaged(strip: _Levels, factor: int) -> _Levels:
+    """The rounded mean of squares of cells."""
     rows, columns = (-(-length // factor) * factor for length in strip.shape)
     whole = np.pad(strip, ((0, rows - strip.shape[0]), (0, columns - strip.shape[1])), mode="edge")
     # rows first, then columns, a step at a time: far quicker than a mean over axes of a few cells
@@ -105,15 +131,9 @@ def _averaged(strip: _Levels, factor: int) -> _Levels:
     return np.asarray(((sums + factor**2 // 2) // factor**2).astype(np.uint8))
 
 
-SCORE_AT = 0.9
-"""A region's score is this quantile of the probabilities inside: high, yet not that of a single cell."""
-
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "histoscout/region")
-
-
 @dataclass(frozen=True)
-class _Found:
-    """An outline in level-0 px, and the levels inside it."""
+class _ScoredOutline:
+    """An outline in level-0 px, and the probabilities inside it."""
 
     outline: Outline
     score: float
@@ -121,29 +141,39 @@ class _Found:
     peak: float
 
 
-def outline(
+def find_regions(
     heatmap: Heatmap, label: str, threshold: float, choices: DetectionConfig, model_hash: str = ""
 ) -> Regions:
-    """The regions where a label is at least as probable as `threshold`: with holes, not cut at windows.
+    """Find the regions where a class is at least as probable as a threshold.
 
-    Holes and specks are removed, outlines simplified by at most `choices.simplify_um`; they are valid and never touch
-    themselves (QuPath refuses the file otherwise).
-    The score is the 90th percentile of the probability inside. Ids are the same for the same model, slide
-    and outline. Cells touching at a corner belong together. Outlines in level-0 px, clipped to the slide;
-    from the top down.
+    Small holes and regions are removed, outlines are simplified; they are valid and never touch themselves (QuPath
+    refuses the file otherwise). Cells that touch at a corner belong together. The score is the 90th percentile of the
+    probability inside. Ids are the same for the same model, slide and outline.
+
+    Args:
+        heatmap: The heatmap.
+        label: The class.
+        threshold: Least probability.
+        choices: Least area, largest hole, tolerance of the outlines.
+        model_hash: Hash of the model, which is part of the ids.
+
+    Returns:
+        Regions in level-0 px, clipped to the slide, from the top down.
     """
-    floor = max(1, level_of(threshold))
+    floor = max(1, threshold_level(threshold))
     hole_radius = math.sqrt(choices.max_hole_um2 / math.pi)
     reach = math.ceil(2 * hole_radius / heatmap.mpp)
-    found = [
-        one
-        for part in parts(heatmap.levels(label), floor, reach)
-        for one in _found_in(part, heatmap, floor, choices)
-    ]
-    return Regions.of(_region(one, label, heatmap, model_hash) for one in found)
+    return Regions.of(
+        _region(outline, label, heatmap, model_hash)
+        for part in split_heatmap(heatmap.levels(label), floor, reach)
+        for outline in _outlines_in(part, heatmap, floor, choices)
+    )
 
 
-def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: DetectionConfig) -> Iterator[_Found]:
+def _outlines_in(
+    part: HeatmapPart, heatmap: Heatmap, floor: int, choices: DetectionConfig
+) -> Iterator[_ScoredOutline]:
+    """Outlines and scores of the regions of a part."""
     mpp, scale = heatmap.mpp * part.coarser, heatmap.scale * part.coarser
     levels = part.levels
     mask = join_corner_contacts(levels >= floor)
@@ -156,7 +186,7 @@ def _found_in(part: Part, heatmap: Heatmap, floor: int, choices: DetectionConfig
     clipped = _clipped(simple, heatmap.box)
     for shape, (score, mean, peak) in zip(clipped, _levels_inside(mask, levels), strict=True):
         if shape is not None:
-            yield _Found(shape, score, mean, peak)
+            yield _ScoredOutline(shape, score=score, mean=mean, peak=peak)
 
 
 def _levels_inside(mask: NDArray[np.bool_], levels: NDArray[np.uint8]) -> list[tuple[float, float, float]]:
@@ -167,7 +197,7 @@ def _levels_inside(mask: NDArray[np.bool_], levels: NDArray[np.uint8]) -> list[t
     ends = np.searchsorted(keys, np.arange(1, count + 1, dtype=np.uint32) * LEVELS)
     starts = np.concatenate([[0], ends[:-1]]) if count else ends
     values = keys % LEVELS
-    at = starts + np.ceil(SCORE_AT * (ends - starts)).astype(np.int64) - 1
+    at = starts + np.ceil(SCORE_QUANTILE * (ends - starts)).astype(np.int64) - 1
     sums = np.add.reduceat(values.astype(np.float64), starts) if count else np.zeros(0)
     measured = np.stack([values[at], sums / np.maximum(ends - starts, 1), values[ends - 1]]) / (LEVELS - 1)
     return [(float(score), float(mean), float(peak)) for score, mean, peak in measured.T]
@@ -203,38 +233,46 @@ def _clipped(outlines: Sequence[Polygon], box: Box) -> list[Outline | None]:
     ]
 
 
-def _region(found: _Found, label: str, heatmap: Heatmap, model_hash: str) -> Region:
-    name = "\n".join((model_hash, heatmap.slide_name, label, shapely.to_wkb(found.outline, hex=True)))
+def _region(scored: _ScoredOutline, label: str, heatmap: Heatmap, model_hash: str) -> Region:
+    """A region with its id and the measurements that QuPath shows."""
+    name = "\n".join((model_hash, heatmap.slide_name, label, shapely.to_wkb(scored.outline, hex=True)))
     measurements = {
-        "area mm2": float(found.outline.area) * heatmap.slide_mpp**2 * 1e-6,
-        "mean probability": round(found.mean, 4),
-        "max probability": round(found.peak, 4),
+        "area mm2": float(scored.outline.area) * heatmap.slide_mpp**2 * 1e-6,
+        "mean probability": round(scored.mean, 4),
+        "max probability": round(scored.peak, 4),
     }
     properties = {"measurements": measurements, "metadata": {"model": model_hash}}
     return Region(
-        found.outline, label, round(found.score, 4), id=str(uuid.uuid5(_NAMESPACE, name)), properties=properties
+        scored.outline,
+        label,
+        round(scored.score, 4),
+        id=str(uuid.uuid5(_NAMESPACE, name)),
+        properties=properties,
     )
 
 
-FAINTER = (1 / 2, 1 / 4)
-"""Shares of the threshold at which more is outlined."""
-
-_EIGHT = np.ones((3, 3), int)  # cells that touch at a corner belong together, as in `outline`
-
-
-def candidates(
+def find_candidates(
     heatmap: Heatmap, label: str, threshold: float, choices: DetectionConfig, model_hash: str = ""
 ) -> Regions:
-    """Everything that some cut-off may let through: what is found at the threshold, and what is fainter.
+    """Find regions at the threshold and fainter ones: all that some score threshold may let through.
 
-    The lesions' curve over thresholds is that of these, by their scores; to keep those of at least a score is to
-    choose a point of it.
+    The FROC curve is that of these regions by their scores; to keep those of at least a score is to choose a point of it.
+
+    Args:
+        heatmap: The heatmap.
+        label: The class.
+        threshold: Probability threshold.
+        choices: Least area, largest hole, tolerance of the outlines.
+        model_hash: Hash of the model, which is part of the ids.
+
+    Returns:
+        The regions.
     """
-    found = outline(heatmap, label, threshold, choices, model_hash)
-    return with_fainter(found, heatmap, label, threshold, choices, model_hash)
+    found = find_regions(heatmap, label, threshold, choices, model_hash)
+    return add_fainter_regions(found, heatmap, label, threshold, choices, model_hash)
 
 
-def with_fainter(
+def add_fainter_regions(
     found: Regions,
     heatmap: Heatmap,
     label: str,
@@ -242,32 +280,42 @@ def with_fainter(
     choices: DetectionConfig,
     model_hash: str = "",
 ) -> Regions:
-    """The regions found at the threshold in use, and those that only lower thresholds find, with lower scores.
+    """Add regions that only lower thresholds find, with lower scores, to those found at the threshold.
 
-    What is found at the threshold stays as it is. A fainter region that touches none found before it joins them,
-    so that the curve over thresholds goes on below the one in use. Scores of the first are at least the threshold,
-    of the others below it.
+    A fainter region is added if it touches none found before, so that the FROC curve continues below the threshold.
+    Scores of the former are at least the threshold, of the latter below it.
+
+    Args:
+        found: Regions at the threshold, which stay as they are.
+        heatmap: The heatmap.
+        label: The class.
+        threshold: Probability threshold.
+        choices: Least area, largest hole, tolerance of the outlines.
+        model_hash: Hash of the model, which is part of the ids.
+
+    Returns:
+        All regions.
     """
     kept = [replace(region, score=max(region.score or 0.0, threshold)) for region in found]
     below = threshold - 0.5 / (LEVELS - 1)
     for share in FAINTER:
         new = [
             region
-            for rest in _unfound(heatmap, label, share * threshold, kept)
-            for region in outline(rest, label, share * threshold, choices, model_hash)
+            for rest in _remaining(heatmap, label, share * threshold, kept)
+            for region in find_regions(rest, label, share * threshold, choices, model_hash)
         ]
         kept += [
-            replace(region, score=min(region.score or 0.0, below)) for region in _touching_none(new, kept)
+            replace(region, score=min(region.score or 0.0, below)) for region in _without_contact(new, kept)
         ]
     return Regions.of(kept)
 
 
-def _unfound(heatmap: Heatmap, label: str, threshold: float, kept: Sequence[Region]) -> Iterator[Heatmap]:
-    """Parts of a heatmap in which a threshold is reached, without the patches around what is found already."""
-    floor = max(1, level_of(threshold))
+def _remaining(heatmap: Heatmap, label: str, threshold: float, kept: Sequence[Region]) -> Iterator[Heatmap]:
+    """Parts of a heatmap that reach a threshold, without the patches around regions that are found already."""
+    floor = max(1, threshold_level(threshold))
     places = _cells_inside(kept, heatmap)
-    for part in parts(heatmap.levels(label), floor, 0):
-        patches, count = ndimage.label(part.levels >= floor, _EIGHT)
+    for part in split_heatmap(heatmap.levels(label), floor, 0):
+        patches, count = ndimage.label(part.levels >= floor, _EIGHT_NEIGHBORS)
         row, column = (places - (part.row, part.column)).T // part.coarser
         here = (row >= 0) & (column >= 0) & (row < patches.shape[0]) & (column < patches.shape[1])
         known = np.zeros(count + 1, bool)
@@ -285,8 +333,8 @@ def _cells_inside(regions: Sequence[Region], heatmap: Heatmap) -> NDArray[np.int
     return np.floor((places - corner) / scale).astype(np.int64)
 
 
-def _as_heatmap(part: Part, levels: NDArray[np.uint8], whole: Heatmap, label: str) -> Heatmap:
-    """A part as a heatmap of its own, where it lies on the slide."""
+def _as_heatmap(part: HeatmapPart, levels: NDArray[np.uint8], whole: Heatmap, label: str) -> Heatmap:
+    """A part as a heatmap of its own, at its position on the slide."""
     scale = whole.scale * part.coarser
     x, y = whole.box.x + part.column * whole.scale, whole.box.y + part.row * whole.scale
     box = Box(x, y, levels.shape[1] * scale, levels.shape[0] * scale)
@@ -299,8 +347,8 @@ def _as_heatmap(part: Part, levels: NDArray[np.uint8], whole: Heatmap, label: st
     )
 
 
-def _touching_none(regions: Sequence[Region], others: Sequence[Region]) -> list[Region]:
-    """The regions that meet none of the others."""
+def _without_contact(regions: Sequence[Region], others: Sequence[Region]) -> list[Region]:
+    """The regions that touch none of the others."""
     if not regions or not others:
         return list(regions)
     tree = shapely.STRtree([other.outline for other in others])

@@ -1,9 +1,4 @@
-"""One row for each slide: what became of it, so that nothing fails unseen and nothing is done twice.
-
-The table of all regions found on all slides.
-
-Where the results of detection lie.
-"""
+"""The folder of results: ledger (one row for each slide), table of lesions, and files of each slide."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -15,22 +10,37 @@ from histoscout.annotations.geojson import read_geojson
 from histoscout.errors import AnnotationError, OutputError
 from histoscout.io.tables import write_csv
 
-State = Literal["done", "failed", "planned"]
+COLUMNS = ("slide", "id", "label", "score", "area_mm2", "x_um", "y_um", "x_px", "y_px")
+"""Columns of lesions.csv."""
+
+SlideState = Literal["done", "failed", "planned"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LedgerRow:
-    """What became of one slide.
+    """One row of the ledger: what was done with a slide.
 
-    `reason` says why it failed, or what else a user should know. `seconds` are an estimate if only planned.
-    Areas in mm2: tissue looked at, and left out for pen marks and bad focus. `mpp` in um/px and who said so.
-    `settings` stands for all choices that change the result. `at` is what was wished for, and the score from
-    which regions were kept for it. `file_hash` stands for the slide's file, so that another slide of the same name is known;
-    `area` stands for the outlines within which was looked, if any.
+    Attributes:
+        slide: Name of the slide.
+        state: "done", "failed" or "planned".
+        reason: Why it failed, or notes for the user.
+        seconds: Time it took; an estimate if planned.
+        windows: Windows that were examined.
+        regions: Detected regions.
+        tissue_mm2: Tissue that was examined.
+        pen_mm2: Tissue left out for pen marks.
+        blur_mm2: Tissue left out for bad focus.
+        mpp: um/px of the slide.
+        mpp_source: Where the um/px comes from.
+        model: Hash of the model.
+        settings: Hash of everything that changes results.
+        operating_target: The operating target and its score threshold.
+        file_hash: Hash of the slide file, which recognizes another slide of the same name.
+        area: Hash of the annotations that limit what is examined; empty for the whole slide.
     """
 
     slide: str
-    state: State
+    state: SlideState
     reason: str = ""
     seconds: float = 0.0
     windows: int = 0
@@ -42,32 +52,48 @@ class LedgerRow:
     mpp_source: str = ""
     model: str = ""
     settings: str = ""
-    at: str = ""
+    operating_target: str = ""
     file_hash: str = ""
     area: str = ""
 
 
 def read_ledger(path: Path) -> dict[str, LedgerRow]:
-    """The rows of a ledger by slide, none if there is no ledger yet; OutputError if it is no ledger."""
+    """Read a ledger.
+
+    Args:
+        path: ledger.csv, of this version or of histoscout 0.1.0.
+
+    Returns:
+        Rows by slide; none if there is no ledger yet.
+
+    Raises:
+        OutputError: If the file is not a ledger.
+    """
     if not path.exists():
         return {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [_row(cells) for cells in csv.DictReader(file, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
-        fault = f"is not a ledger that detect wrote ({error})"
-        raise OutputError(path, fault, "Give another folder with -o, or take this file away") from error
+        fault = f"this is not a ledger that detect wrote ({error})"
+        raise OutputError(path, fault, "Give another folder with -o, or remove this file") from error
     return {row.slide: row for row in rows}
 
 
 def write_ledger(rows: Iterable[LedgerRow], path: Path) -> None:
-    """Write the rows by name of slide, failures last."""
+    """Write a ledger, sorted by name of slide, failures last.
+
+    Args:
+        rows: The rows.
+        path: The file, which is replaced.
+    """
     ordered = sorted(rows, key=lambda row: (row.state == "failed", row.slide))
     cells = ({**asdict(row), "mpp": "" if row.mpp is None else repr(row.mpp)} for row in ordered)
     write_csv(path, [field.name for field in fields(LedgerRow)], cells)
 
 
 def _row(cells: Mapping[str, str]) -> LedgerRow:
+    """A row from its cells; ValueError or KeyError if it is none."""
     if cells["state"] not in ("done", "failed"):
         raise ValueError(f"{cells['slide']} is {cells['state']!r}")
     return LedgerRow(
@@ -84,86 +110,103 @@ def _row(cells: Mapping[str, str]) -> LedgerRow:
         mpp_source=cells["mpp_source"],
         model=cells["model"],
         settings=cells["settings"],
-        at=cells.get("at", ""),  # ledgers of earlier versions have no such columns
+        # "at" in ledgers of histoscout 0.1.0; older ones have none of these columns
+        operating_target=cells.get("operating_target", cells.get("at", "")),
         file_hash=cells.get("file_hash", ""),
         area=cells.get("area", ""),
     )
 
 
 @dataclass(frozen=True)
-class Output:
-    """A folder of results: one folder a kind, one file a slide."""
+class ResultFolder:
+    """A folder of results: a folder for each kind of file, in it a file for each slide.
+
+    Attributes:
+        folder: The folder.
+    """
 
     folder: Path
 
     @property
     def ledger(self) -> Path:
+        """The ledger."""
         return self.folder / "ledger.csv"
 
     @property
     def lesions(self) -> Path:
+        """The table of lesions."""
         return self.folder / "lesions.csv"
 
     def regions(self, slide: str) -> Path:
+        """Regions of a slide, for QuPath."""
         return self.folder / "regions" / f"{slide}.geojson"
 
     def heatmap(self, slide: str) -> Path:
+        """Heatmap of a slide."""
         return self.folder / "heatmaps" / f"{slide}.ome.tiff"
 
     def overlay(self, slide: str) -> Path:
+        """Picture of a slide with its regions."""
         return self.folder / "overlays" / f"{slide}.png"
 
     def error(self, slide: str) -> Path:
+        """Traceback of a slide that failed."""
         return self.folder / "errors" / f"{slide}.txt"
 
     def make(self) -> None:
-        """Make the folder; OutputError if that cannot be."""
+        """Make the folder; OutputError if that is not possible."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or str(error)
-            fault = f"cannot be made a folder of results ({reason})"
+            fault = f"the folder cannot be made ({reason})"
             raise OutputError(self.folder, fault, "Give another folder with -o") from error
 
     def is_complete(self, slide: str) -> bool:
-        """Whether all files of a slide are there."""
-        return all(path.is_file() for path in self._of(slide))
+        """Whether all files of a slide exist."""
+        return all(path.is_file() for path in self._files(slide))
 
     def forget(self, slide: str, *, keep_error: bool = False) -> None:
-        """Take away what an earlier run wrote for a slide."""
-        for path in (*self._of(slide), *(() if keep_error else (self.error(slide),))):
+        """Remove what an earlier run wrote for a slide."""
+        for path in (*self._files(slide), *(() if keep_error else (self.error(slide),))):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise OutputError(path, f"cannot be replaced ({reason})", "Check its permissions") from error
+                raise OutputError(
+                    path, f"the file cannot be replaced ({reason})", "Check its permissions"
+                ) from error
 
-    def _of(self, slide: str) -> tuple[Path, ...]:
+    def _files(self, slide: str) -> tuple[Path, ...]:
         return self.regions(slide), self.heatmap(slide), self.overlay(slide)
 
 
-COLUMNS = ("slide", "id", "label", "score", "area_mm2", "x_um", "y_um", "x_px", "y_px")
-
-
-def write_lesions(rows: Iterable[LedgerRow], output: Output) -> list[str]:
+def write_lesions(rows: Iterable[LedgerRow], output: ResultFolder) -> list[str]:
     """Write lesions.csv: a line for each region on each finished slide, by slide, highest score first.
 
-    The centroid in um and in level-0 px from the slide's top left corner, as QuPath shows it. A region that somebody drew
-    into a slide's file has no score. Returns what is to be told: files of regions that can no longer be read.
+    The centroid is in um and in level-0 px from the slide's top left corner, as QuPath shows it. A region that somebody
+    drew into a result file has no score.
+
+    Args:
+        rows: The ledger.
+        output: The folder of results.
+
+    Returns:
+        Notes on files of regions that cannot be read any more.
     """
-    said = []
+    notes = []
     lines: list[tuple[str, ...]] = []
     for row in sorted(rows, key=lambda row: row.slide):
         if row.state == "done" and row.mpp is not None:
             try:
                 lines += _lines(row.slide, row.mpp, output)
             except AnnotationError as error:
-                said.append(f"its regions are not in {output.lesions.name}: {error}")
+                notes.append(f"its regions are not in {output.lesions.name}: {error}")
     write_csv(output.lesions, COLUMNS, lines)
-    return said
+    return notes
 
 
-def _lines(slide: str, mpp: float, output: Output) -> list[tuple[str, ...]]:
+def _lines(slide: str, mpp: float, output: ResultFolder) -> list[tuple[str, ...]]:
     regions = read_geojson(output.regions(slide)).regions
     lines: list[tuple[str, ...]] = []
     for region in sorted(regions, key=lambda region: (-(region.score or 0), region.id)):

@@ -1,4 +1,4 @@
-"""What a run of detection was asked to do, and with what."""
+"""Options of a detection run, and what stays the same for all of its slides."""
 
 import hashlib
 import json
@@ -8,28 +8,46 @@ from pathlib import Path
 
 from histoscout.cohort.case import Case
 from histoscout.detection.grid import WindowPlan
-from histoscout.detection.operating_point import Operating, OperatingPoint, Wish, choose
-from histoscout.detection.pipeline import Sight
-from histoscout.detection.results import LedgerRow, Output
+from histoscout.detection.operating_point import (
+    OperatingPoint,
+    OperatingPoints,
+    OperatingTarget,
+    choose_operating_point,
+)
+from histoscout.detection.pipeline import SlideSurvey
+from histoscout.detection.results import LedgerRow, ResultFolder
 from histoscout.errors import ModelError
 from histoscout.io.files import sha256
 from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder
-from histoscout.progress import Progress, NoProgress
+from histoscout.progress import NoProgress, Progress
 from histoscout.slides.slide import Slide
 
 SAMPLED_BYTES = 1 << 16
+"""Bytes of a slide file that are hashed at its start, middle and end."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectOptions:
-    """How to detect.
+    """Options of `detect`.
 
-    `within`: look only inside outlines of this class. `dry_run` writes nothing and estimates the time.
-    `overwrite` does finished slides again. `threshold` instead of the model's. `workers` are threads that
-    read. `mpp` in um/px for slides that do not say. `at`: a wish ("1 FP/cm2"), by which only regions of a
-    certain score are kept; it is read off the model's tuning patients, or off the patients of the scores (a
-    folder that `evaluate` wrote) given as `operating`.
+    Attributes:
+        device: "auto", "cpu", "cuda", "mps", "openvino" or "torch".
+        within: Examine only areas of this annotated class.
+        dry_run: Write nothing and estimate the time.
+        overwrite: Replace results of finished slides.
+        threshold: Probability from which a place is detected, instead of the model's.
+        workers: Threads that read windows.
+        mpp: um/px of slides that do not state it.
+        at: An operating target such as "1 FP/cm2"; only regions of a score that meets it are kept.
+        operating_points: A folder of scores that `evaluate` wrote, from which the score is read instead of from the
+            model's tuning set.
+        progress: Where progress is shown.
+
+    Example:
+        >>> from histoscout import DetectOptions
+        >>> DetectOptions(at="sensitivity 0.9").at
+        'sensitivity 0.9'
     """
 
     device: str = "auto"
@@ -40,94 +58,138 @@ class DetectOptions:
     workers: int | None = None
     mpp: float | None = None
     at: str | None = None
-    operating: Path | None = None
+    operating_points: Path | None = None
     progress: Progress | None = None
 
 
-@dataclass(frozen=True)
-class Job:
-    """What stays the same for all slides of a run of detection."""
+@dataclass(frozen=True, kw_only=True)
+class DetectionContext:
+    """What stays the same for all slides of a detection run.
+
+    Attributes:
+        model: The model.
+        output: Where results are written.
+        options: The options.
+        settings: Hash of everything that changes the results.
+        operating_point: The score threshold, if the options ask for an operating target.
+        engines: The engine, once it is opened.
+    """
 
     model: ModelFolder
-    output: Output
+    output: ResultFolder
     options: DetectOptions
     settings: str
-    point: OperatingPoint | None = None
+    operating_point: OperatingPoint | None = None
     engines: list[Engine] = field(default_factory=list)
 
     @property
     def progress(self) -> Progress:
+        """Where progress is shown."""
         return self.options.progress or NoProgress()
 
     @property
     def threshold(self) -> float:
-        chosen = (self.options.threshold, self.model.recipe.detection.threshold, self.model.threshold)
-        return next(value for value in chosen if value is not None)
+        """Probability from which a place is detected."""
+        chosen = self.options.threshold
+        return self.model.detection_threshold if chosen is None else chosen
 
     @property
     def plan(self) -> WindowPlan:
+        """How windows are read and predicted."""
         scratch = None if self.options.dry_run else self.output.folder
         return WindowPlan.of(self.model.recipe, self.options.workers, scratch)
 
     def engine(self) -> Engine:
-        """The engine, opened when it is first needed: a run with nothing left to do needs none."""
+        """The engine, opened at the first call: a run with nothing left to do needs none."""
         if not self.engines:
             batch = self.model.recipe.detection.batch_size
             self.engines.append(open_engine(self.model, self.options.device, batch=batch))
         return self.engines[0]
 
     def close(self) -> None:
+        """Close the engine."""
         for engine in self.engines:
             engine.close()
 
 
-def point_of(model: ModelFolder, options: DetectOptions) -> OperatingPoint | None:
-    """The cut-off for the wish, if there is one; ModelError if it is not understood or cannot be met."""
+def choose_point(model: ModelFolder, options: DetectOptions) -> OperatingPoint | None:
+    """Choose the score threshold for the operating target of the options.
+
+    Args:
+        model: The model.
+        options: The options.
+
+    Returns:
+        The operating point; None without a target.
+
+    Raises:
+        ModelError: If the target is not valid or cannot be met.
+    """
     if options.at is None:
-        if options.operating is not None:
-            raise ModelError(
-                options.operating, "scores without a wish change nothing", 'Add --at, such as --at "1 FP/cm2"'
-            )
+        if options.operating_points is not None:
+            fault = "operating points have no effect without an operating target"
+            raise ModelError(options.operating_points, fault, 'Add --at, such as --at "1 FP/cm2"')
         return None
-    wish = Wish.parse(options.at)
+    target = OperatingTarget.parse(options.at)
     if options.threshold is not None:
-        fault = "a wish is read off outlines at the model's own threshold"
+        fault = "an operating target needs regions at the model's own threshold"
         raise ModelError(f'--at "{options.at}"', fault, "Give either --at or --threshold")
-    if options.operating is None:
-        return choose(_own_table(model), wish, model.path)
-    table = Operating.read(options.operating)
+    # without scores, the table of the tuning set is used
+    if options.operating_points is None:
+        values = model.metrics.get("operating_points")
+        if values is None:
+            fault = (
+                "the model has no operating points: it was trained on image classification data, or by an older "
+                "version"
+            )
+            remedy = "Train again, or evaluate it and give its scores with --operating-points SCORES"
+            raise ModelError(model.path, fault, remedy)
+        table = OperatingPoints.from_dict(values, model.path)
+        return choose_operating_point(table, target, model.path)
+    table = OperatingPoints.read(options.operating_points)
     if table.model != model.hash:
-        fault = f"holds scores of the model {table.model or 'of another folder'}, not of {model.hash}"
-        raise ModelError(options.operating, fault, "Give scores of this model")
-    return choose(table, wish, options.operating)
+        fault = f"these are scores of the model {table.model or 'of another folder'}, not of {model.hash}"
+        raise ModelError(options.operating_points, fault, "Give scores of this model")
+    return choose_operating_point(table, target, options.operating_points)
 
 
-def _own_table(model: ModelFolder) -> Operating:
-    values = model.metrics.get("operating")
-    if values is None:
-        fault = "does not say what each score gave on its tuning patients: it has learnt from images of one class each, or is of an older version"
-        remedy = "Train anew, or evaluate it and give its scores with --operating SCORES"
-        raise ModelError(model.path, fault, remedy)
-    return Operating.from_dict(values, model.path)
+def settings_hash(model: ModelFolder, options: DetectOptions, point: OperatingPoint | None = None) -> str:
+    """Hash everything that changes results: model, recipe, threshold, areas, score threshold.
 
+    Args:
+        model: The model.
+        options: The options.
+        point: The operating point.
 
-def settings_of(model: ModelFolder, options: DetectOptions, point: OperatingPoint | None = None) -> str:
-    """Twelve digits that stand for everything that changes what is found: model, recipe, threshold, area, cut-off."""
+    Returns:
+        Twelve digits, the same as histoscout 0.1.0 computes.
+    """
+    # the names in this dictionary are part of the hash: they stay as histoscout 0.1.0 chose them
     choices = {
         "model": model.hash,
-        "recipe": model.recipe.to_toml(),
-        "calibration": [model.threshold, model.temperature, *([model.prior_correction] if model.prior_correction else [])],
+        "recipe": model.recipe.identity(),
+        "calibration": [
+            model.threshold,
+            model.temperature,
+            *([model.prior_correction] if model.prior_correction else []),
+        ],
         "threshold": options.threshold,
         "within": options.within,
-        **({} if point is None else {"cut-off": point.cut_off}),
+        **({} if point is None else {"cut-off": point.score_threshold}),
     }
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def file_hash(case: Case) -> str:
-    """Twelve digits that stand for the slide's file: its size, and what lies at its beginning, middle and end.
+    """Hash a slide's file: its size, and samples from its start, middle and end.
 
-    Empty where it cannot be read. Slides of several GB are not read as a whole for it.
+    Slides of several GB are not read as a whole.
+
+    Args:
+        case: The case.
+
+    Returns:
+        Twelve digits; empty if the file cannot be read, which opening it reports.
     """
     try:
         with case.slide.open("rb") as file:
@@ -137,33 +199,51 @@ def file_hash(case: Case) -> str:
                 file.seek(place)
                 digest.update(file.read(SAMPLED_BYTES))
     except OSError:
-        return ""  # what keeps it from being opened is told when the slide's turn comes
+        return ""
     return digest.hexdigest()[:12]
 
 
-def area_of(case: Case, options: DetectOptions) -> str:
-    """Twelve digits that stand for the outlines within which is looked, and how a mask is read; empty if it is everywhere."""
+def area_hash(case: Case, options: DetectOptions) -> str:
+    """Hash the annotations that limit what is examined, and how a mask is read.
+
+    Args:
+        case: The case.
+        options: The options.
+
+    Returns:
+        Twelve digits; empty if the whole slide is examined.
+    """
     if options.within is None or case.annotations is None or not case.annotations.is_file():
         return ""
-    read_as = json.dumps([sha256(case.annotations), case.mask_labels, case.mask_threshold])
-    return hashlib.sha256(read_as.encode()).hexdigest()[:12]
+    content = json.dumps([sha256(case.annotations), case.mask_labels, case.mask_threshold])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def row_of(job: Job, case: Case, slide: Slide, sight: Sight) -> LedgerRow:
-    """The ledger row of a slide that is only looked over yet."""
+def planned_row(context: DetectionContext, case: Case, slide: Slide, survey: SlideSurvey) -> LedgerRow:
+    """Make the ledger row of a slide that is surveyed but not yet examined.
+
+    Args:
+        context: The run.
+        case: The case.
+        slide: Its slide.
+        survey: Its tissue and windows.
+
+    Returns:
+        A row of the state "planned".
+    """
     return LedgerRow(
         slide=case.name,
         state="planned",
-        reason="; ".join(sight.notes),
-        windows=len(sight.boxes),
-        tissue_mm2=round(sight.tissue.area_mm2, 4),
-        pen_mm2=round(sight.tissue.artifact_mm2["pen"], 4),
-        blur_mm2=round(sight.tissue.artifact_mm2["out of focus"], 4),
+        reason="; ".join(survey.notes),
+        windows=len(survey.boxes),
+        tissue_mm2=round(survey.tissue.area_mm2, 4),
+        pen_mm2=round(survey.tissue.artifact_mm2["pen"], 4),
+        blur_mm2=round(survey.tissue.artifact_mm2["out of focus"], 4),
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
         file_hash=file_hash(case),
-        area=area_of(case, job.options),
-        model=job.model.hash,
-        settings=job.settings,
-        at="" if job.point is None else job.point.words,
+        area=area_hash(case, context.options),
+        model=context.model.hash,
+        settings=context.settings,
+        operating_target="" if context.operating_point is None else context.operating_point.summary,
     )

@@ -17,12 +17,12 @@ from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leakage import leak_message
 from histoscout.detection.detect import DetectOptions, detect
-from histoscout.detection.domain_shift import UNLIKE
+from histoscout.detection.domain_shift import OUT_OF_DISTRIBUTION
 from histoscout.detection.heatmap import read_heatmap
-from histoscout.detection.operating_point import FILE, OperatingPoint
+from histoscout.detection.operating_point import OPERATING_FILE, OperatingPoint
 from histoscout.detection.overlay import draw_overlay
-from histoscout.detection.results import Output
-from histoscout.detection.settings import point_of
+from histoscout.detection.results import ResultFolder
+from histoscout.detection.settings import choose_point
 from histoscout.errors import CohortError, HistoscoutError, ModelError
 from histoscout.evaluation.leakage import SanityMode, check_evaluation
 from histoscout.evaluation.lesions.froc import measure_operating_points
@@ -96,7 +96,7 @@ class EvaluateOptions:
             overwrite=self.overwrite,
             progress=self.progress,
             at=self.at,
-            operating=self.operating_points,
+            operating_points=self.operating_points,
         )
 
 
@@ -112,14 +112,14 @@ class ModelUnderTest:
     """
 
     model: ModelFolder
-    output: Output
+    output: ResultFolder
     detect_options: DetectOptions
     review_results: ReviewResults | None = None
 
     @cached_property
     def operating_point(self) -> OperatingPoint | None:
         """The operating point for the operating target; None without one."""
-        return point_of(self.model, self.detect_options)
+        return choose_point(self.model, self.detect_options)
 
     @property
     def threshold(self) -> float:
@@ -224,7 +224,7 @@ def _models_under_test(
     """The model to evaluate, and the previous one if there is one to compare with."""
     tested = ModelUnderTest(
         model=read_model(model) if isinstance(model, Path) else model,
-        output=Output(out / "found"),
+        output=ResultFolder(out / "found"),
         detect_options=options.detect_options,
     )
     # an operating target that cannot be reached is an error before any slide is opened
@@ -235,10 +235,10 @@ def _models_under_test(
     # operating points of another model's scores hold for that model alone
     detect_options = options.detect_options
     if options.operating_points is not None:
-        detect_options = replace(detect_options, at=None, operating=None)
+        detect_options = replace(detect_options, at=None, operating_points=None)
     previous = ModelUnderTest(
         model=read_model(options.against),
-        output=Output(out / "found by previous model"),
+        output=ResultFolder(out / "found by previous model"),
         detect_options=detect_options,
     )
     positive = tested.model.recipe.classes.positive
@@ -262,7 +262,7 @@ def _protocol(
         has_test_split=has_test_split,
         tuned_on_blocks=bool(tune.get("optimistic")),
         model_hash=tested.model.hash,
-        operating_target="" if tested.operating_point is None else tested.operating_point.words,
+        operating_target="" if tested.operating_point is None else tested.operating_point.summary,
         previous_model=str(options.against) if options.against else None,
         previous_threshold=previous[0].threshold if previous else 1.0,
     )
@@ -276,7 +276,7 @@ def _detect(models: Sequence[ModelUnderTest], cases: Sequence[Case]) -> tuple[li
     for tested in models:
         rows = detect(tested.model, cases, tested.output.folder, options=tested.detect_options)
         failed |= {row.slide: row.reason for row in rows if row.state == "failed"}
-        shifted |= {row.slide: row.reason for row in rows if UNLIKE in row.reason}
+        shifted |= {row.slide: row.reason for row in rows if OUT_OF_DISTRIBUTION in row.reason}
     notes = [f"{slide}: not evaluated, {reason}" for slide, reason in failed.items()]
     notes += [f"{slide}: {reason}" for slide, reason in shifted.items() if slide not in failed]
     return [case for case in cases if case.name not in failed], notes
@@ -360,7 +360,7 @@ def _score_detections(
             heatmap,
             regions,
             threshold=tested.threshold,
-            score_threshold=None if point is None else point.cut_off,
+            score_threshold=None if point is None else point.score_threshold,
             model_hash=tested.model.hash,
         )
 
@@ -385,7 +385,7 @@ def _operating_notes(point: OperatingPoint | None, slides: Sequence[SlideScores]
         if chose
         else ""
     )
-    return [f"{point.wish}: {point.expected}{optimistic}"]
+    return [f"{point.target}: {point.expected}{optimistic}"]
 
 
 def _write_operating_points(scores: Scores, tested: ModelUnderTest, out: Path) -> None:
@@ -397,7 +397,7 @@ def _write_operating_points(scores: Scores, tested: ModelUnderTest, out: Path) -
         threshold=tested.threshold,
         model=tested.model.hash,
     )
-    write_text(out / FILE, json.dumps(points.to_dict(), indent=1, allow_nan=False) + "\n")
+    write_text(out / OPERATING_FILE, json.dumps(points.to_dict(), indent=1, allow_nan=False) + "\n")
 
 
 def _export_review(

@@ -16,7 +16,7 @@ from histoscout.cohort.leakage import (
     known_patients,
 )
 from histoscout.detection.grid import WindowPlan
-from histoscout.detection.self_check import detection_rests, field_of_view
+from histoscout.detection.self_check import check_field_of_view, check_no_augmentation
 from histoscout.errors import CohortError, HistoscoutError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
@@ -56,7 +56,7 @@ def check_evaluation(
         check_disjoint_sets(
             known_fingerprints(model, set_name), [slide.fingerprint for slide in slides], set_name
         ),
-        field_of_view([(slide.regions, slide.mpp) for slide in slides], model.recipe),
+        check_field_of_view([(slide.regions, slide.mpp) for slide in slides], model.recipe),
     ]
     # one result on reading slides: a failure if there is any
     reading = sorted((slide.reading for slide in slides), key=lambda verdict: verdict.state != "failed")
@@ -95,7 +95,7 @@ def _check_slide(case: Case, recipe: Recipe) -> _CheckedSlide | None:
                 fingerprint=Fingerprint.of(slide, case.patient),
                 regions=regions,
                 mpp=slide.mpp,
-                reading=detection_rests(slide, boxes, plan),
+                reading=check_no_augmentation(slide, boxes, plan),
             )
     except HistoscoutError:
         return None

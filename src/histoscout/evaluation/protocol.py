@@ -13,7 +13,7 @@ from typing import Any, Literal
 from histoscout.cohort.case import Case, of_one_name
 from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.leakage import find_known_patients, known_patients
-from histoscout.detection.operating_point import Source
+from histoscout.detection.operating_point import PatientSource
 from histoscout.errors import CohortError, OutputError
 from histoscout.evaluation.bootstrap import MIN_PATIENTS
 from histoscout.io.notes import pluralize
@@ -79,11 +79,11 @@ class EvaluationProtocol:
         return self.set_name == "tune" or bool(self.leak)
 
     @property
-    def source(self) -> Source:
+    def source(self) -> PatientSource:
         """The source of operating points that are measured in this evaluation."""
         if self.leak:
-            return "patients in part learnt from"
-        return "tuning patients" if self.optimistic else "patients kept apart"
+            return "test set with training patients"
+        return "tuning set" if self.optimistic else "test set"
 
 
 # ---------------------------------------------------------------- patients

@@ -10,7 +10,7 @@ from pathlib import Path
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
-from histoscout.detection.overlay import Outlined, cut_out
+from histoscout.detection.overlay import OutlinesToDraw, render_crop
 from histoscout.evaluation.lesions.compare import LOCATION_KINDS, Detection, LocationKind, SlideLesions
 from histoscout.geometry.regions import Regions
 from histoscout.io.files import atomic_write
@@ -192,5 +192,5 @@ def write_review_pictures(
     for item in items:
         with atomic_write(folder / "pictures" / item.picture) as temporary:
             region = item.detection.region
-            outlined = Outlined(annotations, Regions.of([region]))
-            cut_out(slide, region.outline, outlined).save(temporary, format="PNG")
+            outlined = OutlinesToDraw(annotations, Regions.of([region]))
+            render_crop(slide, region.outline, outlined).save(temporary, format="PNG")

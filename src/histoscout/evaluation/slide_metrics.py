@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from histoscout.detection.heatmap import LEVELS, Heatmap
-from histoscout.detection.postprocess import candidates, with_fainter
+from histoscout.detection.postprocess import add_fainter_regions, find_candidates
 from histoscout.evaluation.lesions.compare import (
     ReferenceLesions,
     SlideLesions,
@@ -186,9 +186,9 @@ def score_slide_heatmap(
     label = reference.recipe.classes.positive
     config = reference.recipe.detection
     if score_threshold is None:
-        detected = with_fainter(regions, heatmap, label, threshold, config, model_hash)
+        detected = add_fainter_regions(regions, heatmap, label, threshold, config, model_hash)
     else:
-        detected = candidates(heatmap, label, threshold, config, model_hash)
+        detected = find_candidates(heatmap, label, threshold, config, model_hash)
 
     # pixels, tiles and lesions; then annotations of all classes, for the class AUROC
     predictions = HeatmapRaster(heatmap, label, reference.recipe.patches.mpp)

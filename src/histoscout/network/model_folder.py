@@ -32,7 +32,9 @@ CARD = "card.md"
 METRICS = "metrics.json"
 """Files of a model folder beside its networks."""
 
-RENAMED_METRICS_KEYS: Mapping[str, str] = MappingProxyType({"guards": "sanity_checks"})
+RENAMED_METRICS_KEYS: Mapping[str, str] = MappingProxyType(
+    {"appearance": "domain_shift", "guards": "sanity_checks", "operating": "operating_points"}
+)
 """Keys of metrics.json that histoscout 0.1.0 wrote, and what they are called now."""
 
 HASH_DIGITS = 12

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from histoscout.checks.alignment.slides import AS_GIVEN
 from histoscout.checks.integrity import ClassCount
-from histoscout.checks.run import Checks, CheckedSlide
+from histoscout.checks.run import CheckedSlide, Checks
 from histoscout.cohort.case import open_case
-from histoscout.detection.overlay import overlay
+from histoscout.detection.overlay import render_overlay
 from histoscout.io.notes import pluralize
 from histoscout.report.blocks import (
     Block,
@@ -66,7 +66,9 @@ def check_page(checks: Checks) -> Page:
         _picture_section(checks),
     ]
     slide_notes = (
-        f"{slide.name}: {note}" for slide in checks.slides for note in (*slide.loaded.odd, *slide.loaded.notes)
+        f"{slide.name}: {note}"
+        for slide in checks.slides
+        for note in (*slide.loaded.odd, *slide.loaded.notes)
     )
     if notes := (*checks.notes, *slide_notes):
         blocks: list[Block] = [BulletList(notes[:MAX_NOTES])]
@@ -207,7 +209,7 @@ def _picture_section(checks: Checks) -> Section:
 
 def _picture(slide: CheckedSlide, longest: int) -> Picture:
     with open_case(slide.loaded.case) as opened:
-        image = overlay(opened, slide.loaded.regions, None, longest, letters=30, said="drawn")
+        image = render_overlay(opened, slide.loaded.regions, None, longest, letters=30, legend="annotation")
     caption = f"{slide.name}: {pluralize(len(slide.loaded.regions), 'annotation')}"
     if AS_GIVEN in slide.alignment.fits:
         caption += f"; alignment: {slide.alignment.verdict.state}"

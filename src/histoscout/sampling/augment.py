@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from histoscout.detection.inference import Read
+from histoscout.detection.inference import ReadBox
 from histoscout.geometry.box import Box
 from histoscout.recipe_sections import AugmentConfig
 from histoscout.tissue.artifacts import HED, OPTICAL_DENSITY, RGB_TO_HED
@@ -37,7 +37,7 @@ def draw_pose(choices: AugmentConfig, random: Generator) -> Pose:
 
 
 def read_posed(
-    reads: tuple[Read, Read], box: Box, mpp: float, pose: Pose
+    reads: tuple[ReadBox, ReadBox], box: Box, mpp: float, pose: Pose
 ) -> tuple[Picture, NDArray[np.uint8]]:
     """Picture and mask of a square box as the pose shows them, both of the size the box has at `mpp`.
 

@@ -10,7 +10,7 @@ from typing import Any
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.cohort import Cohort
 from histoscout.detection.heatmap import read_heatmap
-from histoscout.detection.results import Output
+from histoscout.detection.results import ResultFolder
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.evaluation.scores_io import RENAMED_SCORES
@@ -47,7 +47,7 @@ def run_working_recipe(context: StudyContext, device: str) -> dict[str, Any]:
     evaluate(model, cohort, folder / "scores", EvaluateOptions(device=device, progress=progress))
     # metrics, and the average precision on the slides that the study's runs are evaluated on
     scores = json.loads((folder / "scores" / "scores.json").read_text("utf-8"))
-    detections = Output(folder / "scores" / "found")
+    detections = ResultFolder(folder / "scores" / "found")
     sets = {"left out": context.left_out_slides(), "referee": context.referee_slides()}
     lesion_keys = [name for name in ("rule", "counts", "sensitivity_at") if name in scores["lesion"]]
     result = {
@@ -94,7 +94,7 @@ def make_patient_split(context: StudyContext) -> Cohort:
     return Cohort((*cases, *referees), str(context.out))
 
 
-def _whole_slide_ap(slides: Sequence[LabeledSlide], detections: Output) -> dict[str, float | None]:
+def _whole_slide_ap(slides: Sequence[LabeledSlide], detections: ResultFolder) -> dict[str, float | None]:
     counts = PixelCounts.empty()
     for labeled in slides:
         heatmap = read_heatmap(detections.heatmap(labeled.slide.name))

@@ -9,7 +9,7 @@ import numpy as np
 
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.image_folders import RoiImage
-from histoscout.detection.domain_shift import Learnt, appearance
+from histoscout.detection.domain_shift import AppearanceReference, measure_appearance
 from histoscout.detection.heatmap import LEVELS
 from histoscout.errors import TrainingError
 from histoscout.evaluation.images.evaluate import classify_images
@@ -60,7 +60,7 @@ def finalize(members: Sequence[EnsembleMember], recipe: Recipe, out: Path) -> Mo
     operating = measure_operating_points(
         lesions,
         [slide.labeled.patient for slide in slides],
-        source="blocks of the training slides" if on_blocks else "tuning patients",
+        source="blocks of the training slides" if on_blocks else "tuning set",
         threshold=threshold,
     )
     # detections on unannotated tissue may be lesions that count as background
@@ -80,8 +80,8 @@ def finalize(members: Sequence[EnsembleMember], recipe: Recipe, out: Path) -> Mo
     # the model folder
     metrics = {
         **training_metrics(ensemble, {"pixel": counts.to_row(best), "optimistic": on_blocks}),
-        "operating": operating.to_dict(),
-        "appearance": slide_appearances(ensemble.slides, recipe.patches.mpp),
+        "operating_points": operating.to_dict(),
+        "domain_shift": slide_appearances(ensemble.slides, recipe.patches.mpp),
     }
     card = model_card(metrics, recipe)
     return _save(ensemble, recipe, out, threshold=best, metrics=metrics, card=card)
@@ -128,7 +128,7 @@ def finalize_images(members: Sequence[EnsembleMember], recipe: Recipe, out: Path
     tune = {"images": {**scores.to_dict()["images"], "patients": len(scores.patients)}, "optimistic": False}
     metrics = {
         **training_metrics(ensemble, tune),
-        "appearance": slide_appearances(ensemble.slides, recipe.patches.mpp),
+        "domain_shift": slide_appearances(ensemble.slides, recipe.patches.mpp),
     }
     card = image_model_card(metrics, recipe)
     return _save(ensemble, recipe, out, threshold=threshold, metrics=metrics, card=card)
@@ -218,9 +218,9 @@ def slide_appearances(slides: Sequence[LabeledSlide], mpp: float) -> list[dict[s
     Returns:
         The section "appearance" of metrics.json: patient and numbers of each slide with tissue.
     """
-    measured = [(labeled.patient, appearance(labeled.slide, labeled.tissue, mpp)) for labeled in slides]
+    measured = [(labeled.patient, measure_appearance(labeled.slide, labeled.tissue, mpp)) for labeled in slides]
     known = [(patient, numbers) for patient, numbers in measured if numbers is not None]
-    return Learnt(tuple(numbers for _, numbers in known), tuple(patient for patient, _ in known)).to_list()
+    return AppearanceReference(tuple(numbers for _, numbers in known), tuple(patient for patient, _ in known)).to_list()
 
 
 # ---------------------------------------------------------------- model card
@@ -238,7 +238,7 @@ def model_card(metrics: Mapping[str, Any], recipe: Recipe) -> dict[str, str]:
     """
     data, tune = metrics["data"], metrics["tune"]
     regions = ", ".join(f"{count} {label or 'unclassified'}" for label, count in data["regions"].items())
-    tuning_set = "blocks of the training slides (optimistic)" if tune["optimistic"] else "tuning patients"
+    tuning_set = "blocks of the training slides (optimistic)" if tune["optimistic"] else "tuning set"
     ensemble = ""
     if (members := metrics["training"]["members"]) > 1:
         ensemble = (

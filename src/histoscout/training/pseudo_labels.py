@@ -17,7 +17,7 @@ from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.detection.grid import detection_windows
 from histoscout.detection.heatmap import LEVELS, Heatmap, read_heatmap, write_heatmap
-from histoscout.detection.postprocess import outline
+from histoscout.detection.postprocess import find_regions
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions, valid_outline
@@ -235,7 +235,7 @@ def find_unannotated_regions(slide: LabeledSlide, heatmap: Heatmap, threshold: f
     """
     recipe = slide.recipe
     regions = []
-    for region in outline(heatmap, recipe.classes.positive, threshold, recipe.detection):
+    for region in find_regions(heatmap, recipe.classes.positive, threshold, recipe.detection):
         annotated = slide.regions.intersecting(region.box)
         if any(region.outline.intersects(other.outline) for other in annotated):
             continue

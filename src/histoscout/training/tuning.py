@@ -8,11 +8,11 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from histoscout.cohort.annotated_slide import LabeledSlide
-from histoscout.detection.class_smoothing import decide_together
+from histoscout.detection.class_smoothing import smooth_classes
 from histoscout.detection.grid import WindowPlan
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, read_heatmap, write_heatmap
-from histoscout.detection.pipeline import Sight, hide
-from histoscout.detection.postprocess import candidates
+from histoscout.detection.pipeline import SlideSurvey, hide_excluded
+from histoscout.detection.postprocess import find_candidates
 from histoscout.evaluation.lesions.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.evaluation.reference import Reference
@@ -57,9 +57,9 @@ def compute_smoothed_heatmap(
     Returns:
         The heatmap.
     """
-    plan = replace(WindowPlan.of(labeled.recipe), flips=views)
+    plan = replace(WindowPlan.of(labeled.recipe), views=views)
     heatmap = compute_heatmap(labeled.slide, engine, boxes, plan, on_window=on_window, tissue=labeled.tissue)
-    decide_together(heatmap, labeled.recipe.detection.class_smoothing_um)
+    smooth_classes(heatmap, labeled.recipe.detection.class_smoothing_um)
     return heatmap
 
 
@@ -90,7 +90,7 @@ def count_tuning_pixels(
                 on_window=lambda done, total: context.progress.advance(),
             )
             counts = counts + count_pixels(slide.labeled, heatmap, context.recipe.classes.positive)
-            hide(heatmap, Sight(slide.labeled.tissue, boxes, tuning_regions(slide.boxes), ()))
+            hide_excluded(heatmap, SlideSurvey(tissue=slide.labeled.tissue, boxes=boxes, within=tuning_regions(slide.boxes), notes=()))
             write_heatmap(heatmap, heatmap_file(folder, index))
     context.progress.done()
     return counts
@@ -120,7 +120,7 @@ def compare_tuning_lesions(
         # no file if no window of the slide shows tissue
         if (path := heatmap_file(folder, index)).exists():
             heatmap = read_heatmap(path)
-            detections = candidates(heatmap, recipe.classes.positive, threshold, recipe.detection)
+            detections = find_candidates(heatmap, recipe.classes.positive, threshold, recipe.detection)
         compared.append(compare_lesions(reference, detections, threshold))
     return compared
 

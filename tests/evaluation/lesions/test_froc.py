@@ -233,11 +233,11 @@ def slides_and_patients(cohort: list[Scene]) -> tuple[list[SlideLesions], list[s
 @given(cohorts())
 def test_every_operating_point_is_what_counting_gives(cohort: list[Scene]) -> None:
     slides, patients = slides_and_patients(cohort)
-    table = measure_operating_points(slides, patients, source="patients kept apart", threshold=0.5)
+    table = measure_operating_points(slides, patients, source="test set", threshold=0.5)
     assert table.lesions == sum(len(slide.lesions) for slide in slides)
     for point in table.points:
         counts = [slow_counts(slide, PRIMARY_RULE, point.score) for slide in slides]
-        assert (point.found, point.false) == tuple(map(sum, zip(*counts, strict=True)))
+        assert (point.found, point.false_positives) == tuple(map(sum, zip(*counts, strict=True)))
     assert [point.found for point in table.points] == sorted({point.found for point in table.points})
 
 
@@ -245,11 +245,12 @@ def test_every_operating_point_is_what_counting_gives(cohort: list[Scene]) -> No
 def test_no_threshold_of_the_curve_is_better_than_the_operating_points(cohort: list[Scene]) -> None:
     """For every point of the FROC curve some row finds as much, with no more false positives."""
     slides, patients = slides_and_patients(cohort)
-    table = measure_operating_points(slides, patients, source="patients kept apart", threshold=0.5)
+    table = measure_operating_points(slides, patients, source="test set", threshold=0.5)
     curve = froc_curve(slides, [int(patient[-1]) for patient in patients])
     for sensitivity, rate in zip(curve.sensitivity, curve.fp_per_cm2, strict=False):
         assert sensitivity == 0 or any(
-            point.found / table.lesions >= sensitivity - 1e-9 and point.false / table.cm2 <= rate + 1e-9
+            point.found / table.lesions >= sensitivity - 1e-9
+            and point.false_positives / table.cm2 <= rate + 1e-9
             for point in table.points
         )
 
@@ -271,9 +272,9 @@ def test_at_the_weakest_score_all_lesions_of_the_patient_are_found(
         }
         if lesions:
             expected.append(max((score for score in scores if detected[score] == lesions), default=0.0))
-    assert measure_operating_points(
-        slides, patients, source="patients kept apart", threshold=0.5
-    ).weakest == tuple(sorted(expected))
+    assert measure_operating_points(slides, patients, source="test set", threshold=0.5).weakest == tuple(
+        sorted(expected)
+    )
 
 
 def test_operating_points_by_hand() -> None:
@@ -283,9 +284,12 @@ def test_operating_points_by_hand() -> None:
         square(600, 600, 100, score=0.1),
     )  # fmt: skip
     table = measure_operating_points(
-        [compare(truth, detected)], ["somebody"], source="patients kept apart", threshold=0.5
+        [compare(truth, detected)], ["somebody"], source="test set", threshold=0.5
     )
-    assert [(point.score, point.found, point.false) for point in table.points] == [(0.9, 1, 0), (0.6, 2, 1)]
+    assert [(point.score, point.found, point.false_positives) for point in table.points] == [
+        (0.9, 1, 0),
+        (0.6, 2, 1),
+    ]
     assert table.weakest == (0.6,)
     assert table.cm2 == pytest.approx(0.01)
     assert table.patients == ("somebody",)

@@ -66,7 +66,15 @@ def test_there_is_an_auroc_for_each_other_class_and_all_of_them() -> None:
 
 def _heatmap(values: NDArray[np.uint8], scale: float) -> Heatmap:
     height, width = values.shape
-    return Heatmap(Box(0, 0, width * scale, height * scale), scale, 1.0, "slide", ("UDH",), values[None], 1)
+    return Heatmap(
+        box=Box(0, 0, width * scale, height * scale),
+        mpp=scale,
+        slide_mpp=1.0,
+        slide_name="slide",
+        labels=("UDH",),
+        values=values[None],
+        windows=1,
+    )
 
 
 @given(st.lists(strategies.outlines(), min_size=1, max_size=3), st.integers(0, 2**32 - 1))

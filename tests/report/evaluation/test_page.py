@@ -208,7 +208,7 @@ def test_annotations_under_other_names_of_the_class_are_drawn(table: Path, tmp_p
     scores = evaluate_regions(tmp_path / "found", Cohort((case,), "one"), tmp_path / "out", options)
     assert len(scores.slides[0].lesions.lesions) == len(lesions)
     with open_slide_regions(ReportData(scores, (case,)), scores.slides[0]) as (_, outlined):
-        assert outlined.drawn.labels == ["UDH"]
+        assert outlined.annotations.labels == ["UDH"]
 
 
 def test_crops_of_every_kind_are_cut_from_the_slides(table: Path, tmp_path: Path) -> None:

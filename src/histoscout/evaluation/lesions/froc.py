@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.detection.operating_point import Operating, Point, Source
+from histoscout.detection.operating_point import OperatingPoints, OperatingRow, PatientSource
 from histoscout.evaluation.bootstrap import Statistic, Weights
 from histoscout.evaluation.lesions.compare import Location, SlideLesions
 from histoscout.evaluation.lesions.matching import PRIMARY_RULE
@@ -368,10 +368,10 @@ def measure_operating_points(
     slides: Sequence[SlideLesions],
     patients: Sequence[str],
     *,
-    source: Source,
+    source: PatientSource,
     threshold: float,
     model: str = "",
-) -> Operating:
+) -> OperatingPoints:
     """Measure the operating points: what each score gives as the score threshold.
 
     Detections are counted as for the FROC curve: one to one by the primary rule, with the strict policy. Only
@@ -401,7 +401,7 @@ def measure_operating_points(
         for score in slide.matchings[PRIMARY_RULE].found_at:
             weakest[patient] = min(weakest.get(patient, 1.0), 0.0 if score is None else score)
 
-    return Operating(
+    return OperatingPoints(
         source=source,
         model=model,
         threshold=threshold,
@@ -411,7 +411,7 @@ def measure_operating_points(
         lesions=int(pooled.lesions.sum()),
         cm2=float(pooled.cm2.sum()),
         points=tuple(
-            Point(score=float(score), found=int(found), false=int(false))
+            OperatingRow(score=float(score), found=int(found), false_positives=int(false))
             for score, found, false in zip(scores, tp, fp, strict=True)
         ),
         weakest=tuple(sorted(weakest.values())),

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histoscout.cohort.annotated_slide import LabeledSlide
-from histoscout.detection.grid import LEAST_TISSUE
-from histoscout.detection.heatmap import LEVELS, Heatmap, level_of
+from histoscout.detection.grid import MIN_TISSUE
+from histoscout.detection.heatmap import LEVELS, Heatmap, threshold_level
 from histoscout.evaluation.reference import HeatmapRaster, Reference, Strip, iterate_strips
 from histoscout.geometry.box import TileGrid
 from histoscout.recipe import IGNORE
@@ -145,7 +145,7 @@ class PixelCounts:
 
     def confusion(self, threshold: float) -> Confusion:
         """Count true and false positives and negatives at a threshold (a probability)."""
-        level = min(LEVELS, level_of(threshold))
+        level = min(LEVELS, threshold_level(threshold))
         return Confusion(
             tp=self.positive[level:].sum().item(),
             fp=self.negative[level:].sum().item(),
@@ -247,7 +247,7 @@ def count_tiles(strip: Strip, reference: Reference) -> PixelCounts:
     level0_side = side * strip.box.width / strip.mask.shape[1]
     grid = TileGrid(strip.box, level0_side, level0_side)
     boxes = [grid.tile_at(row, column) for row in range(rows) for column in range(columns)]
-    has_tissue = reference.tissue.fractions(boxes) >= LEAST_TISSUE
+    has_tissue = reference.tissue.fractions(boxes) >= MIN_TISSUE
 
     # their classes, then the scores of those that are not ignored
     truth = _tile_classes(_cut_tiles(strip.mask, side)[has_tissue], reference)

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from histoscout.detection.operating_point import Operating, Wish, choose, patients_needed
+from histoscout.detection.operating_point import (
+    OperatingPoints,
+    OperatingTarget,
+    choose_operating_point,
+    required_patients,
+)
 from histoscout.errors import ModelError
 from histoscout.evaluation.bootstrap import ConfidenceInterval
 from histoscout.evaluation.lesions.compare import LOCATION_KINDS
@@ -133,40 +138,40 @@ def operating_blocks(data: ReportData) -> tuple[Block, ...]:
         Heading("Operating points"),
         Table(
             head=("target", "score threshold", "sensitivity", FALSE_POSITIVE_RATE, "precision"),
-            rows=tuple(_operating_row(table, Wish.parse(text)) for text in OPERATING_TARGETS),
+            rows=tuple(_operating_row(table, OperatingTarget.parse(text)) for text in OPERATING_TARGETS),
             caption=caption,
         ),
         Text(_guarantee_text(table)),
     )
 
 
-def _operating_row(table: Operating, target: Wish) -> tuple[Cell, ...]:
+def _operating_row(table: OperatingPoints, target: OperatingTarget) -> tuple[Cell, ...]:
     name = format_units(str(target))
     try:
-        chosen = choose(table, target, "report")
+        chosen = choose_operating_point(table, target, "report")
     except ModelError:
         return (name, "not reached", *[DASH] * 3)
-    metrics = table.figures(next(point for point in table.points if point.score == chosen.cut_off))
+    metrics = table.metrics(next(point for point in table.points if point.score == chosen.score_threshold))
     return (
         name,
-        f"{chosen.cut_off:.3f}",
+        f"{chosen.score_threshold:.3f}",
         format_fraction(metrics["sensitivity"]),
-        format_number(metrics["false_per_cm2"]),
+        format_number(metrics["fp_per_cm2"]),
         format_fraction(metrics["precision"]),
     )
 
 
-def _guarantee_text(table: Operating) -> str:
+def _guarantee_text(table: OperatingPoints) -> str:
     """Whether these patients allow a conformal guarantee."""
     patients = len(table.weakest)
-    needed = patients_needed(GUARANTEED_MISS_RATE)
+    needed = required_patients(GUARANTEED_MISS_RATE)
     target = f'`--at "miss {GUARANTEED_MISS_RATE:g}"`'
     meaning = "missed lesions in at most one of ten new patients"
-    if table.source != "patients kept apart":
+    if table.source != "test set":
         return (
             f"No conformal guarantee ({target}: {meaning}) is available: it needs patients that played no "
             "part in "
-            f"training, and these are {table.source}."
+            f"training, and these are the {table.source}."
         )
     if patients < needed:
         return (

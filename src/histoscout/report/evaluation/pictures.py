@@ -14,7 +14,7 @@ from PIL import Image, ImageFont
 
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
-from histoscout.detection.overlay import LETTERS, Outlined, cut_out, overlay
+from histoscout.detection.overlay import FONT_PX, OutlinesToDraw, render_crop, render_overlay
 from histoscout.evaluation.slide_metrics import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.notes import pluralize
@@ -176,7 +176,7 @@ def shuffle(items: Iterable[Item], seed: int) -> list[Item]:
     return [listed[place] for place in np.random.default_rng(seed).permutation(len(listed))]
 
 
-def crop_jpeg(slide: Slide, focus: Outline, outlined: Outlined) -> bytes:
+def crop_jpeg(slide: Slide, focus: Outline, outlined: OutlinesToDraw) -> bytes:
     """Crop a slide around an outline, with annotations and detections drawn on it.
 
     Args:
@@ -188,7 +188,7 @@ def crop_jpeg(slide: Slide, focus: Outline, outlined: Outlined) -> bytes:
         A JPEG file.
     """
     font = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    return to_jpeg(cut_out(slide, focus, outlined, ImageFont.truetype(font, LETTERS)))
+    return to_jpeg(render_crop(slide, focus, outlined, ImageFont.truetype(font, FONT_PX)))
 
 
 def to_jpeg(image: Image.Image, quality: int = 82) -> bytes:
@@ -207,7 +207,7 @@ def to_jpeg(image: Image.Image, quality: int = 82) -> bytes:
 
 
 @contextmanager
-def open_slide_regions(data: ReportData, scores: SlideScores) -> Iterator[tuple[Slide, Outlined]]:
+def open_slide_regions(data: ReportData, scores: SlideScores) -> Iterator[tuple[Slide, OutlinesToDraw]]:
     """Open a slide with its annotations, and its detections at the threshold in use.
 
     Args:
@@ -225,7 +225,7 @@ def open_slide_regions(data: ReportData, scores: SlideScores) -> Iterator[tuple[
             for number, detection in enumerate(lesions.detections)
             if lesions.is_in_use(number)
         ]
-        yield slide, Outlined(_annotations(data, case, slide), Regions.of(detected))
+        yield slide, OutlinesToDraw(_annotations(data, case, slide), Regions.of(detected))
 
 
 def _annotations(data: ReportData, case: Case, slide: Slide) -> Regions:
@@ -335,8 +335,8 @@ def _anchor(data: ReportData, slide: SlideScores) -> str:
 
 def _overlay_picture(data: ReportData, scores: SlideScores, longest: int) -> Picture:
     with open_slide_regions(data, scores) as (slide, outlined):
-        positive = outlined.drawn.with_labels(data.scores.protocol.positive)
-        image = overlay(slide, outlined.found, positive, longest, letters=30)
+        positive = outlined.annotations.with_labels(data.scores.protocol.positive)
+        image = render_overlay(slide, outlined.detections, positive, longest, letters=30)
     lesions = scores.lesions
     caption = (
         f"{scores.name}: {len(lesions.true_positives())} of {pluralize(len(lesions.lesions), 'lesion')} "

@@ -23,7 +23,7 @@ from histoscout.checks.alignment.windows import fits_in_training
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_landmarks
 from histoscout.cohort.leakage import check_disjoint_sets, check_patient_count, check_shared_tissue
-from histoscout.detection.self_check import field_of_view
+from histoscout.detection.self_check import check_field_of_view
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box
 from histoscout.io.files import write_text
@@ -220,7 +220,7 @@ def data_checks(context: TrainingContext, data: TrainingData) -> list[Check]:
     if not data.by_class:
         checks.append(lambda: labeled_fit(data.train))
     fields = [(labeled.regions, labeled.slide.mpp) for labeled in data.train]
-    checks.append(lambda: field_of_view(fields, recipe))
+    checks.append(lambda: check_field_of_view(fields, recipe))
     checks.append(
         lambda: check_patch_overlap(
             _locations(data.train, _draw_patches(context)), _locations(data.tune, tuning.windows)
