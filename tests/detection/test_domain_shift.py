@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.domain_shift import (
+    OUT_OF_DISTRIBUTION,
     MEASURES,
     MIN_REFERENCE_PATIENTS,
     AppearanceReference,
@@ -50,23 +51,23 @@ def test_slides_like_those_learnt_from_look_known(learnt: AppearanceReference) -
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "measure"),
     [
         (lambda pixels: stained(pixels, 2), "amount of eosin"),
         (lambda pixels: gaussian_filter(pixels, (3, 3, 0)), "fine detail"),
-        (lambda pixels: np.roll(pixels, 1, -1), "colour that is neither dye"),
+        (lambda pixels: np.roll(pixels, 1, -1), "color that is neither dye"),
     ],
     ids=["stain x2", "blur", "channels exchanged"],
 )
-def test_what_is_changed_is_told_and_named(
-    learnt: AppearanceReference, change: Callable[[Pixels], Pixels], said: str
+def test_a_changed_slide_is_out_of_distribution_and_the_measure_named(
+    learnt: AppearanceReference, change: Callable[[Pixels], Pixels], measure: str
 ) -> None:
     verdict = check_appearance(learnt, numbers_of(change(toy.draw(20)[0])))
     assert verdict.state == "warning"
-    assert said in verdict.message
+    assert measure in verdict.message
 
 
-def test_about_one_of_twenty_like_them_raises_the_alarm() -> None:
+def test_about_one_in_twenty_similar_slides_raises_the_warning() -> None:
     random = np.random.default_rng(0)
 
     def some(count: int) -> list[dict[str, float]]:
@@ -95,7 +96,7 @@ class Listening(NoProgress):
         self.notes.append(text)
 
 
-def test_detection_tells(
+def test_detection_notes_slides_out_of_distribution(
     model: ModelFolder,
     table: Path,
     tmp_path: Path,
@@ -106,10 +107,10 @@ def test_detection_tells(
     options = DetectOptions(device="torch", dry_run=True, progress=heard)
     slide = table.parent / "slide_3.tif"
     assert detect(model, [slide], tmp_path, options)[0].reason == ""
-    assert any("cannot be told: they are of 3 patients" in note for note in heard.notes)
+    assert any("3 patients" in note for note in heard.notes)
     strange = tuple({name: value + 1 for name, value in row.items()} for row in learnt.numbers)
     monkeypatch.setattr(
         ModelFolder, "metrics", {**model.metrics, "domain_shift": replace(learnt, numbers=strange).to_list()}
     )
     (row,) = detect(model, [slide], tmp_path, options)
-    assert "looks unlike the slides it was trained on" in row.reason
+    assert OUT_OF_DISTRIBUTION in row.reason

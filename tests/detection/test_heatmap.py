@@ -153,7 +153,7 @@ def test_a_large_map_lies_in_a_file_and_is_the_same(tmp_path: Path, monkeypatch:
     slide = slide_from_array(picture(1, 150, 130), 1.0)
     plan = WindowPlan(mpp=1.0, side_px=32, stride_px=16, scratch=tmp_path)
     small = look(slide, plan, Redness())
-    monkeypatch.setattr(room_module, "IN_MEMORY", 1000)
+    monkeypatch.setattr(room_module, "MAX_IN_MEMORY", 1000)
     large = look(slide, plan, Redness())
     assert isinstance(large.values, np.memmap)
     np.testing.assert_array_equal(large.values, small.values)

@@ -30,7 +30,9 @@ def test_f_flips_at_test_time_are_heard(monkeypatch: pytest.MonkeyPatch) -> None
         return images[:, :, ::-1]
 
     monkeypatch.setattr(
-        inference, "there", lambda images, view: flipped(images, view) if images.shape[-1] == 3 else images
+        inference,
+        "apply_view",
+        lambda images, view: flipped(images, view) if images.shape[-1] == 3 else images,
     )
     slide = slide_from_array(toy.draw(0)[0], 1.0, "toy")
     assert (

@@ -78,7 +78,7 @@ def test_the_operating_point_is_chosen_once(
     model: ModelFolder, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting = Mock(wraps=choose_point)
-    monkeypatch.setattr("histoscout.evaluation.evaluate.point_of", counting)
+    monkeypatch.setattr("histoscout.evaluation.evaluate.choose_point", counting)
     evaluate(model, table, tmp_path, EvaluateOptions(device="torch", at="sensitivity 0.5"))
     assert counting.call_count == 1
 

@@ -123,7 +123,7 @@ def test_batches_are_the_same_whatever_the_number_of_workers(slides: list[Labele
     seen = []
     for workers in (0, 2):
         recipe = RECIPE.with_choices({"training.workers": workers})
-        seen.append(list(training_batches(examples, recipe, 1, 4)))
+        seen.append(list(training_batches(examples, recipe, start=1, stop=4)))
     assert len(seen[0]) == len(seen[1]) == 3
     for alone, shared in zip(*seen, strict=True):
         assert all(bool((one == other).all()) for one, other in zip(alone, shared, strict=True))

@@ -18,11 +18,11 @@ def parts(prepare: Callable[[Recipe], Parts]) -> Parts:
 
 def test_a_first_validation_is_kept_at_once(parts: Parts, tmp_path: Path) -> None:
     kept = CheckpointWriter(tmp_path / "last.safetensors")
-    kept.keep(parts[1], validated=False, finished=False)
+    kept.save_if_due(parts[1], validated=False, finished=False)
     assert not kept.path.exists()
-    kept.keep(parts[1], validated=True, finished=False)
+    kept.save_if_due(parts[1], validated=True, finished=False)
     assert kept.path.exists()
-    assert kept.took > 0
+    assert kept.seconds > 0
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_first_validation_is_kept_at_once(parts: Parts, tmp_path: Path) -> Non
 def test_slow_writing_waits_for_half_a_minute_or_the_end(
     parts: Parts, tmp_path: Path, finished: bool, seconds: float, written: bool
 ) -> None:
-    kept = CheckpointWriter(tmp_path / "last.safetensors", took=10.0)
+    kept = CheckpointWriter(tmp_path / "last.safetensors", seconds=10.0)
     kept.saved -= seconds
-    kept.keep(parts[1], validated=True, finished=finished)
+    kept.save_if_due(parts[1], validated=True, finished=finished)
     assert kept.path.exists() == written

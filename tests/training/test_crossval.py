@@ -109,7 +109,9 @@ def test_a_recipe_is_no_better_than_itself_and_differences_turn_their_sign(whole
         assert figure.value in (0, None)
         assert figure.low in (0, None)
     there = whole.differences["drawn", "plan"]["ap"]
-    back = Crossval(positive="UDH", folds=whole.folds, recipes=(other, one)).differences["plan", "drawn"]["ap"]
+    back = Crossval(positive="UDH", folds=whole.folds, recipes=(other, one)).differences["plan", "drawn"][
+        "ap"
+    ]
     assert there.value is not None
     assert there.value == pytest.approx(-(back.value or 0))
     assert there.low == pytest.approx(-(back.high or 0))

@@ -85,7 +85,7 @@ def test_lesions_that_nobody_outlined_are_found_and_no_longer_taught_as_backgrou
     half_marked: tuple[Path, dict[str, list[Region]]], looked: tuple[ModelFolder, Told]
 ) -> None:
     model, told = looked
-    folder = model.path / "training" / "second-look"
+    folder = model.path / "training" / "pseudo-labels"
     assert sorted(path.name for path in folder.iterdir()) == sorted(LOOKED)
     open_ = 0
     for slide, hidden in half_marked[1].items():
@@ -132,7 +132,7 @@ def test_minutes_leave_time_for_the_looks(
     folder = train(half_marked[0], tmp_path / "model", recipe).path / "training"
     steps = Budget.read(folder / "budget.json").steps
     marks = [f"step-{round(share * steps)}" for share in LOOKED.values()]
-    assert sorted(path.name for path in (folder / "second-look").iterdir()) == sorted(marks)
+    assert sorted(path.name for path in (folder / "pseudo-labels").iterdir()) == sorted(marks)
     assert read_rows(folder / "curves.csv")[-1]["step"] == steps
 
 
@@ -141,29 +141,29 @@ def test_where_every_lesion_is_outlined_nobody_looks_again(prepare: Callable[[Re
         recipe = RECIPE.with_choices({"classes.complete": complete})
         job, _, sets = prepare(recipe)
         assert uses_pseudo_labels(sets, recipe) != complete
-        assert (job.again_windows > 0) != complete
+        assert (job.pseudo_label_windows > 0) != complete
         assert not uses_pseudo_labels(replace(sets, by_class=True), recipe)
 
 
 def test_there_are_no_more_windows_than_there_is_time_for(prepare: Callable[[Recipe], Parts]) -> None:
     job, _, sets = prepare(INCOMPLETE)
     few, all_ = (PseudoLabeler(job, sets, steps) for steps in (2, 1000))
-    assert len(all_._chosen(500)) == len(sets.train) == 2
-    assert len(few._chosen(1)) == 1, "one slide at least"
-    assert {tuple(few._chosen(mark)) for mark in range(20)} == {(0,), (1,)}, "another one in turn"
-    assert few._chosen(7) == few._chosen(7)
+    assert len(all_._choose_windows(500)) == len(sets.train) == 2
+    assert len(few._choose_windows(1)) == 1, "one slide at least"
+    assert {tuple(few._choose_windows(mark)) for mark in range(20)} == {(0,), (1,)}, "another one in turn"
+    assert few._choose_windows(7) == few._choose_windows(7)
 
 
 def test_what_an_earlier_look_found_stays_where_the_next_does_not_look(
     prepare: Callable[[Recipe], Parts],
 ) -> None:
     job, state, sets = prepare(INCOMPLETE)
-    look = PseudoLabeler(job, sets, 4)  # marks 2 and 3, one slide each
+    labeler = PseudoLabeler(job, sets, 4)  # marks 2 and 3, one slide each
     found = Regions.of([Region(shapely.box(0, 0, 9, 9), "UDH")])
-    for file in look._files(look.marks[0]):
+    for file in labeler._files(labeler.search_steps[0]):
         write_geojson(found, file)
-    slides = look.look(state, look.marks[-1])
-    seen = set(look._chosen(look.marks[-1]))
+    slides = labeler.label_slides(state, labeler.search_steps[-1])
+    seen = set(labeler._choose_windows(labeler.search_steps[-1]))
     assert len(seen) == 1
     for number, slide in enumerate(slides):
         kept = found[0].id in {region.id for region in slide.regions}
@@ -172,12 +172,12 @@ def test_what_an_earlier_look_found_stays_where_the_next_does_not_look(
 
 def test_what_a_look_found_is_ignored_from_its_step_on(prepare: Callable[[Recipe], Parts]) -> None:
     job, state, sets = prepare(INCOMPLETE)
-    look = PseudoLabeler(job, sets, 4)
+    labeler = PseudoLabeler(job, sets, 4)
     everywhere = Regions.of([Region(shapely.box(-SIDE, -SIDE, 2 * SIDE, 2 * SIDE), "ignore")])
-    for file in [file for mark in look.marks for file in look._files(mark)]:
+    for file in [file for mark in labeler.search_steps for file in labeler._files(mark)]:
         write_geojson(everywhere, file)
     taught = []
-    for _, targets in look.batches(replace(state), job.batches(0, 4)):
+    for _, targets in labeler.batches(replace(state), job.make_batches(0, 4)):
         taught.append(bool((targets != IGNORE).any()))
     assert taught == [True, True, False, False]
 
@@ -192,7 +192,15 @@ def scene(
     for place, probability in shown.items():
         x, y = PLACES[place]
         values[0, y // 4 : y // 4 + 30, x // 4 : x // 4 + 30] = round(probability * 255)
-    heatmap = Heatmap(box=sets.train[0].slide.box, mpp=4.0, slide_mpp=MPP, slide_name="toy", labels=("UDH", "ADH"), values=values, windows=1)
+    heatmap = Heatmap(
+        box=sets.train[0].slide.box,
+        mpp=4.0,
+        slide_mpp=MPP,
+        slide_name="toy",
+        labels=("UDH", "ADH"),
+        values=values,
+        windows=1,
+    )
     return replace(sets.train[0], regions=Regions.of(drawn)), heatmap
 
 

@@ -93,7 +93,7 @@ def test_what_is_overwritten_comes_back_after_a_kill_before_the_first_step_only(
     out, cohort, other = tmp_path / "model", read_cohort(table), RECIPE.with_choices({"seed": 5})
     shutil.copytree(model.path, out)
     for step in (False, True):
-        run = open_run(out, cohort, other, None, overwrite=True)
+        run = open_run(out, cohort, other, overwrite=True)
         assert run.finished is None
         assert not (out / "model.json").exists()
         if step:
@@ -236,11 +236,11 @@ def test_a_run_stopped_between_members_goes_on(
     whole = train(table, tmp_path / "whole", short)
     calls = []
 
-    def once(*arguments: object) -> None:
+    def once(*arguments: object, **options: object) -> None:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        loop.fit(*arguments)  # type: ignore[arg-type]
+        loop.fit(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train_module, "fit", once)
     with pytest.raises(KeyboardInterrupt):
@@ -296,45 +296,45 @@ def test_nobody_tunes_by_what_a_member_has_learnt(tmp_path: Path, monkeypatch: p
         }
     )
     kept: list[TrainedEnsemble] = []
-    made = TrainedEnsemble.of.__func__  # type: ignore[attr-defined]
+    made = TrainedEnsemble.calibrated.__func__  # type: ignore[attr-defined]
 
     def keep(cls: type[TrainedEnsemble], /, *arguments: object, **words: object) -> TrainedEnsemble:
         kept.append(made(cls, *arguments, **words))
         return kept[-1]
 
-    monkeypatch.setattr(TrainedEnsemble, "of", classmethod(keep))
+    monkeypatch.setattr(TrainedEnsemble, "calibrated", classmethod(keep))
     train(toy.write_cohort(tmp_path, patients=3, splits=()), tmp_path / "model", short)
     (trained,) = kept
-    assert len(trained.tuned) == 3
-    for one in trained.tuned:
+    assert len(trained.tuning_slides) == 3
+    for one in trained.tuning_slides:
         network = one.engine.detector.network
         learnt_it = [
             number
             for number, member in enumerate(trained.members)
-            if any(labeled.patient == one.labeled.patient for labeled in member.sets.train)
+            if any(labeled.patient == one.labeled.patient for labeled in member.data.train)
         ]
         assert len(learnt_it) == 2
         assert all(network is not trained.members[number].network for number in learnt_it)
 
 
-def test_a_lesion_that_nobody_outlined_is_laid_before_the_pathologist(tmp_path: Path) -> None:
+def test_an_unannotated_lesion_is_exported_for_review(tmp_path: Path) -> None:
     table = toy.write_cohort(tmp_path)
     drawn = read_geojson(tmp_path / "slide_2.geojson").regions
     hidden = next(region for region in drawn if region.label == "UDH")
     write_geojson(
         Regions.of(region for region in drawn if region is not hidden), tmp_path / "slide_2.geojson"
     )
-    folder = train(table, tmp_path / "model", RECIPE).path / "training" / "unmarked"
-    asked = read_geojson(folder / "slide_2.geojson").regions
-    assert any(region.outline.intersects(hidden.outline.centroid) for region in asked)
-    rows = list(csv.DictReader((folder / "audit.csv").read_text().splitlines()))
-    assert len(rows) == len(asked)
-    assert {row["lies on"] for row in rows} == {"unmarked tissue"}
+    folder = train(table, tmp_path / "model", RECIPE).path / "training" / "unannotated"
+    exported = read_geojson(folder / "slide_2.geojson").regions
+    assert any(region.outline.intersects(hidden.outline.centroid) for region in exported)
+    rows = list(csv.DictReader((folder / "review.csv").read_text().splitlines()))
+    assert len(rows) == len(exported)
+    assert {row["location"] for row in rows} == {"unannotated tissue"}
     assert all((folder / row["picture"]).stat().st_size > 1000 for row in rows)
 
 
-def test_nothing_is_asked_where_nothing_unmarked_is_found(model: ModelFolder) -> None:
-    table = model.path / "training" / "unmarked" / "audit.csv"
+def test_nothing_is_exported_where_nothing_unannotated_is_found(model: ModelFolder) -> None:
+    table = model.path / "training" / "unannotated" / "review.csv"
     assert not table.exists()
 
 
@@ -343,7 +343,7 @@ def test_a_moved_cohort_is_the_same_and_other_masks_or_weights_are_not(table: Pa
     cohort = read_cohort(table)
 
     def marked(cohort: Cohort, recipe: Recipe, out: Path) -> str:
-        open_run(out, cohort, recipe, None, overwrite=False)
+        open_run(out, cohort, recipe)
         return (out / "training" / "run.json").read_text()
 
     shutil.copytree(table.parent, tmp_path / "moved")

@@ -108,6 +108,6 @@ def test_windows_of_which_nothing_is_known_say_nothing() -> None:
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         return torch.tensor(0.0)
 
-    assert not validate(unknown, loss).informed
-    assert not validate([], loss).informed
-    assert validate([*unknown, *known], loss).informed
+    assert not validate(unknown, loss).has_targets
+    assert not validate([], loss).has_targets
+    assert validate([*unknown, *known], loss).has_targets

@@ -59,6 +59,7 @@ RENAMED_SCORES: Mapping[str, str] = {
     "false_per_slide": "fp_per_slide",
     "centre": "center",
     "says": "message",
+    "at": "operating_target",
 }
 """Keys of scores.json in version 2, with the key of today; values of the keys are alike."""
 
@@ -130,7 +131,7 @@ def scores_to_dict(scores: Scores) -> dict[str, Any]:
         "optimistic": protocol.optimistic,
         "positive": protocol.positive,
         "threshold": protocol.threshold,
-        "at": protocol.operating_target,
+        "operating_target": protocol.operating_target,
         "pixel": {**_metrics_to_dict(scores.pixel), "confusion": confusion},
         "tile": _metrics_to_dict(scores.tile),
         "lesion": _lesion_to_dict(scores),

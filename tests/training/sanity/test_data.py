@@ -55,12 +55,12 @@ def slide(parts: Parts) -> LabeledSlide:
 def augmented(
     context: TrainingContext, random_of: Callable[[int], list[int]]
 ) -> Callable[[AugmentConfig, int], Pixels]:
-    """One window as example `number` shows it, with the random state of `seed_of(number)`."""
+    """One window as example `number` shows it, with the random state of `random_of(number)`."""
     window = context.training_examples.sampler.draw(0)
     labeled = context.training_examples.slides[window.slide]
 
     def read(choices: AugmentConfig, number: int) -> Pixels:
-        random = np.random.default_rng(seed_of(number))
+        random = np.random.default_rng(random_of(number))
         pose = draw_pose(choices, random)
         reads = (labeled.picture, labeled.mask)
         picture, _ = read_posed(reads, window.box, context.recipe.patches.mpp, pose)
@@ -176,7 +176,7 @@ def test_a_repeated_or_missing_validation_batch_fails(context: TrainingContext) 
     for faulty in ([every[0]] * len(every), every[:-1]):
         validation = validate_on(context, lambda faulty=faulty: iter(faulty))  # type: ignore[misc]
         verdict = check_validation_batches(
-            judge,
+            validation,
             InputRecorder(3, predicts_tiles=False),
             prepared(context),
             count=len(context.tuning_examples),
@@ -269,7 +269,7 @@ def test_a_mask_at_the_wrong_place_fails(ringed: list[LabeledSlide]) -> None:
 
 
 def test_masks_without_annotations_cannot_tell(slide: LabeledSlide) -> None:
-    assert check_masks(LabeledSlide.mask, [replace(slide, regions=Regions())], 2.0).state == "cannot tell"
+    assert check_masks(LabeledSlide.mask, [replace(slide, regions=Regions())], mpp=2.0).state == "cannot tell"
 
 
 def test_no_augmentation_means_that_nothing_varies(context: TrainingContext) -> None:

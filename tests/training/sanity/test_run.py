@@ -121,7 +121,7 @@ def test_a_failure_stops_before_a_step_unless_told_otherwise(prepare: Callable[[
     assert "guard: the optimiser holds the network's parameters" in line
     assert "--guards tell" in line
     assert not (job.folder / "sanity_checks.json").exists()  # the next start asks again
-    verdicts = run_sanity_checks(job, state, sets, "warn")
+    verdicts = run_sanity_checks(job, state, sets, mode="warn")
     assert [verdict.name for verdict in verdicts if verdict.state == "failed"] == [
         "the optimiser holds the network's parameters"
     ]
@@ -132,7 +132,7 @@ def test_a_training_that_goes_on_takes_the_verdicts_of_its_beginning(
     prepare: Callable[[Recipe], Parts],
 ) -> None:
     job, state, sets = prepare(SHORT)
-    first = run_sanity_checks(job, state, sets, "quick")
+    first = run_sanity_checks(job, state, sets, mode="quick")
     state.optimizer = make_optimizer(copy.deepcopy(state.network), job.recipe.training)
     assert run_sanity_checks(job, state, sets) == first
 

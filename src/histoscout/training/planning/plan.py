@@ -14,7 +14,7 @@ from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import RecipeError
 from histoscout.io.files import write_text
 from histoscout.progress import NoProgress, Progress
-from histoscout.recipe import Recipe, description_of
+from histoscout.recipe import RENAMED, Recipe, description_of
 from histoscout.recipe_sections import plain
 from histoscout.training.planning.classes import assign_classes, choose_positive
 from histoscout.training.planning.fingerprint import (
@@ -278,7 +278,9 @@ def read_plan(path: Path) -> Plan:
     choices = []
     for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items():
         if isinstance(value, dict):
-            choices += [Choice(f"{key}.{name}", part) for name, part in value.items()]
+            # plans of histoscout 0.1.0 have other keys
+            keys = {f"{key}.{name}": part for name, part in value.items()}
+            choices += [Choice(RENAMED.get(old, old), part) for old, part in keys.items()]
         else:
             choices.append(Choice(key, value))
     return Plan(recipe, tuple(choices), ())
