@@ -204,9 +204,7 @@ def test_planned_folds_go_on_with_the_choices_they_were_begun_with_only(cohort: 
     write_folds(folds, tmp_path / "folds.csv")
     for choices, told in (({}, "no such choice"), ({"training.epochs": 2}, "training.epochs = 2")):
         options = CrossvalOptions(folds=2, fold=2, positive="UDH", choices=choices)
-        with pytest.raises(
-            OutputError, match=rf"begun with training\.minutes = 6\.0, and now there is {told}"
-        ):
+        with pytest.raises(OutputError, match=rf"training\.minutes = 6\.0.* {told}"):
             crossval(cohort, tmp_path, None, options)
     assert not (arm / "fold-2").exists()
 
@@ -215,7 +213,7 @@ def test_what_is_refused_before_anything_is_trained(cohort: Path, tmp_path: Path
     other = toy.RECIPE.with_choices({"classes.positive": "ADH", "classes.other": ["UDH"]})
     with pytest.raises(RecipeError, match="different classes: ADH, UDH"):
         crossval(cohort, tmp_path / "a", {"one": toy.RECIPE, "two": other}, OPTIONS)
-    with pytest.raises(RecipeError, match="no name for a folder"):
+    with pytest.raises(RecipeError, match="one/two"):
         crossval(cohort, tmp_path / "a", {"one/two": toy.RECIPE}, OPTIONS)
     with pytest.raises(RecipeError, match="--positive"):
         crossval(cohort, tmp_path / "a")

@@ -23,9 +23,9 @@ def test_two_slides_of_one_name_are_both_laid_out(tmp_path: Path) -> None:
         cases.append(Case(slide, slide.parent / "one.geojson", f"patient {number}"))
     found = [regions(square(0, 300 * number, 100, score=0.6 + number / 10)) for number in range(2)]
     lesions = {case.slide: compare(Regions(), one, 0.5) for case, one in zip(cases, found, strict=True)}
-    folder = tmp_path / "unmarked"
+    folder = tmp_path / "unannotated"
     assert export_unannotated(lesions, cases, ClassConfig(positive="UDH"), folder) == 2
-    rows = list(csv.DictReader((folder / "audit.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((folder / "review.csv").read_text().splitlines()))
     assert [row["slide"] for row in rows] == ["one (patient 1, 2)", "one (patient 0, 1)"]
     assert [float(row["area_mm2"]) for row in rows] == [0.04, 0.01]
     for row in rows:

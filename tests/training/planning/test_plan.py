@@ -205,7 +205,7 @@ def test_zero_minutes_are_an_error_and_not_the_default() -> None:
 def test_a_gpu_needs_a_quarter_of_the_minutes() -> None:
     few = cohort_of(replace(annotated("UDH"), patients=7))
     for device, minutes in (("cpu", 18), ("cuda", 4.5)):
-        fast = replace(few, machine=replace(LAPTOP, device=device)  # type: ignore[arg-type])
+        fast = replace(few, machine=replace(LAPTOP, device=device))  # type: ignore[arg-type]
         made = [plan_of("UDH", fast, time) for time in (minutes, minutes - 0.1)]
         assert [part.recipe.network.ensemble_size for part in made] == [3, 2]
 
