@@ -25,24 +25,24 @@ from shapely.affinity import affine_transform, scale
 
 from histoscout.annotations.masks import read_mask
 from histoscout.annotations.read import read_annotations
-from histoscout.checks.alignment.corrections import mirrored_by_tile
-from histoscout.checks.alignment.scoring import zones_of
+from histoscout.checks.alignment.corrections import mirror_by_tile
+from histoscout.checks.alignment.patches import PAIRS, check_patch_alignment, check_training_patches
+from histoscout.checks.alignment.scoring import annotation_zones
 from histoscout.checks.alignment.slides import (
     Alignment,
-    Subject,
-    aligned,
-    cohort_verdict,
-    simplified,
-    subject_of,
+    AlignmentSubject,
+    check_cohort_alignment,
+    check_slide_alignment,
+    prepare_subject,
+    simplify_regions,
 )
-from histoscout.checks.alignment.windows import PAIRS, fits_at_the_door, fits_in_training
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions, valid_outline
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import PatchConfig, TissueConfig
 from histoscout.sampling.datasets import SampledExamples
-from histoscout.sampling.sampler import WindowSampler
+from histoscout.sampling.sampler import PatchSampler
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.slides.open import open_slide
 from histoscout.slides.slide import Slide
@@ -166,7 +166,7 @@ def transform_regions(regions: Regions, matrix: tuple[float, ...]) -> Regions:
     return Regions.of(replace(region, outline=affine_transform(region.outline, matrix)) for region in regions)
 
 
-def make_faults(subject: Subject) -> dict[str, Fault]:
+def make_faults(subject: AlignmentSubject) -> dict[str, Fault]:
     """The mistakes that are injected, by name."""
     box, tile = subject.frame.box, subject.frame.tile
     matrices = {
@@ -182,7 +182,7 @@ def make_faults(subject: Subject) -> dict[str, Fault]:
         "4 times too small": (0.25, 0, 0, 0.25, 0, 0),
         "offset by the scanned part": (1, 0, 0, 1, *subject.frame.corner),
     }
-    mirrored = partial(mirrored_by_tile, tile=tile, mirror=(1.0, -1.0))
+    mirrored = partial(mirror_by_tile, tile=tile, mirror=(1.0, -1.0))
     return {
         **{name: partial(transform_regions, matrix=matrix) for name, matrix in matrices.items()},
         "of the tile above, mirrored": partial(mirrored, rows=1),
@@ -193,23 +193,23 @@ def make_faults(subject: Subject) -> dict[str, Fault]:
 # ---------------------------------------------------------------- slides and cohorts
 
 
-def make_subject(source: SlideSource) -> Subject:
+def make_subject(source: SlideSource) -> AlignmentSubject:
     slide, regions = source.load()
     tissue = find_tissue(slide, TissueConfig(artifacts=False), PatchConfig())
-    subject = subject_of(slide, regions, tissue, TILE_UM[source.group])
+    subject = prepare_subject(slide, regions, tissue, TILE_UM[source.group])
     # as if the scanner had left a margin: the offset is no multiple of a tile
     corner = (round(0.31 * slide.box.width), round(0.23 * slide.box.height))
     return replace(subject, name=source.name, frame=replace(subject.frame, corner=corner))
 
 
-def share_on_tissue(subject: Subject) -> float:
+def share_on_tissue(subject: AlignmentSubject) -> float:
     """The share of tissue under annotations displaced by a tile, of what stays on the slide; mean of four ways."""
     cells = subject.cells
     shares = []
     for name, fault in make_faults(subject).items():
         if name.startswith("a tile "):
             outlines = [region.outline for region in fault(subject.regions)]
-            inside = zones_of(outlines, cells.shape, cells.side, cells.side_um)[:-1].any(0)
+            inside = annotation_zones(outlines, cells.shape, cells.side, cells.side_um)[:-1].any(0)
             shares.append(float(cells.tissue[inside].mean()) if inside.any() else 1.0)
     return float(np.mean(shares))
 
@@ -220,15 +220,15 @@ def check_slide(pair: tuple[SlideSource, SlideSource]) -> list[ResultRow]:
     subject = make_subject(source)
     if not len(subject.regions) or share_on_tissue(subject) < MIN_ON_TISSUE:
         return []
-    other_regions = simplified(other.load()[1], subject.cells.side * 0.2)
+    other_regions = simplify_regions(other.load()[1], subject.cells.side * 0.2)
     rows = []
     for shape, change in SHAPES.items():
         own = change(subject.regions)
-        results = {"none": aligned(replace(subject, regions=own))}
+        results = {"none": check_slide_alignment(replace(subject, regions=own))}
         for name, fault in make_faults(subject).items():
-            results[name] = aligned(replace(subject, regions=fault(own)))
+            results[name] = check_slide_alignment(replace(subject, regions=fault(own)))
         swapped = replace(subject, regions=change(other_regions))
-        results["swapped"] = aligned(swapped, partial(only_candidate, source.name, own))
+        results["swapped"] = check_slide_alignment(swapped, partial(only_candidate, source.name, own))
         # mistakes do not pickle
         rows += [
             ResultRow(
@@ -282,7 +282,7 @@ def print_cohort_table(rows: list[ResultRow]) -> None:
 def is_correct(fault: str, alignments: list[Alignment]) -> bool:
     if not alignments:
         return True
-    state = cohort_verdict(alignments).state
+    state = check_cohort_alignment(alignments).state
     return state != "failed" if fault == "none" else state == "failed"
 
 
@@ -358,12 +358,12 @@ def label_slide(slide: Slide, regions: Regions, recipe: Recipe, *, patient: str)
 def check_patches(slides: list[LabeledSlide], recipe: Recipe, fault: str) -> tuple[str, str]:
     """The states of the patch alignment check with the slides at hand, and with images and masks alone."""
     faulty = [FaultySlide(slide, fault) for slide in slides]
-    examples = SampledExamples(faulty, WindowSampler(slides, recipe, {}), recipe)  # type: ignore[arg-type]
+    examples = SampledExamples(faulty, PatchSampler(slides, recipe, {}), recipe)  # type: ignore[arg-type]
     pairs = [examples[number] for number in range(PAIRS)]
     if fault == "other patch":
         pairs = [(image, pairs[(number + 7) % PAIRS][1]) for number, (image, _) in enumerate(pairs)]
-        return "-", fits_at_the_door(pairs, recipe.patches.mpp).state
-    return fits_in_training(examples).state, fits_at_the_door(pairs, recipe.patches.mpp).state
+        return "-", check_patch_alignment(pairs, recipe.patches.mpp).state
+    return check_training_patches(examples).state, check_patch_alignment(pairs, recipe.patches.mpp).state
 
 
 def main() -> None:

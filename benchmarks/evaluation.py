@@ -88,7 +88,15 @@ def make_heatmap(random: np.random.Generator, truth: Regions, name: str) -> Heat
     degree = np.kron(random.uniform(30, 230, (20, 20)), np.ones((rows // 20, rows // 20))).astype(np.float32)
     clouds = gaussian_filter(random.normal(0, 1, (rows, rows)).astype(np.float32), 4)
     levels = np.clip(gaussian_filter(inside, 2) * degree + clouds / clouds.std() * 6, 0, 255).astype(np.uint8)
-    return Heatmap(box=box, mpp=HEAT_MPP, slide_mpp=MPP, slide_name=name, labels=("UDH", "ADH"), values=np.stack([levels, 255 - levels]), windows=400)
+    return Heatmap(
+        box=box,
+        mpp=HEAT_MPP,
+        slide_mpp=MPP,
+        slide_name=name,
+        labels=("UDH", "ADH"),
+        values=np.stack([levels, 255 - levels]),
+        windows=400,
+    )
 
 
 def write_slide_files(folder: Path, number: int, count: int) -> None:

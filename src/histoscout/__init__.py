@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from histoscout.annotations.geojson import read_geojson, write_geojson
     from histoscout.annotations.read import read_annotations
     from histoscout.annotations.write import MaskCanvas, write_annotations
-    from histoscout.checks.alignment.windows import fits_at_the_door
+    from histoscout.checks.alignment.patches import check_patch_alignment
     from histoscout.checks.run import CheckOptions, Checks, check_cohort
     from histoscout.cohort.bracs import Bracs, read_bracs, write_bracs
     from histoscout.cohort.case import Case
@@ -88,6 +88,7 @@ _PUBLIC: Mapping[str, str] = MappingProxyType(
         "TileGrid": "geometry.box",
         "TrainOptions": "training.train",
         "check_cohort": "checks.run",
+        "check_patch_alignment": "checks.alignment.patches",
         "convert": "conversion",
         "crossval": "training.crossval",
         "demo": "demo",
@@ -96,7 +97,6 @@ _PUBLIC: Mapping[str, str] = MappingProxyType(
         "evaluate": "evaluation.evaluate",
         "evaluate_images": "evaluation.images.evaluate",
         "evaluate_regions": "evaluation.regions",
-        "fits_at_the_door": "checks.alignment.windows",
         "info": "slides.open",
         "open_engine": "network.engines",
         "open_slide": "slides.open",
@@ -124,6 +124,7 @@ _RENAMED: Mapping[str, str] = MappingProxyType(
         "Canvas": "MaskCanvas",
         "ComparedSlide": "SlideComparison",
         "Converted": "ConversionResult",
+        "fits_at_the_door": "check_patch_alignment",
     }
 )
 """Public names of histoscout 0.1.0, which still work in this release."""
@@ -160,6 +161,7 @@ __all__ = [
     "TileGrid",
     "TrainOptions",
     "check_cohort",
+    "check_patch_alignment",
     "convert",
     "crossval",
     "demo",
@@ -168,7 +170,6 @@ __all__ = [
     "evaluate",
     "evaluate_images",
     "evaluate_regions",
-    "fits_at_the_door",
     "info",
     "open_engine",
     "open_slide",

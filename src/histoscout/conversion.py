@@ -17,8 +17,8 @@ from histoscout.annotations.read import (
 )
 from histoscout.annotations.write import MaskCanvas, write_annotations, writer_of
 from histoscout.cohort.annotated_slide import is_mask, mask_scale
-from histoscout.cohort.case import Case, in_place, open_case
-from histoscout.cohort.discovery import PICTURES, slides_in
+from histoscout.cohort.case import Case, open_case, to_shown_frame
+from histoscout.cohort.discovery import PICTURES, find_slides
 from histoscout.cohort.qupath_project import read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
@@ -213,7 +213,7 @@ def _find_slides(options: ConvertOptions) -> dict[str, Path]:
         return {}
     if not place.exists():
         raise SlideError(place, "there is no such file or folder", "Give the slide, or the folder of slides")
-    return {slide.stem: slide for slide in (slides_in(place) if place.is_dir() else [place])}
+    return {slide.stem: slide for slide in (find_slides(place) if place.is_dir() else [place])}
 
 
 def _match_slide(source: Path, slides: Mapping[str, Path]) -> Path | None:
@@ -234,7 +234,7 @@ def _convert_file(task: _Task, options: ConvertOptions) -> ConversionResult:
     geometry = _find_geometry(task, options)
     annotations = _read_source(task.source, geometry, options)
     if (place := geometry.slide or geometry.box) is not None:
-        annotations = in_place(annotations, task.source, place)
+        annotations = to_shown_frame(annotations, task.source, place)
     notes = list(annotations.notes)
 
     # leave out what is not an annotation

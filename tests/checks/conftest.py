@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from histoscout.checks.alignment.slides import Subject, subject_of
+from histoscout.checks.alignment.slides import AlignmentSubject, prepare_subject
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from tests import toy
@@ -12,19 +12,19 @@ from tests import toy
 TILE_UM = 128.0
 
 
-def toy_subject(seed: int) -> Subject:
+def toy_subject(seed: int) -> AlignmentSubject:
     """A toy slide with nine lesions and look-alikes, and the outlines that fit them."""
     pixels, regions = toy.draw(seed, lesions=5)
     slide = slide_from_array(pixels, toy.MPP, f"toy {seed}")
-    return subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
+    return prepare_subject(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
 
 
 @pytest.fixture(scope="session")
-def subjects() -> Callable[[int], Subject]:
+def subjects() -> Callable[[int], AlignmentSubject]:
     """Toy slides by their seeds, each measured once."""
-    known: dict[int, Subject] = {}
+    known: dict[int, AlignmentSubject] = {}
 
-    def subject(seed: int) -> Subject:
+    def subject(seed: int) -> AlignmentSubject:
         if seed not in known:
             known[seed] = toy_subject(seed)
         return known[seed]

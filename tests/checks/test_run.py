@@ -9,8 +9,8 @@ from shapely.affinity import affine_transform
 from typer.testing import CliRunner
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
-from histoscout.checks.alignment.corrections import moved
-from histoscout.checks.alignment.slides import NAME as ALIGNMENT
+from histoscout.checks.alignment.corrections import displacement
+from histoscout.checks.alignment.slides import ALIGNMENT as ALIGNMENT
 from histoscout.checks.alignment.slides import Alignment
 from histoscout.checks.integrity import LoadedCase
 from histoscout.checks.run import CheckedSlide, CheckOptions, Checks, apply_corrections, check_cohort
@@ -97,7 +97,7 @@ def test_corrections_never_overwrite(wrong: Path, tmp_path: Path) -> None:
 def checked(slide: Path, regions: Regions) -> CheckedSlide:
     """A slide whose outlines are found to be displaced."""
     verdict = Verdict(name="fit", state="failed", message="")
-    mistake = moved(3, 0, "displaced", "")
+    mistake = displacement(3, 0, "displaced", "")
     return CheckedSlide(
         loaded=LoadedCase(case=Case(slide), mpp=1.0, regions=regions),
         alignment=Alignment(slide.stem, verdict, mistake=mistake),

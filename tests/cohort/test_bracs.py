@@ -11,8 +11,8 @@ from histoscout.cohort.bracs import (
     bracs_recipe,
     read_bracs,
     read_bracs_table,
-    settled,
     slide_name,
+    unambiguous_splits,
     write_bracs,
 )
 from histoscout.cohort.case import SplitName
@@ -120,7 +120,7 @@ def test_patients_in_three_subsets_learn_first() -> None:
         return BracsRow(slide, patient, "N", split, 0)
 
     rows = [row("a", "1", "test"), row("b", "1", "tune"), row("c", "2", "test"), row("d", "1", "test")]
-    splits, notes = settled(rows)
+    splits, notes = unambiguous_splits(rows)
     assert splits == {"1": "tune", "2": "test"}
     assert notes == (
         "patient 1 is in two subsets; all slides are now in tune: a from test, d from test moved",

@@ -10,7 +10,7 @@ from shapely.geometry import box
 
 from histoscout.annotations.read import Annotations, ImageMetadata
 from histoscout.cohort.annotated_slide import labeled_regions
-from histoscout.cohort.case import Case, in_place, open_case
+from histoscout.cohort.case import Case, open_case, to_shown_frame
 from histoscout.errors import AnnotationError, MppMissingError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
@@ -43,23 +43,23 @@ def drawn(image: ImageMetadata | None) -> Annotations:
     ],
 )
 def test_the_very_image_gives_no_word(image: ImageMetadata | None) -> None:
-    assert in_place(drawn(image), PATH, slide()) == drawn(image)
+    assert to_shown_frame(drawn(image), PATH, slide()) == drawn(image)
 
 
 @pytest.mark.parametrize("name", ["b.svs", "aa.svs"])
 def test_another_name_is_told(name: str) -> None:
-    notes = in_place(drawn(ImageMetadata(name=name)), PATH, slide()).notes
+    notes = to_shown_frame(drawn(ImageMetadata(name=name)), PATH, slide()).notes
     assert notes == ("a note", f"drawn on an image called {name}, not a.svs; is it the right slide?")
 
 
 @pytest.mark.parametrize("name", ["a.svs", "A", "a.jpg"])
 def test_a_suffix_more_or_less_is_the_same_name(name: str) -> None:
-    assert in_place(drawn(ImageMetadata(name=name)), PATH, slide("a.svs")).notes == ("a note",)
-    assert in_place(drawn(ImageMetadata(name="a.jpg")), PATH, slide("a.jpg.tif")).notes == ("a note",)
+    assert to_shown_frame(drawn(ImageMetadata(name=name)), PATH, slide("a.svs")).notes == ("a note",)
+    assert to_shown_frame(drawn(ImageMetadata(name="a.jpg")), PATH, slide("a.jpg.tif")).notes == ("a note",)
 
 
 def test_another_scale_is_told() -> None:
-    (_, note) = in_place(drawn(ImageMetadata(mpp=0.25)), PATH, slide()).notes
+    (_, note) = to_shown_frame(drawn(ImageMetadata(mpp=0.25)), PATH, slide()).notes
     assert note == "drawn at 0.25 um/px, but the slide has 0.5, which is used"
 
 
@@ -75,20 +75,22 @@ def test_another_size_is_refused(size: tuple[int, int], said: str) -> None:
     with pytest.raises(
         AnnotationError, match=rf"a\.qpdata: was drawn on an image of .* but its slide .*{said}"
     ):
-        in_place(drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, slide())
+        to_shown_frame(drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, slide())
     with pytest.raises(AnnotationError, match="was drawn on"):
-        in_place(drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, Box(0, 0, 60, 40))
+        to_shown_frame(
+            drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, Box(0, 0, 60, 40)
+        )
 
 
 def test_outlines_on_the_whole_scan_are_moved_to_the_part_that_is_the_slide() -> None:
     part = slide(bounds=Box(20, 10, 30, 25))
-    found = in_place(drawn(ImageMetadata(name="a.svs", width=60, height=40)), PATH, part)
+    found = to_shown_frame(drawn(ImageMetadata(name="a.svs", width=60, height=40)), PATH, part)
     assert found.regions[0].outline.bounds == (5, 5, 15, 15)
     assert (
         found.notes[1]
         == "drawn on the whole scan, of which the slide is the part from 20, 10: taken into account"
     )
-    assert in_place(drawn(ImageMetadata(name="a.svs", width=30, height=25)), PATH, part) == drawn(
+    assert to_shown_frame(drawn(ImageMetadata(name="a.svs", width=30, height=25)), PATH, part) == drawn(
         ImageMetadata(name="a.svs", width=30, height=25)
     )
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort
-from histoscout.cohort.image_folders import RoiImage, holds_images_by_class, read_image_cohort, with_scale
+from histoscout.cohort.image_folders import RoiImage, assign_scale, is_image_folder, read_image_cohort
 from histoscout.cohort.splits import split_by_class
 from histoscout.errors import CohortError
 
@@ -40,10 +40,10 @@ def test_both_orders_of_folders_give_cases_with_labels(tmp_path: Path, order: st
 
 def test_a_scale_is_given_or_told_and_else_left_open() -> None:
     named, other, tabled = (RoiImage(Path(name), "N", mpp=mpp) for name, mpp in _NAMES)
-    assert [image.mpp for image in with_scale((named, other, tabled), None)[0]] == [0.25, None, 1.0]
-    assert "1 images" in with_scale((named, other, tabled), None)[1][0]
-    assert [image.mpp for image in with_scale((named, other, tabled), 0.5)[0]] == [0.5, 0.5, 1.0]
-    assert with_scale((other,), None)[1] == ()
+    assert [image.mpp for image in assign_scale((named, other, tabled), None)[0]] == [0.25, None, 1.0]
+    assert "1 images" in assign_scale((named, other, tabled), None)[1][0]
+    assert [image.mpp for image in assign_scale((named, other, tabled), 0.5)[0]] == [0.5, 0.5, 1.0]
+    assert assign_scale((other,), None)[1] == ()
 
 
 _NAMES = (("BRACS_1_N_1.png", None), ("a.png", None), ("b.png", 1.0))
@@ -76,7 +76,7 @@ def test_rows_without_a_split_follow_their_patient(tmp_path: Path) -> None:
 def test_a_table_of_outlined_slides_is_not_one_of_images(tmp_path: Path) -> None:
     for head, images in (("image,class", True), ("slide,label", False), ("image,label,annotations", False)):
         (tmp_path / "table.csv").write_text(f"{head}\n")
-        assert holds_images_by_class(tmp_path / "table.csv") is images
+        assert is_image_folder(tmp_path / "table.csv") is images
 
 
 def test_headings_are_read_as_those_of_slides_are(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_headings_are_read_as_those_of_slides_are(tmp_path: Path) -> None:
     table.write_text(
         "File,Class,Patient ID,um per px,dataset,grade\na.png,N,p1,0.5,train,2\nb.png,UDH,p1,,,\n"
     )
-    assert holds_images_by_class(table)
+    assert is_image_folder(table)
     cohort = read_image_cohort(table)
     assert [(case.patient, case.mpp, case.split) for case in cohort.cases] == [
         ("p1", 0.5, "train"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histoscout.cohort.image_folders import RoiImage, holds_images_by_class, read_images
+from histoscout.cohort.image_folders import RoiImage, is_image_folder, read_images
 from histoscout.errors import CohortError
 
 
@@ -25,7 +25,7 @@ def test_bracs_is_understood_in_both_orders(tmp_path: Path, order: str) -> None:
         ("val", "5_DCIS", "BRACS_2_DCIS_1.png"),
     ):
         write_images(tmp_path / order.format(split=split, label=label), name)
-    assert holds_images_by_class(tmp_path)
+    assert is_image_folder(tmp_path)
     images = read_images(tmp_path)
     assert sorted((image.label, image.patient) for image in images.images) == [
         ("N", "BRACS_265"),
@@ -60,20 +60,20 @@ def test_a_folder_for_each_class_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_cohort_of_slides_is_not_taken_for_images(tmp_path: Path, table: Path) -> None:
-    assert not holds_images_by_class(table)
-    assert not holds_images_by_class(table.parent)
+    assert not is_image_folder(table)
+    assert not is_image_folder(table.parent)
     write_images(tmp_path, "one.png", "annotations/one.png")
-    assert not holds_images_by_class(tmp_path)
-    assert not holds_images_by_class(tmp_path / "nowhere")
+    assert not is_image_folder(tmp_path)
+    assert not is_image_folder(tmp_path / "nowhere")
     write_images(tmp_path / "single", "UDH/a.png")
-    assert not holds_images_by_class(tmp_path / "single")
+    assert not is_image_folder(tmp_path / "single")
 
 
 def test_a_table_names_patients_and_scale(tmp_path: Path) -> None:
     write_images(tmp_path, "a.png", "b.png")
     table = tmp_path / "images.csv"
     table.write_text("image;class;patient;mpp;split\na.png;UDH;p1;0,25;test\nb.png;N;p2;;train\n;;;;\n")
-    assert holds_images_by_class(table)
+    assert is_image_folder(table)
     images = read_images(table)
     assert images.images == (RoiImage(tmp_path / "a.png", "UDH", "p1", 0.25, "test"),)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.cohort.splits import Folds, draw_folds, fold_cohort, read_folds, write_folds
+from histoscout.cohort.splits import Folds, cohort_of_fold, draw_folds, read_folds, write_folds
 from histoscout.errors import CohortError
 from histoscout.recipe import Recipe
 
@@ -64,7 +64,7 @@ def test_a_fold_is_a_cohort_with_its_patients_apart() -> None:
         Case(Path(f"{name}.tif"), patient=name[0], split="tune") for name in ("a1", "a2", "b1", "c1")
     )
     folds = Folds((("a",), ("b", "c")))
-    part = fold_cohort(Cohort(cases, "cohort.csv"), folds, 1)
+    part = cohort_of_fold(Cohort(cases, "cohort.csv"), folds, 1)
     assert [case.split for case in part.cases] == ["test", "test", "train", "train"]
     assert "fold 1" in part.where
 

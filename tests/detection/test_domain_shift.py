@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter
 
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.domain_shift import (
-    OUT_OF_DISTRIBUTION,
     MEASURES,
     MIN_REFERENCE_PATIENTS,
+    OUT_OF_DISTRIBUTION,
     AppearanceReference,
     check_appearance,
     measure_appearance,

@@ -165,7 +165,7 @@ TEST_SET = TABLE.model_copy(
 def test_a_guarantee_needs_enough_patients_of_a_test_set() -> None:
     with pytest.raises(ModelError, match="tuning set"):
         choose_operating_point(TABLE, OperatingTarget.parse("miss 0.1"), "model")
-    with pytest.raises(ModelError, match="49 patients.* 30"):
+    with pytest.raises(ModelError, match=r"49 patients.* 30"):
         choose_operating_point(TEST_SET, OperatingTarget.parse("miss 0.02"), "scores")
     few = TEST_SET.model_copy(update={"weakest": TEST_SET.weakest[:19]})
     with pytest.raises(ModelError, match="20 patients"):

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from histoscout.geometry.box import Box
 from histoscout.recipe_sections import AugmentConfig
-from histoscout.sampling.augment import Pose, draw_pose, read_posed, vary_colors
+from histoscout.sampling.augment import Pose, draw_pose, read_augmented, vary_colors
 
 SCENE = np.random.default_rng(0).integers(0, 255, (400, 400), np.uint8)
 
@@ -24,7 +24,7 @@ def read_gray(box: Box, mpp: float) -> NDArray[np.uint8]:
 @given(st.integers(0, 3), st.booleans())
 def test_quarter_turns_and_mirrors_move_pixels_and_change_none(turns: int, mirrored: bool) -> None:
     box = Box(100, 120, 64, 64)
-    _, mask = read_posed((read_color, read_gray), box, 1.0, Pose(90.0 * turns, 1.0, mirrored))
+    _, mask = read_augmented((read_color, read_gray), box, 1.0, Pose(90.0 * turns, 1.0, mirrored))
     plain = read_gray(box, 1.0)
     seen = [np.rot90(start, k) for start in (plain, plain[:, ::-1]) for k in range(4)]
     assert any(np.array_equal(mask, turned) for turned in seen)
@@ -44,7 +44,7 @@ def test_picture_and_mask_stay_together_and_keep_their_size(
         return np.repeat(read(box, mpp)[..., None], 3, axis=2)
 
     box = Box(40, 50, 48, 48)
-    picture, mask = read_posed((color, read), box, 1.0, Pose(angle, size, mirrored))
+    picture, mask = read_augmented((color, read), box, 1.0, Pose(angle, size, mirrored))
     assert picture.shape == (48, 48, 3)
     assert mask.shape == (48, 48)
     assert np.abs(picture[..., 0].astype(int) - mask).max() <= 3

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import shapely
 
-from histoscout.cohort.annotated_slide import LabeledSlide, any_meets, open_labeled
+from histoscout.cohort.annotated_slide import LabeledSlide, intersects_any, open_labeled_slide
 from histoscout.cohort.cohort import read_cohort
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
-from histoscout.sampling.datasets import PlainExamples, SampledExamples, class_shares, target_of
-from histoscout.sampling.sampler import WindowSampler, evenly, grid_windows
+from histoscout.sampling.datasets import PlainExamples, SampledExamples, class_shares, make_target
+from histoscout.sampling.sampler import PatchSampler, choose_evenly, grid_patches
 from histoscout.training.loop import training_batches
 from tests import toy
 
@@ -32,19 +32,19 @@ RECIPE = Recipe.from_dict(
 @pytest.fixture(scope="module")
 def slides(tmp_path_factory: pytest.TempPathFactory) -> list[LabeledSlide]:
     cohort = read_cohort(toy.write_cohort(tmp_path_factory.mktemp("toy")))
-    return [open_labeled(case, RECIPE)[0] for case in cohort.cases]
+    return [open_labeled_slide(case, RECIPE)[0] for case in cohort.cases]
 
 
 def test_a_window_depends_on_seed_and_number_alone(slides: list[LabeledSlide]) -> None:
-    forwards = [WindowSampler(slides, RECIPE, {}).draw(number) for number in range(30)]
-    backwards = [WindowSampler(slides, RECIPE, {}).draw(number) for number in reversed(range(30))]
+    forwards = [PatchSampler(slides, RECIPE, {}).draw(number) for number in range(30)]
+    backwards = [PatchSampler(slides, RECIPE, {}).draw(number) for number in reversed(range(30))]
     assert forwards == backwards[::-1]
-    other_seed = WindowSampler(slides, RECIPE.with_choices({"seed": 1}), {})
+    other_seed = PatchSampler(slides, RECIPE.with_choices({"seed": 1}), {})
     assert forwards != [other_seed.draw(number) for number in range(30)]
 
 
 def test_kinds_come_in_the_recipes_shares_and_patients_alike(slides: list[LabeledSlide]) -> None:
-    sampler = WindowSampler(slides, RECIPE, {})
+    sampler = PatchSampler(slides, RECIPE, {})
     windows = [sampler.draw(number) for number in range(600)]
     kinds = Counter(window.kind for window in windows)
     assert kinds["positive"] / 600 == pytest.approx(0.4, abs=0.08)
@@ -53,7 +53,7 @@ def test_kinds_come_in_the_recipes_shares_and_patients_alike(slides: list[Labele
 
 
 def test_positive_windows_show_the_class(slides: list[LabeledSlide]) -> None:
-    sampler = WindowSampler(slides, RECIPE, {})
+    sampler = PatchSampler(slides, RECIPE, {})
     windows = [window for number in range(80) if (window := sampler.draw(number)).kind == "positive"]
     shown = [(slides[window.slide].mask(window.box, 2.0) == 1).any() for window in windows]
     assert np.mean(shown) > 0.9
@@ -62,33 +62,33 @@ def test_positive_windows_show_the_class(slides: list[LabeledSlide]) -> None:
 def test_windows_of_plain_tissue_lie_where_it_counts(slides: list[LabeledSlide]) -> None:
     left = Region(shapely.box(0, 0, 256, 512), "ignore")
     half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
-    sampler = WindowSampler(half, RECIPE.with_choices({"sampler.jitter": 0.0}), {})
+    sampler = PatchSampler(half, RECIPE.with_choices({"sampler.jitter": 0.0}), {})
     windows = [window for number in range(300) if (window := sampler.draw(number)).kind == "tissue"]
     assert min(window.box.center[0] for window in windows) >= 256
 
 
 def test_no_window_touches_what_is_kept_out(slides: list[LabeledSlide]) -> None:
     kept_out = {index: [Box(0, 0, 250, 512)] for index in range(4)}
-    sampler = WindowSampler(slides, RECIPE, kept_out)
-    assert not any(any_meets(kept_out[0], sampler.draw(number).box) for number in range(200))
+    sampler = PatchSampler(slides, RECIPE, kept_out)
+    assert not any(intersects_any(kept_out[0], sampler.draw(number).box) for number in range(200))
 
 
 def test_validation_windows_are_the_grid_and_never_vary(slides: list[LabeledSlide]) -> None:
-    windows = grid_windows(slides, RECIPE, {})
+    windows = grid_patches(slides, RECIPE, {})
     assert len(windows) == 4 * 16
     examples = PlainExamples(slides, windows, RECIPE)
     picture, mask = examples[5]
     assert np.array_equal(picture, PlainExamples(slides, windows, RECIPE)[5][0])
     assert picture.shape == (64, 64, 3)
     assert mask.shape == (64, 64)
-    assert len(evenly(windows, 10, 0)) == 10
-    assert evenly(windows, 10, 0) == evenly(windows, 10, 0)
+    assert len(choose_evenly(windows, 10, 0)) == 10
+    assert choose_evenly(windows, 10, 0) == choose_evenly(windows, 10, 0)
 
 
 def test_validation_windows_are_read_once_as_far_as_there_is_room(
     slides: list[LabeledSlide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows = grid_windows(slides, RECIPE, {})
+    windows = grid_patches(slides, RECIPE, {})
     monkeypatch.setattr("histoscout.sampling.datasets.KEPT_BYTES", 3 * 64 * 64 * 4)
     examples = PlainExamples(slides, windows, RECIPE)
     first, again = ([examples[number] for number in range(5)] for _ in range(2))
@@ -99,15 +99,15 @@ def test_validation_windows_are_read_once_as_far_as_there_is_room(
 
 def test_grid_windows_keep_to_the_tuning_blocks(slides: list[LabeledSlide]) -> None:
     block = [Box(0, 0, 200, 200)]
-    windows = grid_windows(slides, RECIPE, {0: block, 1: block, 2: block, 3: block})
+    windows = grid_patches(slides, RECIPE, {0: block, 1: block, 2: block, 3: block})
     assert windows
-    assert all(any_meets(block, window.box) for window in windows)
+    assert all(intersects_any(block, window.box) for window in windows)
 
 
 def test_picture_and_mask_show_the_same_place(slides: list[LabeledSlide]) -> None:
-    examples = SampledExamples(slides, WindowSampler(slides, RECIPE, {}), RECIPE)
+    examples = SampledExamples(slides, PatchSampler(slides, RECIPE, {}), RECIPE)
     calm = RECIPE.with_choices({f"augment.{name}": 0 for name in ("stain", "brightness", "blur", "noise")})
-    examples = SampledExamples(slides, WindowSampler(slides, calm, {}), calm)
+    examples = SampledExamples(slides, PatchSampler(slides, calm, {}), calm)
     dark, light = [], []
     for number in range(40):
         picture, mask = examples[number]
@@ -119,7 +119,7 @@ def test_picture_and_mask_show_the_same_place(slides: list[LabeledSlide]) -> Non
 
 
 def test_batches_are_the_same_whatever_the_number_of_workers(slides: list[LabeledSlide]) -> None:
-    examples = SampledExamples(slides, WindowSampler(slides, RECIPE, {}), RECIPE)
+    examples = SampledExamples(slides, PatchSampler(slides, RECIPE, {}), RECIPE)
     seen = []
     for workers in (0, 2):
         recipe = RECIPE.with_choices({"training.workers": workers})
@@ -132,21 +132,21 @@ def test_batches_are_the_same_whatever_the_number_of_workers(slides: list[Labele
 def test_a_tile_is_of_the_class_that_covers_enough_of_it() -> None:
     recipe = RECIPE.with_choices({"network.architecture": "timm", "network.encoder": "densenet121"})
     mask = np.zeros((10, 10), np.uint8)
-    assert target_of(mask, recipe) == BACKGROUND
+    assert make_target(mask, recipe) == BACKGROUND
     mask[0] = 1
-    assert target_of(mask, recipe) == IGNORE
+    assert make_target(mask, recipe) == IGNORE
     mask[:3] = 1
-    assert target_of(mask, recipe) == 1
-    assert target_of(np.full((10, 10), IGNORE, np.uint8), recipe) == IGNORE
+    assert make_target(mask, recipe) == 1
+    assert make_target(np.full((10, 10), IGNORE, np.uint8), recipe) == IGNORE
     any_cover = recipe.with_choices({"patches.tile_coverage": 0.0})
     mask = np.zeros((10, 10), np.uint8)
     mask[4, 4] = 2
-    assert target_of(mask, any_cover) == 2
-    assert target_of(np.zeros((10, 10), np.uint8), any_cover) == BACKGROUND
+    assert make_target(mask, any_cover) == 2
+    assert make_target(np.zeros((10, 10), np.uint8), any_cover) == BACKGROUND
 
 
 def test_class_shares_are_those_of_the_windows(slides: list[LabeledSlide]) -> None:
-    examples = SampledExamples(slides, WindowSampler(slides, RECIPE, {}), RECIPE)
+    examples = SampledExamples(slides, PatchSampler(slides, RECIPE, {}), RECIPE)
     shares = class_shares(examples, 30)
     assert len(shares) == 3
     assert sum(shares) == pytest.approx(1)
@@ -165,17 +165,17 @@ def test_slides_travel_to_workers_by_their_path(slides: list[LabeledSlide], tmp_
 def test_the_grid_leaves_out_what_does_not_count(slides: list[LabeledSlide]) -> None:
     left = Region(shapely.box(0, 0, 256, 512), "ignore")
     half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
-    assert min(window.box.right for window in grid_windows(half, RECIPE, {})) > 256
+    assert min(window.box.right for window in grid_patches(half, RECIPE, {})) > 256
 
 
 def test_no_window_sees_what_is_kept_out_however_it_is_turned(slides: list[LabeledSlide]) -> None:
     """Turned by 45 degrees and with structures shrunk, a window shows more than its box."""
     kept_out = {index: [Box(0, 0, 150, 512)] for index in range(4)}
-    sampler = WindowSampler(slides, RECIPE, kept_out)
+    sampler = PatchSampler(slides, RECIPE, kept_out)
     farthest = (math.sqrt(2) * (1 + RECIPE.augment.scale) - 1) / 2
     for number in range(100):
         box = sampler.draw(number).box
         assert box.x - farthest * box.width >= 150 - 1e-6
     still = RECIPE.with_choices({"augment.rotate": False, "augment.scale": 0.0})
-    nearest = min(WindowSampler(slides, still, kept_out).draw(number).box.x for number in range(400))
+    nearest = min(PatchSampler(slides, still, kept_out).draw(number).box.x for number in range(400))
     assert nearest < 150 + farthest * 64

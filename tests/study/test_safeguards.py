@@ -8,8 +8,8 @@ import shapely
 import torch
 from torch import Tensor, nn
 
-from histoscout.checks.alignment.windows import fits_at_the_door
-from histoscout.cohort.annotated_slide import open_labeled
+from histoscout.checks.alignment.patches import check_patch_alignment
+from histoscout.cohort.annotated_slide import open_labeled_slide
 from histoscout.cohort.duplicates import Fingerprint
 from histoscout.cohort.leakage import (
     check_disjoint_sets,
@@ -94,7 +94,7 @@ def test_a_displaced_masks_do_not_align_with_their_images(context: StudyContext)
     """
     mpp = context.tile_um / 64
     recipe = context.recipe("unet").with_choices({"patches.mpp": mpp, "tissue.mpp": mpp})
-    slides = [open_labeled(case, recipe)[0] for case in context.cases]
+    slides = [open_labeled_slide(case, recipe)[0] for case in context.cases]
     tiles = filter_tiles(slides, recipe)
 
     def check(faults: frozenset[str]) -> Verdict:
@@ -102,7 +102,7 @@ def test_a_displaced_masks_do_not_align_with_their_images(context: StudyContext)
         has_mask = find_masked_tiles(tiles, slides, make_mask, recipe=recipe)
         masked = [tiles[index] for index in np.flatnonzero(has_mask)]
         pixels = read_tiles(masked, slides, make_mask, recipe=recipe)
-        return fits_at_the_door(zip(pixels.images, pixels.own, strict=True), mpp)
+        return check_patch_alignment(zip(pixels.images, pixels.own, strict=True), mpp)
 
     assert check(NO_FAULTS).state == "good"
     displaced = check(frozenset("A"))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from histoscout.cohort.annotated_slide import open_labeled
+from histoscout.cohort.annotated_slide import open_labeled_slide
 from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.heatmap import LEVELS, read_heatmap
@@ -79,7 +79,7 @@ def test_on_tuning_tissue_as_much_is_said_as_is_true(model: ModelFolder, table: 
     """From windows of which 40 % are drawn at lesions, to a slide of which they are a twelfth, the whole chain."""
     case = read_cohort(table).cases[2]
     detect(model, [case], tmp_path, DetectOptions(device="torch"))
-    labeled, _ = open_labeled(case, model.recipe)
+    labeled, _ = open_labeled_slide(case, model.recipe)
     with labeled.slide:
         counts = count_pixels(labeled, read_heatmap(tmp_path / "heatmaps" / "slide_2.ome.tiff"), "UDH")
     every = counts.positive + counts.negative

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 
 from histoscout.annotations.read import Annotations
-from histoscout.cohort.annotated_slide import drawn_regions
+from histoscout.cohort.annotated_slide import read_annotated_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.box import Box
@@ -141,7 +141,7 @@ def load_case(case: Case) -> LoadedCase:
             slide.read(Box(0, 0, 1, 1), slide.mpp)
             annotations = Annotations(Regions())
             if case.annotations is not None:
-                annotations = drawn_regions(case, case.annotations, slide)
+                annotations = read_annotated_regions(case, case.annotations, slide)
     except HistoscoutError as error:
         return LoadedCase(case=case, fault=str(error))
     odd = list(describe_odd_annotations(annotations.regions, slide))

@@ -10,8 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from histoscout.annotations.write import write_annotations
-from histoscout.checks.alignment.slides import NAME, Alignment, aligned, cohort_verdict, subject_of
-from histoscout.checks.alignment.windows import windows_fit
+from histoscout.checks.alignment.patches import check_cohort_patches
+from histoscout.checks.alignment.slides import (
+    ALIGNMENT,
+    Alignment,
+    check_cohort_alignment,
+    check_slide_alignment,
+    prepare_subject,
+)
 from histoscout.checks.integrity import (
     ClassCount,
     LoadedCase,
@@ -24,7 +30,7 @@ from histoscout.checks.integrity import (
 from histoscout.cohort.annotated_slide import REVIEWED
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.cohort.discovery import told_apart
+from histoscout.cohort.discovery import unique_slide_names
 from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_landmarks
 from histoscout.cohort.leakage import check_duplicate_slides, check_patient_splits, check_shared_tissue
 from histoscout.errors import HistoscoutError, OutputError
@@ -166,8 +172,8 @@ def check_cohort(
         check_readable(cases),
         check_classes(cases, recipe.classes, options.class_named),
         check_annotations(cases),
-        cohort_verdict([slide.alignment for slide in slides]),
-        windows_fit(cases, recipe),
+        check_cohort_alignment([slide.alignment for slide in slides]),
+        check_cohort_patches(cases, recipe),
         check_patient_splits(cohort.cases),
         check_duplicate_slides(fingerprints, splits),
         check_shared_tissue([slide.landmarks for slide in seen if slide.landmarks is not None]),
@@ -202,8 +208,8 @@ def check_slide(
             alignment = _cannot_tell(loaded, "no annotations")
             # reviewed areas say nothing about where lesions are
             if any(recipe.classes.canonical(label) != REVIEWED for label in loaded.regions.labels):
-                subject = subject_of(slide, loaded.regions, tissue, recipe.patches.size_um)
-                alignment = aligned(replace(subject, classes=recipe.classes), others)
+                subject = prepare_subject(slide, loaded.regions, tissue, recipe.patches.size_um)
+                alignment = check_slide_alignment(replace(subject, classes=recipe.classes), others)
             case = loaded.case
             return CheckedSlide(
                 loaded=loaded,
@@ -219,7 +225,7 @@ def check_slide(
 
 
 def _cannot_tell(loaded: LoadedCase, why: str) -> Alignment:
-    return Alignment(loaded.case.name, Verdict(name=NAME, state="cannot tell", message=why))
+    return Alignment(loaded.case.name, Verdict(name=ALIGNMENT, state="cannot tell", message=why))
 
 
 def refuse_output_folder(folder: Path, cases: Sequence[Case]) -> None:
@@ -263,7 +269,7 @@ def apply_corrections(slides: Sequence[CheckedSlide], folder: Path) -> list[Path
     """
     _refuse_originals(folder, [slide.loaded.case for slide in slides])
     # names that differ only in case are one file on some systems
-    names = told_apart([slide.loaded.case.slide for slide in slides])
+    names = unique_slide_names([slide.loaded.case.slide for slide in slides])
     counts = Counter(name.casefold() for name in names.values())
     corrected = {}
     for slide in slides:

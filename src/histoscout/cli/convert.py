@@ -93,9 +93,9 @@ def _read_size(text: str) -> tuple[int, int] | None:
 
 def _read_values(text: str) -> tuple[tuple[int, str], ...]:
     """The classes of a mask from text such as 1=UDH;2=ADH."""
-    from histoscout.cohort.table import mask_labels
+    from histoscout.cohort.table import read_mask_labels
 
     try:
-        return mask_labels(text) if text else ()
+        return read_mask_labels(text) if text else ()
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--values") from error

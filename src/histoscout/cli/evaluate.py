@@ -9,6 +9,7 @@ import typer
 from histoscout.cli.options import (
     CohortOrImages,
     Device,
+    EvaluatedSplit,
     ImageMpp,
     MovedSlides,
     OperatingPoints,
@@ -16,7 +17,6 @@ from histoscout.cli.options import (
     Quiet,
     Sanity,
     SanityChecks,
-    Split,
 )
 
 
@@ -34,8 +34,8 @@ def evaluate(
         Path | None, typer.Option(help="Previous model to compare with on the same patients.")
     ] = None,
     on: Annotated[
-        Split, typer.Option("--split", help="Patients to evaluate on; the tuning set is optimistic.")
-    ] = Split.test,
+        EvaluatedSplit, typer.Option("--split", help="Patients to evaluate on; the tuning set is optimistic.")
+    ] = EvaluatedSplit.test,
     positive: Annotated[str | None, typer.Option(help="For detections: the class to evaluate.")] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="For detections: recipe with the class names (TOML).")
@@ -67,7 +67,7 @@ def evaluate(
     from histoscout.cli.images import report_images
     from histoscout.cli.tables import score_table
     from histoscout.cohort.cohort import read_cohort
-    from histoscout.cohort.image_folders import holds_images_by_class
+    from histoscout.cohort.image_folders import is_image_folder
     from histoscout.evaluation.evaluate import EvaluateOptions
     from histoscout.evaluation.evaluate import evaluate as run
     from histoscout.evaluation.images.evaluate import ImageOptions
@@ -79,7 +79,7 @@ def evaluate(
     # options that hold for slides alone, or for detections alone
     for_models: dict[str, object] = {
         "--against": against,
-        "--split": on if on is Split.tuning else None,
+        "--split": on if on is EvaluatedSplit.tuning else None,
         "--review": review or None,
         "--reviewed": reviewed,
         "--at": at,
@@ -87,7 +87,7 @@ def evaluate(
     }
     for_detections: dict[str, object] = {"--positive": positive, "--recipe": recipe}
 
-    if holds_images_by_class(cohort):
+    if is_image_folder(cohort):
         _refuse({**for_models, **for_detections}, "is for slides, not for images")
         with Console(quiet) as console:
             image_options = ImageOptions(
@@ -110,7 +110,7 @@ def evaluate(
                 overwrite=overwrite,
                 progress=console,
                 against=against,
-                split="tune" if on is Split.tuning else "test",
+                split="tune" if on is EvaluatedSplit.tuning else "test",
                 review_count=review,
                 review_results=reviewed,
                 sanity_checks=sanity_checks.value,

@@ -25,9 +25,9 @@ def read_training_cohort(path: Path, slides: Path | None, mpp: float | None) -> 
         CohortError: If the data cannot be read.
     """
     from histoscout.cohort.cohort import read_cohort
-    from histoscout.cohort.image_folders import holds_images_by_class, read_image_cohort
+    from histoscout.cohort.image_folders import is_image_folder, read_image_cohort
 
-    if not holds_images_by_class(path):
+    if not is_image_folder(path):
         if mpp is not None:
             raise typer.BadParameter(
                 "--mpp is for image folders; give the scale of slides in the table's column mpp"

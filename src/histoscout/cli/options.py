@@ -31,7 +31,7 @@ class TrainingChecks(StrEnum):
     warn = "warn"
 
 
-class Split(StrEnum):
+class EvaluatedSplit(StrEnum):
     """The patients on whom a model is evaluated."""
 
     test = "test"

@@ -1,1 +1,8 @@
-"""Which slides, whose, and who is kept apart for testing."""
+"""Cohorts: which slides and annotations belong to which patients, and who is in which split.
+
+- `cohort`: reads a cohort from a table, folder, project or slide; `case`: one slide with its annotations.
+- `table`, `discovery`, `qupath_project`, `image_folders`, `bracs`: the sources of cases.
+- `splits`: training, tuning and test set by patient; folds.
+- `annotated_slide`: annotations under the recipe's class names, tissue, patches and masks.
+- `leakage`: every check that sets are apart; `duplicates`: copies of slides and shared tissue.
+"""

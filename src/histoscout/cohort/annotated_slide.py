@@ -1,9 +1,4 @@
-"""A case's outlines in the recipe's words.
-
-A slide with its outlines and its tissue, as training and evaluation see them.
-
-An image of one class as a slide that is outlined as a whole: small enough to be held in memory.
-"""
+"""An annotated slide: annotations under the recipe's class names, tissue, patches and masks."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +13,7 @@ from numpy.typing import NDArray
 from histoscout.annotations.geojson import select_annotations
 from histoscout.annotations.masks import mask_size, read_mask
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
-from histoscout.cohort.case import Case, in_place, open_case
+from histoscout.cohort.case import Case, open_case, to_shown_frame
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
@@ -45,10 +40,15 @@ def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None 
     a mask is taken to have the slide's resolution. Only with the slide itself are outlines moved that count from
     its whole scan (see `annotations.frame`), and is their image compared with it (`cohort.same_image`). The notes
     say what is unlisted, outside, mended or missing.
+
+    Args:
+        case: The case.
+        classes: The recipe's classes.
+        slide: The slide or its box; None if it is not open.
     """
     if case.annotations is None:
         return Annotations(Regions(), ("no annotations belong to this slide",))
-    drawn = drawn_regions(case, case.annotations, slide)
+    drawn = read_annotated_regions(case, case.annotations, slide)
     notes = list(drawn.notes)
     regions = drawn.regions
     if slide is not None:
@@ -59,14 +59,19 @@ def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None 
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"{UNLISTED}, taken as background: {listed}")
     renamed = regions.relabel(lambda label: words[label] or label)
-    kept, said = without_unseen(renamed, slide.box if isinstance(slide, Slide) else slide)
+    kept, said = replace_unreviewed(renamed, slide.box if isinstance(slide, Slide) else slide)
     return Annotations(kept, (*notes, *said), drawn.image)
 
 
-def drawn_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
+def read_annotated_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
     """A case's outlines as they were drawn, in level-0 px of the slide: not clipped to it, classes as typed.
 
     Annotations only: cells and other detections in the file are no lesions, and are counted in the notes.
+
+    Args:
+        case: The case.
+        path: The file or folder.
+        slide: The slide or its box; None if it is not open.
     """
     slide_box = slide.box if isinstance(slide, Slide) else slide
     if not is_mask(path):
@@ -76,17 +81,26 @@ def drawn_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> A
     else:
         scale = None if slide_box is None else mask_scale(path, slide_box)
         drawn = read_mask(path, dict(case.mask_labels), case.mask_threshold, scale)
-    return drawn if slide is None else in_place(drawn, path, slide)
+    return drawn if slide is None else to_shown_frame(drawn, path, slide)
 
 
 def is_mask(path: Path) -> bool:
-    """Whether annotations are an image of classes rather than outlines."""
+    """Whether annotations are an image of classes rather than outlines.
+
+    Args:
+        path: The file or folder.
+    """
     suffix = format_of(path)
     return suffix is not None and FORMATS[suffix].endswith(":read_mask")
 
 
 def mask_scale(path: Path, slide_box: Box) -> float:
-    """Level-0 px per mask pixel: a whole number if that and rounding explain the mask's size."""
+    """Level-0 px per mask pixel: a whole number if that and rounding explain the mask's size.
+
+    Args:
+        path: The file or folder.
+        slide_box: The slide in level-0 px.
+    """
     width, height = mask_size(path)
     across, down = slide_box.width / width, slide_box.height / height
     whole = max(1, round(across))
@@ -116,10 +130,14 @@ def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
     return Regions.of(kept), notes
 
 
-def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
+def replace_unreviewed(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
     """Regions in the recipe's words without reviewed areas; instead of them what of the slide nobody looked at, as "ignore".
 
     And a note that says so. Without the slide's box, reviewed areas are merely left out.
+
+    Args:
+        regions: The annotations.
+        slide_box: The slide in level-0 px.
     """
     areas = regions.with_labels(REVIEWED)
     if not len(areas):
@@ -135,8 +153,12 @@ def without_unseen(regions: Regions, slide_box: Box | None) -> tuple[Regions, li
     return Regions.of([*kept, *unseen]), [note]
 
 
-def outlines_drawn(regions: Regions) -> Regions:
-    """Regions in the recipe's words that somebody outlined: without what of the slide nobody looked at."""
+def annotated_only(regions: Regions) -> Regions:
+    """Regions in the recipe's words that somebody outlined: without what of the slide nobody looked at.
+
+    Args:
+        regions: The annotations.
+    """
     return regions.where(lambda region: UNSEEN not in region.properties)
 
 
@@ -164,8 +186,8 @@ class LabeledSlide:
 
     @cached_property
     def layers(self) -> Layers:
-        """What to rasterise, in order (see `layers_of`)."""
-        return layers_of(self.regions, self.recipe.classes)
+        """What to rasterise, in order (see `mask_layers`)."""
+        return mask_layers(self.regions, self.recipe.classes)
 
     def picture(self, box: Box, mpp: float) -> NDArray[np.uint8]:
         """The slide inside the box as a network is shown it, pen marks covered: uint8 (H, W, 3)."""
@@ -184,8 +206,13 @@ class LabeledSlide:
         return um / self.slide.mpp
 
 
-def open_labeled(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[str, ...]]:
-    """Open a case's slide and outlines and find its tissue; and what a user should know about it."""
+def open_labeled_slide(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[str, ...]]:
+    """Open a case's slide and outlines and find its tissue; and what a user should know about it.
+
+    Args:
+        case: The case.
+        recipe: The recipe.
+    """
     slide = open_case(case)
     annotations = labeled_regions(case, recipe.classes, slide)
     tissue = find_tissue(slide, recipe.tissue, recipe.patches)
@@ -193,15 +220,25 @@ def open_labeled(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[str, .
     return labeled, (*slide.notes, *annotations.notes, *tissue.notes)
 
 
-def layers_of(regions: Regions, classes: ClassConfig) -> Layers:
-    """What to rasterise, in order: other classes, the positive one, and last what is to be ignored."""
+def mask_layers(regions: Regions, classes: ClassConfig) -> Layers:
+    """What to rasterise, in order: other classes, the positive one, and last what is to be ignored.
+
+    Args:
+        regions: The annotations.
+        classes: The recipe's classes.
+    """
     values = {label: value for value, label in enumerate(classes.labels, start=1)}
     painted = [(regions.with_labels(label), values[label]) for label in reversed(classes.labels)]
     return (*painted, (regions.with_labels("ignore"), IGNORE))
 
 
 def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
-    """The tissue's mask, bool (H, W), without the areas that are to be ignored."""
+    """The tissue's mask, bool (H, W), without the areas that are to be ignored.
+
+    Args:
+        tissue: Its tissue.
+        regions: The annotations.
+    """
     ignored = regions.with_labels("ignore")
     if not len(ignored):
         return tissue.mask
@@ -211,8 +248,13 @@ def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
     return counted
 
 
-def any_meets(boxes: Sequence[Box], box: Box) -> bool:
-    """Whether one of the boxes overlaps this box."""
+def intersects_any(boxes: Sequence[Box], box: Box) -> bool:
+    """Whether one of the boxes overlaps this box.
+
+    Args:
+        boxes: Boxes in level-0 px.
+        box: A box in level-0 px.
+    """
     return any(box.intersection(other) for other in boxes)
 
 
@@ -228,10 +270,18 @@ def open_labeled_image(case: Case, label: str, recipe: Recipe) -> LabeledSlide:
     Glass and dirt included: somebody cut the image out because of what it shows.
 
     It is held at half the windows' um/px, or its own where that is coarser. SlideError, MppMissingError.
+
+    Args:
+        case: The case.
+        label: The class.
+        recipe: The recipe.
     """
     with open_case(case) as image:
         mpp = max(image.mpp, recipe.patches.mpp / FINER)
         pixels = image.read(image.box, mpp)
-        slide = Slide(ArraySource([pixels], mpp), SlideMetadata(name=image.name, mpp=mpp, mpp_source=image.mpp_source, path=image.path))
+        slide = Slide(
+            ArraySource([pixels], mpp),
+            SlideMetadata(name=image.name, mpp=mpp, mpp_source=image.mpp_source, path=image.path),
+        )
     whole = Regions.of([Region(shapely.box(*slide.box.bounds), label)])
     return LabeledSlide(slide, case.patient, whole, full_tissue(slide.box, slide.mpp, TISSUE_MPP), recipe)

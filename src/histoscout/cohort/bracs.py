@@ -1,12 +1,8 @@
-"""BRACS as it is downloaded, as a cohort of slides and one of regions of interest.
+"""The BRACS data as downloaded: a cohort of slides, and one of regions of interest (RoIs).
 
 BRACS (Brancati et al. 2022, doi:10.1093/database/baac093): 547 H&E slides of breast biopsies of 189 patients, some
-with QuPath outlines, and 4,539 images of regions of interest (RoIs) cut from 387 of them. The official subsets are
-kept, but for patients who are in two: see `settled`.
-
-The regions of interest of BRACS: images of one class each, in folders by subset and class.
-
-The table that comes with the BRACS data, `BRACS.xlsx`: which slide is whose and in which subset.
+with QuPath annotations, and 4,539 images of RoIs cut from 387 of them. `BRACS.xlsx` lists patients and official
+subsets, which are kept except for patients in two of them: see `unambiguous_splits`.
 """
 
 import re
@@ -58,6 +54,10 @@ def find_rois(
     Of the two published versions the latest is taken where both are there. An image whose folder and name are of
     different classes is left out, as its class is not certain. The subset is the patient's, so that slides and RoIs
     agree; of slides that are not known it is the folder's, and the slide stands for the patient.
+
+    Args:
+        files: Image files.
+        known: Patient and split by slide.
     """
     images = [file for file in files if file.suffix.casefold() == ".png" and _FILE.fullmatch(file.stem)]
     notes: list[str] = []
@@ -82,7 +82,9 @@ def find_rois(
         moved += filed not in (None, split)
         rois.append(BracsRoi(file, label, slide, patient, split))
     if unsure:
-        notes.append(f"RoIs whose folder and name are of different classes, left out: {count_and_list(unsure)}")
+        notes.append(
+            f"RoIs whose folder and name are of different classes, left out: {count_and_list(unsure)}"
+        )
     if homeless:
         notes.append(
             f"RoIs in no folder of a subset, of slides that are not listed, left out: {count_and_list(homeless)}"
@@ -136,6 +138,9 @@ def read_bracs_table(path: Path) -> dict[str, BracsRow]:
     """The rows of BRACS.xlsx by slide (BRACS_1494). Values are read, formulas and macros are not run.
 
     CohortError for a file that is no such table, and for rows without patient or subset, all at once.
+
+    Args:
+        path: The file or folder.
     """
     sheets = _sheets(path)
     for cells in sheets:
@@ -148,7 +153,11 @@ def read_bracs_table(path: Path) -> dict[str, BracsRow]:
 
 
 def slide_name(name: str) -> str:
-    """BRACS_1494 for each way in which that slide and its files are named."""
+    """BRACS_1494 for each way in which that slide and its files are named.
+
+    Args:
+        name: Name of a file.
+    """
     found = re.match(r"\s*(bracs_\w+?)(?=\.|\s|$)", name, re.IGNORECASE)
     return found[1].upper() if found else name.strip()
 
@@ -231,7 +240,18 @@ _LEARNING_ORDER: tuple[SplitName, ...] = ("train", "tune", "test")
 
 @dataclass(frozen=True)
 class Bracs:
-    """What is there of BRACS: the slides with outlines where there are any, the RoIs, and what a user should know."""
+    """What was found of the BRACS data.
+
+    Attributes:
+        slides: The slides, with annotations where there are any.
+        rois: Images of regions of interest.
+        notes: Notes for the user.
+
+    Example:
+        >>> from histoscout import Bracs, Cohort
+        >>> len(Bracs(slides=Cohort((), "BRACS"), rois=(), notes=()).rois)
+        0
+    """
 
     slides: Cohort
     rois: tuple[BracsRoi, ...]
@@ -244,15 +264,33 @@ def bracs_recipe() -> Recipe:
 
 
 def read_bracs(folders: Sequence[Path], table: Path | None = None) -> Bracs:
-    """Find slides, outlines and RoIs of BRACS in folders, at any depth, and who they belong to.
+    """Find slides, annotations and RoIs of BRACS in folders, at any depth, and their patients.
 
-    `table` is BRACS.xlsx, looked for in the folders if not given. Slides that it does not list are left out, and so
-    are RoIs whose folder and name disagree; notes say so. CohortError without a table, or without slides and RoIs.
+    Slides that the table does not list are left out, and so are RoIs whose folder and name disagree; notes say so.
+
+    Args:
+        folders: Folders of the BRACS data.
+        table: BRACS.xlsx; None to look for it in the folders.
+
+    Returns:
+        What was found.
+
+    Raises:
+        CohortError: Without a table, or without slides and RoIs.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import HistoscoutError, read_bracs
+        >>> try:
+        ...     read_bracs([Path("no-such-folder")])
+        ... except HistoscoutError as error:
+        ...     print(type(error).__name__)
+        CohortError
     """
     files = _files(folders)
     where = table or _table(files, folders)
     rows = read_bracs_table(where)
-    splits, moved = settled(rows.values())
+    splits, moved = unambiguous_splits(rows.values())
     cohort, said = _slides(files, rows, splits, where)
     rois, said_of_rois = find_rois(
         files, {name: (row.patient, splits[row.patient]) for name, row in rows.items()}
@@ -265,11 +303,14 @@ def read_bracs(folders: Sequence[Path], table: Path | None = None) -> Bracs:
     return Bracs(cohort, rois, (*moved, *said, *said_of_rois))
 
 
-def settled(rows: Iterable[BracsRow]) -> tuple[dict[str, SplitName], tuple[str, ...]]:
+def unambiguous_splits(rows: Iterable[BracsRow]) -> tuple[dict[str, SplitName], tuple[str, ...]]:
     """One subset for each patient, and who had to be moved.
 
     A patient in two subsets goes with all slides to the one that is learnt from more: training before tuning before
     test. So nobody is tested on who was learnt from, and each test slide that is left is one of the official test.
+
+    Args:
+        rows: Rows of the table.
     """
     found: dict[str, dict[SplitName, list[str]]] = {}
     for row in rows:
@@ -294,9 +335,24 @@ def settled(rows: Iterable[BracsRow]) -> tuple[dict[str, SplitName], tuple[str, 
 
 
 def write_bracs(found: Bracs, folder: Path, overwrite: bool = False) -> tuple[Path, ...]:
-    """Write cohort.csv, rois.csv and recipe.toml into a folder: what was found, ready for `histoscout check` and train.
+    """Write cohort.csv, rois.csv and recipe.toml, ready for `check` and `train`.
 
-    OutputError if one of them exists, unless `overwrite` is given.
+    Args:
+        found: What was read.
+        folder: The folder.
+        overwrite: Whether existing files are replaced.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        OutputError: If one of them exists, unless `overwrite` is given.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import Bracs, Cohort, write_bracs
+        >>> [path.name for path in write_bracs(Bracs(slides=Cohort((), "BRACS"), rois=(), notes=()), Path("bracs"))]
+        ['recipe.toml']
     """
     paths = [folder / "recipe.toml"]
     if found.slides.cases:
@@ -355,7 +411,9 @@ def _slides(
         )
     if bare := sorted(set(known) - set(outlines)):
         with_rois = sum(rows[name].rois > 0 for name in bare)
-        notes.append(f"slides without outlines (.qpdata), {with_rois} of them with RoIs: {count_and_list(bare)}")
+        notes.append(
+            f"slides without outlines (.qpdata), {with_rois} of them with RoIs: {count_and_list(bare)}"
+        )
     if missing := len(set(rows) - set(known)):
         notes.append(f"{missing} of the {len(rows)} slides in {where.name} are not there")
     cases = [
@@ -381,5 +439,3 @@ def _by_name(files: Sequence[Path], suffix: str) -> tuple[dict[str, Path], list[
 def _folder_split(path: Path) -> SplitName | None:
     """The subset that the nearest folder of such a name stands for."""
     return next((SPLITS[p.name.casefold()] for p in path.parents if p.name.casefold() in SPLITS), None)
-
-

@@ -1,9 +1,4 @@
-"""One slide of a cohort.
-
-Opening the slide of a case with what is known of its scale.
-
-Whether outlines were drawn on the very image that they are to be used with, where their file tells.
-"""
+"""A case: one slide of a cohort with its annotations, and how it is opened."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -24,12 +19,24 @@ BUILT_IN = "built-in"
 
 @dataclass(frozen=True)
 class Case:
-    """A slide, the outlines on it, and whose it is.
+    """A slide with its annotations, patient and site.
 
-    A slide without a patient is a patient of its own. `mpp` in um per level-0 px, where the slide does not
-    say. If the annotations are an image of classes, `mask_labels` names its values; with a `mask_threshold`,
-    grey values from it on count as 1 and all below as 0. An image of one class as a whole, on which nothing need be
-    outlined, has that class as its `label`.
+    Attributes:
+        slide: The slide file.
+        annotations: The annotation file; None if the slide is not annotated.
+        patient: The patient; a slide without one is a patient of its own.
+        split: "train", "tune" or "test"; None if training decides.
+        mpp: um per level-0 px, used where the slide does not state it.
+        site: Where the slide comes from.
+        mask_labels: Value and class, if the annotations are a mask.
+        mask_threshold: Gray values of a mask from here on count as 1, those below as 0.
+        label: Class of an image that belongs to one class as a whole.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import Case
+        >>> Case(Path("slides/A1.svs"), patient="patient 1", split="train").name
+        'A1'
     """
 
     slide: Path
@@ -52,8 +59,12 @@ class Case:
         return self.slide.stem
 
 
-def of_one_name(cases: Iterable[Case]) -> tuple[Case, Case] | None:
-    """The first two slides whose names differ in capitals at most, so that files named after them would be the same."""
+def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:
+    """The first two slides of one name, case aside, whose results would have the same file name.
+
+    Args:
+        cases: The cases.
+    """
     first: dict[str, Case] = {}
     for case in cases:
         before = first.setdefault(case.name.casefold(), case)
@@ -63,9 +74,12 @@ def of_one_name(cases: Iterable[Case]) -> tuple[Case, Case] | None:
 
 
 def open_case(case: Case) -> Slide:
-    """Open a case's slide; um/px is what the slide says, else what the cohort says, else its annotations' file.
+    """Open a case's slide with its um/px: that of the slide, the cohort or the annotation file.
 
     Raises SlideError, MppMissingError where nobody says, or AnnotationError where only the annotations could.
+
+    Args:
+        case: The case.
     """
     try:
         return open_slide(case.slide, case.mpp)
@@ -79,11 +93,16 @@ def open_case(case: Case) -> Slide:
 SIZE_PX = 2.0  # programs round the size of an image differently
 
 
-def in_place(drawn: Annotations, path: Path, slide: Slide | Box) -> Annotations:
+def to_shown_frame(drawn: Annotations, path: Path, slide: Slide | Box) -> Annotations:
     """What was read from a file, in level-0 px of the slide as we show it; notes where image and slide differ.
 
     AnnotationError if the image that was drawn on is of another size than the slide and its whole scan. A slide of
     which nothing but the box is known is compared by its size alone.
+
+    Args:
+        drawn: Annotations as they were read.
+        path: The file or folder.
+        slide: The slide or its box.
     """
     image = drawn.image
     if isinstance(slide, Slide):

@@ -1,4 +1,4 @@
-"""Which slides there are, whose they are, and what was drawn on them."""
+"""A cohort: the cases of a study, read from a table, a folder, a QuPath project or a slide."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +7,15 @@ from pathlib import Path
 from histoscout.cohort.case import BUILT_IN
 from histoscout.cohort.case import Case as Case
 from histoscout.cohort.case import SplitName as SplitName
-from histoscout.cohort.discovery import SLIDE_SUFFIXES, Moved, annotations_of, slides_in, with_own_patients
-from histoscout.cohort.qupath_project import PROJECT, cases_of_project, project_in, read_project
-from histoscout.cohort.table import cases_of_table
+from histoscout.cohort.discovery import (
+    SLIDE_SUFFIXES,
+    SlideFinder,
+    assign_own_patients,
+    find_annotations,
+    find_slides,
+)
+from histoscout.cohort.qupath_project import PROJECT, find_project, read_project, read_project_cases
+from histoscout.cohort.table import read_table_cases
 from histoscout.errors import CohortError
 from histoscout.io.tables import read_table, write_csv
 
@@ -18,7 +24,20 @@ TABLES = frozenset({".csv", ".tsv", ".txt"})
 
 @dataclass(frozen=True)
 class Cohort:
-    """The slides of a study, where they were listed, and what the user should know about the list."""
+    """The cases of a study.
+
+    Attributes:
+        cases: The cases.
+        where: The table, folder or project they come from.
+        notes: Notes for the user.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import Case, Cohort
+        >>> cohort = Cohort((Case(Path("A1.svs"), patient="p1"), Case(Path("A2.svs"), patient="p1")), "example")
+        >>> cohort.patients
+        ('p1',)
+    """
 
     cases: tuple[Case, ...]
     where: str
@@ -31,12 +50,12 @@ class Cohort:
 
     @property
     def by_class(self) -> bool:
-        """Whether these are images of one class each, rather than slides with outlines."""
+        """Whether this is image classification data instead of annotated slides."""
         return bool(self.cases) and all(case.label for case in self.cases)
 
     @property
     def built_in(self) -> bool:
-        """Whether these are slides that histoscout has drawn."""
+        """Whether these are synthetic slides."""
         return bool(self.cases) and all(case.site == BUILT_IN for case in self.cases)
 
     def in_split(self, *splits: SplitName) -> "Cohort":
@@ -45,21 +64,34 @@ class Cohort:
 
 
 def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
-    """The slides that a table, a QuPath project, a folder or a single slide file stands for.
+    r"""Read a cohort: a table, a QuPath project, a folder of slides, or a single slide.
 
     A table (CSV, also as Excel saves it) needs the column `slide` only; `annotations`, `patient`, `split`
-    (train, tune or test), `mpp` (um/px) and `site` are read where they are there, and for annotations that
-    are images `mask_labels` ("1=tumour;2=stroma") and `mask_threshold` (128, for JPEG). Its paths are
-    relative to its folder. In a folder, and in a table without a column of annotations, these are found by
-    the slide's name, beside it or in a folder `annotations`. A project is given by its file (.qpproj) or the folder
-    that holds it. Slides of a table or project that have been moved are found again by their names under the
-    folder `slides`.
+    (train, tune or test), `mpp` (um/px) and `site` are optional, and for masks `mask_labels` ("1=tumor;2=stroma") and
+    `mask_threshold` (128, for JPEG). Paths are relative to the table's folder. In a folder, and in a table without a
+    column of annotations, these are found by the slide's name, beside it or in a folder `annotations`.
 
-    CohortError lists all at once: missing files, slides named twice, a patient in two splits, cells that make
-    no sense. What is assumed is told in `notes`.
+    Args:
+        path: A table, a project (.qpproj or its folder), a folder of slides, or a slide.
+        slides: Folder in which slides of a table or project are found by name if they were moved.
+
+    Returns:
+        The cohort; its notes say what was assumed.
+
+    Raises:
+        CohortError: Lists all at once: missing files, slides named twice, a patient in two splits, cells that make no
+            sense.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from histoscout import read_cohort
+        >>> Path("A1.svs").touch()
+        >>> _ = Path("cohort.csv").write_text("slide,patient,split\nA1.svs,p1,test\n")
+        >>> read_cohort(Path("cohort.csv")).cases[0].split
+        'test'
     """
-    project = project_in(path) if path.is_dir() else path if path.suffix.casefold() == PROJECT else None
-    moved = None if slides is None else Moved(slides)
+    project = find_project(path) if path.is_dir() else path if path.suffix.casefold() == PROJECT else None
+    moved = None if slides is None else SlideFinder(slides)
     if project is not None:
         return _of_project(project, moved)
     if moved is not None and path.suffix.casefold() not in TABLES:
@@ -67,7 +99,7 @@ def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
             slides, "is given for slides that have been moved", "Leave out --slides: none are listed"
         )
     if path.is_dir():
-        return _of_slides(slides_in(path), path)
+        return _of_slides(find_slides(path), path)
     if not path.exists():
         raise CohortError(
             path, "does not exist", "Give a table of slides (CSV), a folder of slides, or a slide"
@@ -83,8 +115,8 @@ def _of_slides(slides: list[Path], where: Path) -> Cohort:
         raise CohortError(
             where, f"holds no slides ({kinds})", "Give the folder that the slide files lie in themselves"
         )
-    found = {slide: annotations_of(slide) for slide in slides}
-    cases, nameless = with_own_patients(
+    found = {slide: find_annotations(slide) for slide in slides}
+    cases, nameless = assign_own_patients(
         [Case(slide, next(iter(files), None)) for slide, files in found.items()], [""] * len(found)
     )
     return Cohort(tuple(cases), str(where), (*nameless, *_several(found)))
@@ -99,14 +131,14 @@ def _several(found: Mapping[Path, Sequence[Path]]) -> list[str]:
     ]
 
 
-def _of_project(path: Path, moved: Moved | None) -> Cohort:
-    cases, notes = cases_of_project(read_project(path), moved)
+def _of_project(path: Path, moved: SlideFinder | None) -> Cohort:
+    cases, notes = read_project_cases(read_project(path), moved)
     return Cohort(tuple(cases), str(path), tuple(notes))
 
 
-def _of_table(path: Path, moved: Moved | None) -> Cohort:
+def _of_table(path: Path, moved: SlideFinder | None) -> Cohort:
     table = read_table(path)
-    listed, nameless = cases_of_table(table, path, moved)
+    listed, nameless = read_table_cases(table, path, moved)
     cases = _with_patients_split(listed)
     notes = []
     if moved is not None and moved.found:
@@ -114,7 +146,7 @@ def _of_table(path: Path, moved: Moved | None) -> Cohort:
     notes += [*table.notes, *nameless]
     if "annotations" not in table.columns and (found := sum(case.annotations is not None for case in cases)):
         notes.append(f"annotations of {found} slides were found by their names")
-        notes += _several({case.slide: annotations_of(case.slide) for case in cases})
+        notes += _several({case.slide: find_annotations(case.slide) for case in cases})
     if late := sum(
         new.split is not None for row, new in zip(table.rows, cases, strict=True) if not row.cell("split")
     ):
@@ -129,7 +161,12 @@ def _with_patients_split(cases: list[Case]) -> list[Case]:
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
-    """Write a cohort as a table that `read_cohort` reads, with relative paths below the table's folder."""
+    """Write a cohort as a table that `read_cohort` reads, with relative paths below the table's folder.
+
+    Args:
+        cohort: The cohort.
+        path: The file or folder.
+    """
     rows = [_cells(case, path.parent) for case in cohort.cases]
     columns = [
         column

@@ -1,9 +1,4 @@
-"""Finding slides in a folder, and the annotations that belong to a slide by their name.
-
-Finding slides again that are not where a table or project says.
-
-Slides that name no patient: each is a patient of its own, also where files in several folders share a name.
-"""
+"""Find slides in folders, their annotations by name, and slides that were moved; name patients."""
 
 import os
 from collections.abc import Sequence
@@ -25,18 +20,25 @@ PICTURES = frozenset(
 )  # beside a slide these may be slides themselves
 
 
-def slides_in(folder: Path) -> list[Path]:
-    """The slide files directly in a folder, by name; hidden files are passed over."""
+def find_slides(folder: Path) -> list[Path]:
+    """The slide files directly in a folder, by name; hidden files are passed over.
+
+    Args:
+        folder: The folder.
+    """
     files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
     return [file for file in files if file.suffix.casefold() in SLIDE_SUFFIXES]
 
 
-def annotations_of(slide: Path) -> list[Path]:
+def find_annotations(slide: Path) -> list[Path]:
     """Annotation files of a slide's name, beside it or in `annotations/` within or beside its folder.
 
     The name is the slide's with or without its suffix: a.svs goes with a.geojson and a.svs.geojson. Usually
     one or none; the first is to be taken. Beside the slide itself a picture is a slide, not a mask, and a zip may
     hold anything.
+
+    Args:
+        slide: The slide.
     """
     folder = slide.parent
     beside = [suffix for suffix in FORMATS if suffix not in PICTURES | {".zip"}]
@@ -56,7 +58,7 @@ def _annotation_folders(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Moved:
+class SlideFinder:
     """A folder, with all folders in it, where slides are looked for by their names."""
 
     folder: Path
@@ -98,13 +100,17 @@ class Moved:
         return f"{len(self.found)} slides were found again by their names under {self.folder}"
 
 
-def with_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list[Case], list[str]]:
+def assign_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list[Case], list[str]]:
     """The cases, those whose patient is named "" with one of their own, and a note on them.
 
     `named` says of each case how its patient is named. Files of one name in one folder (A1.svs, A1.tif) are taken
     to show the same slide, so they share a patient.
+
+    Args:
+        cases: The cases.
+        named: Patient of each case as stated; empty if none.
     """
-    own = told_apart([case.slide for case, name in zip(cases, named, strict=True) if not name])
+    own = unique_slide_names([case.slide for case, name in zip(cases, named, strict=True) if not name])
     if not own:
         return list(cases), []
     told = f"{len(own)} slides name no patient: each counts as a patient of its own"
@@ -117,8 +123,12 @@ def with_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list
     return changed, [told]
 
 
-def told_apart(slides: Sequence[Path]) -> dict[Path, str]:
-    """The name of each slide, with as many folders before it as tell it from others of that name."""
+def unique_slide_names(slides: Sequence[Path]) -> dict[Path, str]:
+    """The name of each slide, with as many folders before it as tell it from others of that name.
+
+    Args:
+        slides: Slide files.
+    """
     folders = {slide: Path(os.path.abspath(slide)).parent for slide in slides}
     of_name: dict[str, set[Path]] = {}
     for slide, folder in folders.items():

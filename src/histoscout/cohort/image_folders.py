@@ -1,7 +1,4 @@
-"""Images by class: a folder with a folder for each class, as BRACS gives its regions of interest, or a table.
-
-Images of one class each as a cohort to learn from.
-"""
+"""Image classification data: a folder with a folder for each class, as BRACS gives its RoIs, or a table."""
 
 import re
 from collections import Counter
@@ -13,8 +10,8 @@ from types import MappingProxyType
 from histoscout.cohort.bracs import MPP
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.cohort import Cohort
-from histoscout.cohort.discovery import SLIDE_SUFFIXES, slides_in
-from histoscout.cohort.table import SPLITS, split_named, um_per_px
+from histoscout.cohort.discovery import SLIDE_SUFFIXES, find_slides
+from histoscout.cohort.table import SPLITS, read_mpp, read_split_name
 from histoscout.errors import CohortError
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.io.tables import SLIDE_TABLE_COLUMNS as OF_SLIDES
@@ -69,10 +66,14 @@ class RoiImages:
         return tuple(sorted({image.label for image in self.images}))
 
 
-def holds_images_by_class(path: Path) -> bool:
-    """Whether a path is what `read_images` reads, rather than a cohort of slides."""
+def is_image_folder(path: Path) -> bool:
+    """Whether a path is what `read_images` reads, rather than a cohort of slides.
+
+    Args:
+        path: The file or folder.
+    """
     if path.is_dir():
-        return not slides_in(path) and len({image.label for image in _in_folder(path)}) > 1
+        return not find_slides(path) and len({image.label for image in _in_folder(path)}) > 1
     if path.suffix.casefold() not in (".csv", ".tsv", ".txt") or not path.is_file():
         return False
     head = read_headings(path)
@@ -80,13 +81,16 @@ def holds_images_by_class(path: Path) -> bool:
     return of_images and not head & set(OF_SLIDES["annotations"])
 
 
-def all_images(path: Path) -> RoiImages:
+def read_all_images(path: Path) -> RoiImages:
     """The images in a folder that has a folder for each class, or that a table names with their classes.
 
     Folders may be split/class or class/split, with split train, val or test; "0_N" is class N. Of BRACS names
     (BRACS_010_PB_32.png) the class is read, and the slide, which stands for the patient. A table has the columns
     image and class, and perhaps patient, mpp (um/px) and split. Classes that differ in case, blanks, hyphens or underscores only are one.
     CohortError if there are none.
+
+    Args:
+        path: The file or folder.
     """
     found, notes = (_in_folder(path), []) if path.is_dir() else _in_table(path)
     if not found:
@@ -96,25 +100,32 @@ def all_images(path: Path) -> RoiImages:
 
 
 def read_images(path: Path) -> RoiImages:
-    """The images to be judged among `all_images`: those of the split test; where there are none, those of no split.
+    """The images to be judged among `read_all_images`: those of the split test; where there are none, those of no split.
 
     CohortError if there are none.
+
+    Args:
+        path: The file or folder.
     """
-    found = all_images(path)
+    found = read_all_images(path)
     tested = tuple(image for image in found.images if image.split == "test")
     chosen = tested or tuple(image for image in found.images if image.split is None)
     if not chosen:
         raise CohortError(path, "holds no images by class to test on", "Give a folder for each class")
     left = len(found.images) - len(chosen)
     notes = [f"{left} images that are not of the split test are left out"] if left else []
-    return replace(found, images=chosen, notes=(*found.notes, *notes, *notes_on_patients(chosen)))
+    return replace(found, images=chosen, notes=(*found.notes, *notes, *patient_notes(chosen)))
 
 
-def notes_on_patients(images: Sequence[RoiImage]) -> tuple[str, ...]:
-    """What a user should know about whose the images are."""
+def patient_notes(images: Sequence[RoiImage]) -> tuple[str, ...]:
+    """What a user should know about whose the images are.
+
+    Args:
+        images: The images.
+    """
     notes = []
     if slides := sum(
-        bool(BRACS.match(image.path.stem)) and image.patient == slide_of(image.path) for image in images
+        bool(BRACS.match(image.path.stem)) and image.patient == slide_of_image(image.path) for image in images
     ):
         notes.append(
             f"{slides} images name their slide, not their patient: slides are taken as patients, so intervals may be "
@@ -125,10 +136,14 @@ def notes_on_patients(images: Sequence[RoiImage]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def with_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[RoiImage], tuple[str, ...]]:
+def assign_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[RoiImage], tuple[str, ...]]:
     """The images with the um/px that is given where the table says none, and what was taken without being asked.
 
     Without one, images named as BRACS names its own are taken to have its 0.25 um/px, and the note says so.
+
+    Args:
+        images: The images.
+        mpp: um/px of images that do not state it.
     """
     if mpp is not None:
         return [image if image.mpp else replace(image, mpp=mpp) for image in images], ()
@@ -138,8 +153,12 @@ def with_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[RoiI
     return scaled, (told,) if silent else ()
 
 
-def slide_of(path: Path) -> str:
-    """The slide that an image was cut from, by its BRACS name; "" for other names."""
+def slide_of_image(path: Path) -> str:
+    """The slide that an image was cut from, by its BRACS name; "" for other names.
+
+    Args:
+        path: The file or folder.
+    """
     named = BRACS.match(path.stem)
     return named["slide"] if named else ""
 
@@ -163,7 +182,7 @@ def _by_place(file: Path, folder: Path) -> RoiImage:
     named = BRACS.match(file.stem)
     label = named["label"].upper() if named else classes[0] if classes else places[0]
     split = SPLITS[splits[0].casefold()] if splits else None
-    return RoiImage(file, label, slide_of(file), None, split)
+    return RoiImage(file, label, slide_of_image(file), None, split)
 
 
 def _of_one_spelling(images: Sequence[RoiImage]) -> tuple[list[RoiImage], list[str]]:
@@ -203,26 +222,43 @@ def _of_row(row: CsvRow, folder: Path) -> RoiImage:
         file,
         label,
         row.cell("patient"),
-        um_per_px(mpp) if mpp else None,
-        split_named(split) if split else None,
+        read_mpp(mpp) if mpp else None,
+        read_split_name(split) if split else None,
     )
 
 
 def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
-    """The images by class in a folder or table (see `images.all_images`), each a case whose label is its class.
+    """Read image classification data from a folder or table; each image is a case whose label is its class.
 
-    `mpp` is the um/px of images that do not say. An image that names no patient counts as a patient of its own.
-    CohortError if there are no images, if one is listed twice, or if a patient is in two splits.
+    Args:
+        path: A folder with a folder for each class, or a table.
+        mpp: um/px of images that do not state it.
+
+    Returns:
+        The cohort; an image that names no patient counts as a patient of its own.
+
+    Raises:
+        CohortError: If there are no images, if one is listed twice, or if a patient is in two splits.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from histoscout import read_image_cohort
+        >>> for name in ("UDH", "ADH"):
+        ...     Path("images", name).mkdir(parents=True)
+        ...     Image.new("RGB", (32, 32)).save(Path("images", name, f"{name}.png"))
+        >>> sorted(case.label for case in read_image_cohort(Path("images"), mpp=0.5).cases)
+        ['ADH', 'UDH']
     """
-    found = all_images(path)
-    images, scale = with_scale(found.images, mpp)
+    found = read_all_images(path)
+    images, scale = assign_scale(found.images, mpp)
     _refuse_repeated(images, path)
     splits = _splits(images, path)
     cases = tuple(
         Case(image.path, None, image.owner, splits.get(image.owner), image.mpp, label=image.label)
         for image in images
     )
-    return Cohort(cases, str(path), (*found.notes, *scale, *notes_on_patients(images)))
+    return Cohort(cases, str(path), (*found.notes, *scale, *patient_notes(images)))
 
 
 def _refuse_repeated(images: Sequence[RoiImage], path: Path) -> None:

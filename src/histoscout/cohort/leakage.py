@@ -76,7 +76,9 @@ def check_patient_splits(cases: Sequence[Case]) -> Verdict:
             remedy="Put all slides of a patient into one split",
         )
     patients = {case.patient for case in cases if case.split is not None}
-    message = f"{len(patients)} patients" if patients else "the cohort names no splits; training splits by patient"
+    message = (
+        f"{len(patients)} patients" if patients else "the cohort names no splits; training splits by patient"
+    )
     return Verdict(name=PATIENT_SPLITS, state="good", message=message)
 
 
@@ -271,9 +273,7 @@ def find_start_model_overlap(
     return sorted({*tuning, *find_known_patients(model, test_patients)})
 
 
-def check_known_patients(
-    set_name: str, evaluated: Iterable[str], known: Iterable[str]
-) -> Verdict:
+def check_known_patients(set_name: str, evaluated: Iterable[str], known: Iterable[str]) -> Verdict:
     """Check that a set is not called test set if it holds training patients ("metrics-on-all" of the study).
 
     Args:
@@ -297,8 +297,10 @@ def check_known_patients(
 
 
 def leak_message(verdicts: Iterable[Verdict]) -> str:
-    """The message of the first failed check of `LEAK_CHECKS`, "" if none failed."""
+    """The message of the first failed check of `LEAK_CHECKS`, "" if none failed.
+
+    Args:
+        verdicts: Results of checks.
+    """
     leaks = (verdict for verdict in verdicts if verdict.state == "failed" and verdict.name in LEAK_CHECKS)
     return next((verdict.message for verdict in leaks), "")
-
-

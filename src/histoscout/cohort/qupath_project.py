@@ -1,4 +1,4 @@
-"""QuPath projects, of version 0.1 and since, as lists of slides with what was drawn on them."""
+"""QuPath projects, of version 0.1 and later, as lists of slides with their annotations."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from histoscout.annotations.files import read_json
 from histoscout.annotations.qpdata.image import calibrated_mpp, image_uri, uri_file_name
 from histoscout.cohort.case import Case
-from histoscout.cohort.discovery import Moved, slides_in, with_own_patients
+from histoscout.cohort.discovery import SlideFinder, assign_own_patients, find_slides
 from histoscout.errors import AnnotationError, CohortError
 from histoscout.io.tables import SLIDE_TABLE_COLUMNS
 
@@ -21,7 +21,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Entry:
+class ProjectEntry:
     """One image of a project: its name, where QuPath found it, its data file if there is one, um/px if known."""
 
     name: str
@@ -36,10 +36,10 @@ class QuPathProject:
     """The images of a project, and where the project lay when it was saved."""
 
     path: Path
-    entries: tuple[Entry, ...]
+    entries: tuple[ProjectEntry, ...]
     uri: str = ""
 
-    def slide_of(self, entry: Entry, moved: Moved | None = None) -> Path | None:
+    def slide_of(self, entry: ProjectEntry, moved: SlideFinder | None = None) -> Path | None:
         """Where an entry's slide is: at its URI, where it lay beside the project, or found again by its name."""
         here = [_local(entry.uri), self._beside(entry.uri)]
         there = next((path for path in here if path is not None and _is_file(path)), None)
@@ -60,8 +60,12 @@ class QuPathProject:
         return None
 
 
-def project_in(folder: Path) -> Path | None:
-    """The project file of a folder: project.qpproj, or the only one there is."""
+def find_project(folder: Path) -> Path | None:
+    """The project file of a folder: project.qpproj, or the only one there is.
+
+    Args:
+        folder: The folder.
+    """
     found = sorted(folder.glob(f"*{PROJECT}"))
     usual = folder / f"project{PROJECT}"
     return usual if usual in found else found[0] if len(found) == 1 else None
@@ -71,6 +75,9 @@ def read_project(path: Path) -> QuPathProject:
     """The images that a QuPath project lists, whether or not their slides can be found.
 
     CohortError for a file that is no project or lists nothing.
+
+    Args:
+        path: The file or folder.
     """
     try:
         content = read_json(path)
@@ -86,7 +93,7 @@ def read_project(path: Path) -> QuPathProject:
     return QuPathProject(path, entries, uri if isinstance(uri, str) else "")
 
 
-def _entry(image: Mapping[str, Any], path: Path) -> Entry:
+def _entry(image: Mapping[str, Any], path: Path) -> ProjectEntry:
     server = image.get("serverBuilder")
     server = server if isinstance(server, dict) else {}
     metadata, described = image.get("metadata"), server.get("metadata")
@@ -94,7 +101,7 @@ def _entry(image: Mapping[str, Any], path: Path) -> Entry:
     uri = str(old).replace(_BASE, path.parent.resolve().as_uri()) if old else image_uri(server)
     name = str(image.get("imageName") or image.get("name") or uri_file_name(uri) or "")
     saved = f"data/{name}.qpdata" if old else f"data/{image.get('entryID')}/data.qpdata"
-    return Entry(
+    return ProjectEntry(
         name,
         uri,
         _inside(path.parent, saved),
@@ -141,11 +148,17 @@ def _local(uri: str) -> Path | None:
 # ---------------------------------------------------------------- as a cohort
 
 
-def cases_of_project(project: QuPathProject, moved: Moved | None = None) -> tuple[list[Case], list[str]]:
+def read_project_cases(
+    project: QuPathProject, moved: SlideFinder | None = None
+) -> tuple[list[Case], list[str]]:
     """The slides of a project with their outlines, and what the user should know.
 
     CohortError lists slides with outlines that cannot be found, and slides that two entries have outlines on. An
     image that was never opened has no outlines; one without slide or outlines is left out; both are told.
+
+    Args:
+        project: The project.
+        moved: Finds slides that were moved; None if none were.
     """
     slides = {number: project.slide_of(entry, moved) for number, entry in enumerate(project.entries)}
     any_slide = any(slide is not None for slide in slides.values())
@@ -172,7 +185,7 @@ def cases_of_project(project: QuPathProject, moved: Moved | None = None) -> tupl
         if before is None or entry.annotations is not None:
             cases[slide.resolve()] = Case(slide, entry.annotations, entry.patient, mpp=entry.mpp)
             named[slide.resolve()] = entry.patient
-    own, nameless = with_own_patients(list(cases.values()), list(named.values()))
+    own, nameless = assign_own_patients(list(cases.values()), list(named.values()))
     found = [moved.told] if moved is not None and moved.found else []
     return own, [*nameless, *_told(project, slides), *found]
 
@@ -185,10 +198,10 @@ def _told(project: QuPathProject, slides: Mapping[int, Path | None]) -> Iterator
     if gone:
         yield f"left out, as neither their slides nor outlines are there: {len(gone)} ({_names(gone)})"
     listed = {slide.resolve() for slide in slides.values() if slide is not None}
-    if more := [slide.name for slide in slides_in(project.path.parent) if slide.resolve() not in listed]:
+    if more := [slide.name for slide in find_slides(project.path.parent) if slide.resolve() not in listed]:
         yield f"slides beside the project that are not in it, left out: {len(more)} ({', '.join(more[:_SHOWN])})"
 
 
-def _names(entries: list[Entry]) -> str:
+def _names(entries: list[ProjectEntry]) -> str:
     shown = ", ".join(entry.name for entry in entries[:_SHOWN])
     return shown + ", ..." if len(entries) > _SHOWN else shown

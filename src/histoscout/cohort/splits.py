@@ -1,11 +1,7 @@
-"""Which patients are learnt from, which choose the threshold, and which are kept for the exam.
+"""Splits: training, tuning and test set by patient, blocks of slides for tuning, and folds.
 
-Blocks of a slide kept apart for tuning, where there are too few patients to keep a patient apart.
-
-Neighbouring tissue is alike, so blocks are large (1 mm) and training stays a gap away from them; figures on
-them are still optimistic, and are said to be.
-
-Folds: every patient is kept apart once, so that a cohort judges what was learnt from the rest of it.
+With too few patients for a tuning set, blocks of the training slides are used. Neighboring tissue is alike, so blocks
+are large (1 mm) with a gap around them, and metrics on them are still marked optimistic.
 """
 
 import csv
@@ -56,6 +52,13 @@ def split_cohort(
     `turn` of the same seed draws patients who have not had theirs, until everybody has. If fewer than two
     patients have positive regions, nobody can be kept apart: `blocks`. `has_positive` is never asked about
     test cases. CohortError if there is nothing to train on, or nothing positive in it.
+
+    Args:
+        cohort: The cohort.
+        tune_share: Share of patients for tuning.
+        seed: Random seed.
+        has_positive: Whether a case has positive regions.
+        turn: Number of the ensemble member.
     """
     test = cohort.in_split("test").cases
     tune = cohort.in_split("tune").cases
@@ -85,6 +88,11 @@ def split_by_class(cohort: Cohort, tune_share: float, seed: int) -> Split:
     If none is to tune on, patients are drawn for it (test aside), the rarest classes first, until `tune_share` of the
     patients of each class are among them; one patient of each class at least stays to train on. The same for the same
     `seed` and patients. CohortError if there are fewer than two classes to train on, or nobody to tune on.
+
+    Args:
+        cohort: The cohort.
+        tune_share: Share of patients for tuning.
+        seed: Random seed.
     """
     test, tune = cohort.in_split("test").cases, cohort.in_split("tune").cases
     pool = tuple(case for case in cohort.cases if case.split in ("train", None))
@@ -148,7 +156,12 @@ def _thin(positive: set[str]) -> list[str]:
 
 
 def write_split(split: Split, path: Path) -> None:
-    """Write a split as a table of part, slide and patient, to be read back when a training resumes."""
+    """Write a split as a table of part, slide and patient, to be read back when a training resumes.
+
+    Args:
+        split: The split.
+        path: The file or folder.
+    """
     parts: list[tuple[str, Sequence[Case]]] = [
         ("train", split.train),
         ("tune", split.tune),
@@ -165,6 +178,10 @@ def read_split(path: Path, cohort: Cohort) -> Split:
     """Read a split of this very cohort back; CohortError if the cohort's slides are not the split's.
 
     Slides are known by their paths, or by name and patient if they have moved.
+
+    Args:
+        path: The file or folder.
+        cohort: The cohort.
     """
     rows = _rows(path)
     parts: dict[str, list[Case]] = {part: [] for part in ("train", "tune", "test", _TRAIN_AND_TUNE)}
@@ -221,7 +238,7 @@ def _case(slide: str, patient: str, cohort: Cohort) -> Case | None:
 BLOCK_UM, GAP_UM = 1000.0, 250.0
 
 
-def tune_blocks(
+def choose_tuning_blocks(
     slide_box: Box,
     mpp: float,
     seed: int,
@@ -234,6 +251,14 @@ def tune_blocks(
     The slide is divided into equal blocks of at least `block_um`; one too small for two blocks is
     halved. With `holding`, blocks that meet these regions and blocks that do not are drawn in the same share,
     so that both sides get some. Level-0 px; the same seed gives the same blocks.
+
+    Args:
+        slide_box: The slide in level-0 px.
+        mpp: Resolution in um/px.
+        seed: Random seed.
+        share: Share of the area.
+        block_um: Side of a block in um.
+        holding: Regions that some block should hold.
     """
     rows, columns = (
         max(1, math.floor(side * mpp / block_um)) for side in (slide_box.height, slide_box.width)
@@ -285,6 +310,12 @@ def draw_folds(positive: Mapping[str, bool], count: int, seed: int, where: str =
     Folds differ by one patient at most, and by one with positive regions. The same for the same patients and seed,
     whatever their order. CohortError for fewer patients than folds, or fewer than two with positive regions: then a
     fold would leave nothing to learn from.
+
+    Args:
+        positive: Whether each patient has positive regions.
+        count: How many at most.
+        seed: Random seed.
+        where: What an error names as its place.
     """
     if count < 2:
         raise CohortError("--folds", f"{count} folds keep nobody apart", "Take 2 or more; 4 or 5 are usual")
@@ -306,10 +337,15 @@ def _shuffled(positive: Mapping[str, bool], wanted: bool, random: np.random.Gene
     return [names[place] for place in random.permutation(len(names))]
 
 
-def fold_cohort(cohort: Cohort, folds: Folds, number: int) -> Cohort:
+def cohort_of_fold(cohort: Cohort, folds: Folds, number: int) -> Cohort:
     """The cohort with the patients of this fold as its test split; all others are trained and tuned on.
 
     Whatever the cohort said of splits is gone: who is tuned on is drawn anew, from the others alone.
+
+    Args:
+        cohort: The cohort.
+        folds: The folds.
+        number: Number of the fold.
     """
     apart = set(folds.of(number))
     cases = tuple(replace(case, split="test" if case.patient in apart else "train") for case in cohort.cases)
@@ -317,13 +353,23 @@ def fold_cohort(cohort: Cohort, folds: Folds, number: int) -> Cohort:
 
 
 def write_folds(folds: Folds, path: Path) -> None:
-    """Write folds as a table of fold and patient, to be read back or kept with a study."""
+    """Write folds as a table of fold and patient, to be read back or kept with a study.
+
+    Args:
+        folds: The folds.
+        path: The file or folder.
+    """
     rows = [(number, patient) for number in folds.numbers for patient in folds.of(number)]
     write_csv(path, HEAD, rows)
 
 
 def read_folds(path: Path, patients: Sequence[str]) -> Folds:
-    """Read folds of exactly these patients; CohortError if the file is none, or is one of other patients."""
+    """Read folds of exactly these patients; CohortError if the file is none, or is one of other patients.
+
+    Args:
+        path: The file or folder.
+        patients: The patients.
+    """
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
     except OSError as error:

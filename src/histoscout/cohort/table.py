@@ -1,4 +1,4 @@
-"""From the rows of a table to cases, every problem reported at once."""
+"""From the rows of a table to cases; every problem is reported at once."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from histoscout.cohort.case import Case, SplitName
-from histoscout.cohort.discovery import SLIDE_SUFFIXES, Moved, annotations_of, with_own_patients
+from histoscout.cohort.discovery import SLIDE_SUFFIXES, SlideFinder, assign_own_patients, find_annotations
 from histoscout.errors import CohortError
 from histoscout.io.notes import pluralize
 from histoscout.io.tables import CsvRow, CsvTable
@@ -46,14 +46,21 @@ class _Problems:
             return None
 
 
-def cases_of_table(table: CsvTable, path: Path, moved: Moved | None = None) -> tuple[list[Case], list[str]]:
+def read_table_cases(
+    table: CsvTable, path: Path, moved: SlideFinder | None = None
+) -> tuple[list[Case], list[str]]:
     """The case of each row, paths against the table's folder, and a note on those that name no patient.
 
-    CohortError lists all that is wrong. Slides that are not there are looked for by their names where they were `moved` to.
+    CohortError lists all that is wrong. Slides that are not there are looked for by their names where they were `displacement` to.
+
+    Args:
+        table: The table.
+        path: The file or folder.
+        moved: Finds slides that were moved; None if none were.
     """
     problems = _Problems()
     read = [_case(row, table, _Places(path.parent, moved), problems) for row in table.rows]
-    cases, nameless = with_own_patients(read, [row.cell("patient") for row in table.rows])
+    cases, nameless = assign_own_patients(read, [row.cell("patient") for row in table.rows])
     for which in (_missing, _repeated, _leaks):
         problems.lines += which(table.rows, cases)
     if problems.lines:
@@ -67,7 +74,7 @@ class _Places(NamedTuple):
     """The table's folder, and where slides are that are not found from there."""
 
     folder: Path
-    moved: Moved | None
+    moved: SlideFinder | None
 
 
 def _case(row: CsvRow, table: CsvTable, places: _Places, problems: _Problems) -> Case:
@@ -77,15 +84,15 @@ def _case(row: CsvRow, table: CsvTable, places: _Places, problems: _Problems) ->
     if "annotations" in table.columns:
         drawn = _path(annotations, folder) if annotations else None
     else:
-        drawn = next(iter(annotations_of(slide)), None)
+        drawn = next(iter(find_annotations(slide)), None)
     return Case(
         slide=slide,
         annotations=drawn,
         patient=row.cell("patient"),
-        split=problems.of(row, split_named, "split"),
-        mpp=problems.of(row, um_per_px, "mpp"),
+        split=problems.of(row, read_split_name, "split"),
+        mpp=problems.of(row, read_mpp, "mpp"),
         site=row.cell("site") or None,
-        mask_labels=problems.of(row, mask_labels, "mask_labels") or (),
+        mask_labels=problems.of(row, read_mask_labels, "mask_labels") or (),
         mask_threshold=problems.of(row, _mask_threshold, "mask_threshold"),
     )
 
@@ -109,15 +116,23 @@ def _slide(cell: str, places: _Places) -> Path:
     return found or path
 
 
-def split_named(cell: str) -> SplitName:
-    """The split that a cell means; ValueError if none."""
+def read_split_name(cell: str) -> SplitName:
+    """The split that a cell means; ValueError if none.
+
+    Args:
+        cell: Content of a cell.
+    """
     if cell.casefold() not in SPLITS:
         raise ValueError(f"{cell!r} is not train, tune or test")
     return SPLITS[cell.casefold()]
 
 
-def um_per_px(cell: str) -> float:
-    """The um per px that a cell says, also with a decimal comma; ValueError if that is not possible."""
+def read_mpp(cell: str) -> float:
+    """The um per px that a cell says, also with a decimal comma; ValueError if that is not possible.
+
+    Args:
+        cell: Content of a cell.
+    """
     try:
         mpp = float(cell.replace(",", "."))
     except ValueError:
@@ -127,8 +142,12 @@ def um_per_px(cell: str) -> float:
     return mpp
 
 
-def mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
-    """ "1=tumour;2=stroma" as pairs; a name alone is that of value 1."""
+def read_mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
+    """ "1=tumour;2=stroma" as pairs; a name alone is that of value 1.
+
+    Args:
+        cell: Content of a cell.
+    """
     pairs = [part.partition("=") for part in cell.replace(",", ";").split(";") if part.strip()]
     if len(pairs) == 1 and not pairs[0][1]:
         return ((1, pairs[0][0].strip()),)

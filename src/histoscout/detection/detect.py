@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.cohort.case import Case, of_one_name, open_case
+from histoscout.cohort.case import Case, find_name_clash, open_case
 from histoscout.detection.domain_shift import AppearanceReference, check_appearance
 from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.overlay import draw_overlay
@@ -103,7 +103,7 @@ def _check_cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[
         except UnicodeEncodeError as error:
             shown = case.slide.name.encode(errors="backslashreplace").decode()
             raise CohortError(shown, "its name is not in UTF-8", "Rename the file") from error
-    if two := of_one_name(cases):
+    if two := find_name_clash(cases):
         fault = f"the slide has the same name as {two[0].slide}: their results would overwrite each other"
         raise CohortError(two[1].slide, fault, "Rename one of them, or detect into two folders")
     return [replace(case, mpp=options.mpp) if case.mpp is None else case for case in cases]

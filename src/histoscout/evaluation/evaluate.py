@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
-from histoscout.cohort.annotated_slide import labeled_regions, open_labeled
+from histoscout.cohort.annotated_slide import labeled_regions, open_labeled_slide
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leakage import leak_message
@@ -343,7 +343,7 @@ def _score_detections(
     case: Case, tested: ModelUnderTest, overlays: Path | None, *, notes: SlideNotes
 ) -> SlideScores:
     """Score the detections of one model on one slide, and draw an overlay of both."""
-    labeled, case_notes = open_labeled(case, tested.model.recipe)
+    labeled, case_notes = open_labeled_slide(case, tested.model.recipe)
     notes.add(case.name, *case_notes)
     with labeled.slide:
         # read what detection wrote

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from histoscout.cohort.case import Case, of_one_name
+from histoscout.cohort.case import Case, find_name_clash
 from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.leakage import find_known_patients, known_patients
 from histoscout.detection.operating_point import PatientSource
@@ -149,7 +149,7 @@ def select_annotated_cases(cohort: Cohort) -> EvaluationCases:
         CohortError: There are none, or two slides have one name and would be evaluated by the same file.
     """
     selected = _with_annotations(cohort, cohort.in_split("test").cases or cohort.cases, False)
-    if two := of_one_name(selected.cases):
+    if two := find_name_clash(selected.cases):
         fault = f"the slide has the same name as {two[0].slide}: one file of regions would be used for both"
         raise CohortError(two[1].slide, fault, "Rename one of them, or evaluate them in two cohorts")
     return selected

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.cohort.annotated_slide import LabeledSlide, Layers, counted_tissue, layers_of
+from histoscout.cohort.annotated_slide import LabeledSlide, Layers, counted_tissue, mask_layers
 from histoscout.detection.heatmap import LEVELS, Heatmap
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
@@ -97,7 +97,7 @@ class Reference:
     @cached_property
     def mask_layers(self) -> Layers:
         """The annotations as layers of a mask."""
-        return layers_of(self.regions, self.recipe.classes)
+        return mask_layers(self.regions, self.recipe.classes)
 
 
 @dataclass(frozen=True, kw_only=True)

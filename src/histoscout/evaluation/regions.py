@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from histoscout.annotations.read import FORMATS, format_of
-from histoscout.cohort.annotated_slide import is_mask, labeled_regions, open_labeled, without_unseen
+from histoscout.cohort.annotated_slide import is_mask, labeled_regions, open_labeled_slide, replace_unreviewed
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.detection.overlay import draw_overlay
@@ -121,7 +121,7 @@ def _protocol(recipe: Recipe) -> EvaluationProtocol:
 
 def _score_comparison(slide: SlideComparison, recipe: Recipe) -> SlideScores:
     # areas outside a reviewed area are ignored
-    truth, _ = without_unseen(_canonical_labels(slide.truth, recipe.classes), slide.box)
+    truth, _ = replace_unreviewed(_canonical_labels(slide.truth, recipe.classes), slide.box)
     reference = Reference(
         name=slide.name,
         patient=slide.patient or slide.name,
@@ -236,7 +236,7 @@ def _score_file(
     if (file := files.get(case.name)) is None:
         fault = "no file of detected regions has its name"
         raise CohortError(case.slide, fault, "Add one, empty if nothing was detected")
-    labeled, case_notes = open_labeled(case, recipe)
+    labeled, case_notes = open_labeled_slide(case, recipe)
     with labeled.slide:
         reference = Reference.from_slide(labeled)
         # the file is read as annotations of the same slide would be

@@ -1,6 +1,6 @@
-"""Varying training windows, so that a network learns tissue and not one laboratory's colours or one orientation.
+"""Data augmentation, so that a network learns tissue and not the colors or orientation of one laboratory.
 
-Turning, mirroring and scaling change picture and mask alike; colours change the picture only.
+Rotation, mirroring and scaling change image and mask alike; colors change the image only.
 """
 
 import math
@@ -22,7 +22,13 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Pose:
-    """How a window is turned: degrees, size (1.1: structures look 10 % larger), mirrored or not."""
+    """How a patch is rotated and scaled.
+
+    Attributes:
+        angle: Degrees.
+        size: 1.1: structures look 10 % larger.
+        mirrored: Whether left and right are flipped.
+    """
 
     angle: float = 0.0
     size: float = 1.0
@@ -30,19 +36,30 @@ class Pose:
 
 
 def draw_pose(choices: AugmentConfig, random: Generator) -> Pose:
-    """A pose by the recipe's choices."""
+    """Draw a random pose.
+
+    Args:
+        choices: The recipe's section.
+        random: Random generator.
+    """
     size = math.exp(random.uniform(-1, 1) * math.log1p(choices.scale))
     angle = random.uniform(0, 360) if choices.rotate else 90.0 * random.integers(4) * choices.flip
     return Pose(float(angle), size, choices.flip and bool(random.integers(2)))
 
 
-def read_posed(
+def read_augmented(
     reads: tuple[ReadBox, ReadBox], box: Box, mpp: float, pose: Pose
 ) -> tuple[Picture, NDArray[np.uint8]]:
-    """Picture and mask of a square box as the pose shows them, both of the size the box has at `mpp`.
+    """Read image and mask of a square box in a pose, both of the size the box has at `mpp`.
 
     `reads` give the picture and the mask of any box at any um/px. More is read than shown where the window is
     turned, so that no corner stays empty.
+
+    Args:
+        reads: Read image and mask of a box at an um/px.
+        box: A box in level-0 px.
+        mpp: Resolution in um/px.
+        pose: Rotation, size and mirroring.
     """
     radians = math.radians(pose.angle)
     reach = abs(math.sin(radians)) + abs(math.cos(radians))
@@ -75,6 +92,11 @@ def vary_colors(picture: Picture, choices: AugmentConfig, random: Generator) -> 
 
     Stain by HED jitter (Tellez 2018): each stain's density is multiplied by a normal number of mean 1 and sigma twice
     `stain`, and shifted by one of sigma half of `stain`; then brightness and contrast, and for a share of the windows blur or sensor noise.
+
+    Args:
+        picture: Image (H, W, 3) uint8.
+        choices: The recipe's section.
+        random: Random generator.
     """
     shown = _vary_stain(picture, choices.stain, random) if choices.stain else picture.astype(np.float32)
     if choices.brightness:
@@ -87,8 +109,6 @@ def vary_colors(picture: Picture, choices: AugmentConfig, random: Generator) -> 
         shown = shown + random.normal(0, random.uniform(1, 6), shown.shape).astype(np.float32)
     varied: Picture = np.clip(shown + 0.5, 0, 255).astype(np.uint8)
     return varied
-
-
 
 
 def _vary_stain(picture: Picture, sigma: float, random: Generator) -> NDArray[np.float32]:

@@ -1,9 +1,7 @@
-"""Where training looks: a seeded sampler, and the regular grid that validation uses.
+"""Where training patches are drawn: a seeded sampler, and the regular grid of validation patches.
 
-A window is a function of the seed and its number alone, so that any number of workers, and a run that was killed
-and started again, draw the same windows.
-
-Where training looks on images of one class each.
+A patch is a function of the seed and its number alone, so that any number of workers, and a run that was killed and
+resumed, draw the same patches.
 """
 
 import math
@@ -17,20 +15,29 @@ import numpy as np
 import shapely
 from numpy.random import Generator
 
-from histoscout.cohort.annotated_slide import LabeledSlide, any_meets, counted_tissue
+from histoscout.cohort.annotated_slide import LabeledSlide, counted_tissue, intersects_any
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box, TileGrid
 from histoscout.geometry.regions import Region
 from histoscout.recipe import Recipe
 
 Kind = Literal["positive", "other", "tissue"]
+
 TRIES = 2_000
+"""Draws after which a place outside the tuning blocks is given up."""
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Window:
-    """One look at a slide: which slide of the set, and where (level-0 px)."""
+class Patch:
+    """A patch: a box on a slide.
+
+    Attributes:
+        slide: Index of the slide.
+        box: The box in level-0 px.
+        kind: What it was drawn for.
+    """
 
     slide: int
     box: Box
@@ -38,38 +45,45 @@ class Window:
 
 
 @dataclass(frozen=True)
-class WindowSampler:
-    """Draws training windows: on positive regions, on other annotated classes, anywhere in the tissue.
+class PatchSampler:
+    """Draws training patches: on positive regions, on other annotated classes, anywhere in the tissue.
 
     Balanced in steps: first the kind by the recipe's shares, then a patient who has it, then one of the patient's
-    slides, then a region or a point of tissue. `kept_out[i]` are boxes of slide i that no window may touch.
+    slides, then a region or a point of tissue.
+
+    Attributes:
+        slides: The training slides.
+        recipe: Shares, patch size and jitter.
+        kept_out: Boxes of slides, by index, that no patch may touch.
     """
 
     slides: Sequence[LabeledSlide]
     recipe: Recipe
     kept_out: Mapping[int, Sequence[Box]]
 
-    def draw(self, number: int) -> Window:
-        """The window of this number; the same whenever and wherever it is asked for."""
+    def draw(self, number: int) -> Patch:
+        """Draw the patch of a number; the same number always gives the same patch."""
         random = np.random.default_rng([self.recipe.seed, number])
         for _ in range(TRIES):
-            window = self._draw_once(random)
-            seen = window.box.expand(window.box.width * self._beyond)
-            if not any_meets(self.kept_out.get(window.slide, ()), seen):
-                return window
+            patch = self._draw_once(random)
+            # what rotation and scaling may bring into the patch must not touch a tuning block either
+            reach = patch.box.expand(patch.box.width * self._margin)
+            if not intersects_any(self.kept_out.get(patch.slide, ()), reach):
+                return patch
         raise TrainingError(
-            self.slides[window.slide].slide.name,
-            f"no place for a training window outside the tuning blocks in {TRIES} tries",
+            self.slides[patch.slide].slide.name,
+            f"no place for a training patch outside the tuning blocks in {TRIES} tries",
             "Give more or larger slides, of two patients with lesions at least, or a smaller patches.size_um",
         )
 
     @cached_property
-    def _beyond(self) -> float:
-        """How far a window may see beyond its box when it is turned and shrunk, in sides of the box."""
+    def _margin(self) -> float:
+        """How far a rotated and scaled patch reaches beyond its box, in sides of the box."""
         choices = self.recipe.augment
         return ((1 + choices.scale) * (math.sqrt(2) if choices.rotate else 1.0) - 1) / 2
 
-    def _draw_once(self, random: Generator) -> Window:
+    def _draw_once(self, random: Generator) -> Patch:
+        # kind, then patient, then slide, so that no patient or slide dominates
         kinds, shares = self._kinds
         kind = kinds[int(random.choice(len(kinds), p=shares))]
         by_patient = self._places[kind]
@@ -82,7 +96,7 @@ class WindowSampler:
             x, y = _point_inside(_pick(self._regions(labeled, kind), random), random)
         side = labeled.px(self.recipe.patches.size_um)
         jitter = (random.random(2) - 0.5) * side * self.recipe.sampler.jitter
-        return Window(index, Box.around(round(x + jitter[0]), round(y + jitter[1]), side, side), kind)
+        return Patch(index, Box.around(round(x + jitter[0]), round(y + jitter[1]), side, side), kind)
 
     def _regions(self, labeled: LabeledSlide, kind: Kind) -> list[Region]:
         positive = self.recipe.classes.positive
@@ -126,7 +140,7 @@ class WindowSampler:
 
     @cached_property
     def _tissue_pixels(self) -> list[np.ndarray[tuple[int], np.dtype[np.intp]]]:
-        """The pixels of each tissue mask that show tissue which counts."""
+        """The pixels of each tissue mask that are not ignored."""
         return [np.flatnonzero(counted_tissue(labeled.tissue, labeled.regions)) for labeled in self.slides]
 
 
@@ -135,7 +149,7 @@ def _pick(items: Sequence[T], random: Generator) -> T:
 
 
 def _point_inside(region: Region, random: Generator) -> tuple[float, float]:
-    """A point of the region, evenly drawn; for hair-thin outlines some point of it."""
+    """A random point of the region; for very thin outlines some point of it."""
     box = region.box
     points = random.random((32, 2)) * (box.width, box.height) + (box.x, box.y)
     inside = points[shapely.contains_xy(region.outline, points)]
@@ -145,12 +159,17 @@ def _point_inside(region: Region, random: Generator) -> tuple[float, float]:
     return point.x, point.y
 
 
-def grid_windows(
+def grid_patches(
     slides: Sequence[LabeledSlide], recipe: Recipe, within: Mapping[int, Sequence[Box]]
-) -> list[Window]:
-    """Every tile of the regular grid that holds tissue that counts, slide by slide; of slides in `within`, tiles of its boxes only.
+) -> list[Patch]:
+    """List the patches of the regular grid that hold tissue, slide by slide.
 
-    No tile reaches out of a box that is large enough for one: beyond it there may be training windows.
+    No patch reaches out of a box that is large enough for one: beyond it there may be training patches.
+
+    Args:
+        slides: The slides.
+        recipe: The recipe.
+        within: Boxes of slides, by index, of which only these boxes are used.
     """
     windows = []
     for index, labeled in enumerate(slides):
@@ -161,13 +180,13 @@ def grid_windows(
         counted = replace(labeled.tissue, mask=counted_tissue(labeled.tissue, labeled.regions))
         shares = counted.fractions(tiles)
         windows += [
-            Window(index, tile, "grid") for tile, share in zip(tiles, shares, strict=True) if share > 0
+            Patch(index, tile, "grid") for tile, share in zip(tiles, shares, strict=True) if share > 0
         ]
     return windows
 
 
 def _tiles_of(box: Box, side: float) -> list[Box]:
-    """Tiles that cover a box and do not reach beyond it, overlapping where need be; one in its middle if it is small."""
+    """Tiles that cover a box without reaching beyond it, with overlap; one in the middle of a small box."""
     columns, rows = (
         np.linspace(start, start + length - side, math.ceil(length / side - 1e-9))
         if length > side
@@ -177,8 +196,14 @@ def _tiles_of(box: Box, side: float) -> list[Box]:
     return [Box(float(x), float(y), side, side) for y in rows for x in columns]
 
 
-def evenly(windows: Sequence[Window], count: int, seed: int) -> list[Window]:
-    """At most `count` of the windows, the same for the same seed, in their own order."""
+def choose_evenly(windows: Sequence[Patch], count: int, seed: int) -> list[Patch]:
+    """Choose at most `count` of the patches, the same for the same seed, in their own order.
+
+    Args:
+        windows: The patches.
+        count: How many at most.
+        seed: Random seed.
+    """
     if len(windows) <= count:
         return list(windows)
     chosen = np.random.default_rng(seed).permutation(len(windows))[:count]
@@ -187,18 +212,21 @@ def evenly(windows: Sequence[Window], count: int, seed: int) -> list[Window]:
 
 @dataclass(frozen=True)
 class ImageSampler:
-    """Draws training windows on images: every class as often as any other, whatever their numbers of images.
+    """Draws training patches on image classification data: every class as often as any other.
 
-    Balanced in steps: first a class, then a patient who has it, then one of the patient's images of it, then a place. A
-    window lies anywhere on its image; of an image that is smaller than the window, all is seen, anywhere in it. A window
-    is a function of the seed and its number alone.
+    Balanced in steps: first a class, then a patient who has it, then one of the patient's images of it, then a
+    position. An image that is smaller than the patch is shown as a whole, anywhere in it.
+
+    Attributes:
+        slides: The images.
+        recipe: Patch size and seed.
     """
 
     slides: Sequence[LabeledSlide]
     recipe: Recipe
 
-    def draw(self, number: int) -> Window:
-        """The window of this number; the same whenever and wherever it is asked for."""
+    def draw(self, number: int) -> Patch:
+        """Draw the patch of a number; the same number always gives the same patch."""
         random = np.random.default_rng([self.recipe.seed, number])
         label, by_patient = self._classes[int(random.integers(len(self._classes)))]
         images = by_patient[int(random.integers(len(by_patient)))]
@@ -207,7 +235,7 @@ class ImageSampler:
         side, whole = labeled.px(self.recipe.patches.size_um), labeled.slide.box
         x, y = random.random(2) * (whole.width - side, whole.height - side)
         kind: Kind = "positive" if label == self.recipe.classes.positive else "other"
-        return Window(index, Box(float(x), float(y), side, side), kind)
+        return Patch(index, Box(float(x), float(y), side, side), kind)
 
     @cached_property
     def _classes(self) -> list[tuple[str, list[list[int]]]]:

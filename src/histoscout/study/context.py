@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from histoscout.cohort.annotated_slide import LabeledSlide, labeled_regions, open_labeled
+from histoscout.cohort.annotated_slide import LabeledSlide, labeled_regions, open_labeled_slide
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
@@ -79,7 +79,7 @@ class StudyContext:
             self.progress.start(task, len(cases))
             slides = []
             for case in cases:
-                slides.append(open_labeled(case, recipe)[0])
+                slides.append(open_labeled_slide(case, recipe)[0])
                 self.progress.advance()
             self.progress.done()
             self.slide_cache[task] = tuple(slides)

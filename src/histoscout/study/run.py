@@ -21,7 +21,7 @@ from histoscout.io.files import write_text
 from histoscout.network.losses import make_loss
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples, SampledExamples
-from histoscout.sampling.sampler import WindowSampler
+from histoscout.sampling.sampler import PatchSampler
 from histoscout.study import protocol
 from histoscout.study.context import StudyContext
 from histoscout.study.evaluation import (
@@ -211,7 +211,7 @@ def make_training(
         fabric=context.fabric,
         loss=loss,
         class_shares=None,
-        training_examples=SampledExamples((), WindowSampler((), recipe, {}), recipe),
+        training_examples=SampledExamples((), PatchSampler((), recipe, {}), recipe),
         tuning_examples=PlainExamples((), (), recipe),
         make_batches=data.train.batches,
         validate=validate_network,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box, TileGrid
 from histoscout.recipe import IGNORE, Recipe
-from histoscout.sampling.datasets import target_of
+from histoscout.sampling.datasets import make_target
 from histoscout.study import protocol
 from histoscout.study.faults import Batch, MaskFunction, draw_flips, negative_candidates, repeat_tiles
 
@@ -209,7 +209,7 @@ def make_targets(masks: Pixels, recipe: Recipe) -> Pixels:
         masks: Masks of tiles.
         recipe: The recipe.
     """
-    return np.array([target_of(mask, recipe) for mask in masks], np.uint8)
+    return np.array([make_target(mask, recipe) for mask in masks], np.uint8)
 
 
 def balance_classes(targets: Pixels) -> Indices:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.cohort.splits import Folds, draw_folds, fold_cohort, read_folds, write_folds
+from histoscout.cohort.splits import Folds, cohort_of_fold, draw_folds, read_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.out_of_fold import Crossval, FoldResult, RecipeResult, write_crossval
@@ -126,9 +126,9 @@ def crossval(
     for number in folds.numbers if options.fold is None else [options.fold]:
         for name, recipe in recipes.items():
             options.progress.note(f"{name}: fold {number} of {len(folds)}")
-            cohort_of_fold = fold_cohort(annotated, folds, number)
+            fold_cases = cohort_of_fold(annotated, folds, number)
             folder = out / name / f"fold-{number}"
-            results[name].append(run_fold(cohort_of_fold, folder, recipe, number=number, options=options))
+            results[name].append(run_fold(fold_cases, folder, recipe, number=number, options=options))
     # pool the folds
     recipe_results = tuple(RecipeResult(name, tuple(fold_results)) for name, fold_results in results.items())
     result = Crossval(

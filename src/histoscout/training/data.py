@@ -7,16 +7,16 @@ from pathlib import Path
 
 import shapely
 
-from histoscout.cohort.annotated_slide import LabeledSlide, open_labeled, open_labeled_image
+from histoscout.cohort.annotated_slide import LabeledSlide, open_labeled_image, open_labeled_slide
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.splits import (
     GAP_UM,
     Split,
+    choose_tuning_blocks,
     read_split,
     split_by_class,
     split_cohort,
-    tune_blocks,
     write_split,
 )
 from histoscout.detection.grid import detection_windows
@@ -161,7 +161,7 @@ def _open_slides(
     notes: list[str] = []
     progress.start("reading slides and annotations", len(cases))
     for case in cases:
-        labeled, slide_notes = open_labeled(case, recipe)
+        labeled, slide_notes = open_labeled_slide(case, recipe)
         opened[case.slide] = labeled
         # at once, since a note may be the reason for an error
         for text in slide_notes:
@@ -203,7 +203,7 @@ def _tuning_blocks(
     blocks: dict[int, list[Box]] = {}
     excluded: dict[int, list[Box]] = {}
     for index, labeled in enumerate(slides):
-        blocks[index] = tune_blocks(
+        blocks[index] = choose_tuning_blocks(
             labeled.slide.box,
             labeled.slide.mpp,
             recipe.seed,

@@ -218,9 +218,13 @@ def slide_appearances(slides: Sequence[LabeledSlide], mpp: float) -> list[dict[s
     Returns:
         The section "appearance" of metrics.json: patient and numbers of each slide with tissue.
     """
-    measured = [(labeled.patient, measure_appearance(labeled.slide, labeled.tissue, mpp)) for labeled in slides]
+    measured = [
+        (labeled.patient, measure_appearance(labeled.slide, labeled.tissue, mpp)) for labeled in slides
+    ]
     known = [(patient, numbers) for patient, numbers in measured if numbers is not None]
-    return AppearanceReference(tuple(numbers for _, numbers in known), tuple(patient for patient, _ in known)).to_list()
+    return AppearanceReference(
+        tuple(numbers for _, numbers in known), tuple(patient for patient, _ in known)
+    ).to_list()
 
 
 # ---------------------------------------------------------------- model card

@@ -24,7 +24,7 @@ from histoscout.geometry.regions import Regions, valid_outline
 from histoscout.network.detector import Detector
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
-from histoscout.sampling.sampler import WindowSampler
+from histoscout.sampling.sampler import PatchSampler
 from histoscout.training.checkpoint import TrainingState
 from histoscout.training.data import TrainingData
 from histoscout.training.ensemble import InMemoryEngine
@@ -123,7 +123,7 @@ class PseudoLabeler:
             done = max(done, step)
             if step < self.steps:
                 slides = self.label_slides(state, step)
-                sampler = WindowSampler(slides, self.context.recipe, self.data.excluded_boxes)
+                sampler = PatchSampler(slides, self.context.recipe, self.data.excluded_boxes)
                 examples = SampledExamples(slides, sampler, self.context.recipe)
                 batches = training_batches(examples, self.context.recipe, start=done, stop=self.steps)
 

@@ -175,7 +175,7 @@ def _fingerprint(cohort: Cohort, recipe: Recipe, start: ModelFolder | None) -> d
     ]
     weights = Path(recipe.network.weights)
     return {
-        "recipe": hashlib.sha256(recipe.to_toml().encode()).hexdigest(),
+        "recipe": hashlib.sha256(recipe.identity().encode()).hexdigest(),
         "cohort": hashlib.sha256(json.dumps(sorted(rows, key=str)).encode()).hexdigest(),
         "start": start.hash if start else "",
         **({"weights": sha256(weights)} if weights.is_file() else {}),

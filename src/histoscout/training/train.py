@@ -26,7 +26,7 @@ from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples, SampledExamples, Sampler
-from histoscout.sampling.sampler import ImageSampler, WindowSampler, evenly, grid_windows
+from histoscout.sampling.sampler import ImageSampler, PatchSampler, choose_evenly, grid_patches
 from histoscout.training.budget import (
     MIN_STEPS,
     Budget,
@@ -281,8 +281,8 @@ def prepare_training(
     fabric = make_fabric(options.device, recipe.training.precision)
     # training patches by number, tuning patches from a regular grid
     training_examples = SampledExamples(data.train, make_sampler(data, recipe), recipe)
-    grid = grid_windows(data.tune, recipe, data.tuning_boxes)
-    tuning_patches = evenly(grid, recipe.training.validation_patches, recipe.seed)
+    grid = grid_patches(data.tune, recipe, data.tuning_boxes)
+    tuning_patches = choose_evenly(grid, recipe.training.validation_patches, recipe.seed)
     tuning_examples = PlainExamples(data.tune, tuning_patches, recipe)
     loss = make_loss(recipe)
     classes = range(1, len(recipe.classes.labels) + 1) if data.by_class else (1,)
@@ -332,7 +332,7 @@ def make_sampler(data: TrainingData, recipe: Recipe) -> Sampler:
     """
     if data.by_class:
         return ImageSampler(data.train, recipe)
-    return WindowSampler(data.train, recipe, data.excluded_boxes)
+    return PatchSampler(data.train, recipe, data.excluded_boxes)
 
 
 def plan_steps(

@@ -90,7 +90,12 @@ def count_tuning_pixels(
                 on_window=lambda done, total: context.progress.advance(),
             )
             counts = counts + count_pixels(slide.labeled, heatmap, context.recipe.classes.positive)
-            hide_excluded(heatmap, SlideSurvey(tissue=slide.labeled.tissue, boxes=boxes, within=tuning_regions(slide.boxes), notes=()))
+            hide_excluded(
+                heatmap,
+                SlideSurvey(
+                    tissue=slide.labeled.tissue, boxes=boxes, within=tuning_regions(slide.boxes), notes=()
+                ),
+            )
             write_heatmap(heatmap, heatmap_file(folder, index))
     context.progress.done()
     return counts

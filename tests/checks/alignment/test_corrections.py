@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.affinity import affine_transform
 
-from histoscout.checks.alignment.corrections import Frame, known_mistakes, mirrored_by_tile
+from histoscout.checks.alignment.corrections import ReferenceFrame, known_mistakes, mirror_by_tile
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 
-FRAME = Frame(Box(0, 0, 1000, 800), 100.0, (130.0, 70.0))
+FRAME = ReferenceFrame(Box(0, 0, 1000, 800), 100.0, (130.0, 70.0))
 MADE = {
     "a tile down": (1, 0, 0, 1, 0, 100),
     "a tile up": (1, 0, 0, 1, 0, -100),
@@ -69,7 +69,7 @@ def test_what_was_done_is_undone(name: str, regions: Regions) -> None:
 def test_what_was_done_tile_by_tile_is_undone(name: str, regions: Regions) -> None:
     mistake = {one.name: one for one in known_mistakes(FRAME)}[name]
     mirror, rows = BY_TILE[name]
-    mended = mistake.correct(mirrored_by_tile(regions, FRAME.tile, mirror, rows))
+    mended = mistake.correct(mirror_by_tile(regions, FRAME.tile, mirror, rows))
     assert mended.labels == regions.labels
     for label in regions.labels:
         before = shapely.union_all([one.outline for one in regions.with_labels(label)])
@@ -79,7 +79,7 @@ def test_what_was_done_tile_by_tile_is_undone(name: str, regions: Regions) -> No
 
 @given(regions=circles)
 def test_mirroring_by_tile_keeps_the_area(regions: Regions) -> None:
-    mirrored = mirrored_by_tile(regions, 100.0, (1.0, -1.0), 1)
+    mirrored = mirror_by_tile(regions, 100.0, (1.0, -1.0), 1)
     before = sum(one.outline.area for one in regions)
     assert sum(one.outline.area for one in mirrored) == pytest.approx(before, rel=1e-2)
 
@@ -87,7 +87,7 @@ def test_mirroring_by_tile_keeps_the_area(regions: Regions) -> None:
 def test_the_study_fault_is_what_it_was() -> None:
     """A square at x 600-700, y 1100-1200 got the tile below, rows 336-435 of 512 (tiles of 512 px)."""
     square = Regions.of([Region(shapely.box(600, 1100, 700, 1200), "UDH")])
-    (wrong,) = mirrored_by_tile(square, 512.0, (1.0, -1.0), 1)
+    (wrong,) = mirror_by_tile(square, 512.0, (1.0, -1.0), 1)
     assert wrong.outline.bounds == pytest.approx((600, 1536 + 336, 700, 1536 + 436), abs=0.2)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histoscout.checks.alignment.scoring import ZONES, Cells, FitTest, zones_of
+from histoscout.checks.alignment.scoring import ZONES, AlignmentTest, CellGrid, annotation_zones
 from tests.checks.conftest import toy_subject
 
 SUBJECT = toy_subject(0)
@@ -17,7 +17,7 @@ SUBJECT = toy_subject(0)
 def test_displacing_zones_is_looking_elsewhere_in_the_map(dx: int, dy: int) -> None:
     cells, test = SUBJECT.cells, SUBJECT.test
     outlines = [region.outline for region in SUBJECT.regions.where(lambda one: far_from_rim(one.box.bounds))]
-    zones = zones_of(outlines, cells.shape, cells.side, cells.side_um)
+    zones = annotation_zones(outlines, cells.shape, cells.side, cells.side_um)
     moved = np.roll(zones, (dy, dx), (1, 2))
     explained, tissue = test.explained(zones)
     displaced, under = test.explained(moved)
@@ -37,7 +37,7 @@ def test_what_is_explained_is_the_share_of_variance_between_zones() -> None:
     zones = np.zeros((ZONES, 40, 40), np.float32)
     zones[0, 10:20, 10:20] = 1
     zones[-1, 20:30, 10:20] = 1
-    explained, _ = FitTest(Cells(values, tissue, 4.0, 4.0)).explained(zones)
+    explained, _ = AlignmentTest(CellGrid(values, tissue, 4.0, 4.0)).explained(zones)
     inside, outside = values[0, 10:20, 10:20], values[0, 20:30, 10:20]
     overall = (inside.mean() + outside.mean()) / 2
     by_hand = ((inside.mean() - overall) ** 2 + (outside.mean() - overall) ** 2) / 2
@@ -54,5 +54,5 @@ def test_no_outline_on_the_slide_is_not_judged() -> None:
 def test_a_slide_without_tissue_is_not_judged() -> None:
     cells = SUBJECT.cells
     bare = replace(cells, tissue=np.zeros_like(cells.tissue), values=np.zeros_like(cells.values))
-    zones = zones_of([one.outline for one in SUBJECT.regions], cells.shape, cells.side, cells.side_um)
-    assert np.isnan(FitTest(bare)(zones, float(zones[:-1].sum()), 3.0).z)
+    zones = annotation_zones([one.outline for one in SUBJECT.regions], cells.shape, cells.side, cells.side_um)
+    assert np.isnan(AlignmentTest(bare)(zones, float(zones[:-1].sum()), 3.0).z)

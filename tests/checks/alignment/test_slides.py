@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.affinity import affine_transform, scale
 
-from histoscout.checks.alignment.corrections import mirrored_by_tile
+from histoscout.checks.alignment.corrections import mirror_by_tile
 from histoscout.checks.alignment.slides import (
     AS_GIVEN,
     FITS,
     Alignment,
-    Subject,
-    aligned,
-    cohort_verdict,
-    labeled_fit,
-    subject_of,
+    AlignmentSubject,
+    check_cohort_alignment,
+    check_slide_alignment,
+    check_training_alignment,
+    prepare_subject,
 )
-from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, without_unseen
+from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, replace_unreviewed
 from histoscout.geometry.regions import Region, Regions
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
@@ -29,7 +29,7 @@ from histoscout.verdict import Verdict
 from tests import toy
 from tests.checks.conftest import TILE_UM, toy_subject
 
-Subjects = Callable[[int], Subject]
+Subjects = Callable[[int], AlignmentSubject]
 CORNER = (150.0, 90.0)
 
 MATRICES = {
@@ -53,10 +53,10 @@ def loosely(regions: Regions) -> Regions:
     )
 
 
-def faulty(subject: Subject, fault: str, regions: Regions) -> Subject:
+def faulty(subject: AlignmentSubject, fault: str, regions: Regions) -> AlignmentSubject:
     framed = replace(subject, frame=replace(subject.frame, corner=CORNER))
     if fault == "of the tile above, mirrored":
-        return replace(framed, regions=mirrored_by_tile(regions, subject.frame.tile, (1.0, -1.0), 1))
+        return replace(framed, regions=mirror_by_tile(regions, subject.frame.tile, (1.0, -1.0), 1))
     return replace(framed, regions=laid(regions, MATRICES[fault]))
 
 
@@ -66,7 +66,7 @@ def test_outlines_that_fit_are_good(
     subjects: Subjects, seed: int, shape: Callable[[Regions], Regions]
 ) -> None:
     subject = subjects(seed)
-    found = aligned(replace(subject, regions=shape(subject.regions)))
+    found = check_slide_alignment(replace(subject, regions=shape(subject.regions)))
     assert found.verdict.state == "good", found.verdict
     assert found.mistake is None
 
@@ -78,18 +78,18 @@ def test_a_mistake_is_found_named_and_undone(
 ) -> None:
     subject = subjects(1)
     wrong = faulty(subject, fault, shape(subject.regions))
-    found = aligned(wrong)
+    found = check_slide_alignment(wrong)
     assert found.verdict.state == "failed"
     assert found.mistake is not None
     assert found.mistake.name == fault
     assert fault in found.verdict.message
-    mended = aligned(replace(wrong, regions=found.mistake.correct(wrong.regions)))
+    mended = check_slide_alignment(replace(wrong, regions=found.mistake.correct(wrong.regions)))
     assert mended.verdict.state == "good"
 
 
 def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:
     subject = subjects(0)
-    found = aligned(replace(subject, regions=subject.regions.translate(-83, 91)))
+    found = check_slide_alignment(replace(subject, regions=subject.regions.translate(-83, 91)))
     assert found.mistake is not None
     assert found.mistake.name == "displaced"
     assert "x by -8" in found.verdict.message
@@ -98,7 +98,7 @@ def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:
 
 def test_another_slides_outlines_are_known_for_what_they_are(subjects: Subjects) -> None:
     one, two = subjects(0), subjects(1)
-    found = aligned(replace(one, regions=two.regions), lambda: [("toy 0", one.regions)])
+    found = check_slide_alignment(replace(one, regions=two.regions), lambda: [("toy 0", one.regions)])
     assert found.mistake is not None
     assert found.mistake.name == "outlines of toy 0"
     assert found.verdict.state == "failed"
@@ -109,8 +109,8 @@ def test_nothing_is_said_where_nothing_shows() -> None:
     pixels = np.clip(np.array(toy.PINK) + noise, 0, 255).astype(np.uint8)
     slide = slide_from_array(pixels, toy.MPP)
     regions = toy.draw(0)[1]
-    found = aligned(
-        subject_of(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
+    found = check_slide_alignment(
+        prepare_subject(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
     )
     assert found.verdict.state == "cannot tell"
 
@@ -118,7 +118,7 @@ def test_nothing_is_said_where_nothing_shows() -> None:
 def test_outlines_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Subjects) -> None:
     subject = subjects(0)
     far = Regions.of(one.translate(0, 5 * toy.SIDE + 37 * place) for place, one in enumerate(subject.regions))
-    found = aligned(replace(subject, regions=far))
+    found = check_slide_alignment(replace(subject, regions=far))
     assert found.verdict.state == "failed"
     assert "0% of the outlined area is tissue" in found.verdict.message
 
@@ -126,18 +126,18 @@ def test_outlines_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Sub
 def test_an_area_that_was_reviewed_is_no_lesion(subjects: Subjects) -> None:
     subject = subjects(0)
     whole = Region(shapely.box(*subject.frame.box.bounds), "Reviewed")
-    found = aligned(replace(subject, regions=Regions((whole, *subject.regions))))
-    assert found.fits[AS_GIVEN] == aligned(subject).fits[AS_GIVEN]
+    found = check_slide_alignment(replace(subject, regions=Regions((whole, *subject.regions))))
+    assert found.fits[AS_GIVEN] == check_slide_alignment(subject).fits[AS_GIVEN]
 
 
 def test_areas_reviewed_move_with_the_outlines_but_are_no_lesions(subjects: Subjects) -> None:
     subject = subjects(0)
     part = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), "Reviewed area")
     reviewed = Regions((part, *subject.regions))
-    found = aligned(replace(subject, regions=reviewed))
-    assert found.fits[AS_GIVEN] == aligned(subject).fits[AS_GIVEN]
+    found = check_slide_alignment(replace(subject, regions=reviewed))
+    assert found.fits[AS_GIVEN] == check_slide_alignment(subject).fits[AS_GIVEN]
     wrong = faulty(subject, "mirrored top to bottom", reviewed)
-    mistake = aligned(wrong).mistake
+    mistake = check_slide_alignment(wrong).mistake
     assert mistake is not None
     assert mistake.name == "mirrored top to bottom"
     assert mistake.correct(wrong.regions)[0].outline.equals(part.outline)
@@ -145,7 +145,7 @@ def test_areas_reviewed_move_with_the_outlines_but_are_no_lesions(subjects: Subj
 
 def test_an_area_reviewed_alone_says_nothing(subjects: Subjects) -> None:
     corner = Region(shapely.box(0, 0, 10, 10), "Reviewed")
-    found = aligned(replace(subjects(0), regions=Regions((corner,))))
+    found = check_slide_alignment(replace(subjects(0), regions=Regions((corner,))))
     assert found.verdict.state == "cannot tell"
     assert found.verdict.message.startswith("0 outlines")
 
@@ -161,29 +161,29 @@ SUBJECT = toy_subject(2)
 
 
 def test_the_verdict_is_the_same_each_time(subjects: Subjects) -> None:
-    assert aligned(subjects(0)).fits == aligned(subjects(0)).fits
+    assert check_slide_alignment(subjects(0)).fits == check_slide_alignment(subjects(0)).fits
 
 
 # ---------------------------------------------------------------- cohorts
 
 
 def test_a_cohort_is_good_if_its_slides_are(subjects: Subjects) -> None:
-    verdict = cohort_verdict([aligned(subjects(seed)) for seed in range(3)])
+    verdict = check_cohort_alignment([check_slide_alignment(subjects(seed)) for seed in range(3)])
     assert verdict.state == "good"
     assert "3 of 3" in verdict.message
 
 
 def test_one_wrong_slide_fails_the_cohort_and_is_named(subjects: Subjects) -> None:
-    good = [aligned(subjects(seed)) for seed in range(2)]
-    wrong = aligned(faulty(subjects(2), "mirrored top to bottom", subjects(2).regions))
-    verdict = cohort_verdict([*good, wrong])
+    good = [check_slide_alignment(subjects(seed)) for seed in range(2)]
+    wrong = check_slide_alignment(faulty(subjects(2), "mirrored top to bottom", subjects(2).regions))
+    verdict = check_cohort_alignment([*good, wrong])
     assert verdict.state == "failed"
     assert "1 of 3 slides: toy 2: mirrored top to bottom" in verdict.message
 
 
-def weak(subject: Subject, given: float, undone: float) -> Alignment:
+def weak(subject: AlignmentSubject, given: float, undone: float) -> Alignment:
     """A slide that tells too little by itself."""
-    one = aligned(subject)
+    one = check_slide_alignment(subject)
     fits = {name: replace(fit, z=0.1) for name, fit in one.fits.items()}
     fits[AS_GIVEN] = replace(fits[AS_GIVEN], z=given)
     fits["mirrored top to bottom"] = replace(fits["mirrored top to bottom"], z=undone)
@@ -192,15 +192,15 @@ def weak(subject: Subject, given: float, undone: float) -> Alignment:
 
 def test_slides_that_cannot_tell_alone_can_together(subjects: Subjects) -> None:
     few = weak(subjects(0), 0.2, 3.0)
-    assert cohort_verdict([few]).state == "cannot tell"
-    together = cohort_verdict([few] * 5)
+    assert check_cohort_alignment([few]).state == "cannot tell"
+    together = check_cohort_alignment([few] * 5)
     assert together.state == "failed"
     assert "mirrored top to bottom" in together.message
-    assert cohort_verdict([weak(subjects(0), FITS / 2, 0.0)] * 5).state == "good"
+    assert check_cohort_alignment([weak(subjects(0), FITS / 2, 0.0)] * 5).state == "good"
 
 
 def test_no_slides_cannot_tell() -> None:
-    assert cohort_verdict([]).state == "cannot tell"
+    assert check_cohort_alignment([]).state == "cannot tell"
 
 
 def test_slides_that_training_opened_are_asked() -> None:
@@ -210,9 +210,9 @@ def test_slides_that_training_opened_are_asked() -> None:
         slide = slide_from_array(pixels, toy.MPP, f"toy {seed}")
         tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
         slides.append(LabeledSlide(slide, f"{seed}", regions, tissue, toy.RECIPE))
-    assert labeled_fit(slides).state == "good"
+    assert check_training_alignment(slides).state == "good"
     mirrored = [replace(one, regions=laid(one.regions, (1, 0, 0, -1, 0, toy.SIDE))) for one in slides]
-    assert labeled_fit(mirrored).state == "failed"
+    assert check_training_alignment(mirrored).state == "failed"
 
 
 def test_what_nobody_looked_at_is_no_outline() -> None:
@@ -221,6 +221,6 @@ def test_what_nobody_looked_at_is_no_outline() -> None:
     tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
     one = LabeledSlide(slide, "p", regions, tissue, toy.RECIPE)
     area = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), REVIEWED)
-    seen, _ = without_unseen(Regions((area, *regions)), slide.box)
+    seen, _ = replace_unreviewed(Regions((area, *regions)), slide.box)
     assert len(seen) == len(regions) + 1
-    assert labeled_fit([replace(one, regions=seen)]) == labeled_fit([one])
+    assert check_training_alignment([replace(one, regions=seen)]) == check_training_alignment([one])

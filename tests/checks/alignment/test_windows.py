@@ -8,19 +8,19 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from histoscout.checks.alignment.windows import (
+from histoscout.checks.alignment.patches import (
     RECTANGLES,
-    Seen,
+    PatchFit,
     _outlines_alone,
-    fits_at_the_door,
-    fits_in_training,
+    check_patch_alignment,
+    check_training_patches,
     straightness,
 )
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
-from histoscout.sampling.sampler import WindowSampler
+from histoscout.sampling.sampler import PatchSampler
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from tests import toy
@@ -50,7 +50,7 @@ def slides() -> list[LabeledSlide]:
 
 
 def examples(slides: list[LabeledSlide], recipe: Recipe = RECIPE) -> SampledExamples:
-    return SampledExamples(slides, WindowSampler(slides, recipe, {}), recipe)
+    return SampledExamples(slides, PatchSampler(slides, recipe, {}), recipe)
 
 
 def misread(slides: list[LabeledSlide]) -> list[LabeledSlide]:
@@ -60,14 +60,16 @@ def misread(slides: list[LabeledSlide]) -> list[LabeledSlide]:
 @pytest.mark.parametrize("recipe", [RECIPE, STILL], ids=["turned", "still"])
 def test_masks_that_fit_are_good(slides: list[LabeledSlide], recipe: Recipe) -> None:
     made = examples(slides, recipe)
-    assert fits_in_training(made, COUNT).state == "good"
-    assert fits_at_the_door([made[number] for number in range(COUNT)], recipe.patches.mpp).state == "good"
+    assert check_training_patches(made, COUNT).state == "good"
+    assert (
+        check_patch_alignment([made[number] for number in range(COUNT)], recipe.patches.mpp).state == "good"
+    )
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, STILL], ids=["turned", "still"])
 def test_masks_of_the_tile_above_are_found(slides: list[LabeledSlide], recipe: Recipe) -> None:
     made = examples(misread(slides), recipe)
-    assert fits_in_training(made, COUNT).state == "failed"
+    assert check_training_patches(made, COUNT).state == "failed"
 
 
 def changed(change: Callable[..., Mask]) -> Callable[[list[tuple[Mask, Mask]]], list[tuple[Mask, Mask]]]:
@@ -89,7 +91,7 @@ FAULTS: dict[str, Callable[[list[tuple[Mask, Mask]]], list[tuple[Mask, Mask]]]] 
 def test_what_happened_to_masks_is_found_and_named(slides: list[LabeledSlide], fault: str) -> None:
     made = examples(slides, STILL)
     pairs = FAULTS[fault]([made[number] for number in range(COUNT)])
-    verdict = fits_at_the_door(pairs, STILL.patches.mpp)
+    verdict = check_patch_alignment(pairs, STILL.patches.mpp)
     assert verdict.state == "failed"
     assert fault in verdict.message
 
@@ -108,24 +110,24 @@ def test_rectangles_that_fit_nothing_are_not_called_faulty(slides: list[LabeledS
     pairs = [(picture, boxed(mask)) for picture, mask in (made[number] for number in range(COUNT))]
     assert straightness(mask for _, mask in pairs) > RECTANGLES
     strangers = FAULTS["no better than"](pairs)
-    verdict = fits_at_the_door(strangers, STILL.patches.mpp)
+    verdict = check_patch_alignment(strangers, STILL.patches.mpp)
     assert verdict.state == "cannot tell"
     assert "rectangles" in verdict.message
-    assert fits_at_the_door(pairs, STILL.patches.mpp).state == "good"
+    assert check_patch_alignment(pairs, STILL.patches.mpp).state == "good"
     mirrored = FAULTS["mirrored top to bottom"](pairs)
-    assert fits_at_the_door(mirrored, STILL.patches.mpp).state == "failed"
+    assert check_patch_alignment(mirrored, STILL.patches.mpp).state == "failed"
 
 
 @pytest.mark.parametrize(("fit", "state"), [(50.0, "good"), (20.0, "cannot tell"), (1.0, "failed")])
 def test_more_windows_must_fit_better(fit: float, state: str) -> None:
-    assert _outlines_alone(Seen(fit, "", 0.0, windows=100)).state == state
+    assert _outlines_alone(PatchFit(fit, "", 0.0, windows=100)).state == state
 
 
 def test_too_few_windows_cannot_tell(slides: list[LabeledSlide]) -> None:
     made = examples(slides)
-    assert fits_at_the_door([made[number] for number in range(8)], 2.0).state == "cannot tell"
+    assert check_patch_alignment([made[number] for number in range(8)], 2.0).state == "cannot tell"
     tiles = [(made[number][0], np.array(1, np.uint8)) for number in range(COUNT)]
-    assert fits_at_the_door(tiles, 2.0).state == "cannot tell"
+    assert check_patch_alignment(tiles, 2.0).state == "cannot tell"
 
 
 def test_lesions_that_look_like_all_else_stop_no_training(slides: list[LabeledSlide]) -> None:
@@ -136,13 +138,13 @@ def test_lesions_that_look_like_all_else_stop_no_training(slides: list[LabeledSl
         )
         for one in slides
     ]
-    assert fits_in_training(examples(gray), COUNT).state != "failed"
+    assert check_training_patches(examples(gray), COUNT).state != "failed"
 
 
 def test_masks_that_lose_their_lesions_on_the_way_are_found(slides: list[LabeledSlide]) -> None:
     made = examples(slides)
     pairs = [made[number] for number in range(COUNT)]
     empty = [(picture, mask if place < 8 else mask * 0) for place, (picture, mask) in enumerate(pairs)]
-    verdict = fits_at_the_door(empty, RECIPE.patches.mpp, pairs)
+    verdict = check_patch_alignment(empty, RECIPE.patches.mpp, pairs)
     assert verdict.state == "failed"
     assert "straight from the slides" in verdict.message

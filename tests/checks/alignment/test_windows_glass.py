@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from histoscout.checks.alignment.windows import glass_of
+from histoscout.checks.alignment.patches import find_glass
 from histoscout.recipe_sections import AugmentConfig
 from histoscout.sampling.augment import vary_colors
 
@@ -30,7 +30,7 @@ def half_glass(seed: int = 0) -> Picture:
 
 @pytest.mark.parametrize("darker", [1.0, 0.9, 0.75, 0.65])
 def test_glass_is_found_however_dark(darker: float) -> None:
-    found = glass_of((half_glass() * darker).astype(np.uint8), PER_CELL)
+    found = find_glass((half_glass() * darker).astype(np.uint8), PER_CELL)
     half = found.shape[1] // 2
     assert found[:, : half - 1].mean() > 0.99
     assert found[:, half + 1 :].mean() < 0.05
@@ -41,7 +41,7 @@ def test_glass_is_found_after_strong_jitter(stain: float) -> None:
     choices = AugmentConfig(stain=stain, brightness=0.1)
     right = []
     for number in range(24):
-        found = glass_of(vary_colors(half_glass(), choices, np.random.default_rng(number)), PER_CELL)
+        found = find_glass(vary_colors(half_glass(), choices, np.random.default_rng(number)), PER_CELL)
         half = found.shape[1] // 2
         right.append(found[:, : half - 1].mean() > 0.95 and found[:, half + 1 :].mean() < 0.2)
     assert np.mean(right) >= 0.9
@@ -50,12 +50,12 @@ def test_glass_is_found_after_strong_jitter(stain: float) -> None:
 @pytest.mark.parametrize("lighter", [1.0, 1.15, 1.3])
 def test_pale_tissue_without_glass_is_tissue(lighter: float) -> None:
     found = [
-        glass_of(np.clip(tissue(seed) * lighter, 0, 255).astype(np.uint8), PER_CELL) for seed in range(8)
+        find_glass(np.clip(tissue(seed) * lighter, 0, 255).astype(np.uint8), PER_CELL) for seed in range(8)
     ]
     assert np.mean([one.mean() for one in found]) < 0.03
 
 
 def test_a_white_window_is_glass_and_a_dark_one_is_not() -> None:
-    assert glass_of(np.full((SIDE, SIDE, 3), 255, np.uint8), PER_CELL).all()
+    assert find_glass(np.full((SIDE, SIDE, 3), 255, np.uint8), PER_CELL).all()
     for gray in (0, 120):
-        assert not glass_of(np.full((SIDE, SIDE, 3), gray, np.uint8), PER_CELL).any()
+        assert not find_glass(np.full((SIDE, SIDE, 3), gray, np.uint8), PER_CELL).any()

@@ -8,7 +8,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.affinity import rotate
 
-from histoscout.checks.alignment.windows import RECTANGLES, straightness
+from histoscout.checks.alignment.patches import RECTANGLES, straightness
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
 

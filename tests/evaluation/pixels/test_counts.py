@@ -18,7 +18,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe import Recipe
-from histoscout.sampling.datasets import target_of
+from histoscout.sampling.datasets import make_target
 from histoscout.tissue.mask import Tissue
 from tests.evaluation.random_pixels import Pixels, pixels
 from tests.evaluation.slides import BOX, MPP, RECIPE, heatmap, reference
@@ -115,7 +115,7 @@ def test_tiles_are_classed_as_classifiers_are_taught_and_scored_by_what_share_of
             part = (slice(top, top + SIDE), slice(left, left + SIDE))
             tile[0, : mask[part].shape[0], : mask[part].shape[1]] = mask[part]
             tile[1, : mask[part].shape[0], : mask[part].shape[1]] = levels[part]
-            target = int(target_of(tile[0], recipe))
+            target = int(make_target(tile[0], recipe))
             if target != 255 and tissue.fractions([Box(left * 2, top * 2, 64, 64)])[0] >= 0.01:
                 enough = [t for t in range(256) if t == 0 or (tile[1] >= t).mean() >= max(share, 1 / SIDE**2)]
                 expected.append((max(enough), target == 1))

@@ -39,6 +39,8 @@ def test_the_order_of_what_is_drawn_depends_on_the_seed_alone() -> None:
 
 def test_crops_are_jpegs_and_the_same_each_time() -> None:
     slide = slide_from_array(np.full((200, 200, 3), 200, np.uint8), 1.0)
-    made = [crop_jpeg(slide, shapely.box(50, 50, 90, 90), OutlinesToDraw(Regions(), Regions())) for _ in range(2)]
+    made = [
+        crop_jpeg(slide, shapely.box(50, 50, 90, 90), OutlinesToDraw(Regions(), Regions())) for _ in range(2)
+    ]
     assert made[0] == made[1]
     assert Image.open(io.BytesIO(made[0])).size == (SIDE_PX, SIDE_PX)

@@ -17,7 +17,7 @@ from histoscout.geometry.regions import Region, Regions
 from histoscout.network.detector import normalize
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import AugmentConfig
-from histoscout.sampling.augment import draw_pose, read_posed, vary_colors
+from histoscout.sampling.augment import draw_pose, read_augmented, vary_colors
 from histoscout.sampling.datasets import Example, SampledExamples
 from histoscout.training.loop import TrainingContext, ValidationResult, validation_batches
 from histoscout.training.sanity.data import (
@@ -63,7 +63,7 @@ def augmented(
         random = np.random.default_rng(random_of(number))
         pose = draw_pose(choices, random)
         reads = (labeled.picture, labeled.mask)
-        picture, _ = read_posed(reads, window.box, context.recipe.patches.mpp, pose)
+        picture, _ = read_augmented(reads, window.box, context.recipe.patches.mpp, pose)
         return vary_colors(picture, choices, random)
 
     return read

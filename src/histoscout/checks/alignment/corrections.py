@@ -25,7 +25,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Frame:
+class ReferenceFrame:
     """What mistakes refer to: the slide's box, the side of a tile, and the corner of the scanned part (level-0 px)."""
 
     box: Box
@@ -33,8 +33,12 @@ class Frame:
     corner: tuple[float, float] = (0.0, 0.0)
 
 
-def known_mistakes(frame: Frame) -> tuple[Mistake, ...]:
-    """Every mistake that is tried on a slide; those about the scanned part only where the slide states one."""
+def known_mistakes(frame: ReferenceFrame) -> tuple[Mistake, ...]:
+    """Every mistake that is tried on a slide; those about the scanned part only where the slide states one.
+
+    Args:
+        frame: Slide, tile and scanned part that mistakes refer to.
+    """
     return (
         *_displaced(frame),
         *_mirrored(frame.box),
@@ -44,16 +48,23 @@ def known_mistakes(frame: Frame) -> tuple[Mistake, ...]:
     )
 
 
-def moved(dx: float, dy: float, name: str, message: str) -> Mistake:
-    """Outlines displaced by (dx, dy) level-0 px."""
+def displacement(dx: float, dy: float, name: str, message: str) -> Mistake:
+    """Outlines displaced by (dx, dy) level-0 px.
+
+    Args:
+        dx: Displacement to the right in level-0 px.
+        dy: Displacement down in level-0 px.
+        name: Name of the mistake.
+        message: What a user reads.
+    """
     return Mistake(name, message, partial(_transformed, matrix=(1, 0, 0, 1, -dx, -dy)))
 
 
-def _displaced(frame: Frame) -> list[Mistake]:
+def _displaced(frame: ReferenceFrame) -> list[Mistake]:
     tile = frame.tile
     ways = {"down": (0.0, tile), "up": (0.0, -tile), "right": (tile, 0.0), "left": (-tile, 0.0)}
     return [
-        moved(dx, dy, f"a tile {way}", f"every outline lies one tile ({tile:g} px) too far {way}")
+        displacement(dx, dy, f"a tile {way}", f"every outline lies one tile ({tile:g} px) too far {way}")
         for way, (dx, dy) in ways.items()
     ]
 
@@ -99,7 +110,7 @@ def _by_tile(tile: float) -> list[Mistake]:
         Mistake(
             name,
             f"{message} (tiles of {tile:g} px)",
-            partial(mirrored_by_tile, tile=tile, mirror=mirror, rows=rows),
+            partial(mirror_by_tile, tile=tile, mirror=mirror, rows=rows),
         )
         for name, (message, mirror, rows) in ways.items()
     ]
@@ -111,13 +122,13 @@ def _bounds(corner: tuple[float, float]) -> list[Mistake]:
     x, y = corner
     told = f"({x:g}, {y:g}) px"
     return [
-        moved(
+        displacement(
             x,
             y,
             "offset by the scanned part",
             f"outlines count from the file's corner, not from the scanned part's {told}",
         ),
-        moved(
+        displacement(
             -x,
             -y,
             "offset by the scanned part twice",
@@ -132,11 +143,17 @@ def _transformed(regions: Regions, matrix: Matrix) -> Regions:
     )
 
 
-def mirrored_by_tile(regions: Regions, tile: float, mirror: tuple[float, float], rows: int) -> Regions:
+def mirror_by_tile(regions: Regions, tile: float, mirror: tuple[float, float], rows: int) -> Regions:
     """Cut outlines along the grid of tiles, mirror each piece within its tile, move it by `rows`, join what meets.
 
     `mirror` is 1 or -1 for x and y. Pieces of one label that meet become one region; its other properties are those of
     the first.
+
+    Args:
+        regions: The annotations.
+        tile: Side of a tile in level-0 px.
+        mirror: Factors 1 or -1 for x and y.
+        rows: Tiles that each piece is moved down.
     """
     first: dict[str, Region] = {}
     pieces: dict[str, list[shapely.Geometry]] = {}

@@ -49,7 +49,7 @@ Maps = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellGrid:
     """What a slide shows, cell by cell: `values` float32 (K, H, W), white over the tissue and 0 elsewhere.
 
     `tissue` bool (H, W). Cell (i, j) covers the square of `side` level-0 px at (j * side, i * side); `side_um` is the
@@ -67,8 +67,13 @@ class Cells:
         return rows, columns
 
 
-def cells_of(slide: Slide, tissue: Tissue) -> Cells:
-    """Read a slide at 1 to 2 um/px (coarser where it is very large) and measure each of its cells."""
+def measure_cells(slide: Slide, tissue: Tissue) -> CellGrid:
+    """Read a slide at 1 to 2 um/px (coarser where it is very large) and measure each of its cells.
+
+    Args:
+        slide: The slide.
+        tissue: Its tissue.
+    """
     side_um = cell_side_um(slide)
     side = side_um / slide.mpp
     rows, columns = max(1, int(slide.box.height / side)), max(1, int(slide.box.width / side))
@@ -77,44 +82,68 @@ def cells_of(slide: Slide, tissue: Tissue) -> Cells:
         count = min(STRIP, rows - first)
         box = Box(0, first * side, columns * side, count * side)
         pixels = slide.read(box, side_um / PER_CELL)[: count * PER_CELL, : columns * PER_CELL]
-        raw[:, first : first + count] = measured(pixels, PER_CELL, side_um / PER_CELL)
+        raw[:, first : first + count] = measure_quantities(pixels, PER_CELL, side_um / PER_CELL)
     mask = tissue.mask_in(Box(0, 0, columns * side, rows * side), side)[:rows, :columns]
-    return Cells(whitened(smoothed(raw, SMOOTH_UM / side_um), mask), mask, side, side_um)
+    return CellGrid(whiten(smooth_quantities(raw, SMOOTH_UM / side_um), mask), mask, side, side_um)
 
 
 def cell_side_um(slide: Slide) -> float:
-    """The side of a cell of this slide, um."""
+    """The side of a cell of this slide, um.
+
+    Args:
+        slide: The slide.
+    """
     area = slide.box.area * slide.mpp**2
     wanted = SMALL_UM if area * 1e-6 <= SMALL_SLIDE_MM2 else LARGE_UM
     return max(wanted, math.sqrt(area / MOST_CELLS))
 
 
-def measured(pixels: NDArray[np.uint8], per_cell: int, mpp: float) -> Maps:
+def measure_quantities(pixels: NDArray[np.uint8], per_cell: int, mpp: float) -> Maps:
     """Haematoxylin and its unevenness in each cell: float32 (2, H, W).
 
     `pixels` uint8 (H * per_cell, W * per_cell, 3) at `mpp` um/px.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        per_cell: Pixels along a side of a cell.
+        mpp: Resolution in um/px.
     """
     hematoxylin = OPTICAL_DENSITY[pixels] @ RGB_TO_HED[:, 0]
     uneven = (hematoxylin - ndimage.gaussian_filter(hematoxylin, NUCLEUS_UM / mpp)) ** 2
-    return np.stack([means(one, per_cell) for one in (hematoxylin, uneven)])
+    return np.stack([cell_means(one, per_cell) for one in (hematoxylin, uneven)])
 
 
-def means(field: Maps, per_cell: int) -> Maps:
-    """The mean of each square of `per_cell` pixels."""
+def cell_means(field: Maps, per_cell: int) -> Maps:
+    """The mean of each square of `per_cell` pixels.
+
+    Args:
+        field: Fields of values, (..., H, W).
+        per_cell: Pixels along a side of a cell.
+    """
     rows, columns = (length // per_cell for length in field.shape)
     whole = field[: rows * per_cell, : columns * per_cell]
     return np.asarray(whole.reshape(rows, per_cell, columns, per_cell).mean((1, 3)), np.float32)
 
 
-def smoothed(raw: Maps, sigma: float) -> Maps:
-    """The quantities smoothed by a Gaussian of `sigma` cells; unevenness, a variance, as its logarithm."""
+def smooth_quantities(raw: Maps, sigma: float) -> Maps:
+    """The quantities smoothed by a Gaussian of `sigma` cells; unevenness, a variance, as its logarithm.
+
+    Args:
+        raw: The quantities, (K, H, W).
+        sigma: Sigma in cells.
+    """
     smooth = np.stack([ndimage.gaussian_filter(one, sigma) for one in raw])
     smooth[1] = np.log(np.maximum(smooth[1], 0) + FAINTEST)
     return smooth
 
 
-def whitened(smooth: Maps, mask: NDArray[np.bool_]) -> Maps:
-    """The quantities uncorrelated and of variance one over the mask, 0 outside; rare extremes are cut first."""
+def whiten(smooth: Maps, mask: NDArray[np.bool_]) -> Maps:
+    """The quantities uncorrelated and of variance one over the mask, 0 outside; rare extremes are cut first.
+
+    Args:
+        smooth: The quantities, (K, H, W).
+        mask: Mask (H, W).
+    """
     inside = smooth[:, mask].astype(np.float64)
     if inside.shape[1] < 2:
         return np.zeros_like(smooth)
@@ -140,10 +169,18 @@ ZONES = len(INNER) + 2
 Zones = NDArray[np.float32]
 
 
-def zones_of(outlines: Sequence[Outline], shape: tuple[int, int], side: float, side_um: float) -> Zones:
+def annotation_zones(
+    outlines: Sequence[Outline], shape: tuple[int, int], side: float, side_um: float
+) -> Zones:
     """The zones of outlines (level-0 px) on a slide of cells: float32 (ZONES, H, W), 1 where a cell is in the zone.
 
     From the edge inwards, and last the ring just outside all outlines.
+
+    Args:
+        outlines: Outlines in level-0 px.
+        shape: Rows and columns.
+        side: Side of a cell in level-0 px.
+        side_um: Side of a cell in um.
     """
     depth = np.zeros(shape, np.float32)
     for outline in outlines:
@@ -191,7 +228,7 @@ _Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Fit:
+class AlignmentFit:
     """How well outlines fit where they are: `z` standard deviations better than elsewhere (nan: not to be judged).
 
     `on_tissue` is the share of the cells inside outlines that is tissue (those beyond the slide are not), `cells` how
@@ -206,10 +243,10 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class FitTest:
+class AlignmentTest:
     """The transforms of one slide's cells, made once for all outlines that are tried on it."""
 
-    cells: Cells
+    cells: CellGrid
 
     @property
     def reach(self) -> int:
@@ -227,7 +264,7 @@ class FitTest:
         planes = np.concatenate([self.cells.tissue[None].astype(np.float32), self.cells.values])
         return np.asarray(fft.rfft2(planes, self.size))
 
-    def __call__(self, zones: Zones, whole: float, clear: float) -> Fit:
+    def __call__(self, zones: Zones, whole: float, clear: float) -> AlignmentFit:
         """The fit of outlines given as zones.
 
         `whole` is how many cells the outlines cover, those beyond the slide included; displacements of up to `clear`
@@ -235,7 +272,7 @@ class FitTest:
         """
         inside = int(zones[:-1].sum())
         if inside == 0:
-            return Fit(math.nan, 0.0, 0)
+            return AlignmentFit(math.nan, 0.0, 0)
         explained, tissue = self.explained(zones)
         on_tissue = float(tissue[0, 0]) / max(whole, 1.0)
         near = ndimage.maximum_filter(explained, 3, mode="wrap")  # hands are not exact to a cell
@@ -244,10 +281,10 @@ class FitTest:
         allowed &= tissue > LEAST_SHARE * tissue[allowed].max()
         others = near[allowed & (np.hypot(down[:, None], across) > clear)]
         if len(others) < LEAST_OTHERS or tissue[0, 0] < 1:
-            return Fit(math.nan, on_tissue, inside)
+            return AlignmentFit(math.nan, on_tissue, inside)
         mean, spread = float(others.mean()), float(others.std()) + EPSILON
         row, column = np.unravel_index(np.argmax(np.where(allowed, near, -np.inf)), near.shape)
-        return Fit(
+        return AlignmentFit(
             (float(near[0, 0]) - mean) / spread,
             on_tissue,
             inside,

@@ -11,9 +11,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import shapely
 
-from histoscout.checks.alignment.corrections import Frame, Mistake, known_mistakes, moved
-from histoscout.checks.alignment.scoring import Cells, Fit, FitTest, cells_of, zones_of
-from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, outlines_drawn
+from histoscout.checks.alignment.corrections import Mistake, ReferenceFrame, displacement, known_mistakes
+from histoscout.checks.alignment.scoring import (
+    AlignmentFit,
+    AlignmentTest,
+    CellGrid,
+    annotation_zones,
+    measure_cells,
+)
+from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, annotated_only
 from histoscout.geometry.regions import Region, Regions, valid_outline
 from histoscout.io.notes import list_some
 from histoscout.recipe_sections import ClassConfig
@@ -21,7 +27,7 @@ from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
 
-NAME = "outlines fit the tissue"
+ALIGNMENT = "outlines fit the tissue"
 AS_GIVEN = "as given"
 
 FITS = 4.0
@@ -53,12 +59,12 @@ class Alignment:
 
     slide: str
     verdict: Verdict
-    fits: Mapping[str, Fit] = field(default_factory=dict)
+    fits: Mapping[str, AlignmentFit] = field(default_factory=dict)
     mistake: Mistake | None = None
 
 
 @dataclass(frozen=True)
-class Subject:
+class AlignmentSubject:
     """A slide ready to be asked: its cells, its outlines as they are in the file, and what mistakes refer to.
 
     `classes` says which of the outlines are areas that were merely reviewed: they move with the others, but are no lesions.
@@ -66,22 +72,22 @@ class Subject:
 
     name: str
     regions: Regions
-    frame: Frame
-    test: FitTest
+    frame: ReferenceFrame
+    test: AlignmentTest
     classes: ClassConfig = field(default_factory=ClassConfig)
 
     @property
-    def cells(self) -> Cells:
+    def cells(self) -> CellGrid:
         return self.test.cells
 
-    def fit(self, regions: Regions) -> Fit:
+    def fit(self, regions: Regions) -> AlignmentFit:
         """How well any outlines fit this slide."""
         lesions = self.lesions(regions)
         outlines = [region.outline for region in lesions]
         areas = np.array([outline.area for outline in outlines]) / self.cells.side**2
         if not len(areas):
-            return Fit(math.nan, math.nan, 0)
-        zones = zones_of(outlines, self.cells.shape, self.cells.side, self.cells.side_um)
+            return AlignmentFit(math.nan, math.nan, 0)
+        zones = annotation_zones(outlines, self.cells.shape, self.cells.side, self.cells.side_um)
         return self.test(zones, float(areas.sum()), max(LEAST_CLEAR, 0.5 * self.width(lesions)))
 
     def lesions(self, regions: Regions) -> Regions:
@@ -101,15 +107,29 @@ class Subject:
         return math.sqrt(float(np.median([region.outline.area for region in regions]))) / self.cells.side
 
 
-def subject_of(slide: Slide, regions: Regions, tissue: Tissue, tile_um: float) -> Subject:
-    """Measure a slide; `regions` are its outlines in level-0 px, not clipped to the slide."""
-    frame = Frame(slide.box, tile_um / slide.mpp, slide.scan_corner)
-    cells = cells_of(slide, tissue)
-    return Subject(slide.name, simplified(regions, cells.side * FINER), frame, FitTest(cells))
+def prepare_subject(slide: Slide, regions: Regions, tissue: Tissue, tile_um: float) -> AlignmentSubject:
+    """Measure a slide; `regions` are its outlines in level-0 px, not clipped to the slide.
+
+    Args:
+        slide: The slide.
+        regions: The annotations.
+        tissue: Its tissue.
+        tile_um: Side of a tile in um.
+    """
+    frame = ReferenceFrame(slide.box, tile_um / slide.mpp, slide.scan_corner)
+    cells = measure_cells(slide, tissue)
+    return AlignmentSubject(
+        slide.name, simplify_regions(regions, cells.side * FINER), frame, AlignmentTest(cells)
+    )
 
 
-def simplified(regions: Regions, tolerance: float) -> Regions:
-    """The same outlines with as few corners as cells can show."""
+def simplify_regions(regions: Regions, tolerance: float) -> Regions:
+    """The same outlines with as few corners as cells can show.
+
+    Args:
+        regions: The annotations.
+        tolerance: Tolerance in level-0 px.
+    """
     simple = shapely.simplify(np.array([region.outline for region in regions], dtype=object), tolerance)
     sound = [valid_outline(outline) for outline in simple.tolist()]
     return Regions.of(
@@ -118,10 +138,16 @@ def simplified(regions: Regions, tolerance: float) -> Regions:
     )
 
 
-def aligned(subject: Subject, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple) -> Alignment:
+def check_slide_alignment(
+    subject: AlignmentSubject, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple
+) -> Alignment:
     """Whether the outlines of a slide fit its tissue, which mistake explains it if they do not, or that none can tell.
 
     `others` gives the outlines of the cohort's other slides; they are tried only where this slide's own do not fit.
+
+    Args:
+        subject: The slide and its annotations.
+        others: Gives annotations of other slides by name.
     """
     given = subject.fit(subject.regions)
     fits = {AS_GIVEN: given}
@@ -131,15 +157,19 @@ def aligned(subject: Subject, others: Callable[[], Sequence[tuple[str, Regions]]
     if not given.z >= FITS:
         mistakes |= {mistake.name: mistake for mistake in map(_swapped, others())}
     fits |= {name: subject.fit(one.correct(subject.regions)) for name, one in mistakes.items()}
-    mistake = mistakes.get(supported(fits, displaced.name if displaced else ""))
+    mistake = mistakes.get(best_supported(fits, displaced.name if displaced else ""))
     return Alignment(subject.name, _verdict(subject, fits, mistake), fits, mistake)
 
 
-def supported(fits: Mapping[str, Fit], unnamed: str = "") -> str:
+def best_supported(fits: Mapping[str, AlignmentFit], unnamed: str = "") -> str:
     """The mistake whose undoing fits clearly better than the outlines as given; "" if there is none.
 
     Undone, outlines must also lie on tissue, and no less than as given: a few that hit some by chance prove nothing.
     `unnamed` is the displacement that was searched for.
+
+    Args:
+        fits: Fit by name of the mistake.
+        unnamed: Name of mistakes that are not listed.
     """
     given = fits[AS_GIVEN]
     least, on_tissue = _z(given) + MARGIN, max(LEAST_ON_TISSUE, AS_MUCH * given.on_tissue)
@@ -155,12 +185,12 @@ def supported(fits: Mapping[str, Fit], unnamed: str = "") -> str:
     return max(found, key=lambda name: found[name], default="")
 
 
-def _z(fit: Fit) -> float:
+def _z(fit: AlignmentFit) -> float:
     """A fit that cannot be judged counts as none."""
     return 0.0 if math.isnan(fit.z) else fit.z
 
 
-def _displaced(subject: Subject, given: Fit) -> Mistake | None:
+def _displaced(subject: AlignmentSubject, given: AlignmentFit) -> Mistake | None:
     """The displacement at which the outlines would fit best, unless that is where they are."""
     dx, dy = given.best
     if not given.best_z >= FITS or math.hypot(dx, dy) <= max(
@@ -169,7 +199,7 @@ def _displaced(subject: Subject, given: Fit) -> Mistake | None:
         return None
     side, side_um = subject.cells.side, subject.cells.side_um
     told = f"every outline is displaced: x by {-dx * side_um:.0f} um, y by {-dy * side_um:.0f} um"
-    return moved(-dx * side, -dy * side, "displaced", told)
+    return displacement(-dx * side, -dy * side, "displaced", told)
 
 
 def _swapped(other: tuple[str, Regions]) -> Mistake:
@@ -181,46 +211,49 @@ def _swapped(other: tuple[str, Regions]) -> Mistake:
     )
 
 
-def _verdict(subject: Subject, fits: Mapping[str, Fit], mistake: Mistake | None) -> Verdict:
+def _verdict(subject: AlignmentSubject, fits: Mapping[str, AlignmentFit], mistake: Mistake | None) -> Verdict:
     given, count = fits[AS_GIVEN], len(subject.lesions(subject.regions))
     shown = f"fit {given.z:.1f}" if not math.isnan(given.z) else "fit not to be judged"
     if mistake is not None:
         undone = fits[mistake.name].z
         message = f"{mistake.name} ({mistake.message}): undone, they fit by {undone:.1f} (as given: {shown})"
         return Verdict(
-            name=NAME,
+            name=ALIGNMENT,
             state="failed",
             message=message,
             remedy="Look at the picture; `histoscout check --apply DIR` writes corrected outlines",
         )
     if given.z >= FITS:
         return Verdict(
-            name=NAME,
+            name=ALIGNMENT,
             state="good",
             message=f"{shown}: standard deviations better than the same outlines elsewhere",
         )
     if given.on_tissue < OFF_TISSUE and count:
         message = f"only {given.on_tissue:.0%} of the outlined area is tissue of this slide, and no known mistake explains it"
         return Verdict(
-            name=NAME,
+            name=ALIGNMENT,
             state="failed",
             message=message,
             remedy="Are these the outlines of this slide, in level-0 px of it?",
         )
     message = f"{count} outlines tell too little here ({shown}; {FITS:g} would do)"
-    return Verdict(name=NAME, state="cannot tell", message=message, remedy="Look at the picture")
+    return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the picture")
 
 
-def cohort_verdict(alignments: Sequence[Alignment]) -> Verdict:
+def check_cohort_alignment(alignments: Sequence[Alignment]) -> Verdict:
     """What the slides say together: a mistake made on all of them shows even where each tells too little.
 
     Fits are added up over the slides (Stouffer 1949), each counted up to `CLIP` so that no slide decides alone.
+
+    Args:
+        alignments: Alignment of each slide.
     """
     asked = [one for one in alignments if AS_GIVEN in one.fits]
     if failed := [one for one in asked if one.verdict.state == "failed"]:
         told = list_some([f"{one.slide}: {one.verdict.message}" for one in failed], MOST_TOLD, "; ")
         return Verdict(
-            name=NAME,
+            name=ALIGNMENT,
             state="failed",
             message=f"{len(failed)} of {len(asked)} slides: {told}",
             remedy=failed[0].verdict.remedy,
@@ -231,13 +264,13 @@ def cohort_verdict(alignments: Sequence[Alignment]) -> Verdict:
     if worst and together[worst] >= max(MISTAKEN, given + MARGIN):
         message = f"no slide tells alone, but together they do: {worst}; undone, fit {together[worst]:.1f} (as given: {given:.1f})"
         return Verdict(
-            name=NAME, state="failed", message=message, remedy="Look at the pictures before training"
+            name=ALIGNMENT, state="failed", message=message, remedy="Look at the pictures before training"
         )
     good = sum(one.verdict.state == "good" for one in asked)
     message = f"on {good} of {len(asked)} slides each for itself; fit of all together {given:.1f}"
     if given >= FITS:
-        return Verdict(name=NAME, state="good", message=message)
-    return Verdict(name=NAME, state="cannot tell", message=message, remedy="Look at the pictures")
+        return Verdict(name=ALIGNMENT, state="good", message=message)
+    return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the pictures")
 
 
 def _names(alignments: Sequence[Alignment]) -> list[str]:
@@ -251,21 +284,26 @@ def _together(alignments: Sequence[Alignment], name: str) -> float:
     return sum(judged) / math.sqrt(len(judged)) if judged else 0.0
 
 
-def labeled_fit(slides: Sequence[LabeledSlide]) -> Verdict:
+def check_training_alignment(slides: Sequence[LabeledSlide]) -> Verdict:
     """Whether the outlines of slides that training has opened fit their tissue; they are clipped to the slides.
 
     Of many slides `MOST_ASKED` are asked, from the first to the last: a mistake is seldom made on one slide alone, and
     `histoscout check` asks them all.
+
+    Args:
+        slides: The slides.
     """
-    drawn = [(one, outlines) for one in slides if len(outlines := outlines_drawn(one.regions))]
+    drawn = [(one, outlines) for one in slides if len(outlines := annotated_only(one.regions))]
     asked = (
         [drawn[place] for place in np.unique(np.linspace(0, len(drawn) - 1, MOST_ASKED).astype(int))]
         if drawn
         else []
     )
-    return cohort_verdict(
+    return check_cohort_alignment(
         [
-            aligned(subject_of(one.slide, outlines, one.tissue, one.recipe.patches.size_um))
+            check_slide_alignment(
+                prepare_subject(one.slide, outlines, one.tissue, one.recipe.patches.size_um)
+            )
             for one, outlines in asked
         ]
     )

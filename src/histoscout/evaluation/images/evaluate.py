@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from histoscout.cohort.image_folders import RoiImage, RoiImages, read_images, slide_of, with_scale
+from histoscout.cohort.image_folders import RoiImage, RoiImages, assign_scale, read_images, slide_of_image
 from histoscout.cohort.leakage import find_known_patients
 from histoscout.errors import CohortError
 from histoscout.evaluation.bootstrap import DRAWS
@@ -93,7 +93,9 @@ def evaluate_images(
     refuse_scores(out, options.overwrite)
 
     # refuse patients that the model was trained on, named by the cohort or by the file names
-    owners = {image.owner for image in images.images} | {slide_of(image.path) for image in images.images}
+    owners = {image.owner for image in images.images} | {
+        slide_of_image(image.path) for image in images.images
+    }
     if known := find_known_patients(model, owners):
         raise CohortError(
             images.where,
@@ -109,7 +111,7 @@ def evaluate_images(
     notes = list(images.notes)
     if ignored := len(images.images) - len(kept):
         notes.append(f"{ignored} images of classes to be ignored are left out")
-    kept, scale_notes = with_scale(kept, options.mpp)
+    kept, scale_notes = assign_scale(kept, options.mpp)
     notes += [*scale_notes, *check_images(model, kept, options.sanity_checks)]
 
     # predict

@@ -121,7 +121,7 @@ def predict_images(
         progress: Where to report progress.
 
     Returns:
-        The predictions, of which `means` are over pixels, or over patches for a tile classifier. Images that
+        The predictions, of which `cell_means` are over pixels, or over patches for a tile classifier. Images that
         cannot be read are in `failed`.
     """
     predictions = ImagePredictions(np.zeros((len(images), len(engine.labels))), np.zeros(len(images)))

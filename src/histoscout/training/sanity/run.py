@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histoscout.checks.alignment.slides import labeled_fit
-from histoscout.checks.alignment.windows import fits_in_training
+from histoscout.checks.alignment.patches import check_training_patches
+from histoscout.checks.alignment.slides import check_training_alignment
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_landmarks
 from histoscout.cohort.leakage import check_disjoint_sets, check_patient_count, check_shared_tissue
@@ -30,8 +30,8 @@ from histoscout.io.files import write_text
 from histoscout.network.detector import count_outputs, normalize
 from histoscout.progress import Progress
 from histoscout.recipe_sections import AugmentConfig
-from histoscout.sampling.datasets import Example, target_of
-from histoscout.sampling.sampler import Window
+from histoscout.sampling.datasets import Example, make_target
+from histoscout.sampling.sampler import Patch
 from histoscout.training.checkpoint import TrainingState
 from histoscout.training.data import TrainingData
 from histoscout.training.loop import TrainingContext, make_optimizer, take_step
@@ -218,7 +218,7 @@ def data_checks(context: TrainingContext, data: TrainingData) -> list[Check]:
     checks = [*split_checks(data), lambda: check_patient_count(patients, data.split.blocks)]
     # image classification data have no annotations to check
     if not data.by_class:
-        checks.append(lambda: labeled_fit(data.train))
+        checks.append(lambda: check_training_alignment(data.train))
     fields = [(labeled.regions, labeled.slide.mpp) for labeled in data.train]
     checks.append(lambda: check_field_of_view(fields, recipe))
     checks.append(
@@ -241,7 +241,7 @@ def data_checks(context: TrainingContext, data: TrainingData) -> list[Check]:
         ),
     ]
     if not recipe.network.predicts_tiles:
-        checks.append(lambda: fits_in_training(context.training_examples))
+        checks.append(lambda: check_training_patches(context.training_examples))
     return checks
 
 
@@ -295,11 +295,11 @@ def _find_all_landmarks(data: TrainingData) -> list[Landmarks]:
     ]
 
 
-def _draw_patches(context: TrainingContext) -> list[Window]:
+def _draw_patches(context: TrainingContext) -> list[Patch]:
     return [context.training_examples.sampler.draw(number) for number in range(COMPARED_PATCHES)]
 
 
-def _locations(slides: Sequence[LabeledSlide], windows: Sequence[Window]) -> list[PatchLocation]:
+def _locations(slides: Sequence[LabeledSlide], windows: Sequence[Patch]) -> list[PatchLocation]:
     keys = [labeled.slide.path or id(labeled.slide) for labeled in slides]
     return [PatchLocation(keys[window.slide], window.box) for window in windows]
 
@@ -312,9 +312,9 @@ class FixedSampler:
         window: The patch.
     """
 
-    window: Window
+    window: Patch
 
-    def draw(self, number: int) -> Window:
+    def draw(self, number: int) -> Patch:
         """The patch."""
         return self.window
 
@@ -339,7 +339,7 @@ def _mask_reader(context: TrainingContext) -> MaskReader:
     recipe = context.recipe.model_copy(update={"augment": NO_AUGMENTATION})
 
     def read(labeled: LabeledSlide, box: Box, mpp: float) -> NDArray[np.uint8]:
-        sampler = FixedSampler(Window(0, box, "grid"))
+        sampler = FixedSampler(Patch(0, box, "grid"))
         return replace(context.training_examples, slides=[labeled], sampler=sampler, recipe=recipe)[0][1]
 
     return read
@@ -349,7 +349,7 @@ def _plain_example(context: TrainingContext, number: int) -> Example:
     """A tuning patch read straight from its slide."""
     window, mpp = context.tuning_examples.windows[number], context.recipe.patches.mpp
     labeled = context.tuning_examples.slides[window.slide]
-    return labeled.picture(window.box, mpp), target_of(labeled.mask(window.box, mpp), context.recipe)
+    return labeled.picture(window.box, mpp), make_target(labeled.mask(window.box, mpp), context.recipe)
 
 
 def _validation_input(context: TrainingContext, number: int) -> Tensor:

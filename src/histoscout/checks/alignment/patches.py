@@ -27,16 +27,22 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from histoscout.checks.alignment.scoring import SMOOTH_UM, Maps, means, measured, smoothed
+from histoscout.checks.alignment.scoring import (
+    SMOOTH_UM,
+    Maps,
+    cell_means,
+    measure_quantities,
+    smooth_quantities,
+)
 from histoscout.checks.integrity import LoadedCase
-from histoscout.cohort.annotated_slide import open_labeled
+from histoscout.cohort.annotated_slide import open_labeled_slide
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
 from histoscout.geometry.vectorize import mask_to_polygons
 from histoscout.recipe import BACKGROUND, IGNORE, SET_ASIDE, Recipe
 from histoscout.sampling.augment import vary_colors
 from histoscout.sampling.datasets import SampledExamples
-from histoscout.sampling.sampler import WindowSampler
+from histoscout.sampling.sampler import PatchSampler
 from histoscout.verdict import Verdict
 
 USUAL = 99  # percentile of the cells' greys that counts as the window's white
@@ -48,14 +54,21 @@ EVEN, BELOW = 0.95, 0.90
 GLASS_TIMES = 2
 
 
-def glass_of(picture: NDArray[np.uint8], per_cell: int) -> NDArray[np.bool_]:
-    """Which cells of a window are mostly glass: bool (H, W). `picture` uint8 (H * per_cell, W * per_cell, 3)."""
-    grays = np.stack([means(picture[..., color].astype(np.float32), per_cell) for color in range(3)]).min(0)
+def find_glass(picture: NDArray[np.uint8], per_cell: int) -> NDArray[np.bool_]:
+    """Which cells of a window are mostly glass: bool (H, W). `picture` uint8 (H * per_cell, W * per_cell, 3).
+
+    Args:
+        picture: Image (H, W, 3) uint8.
+        per_cell: Pixels along a side of a cell.
+    """
+    grays = np.stack(
+        [cell_means(picture[..., color].astype(np.float32), per_cell) for color in range(3)]
+    ).min(0)
     white = float(np.percentile(grays, USUAL))
     if white < DARKEST_WHITE or not _has_glass(grays / white):
         return np.zeros(grays.shape, bool)
     bright: Maps = (picture.min(-1) > NEARLY * white).astype(np.float32)
-    return means(bright, per_cell) >= 0.5
+    return cell_means(bright, per_cell) >= 0.5
 
 
 def _has_glass(share: Maps) -> bool:
@@ -74,6 +87,9 @@ def straightness(masks: Iterable[NDArray[np.uint8]]) -> float:
 
     Masks uint8 (H, W): 0 background, 255 ignore, else classes; edges along the border of a mask do not count. 0 if there
     are no edges.
+
+    Args:
+        masks: Masks of patches.
     """
     straight = whole = 0.0
     for mask in masks:
@@ -97,7 +113,7 @@ def _edges(piece: shapely.Polygon, frame: Box) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(ends - starts, axis=1)[~along])
 
 
-NAME = "masks fit their pictures"
+PATCH_ALIGNMENT = "masks fit their pictures"
 PAIRS = 192
 """Windows that are looked at; more tell no more."""
 
@@ -123,7 +139,7 @@ Change = Callable[[Maps], Maps]
 
 
 @dataclass(frozen=True)
-class Looks:
+class PatchMeasures:
     """Windows measured: `values` float32 (N, K, H, W), white and of mean zero in each window; `inside` float32
     (N, C, H, W), the share of each cell that is of each class."""
 
@@ -131,11 +147,16 @@ class Looks:
     inside: Maps
 
 
-def fits_in_training(examples: SampledExamples, count: int = PAIRS) -> Verdict:
-    """Whether training's own windows fit, after all that was done to them, as well as straight from the slides."""
+def check_training_patches(examples: SampledExamples, count: int = PAIRS) -> Verdict:
+    """Whether training's own windows fit, after all that was done to them, as well as straight from the slides.
+
+    Args:
+        examples: Training patches by number.
+        count: How many at most.
+    """
     numbers = range(count)
     straight = (_straight(examples, number) for number in numbers)
-    return fits_at_the_door((examples[n] for n in numbers), examples.recipe.patches.mpp, straight)
+    return check_patch_alignment((examples[n] for n in numbers), examples.recipe.patches.mpp, straight)
 
 
 def _straight(examples: SampledExamples, number: int) -> Pair:
@@ -151,13 +172,26 @@ def _straight(examples: SampledExamples, number: int) -> Pair:
     return picture, label_map(labeled.layers, window.box, mpp / labeled.slide.mpp)
 
 
-def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair] = ()) -> Verdict:
-    """Whether masks belong to their pictures; which mistake explains it if they do not.
+def check_patch_alignment(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair] = ()) -> Verdict:
+    """Check that masks belong to their images, as a network receives them.
 
-    `pairs` are pictures uint8 (H, W, 3) at `mpp` um/px with masks uint8 (H, W): 0 background, 1.. classes, 255 ignore,
-    all of one size, as a network will be given them; the first `PAIRS` are looked at. `straight`, if there are any, are
-    the same windows as they lie on the slides. Without these, more is left open: loosely drawn rectangles hardly fit their
-    own tissue, and lesions as large as windows fit each other's a little.
+    The first `PAIRS` patches are compared. With `straight`, fewer faults stay open: loosely drawn rectangles hardly fit
+    their own tissue, and lesions as large as a patch fit each other's a little.
+
+    Args:
+        pairs: Images (H, W, 3) uint8 with masks (H, W) uint8 of one size: 0 background, 1.. classes, 255 ignore.
+        mpp: Resolution in um/px.
+        straight: The same patches, read directly from slide and annotations.
+
+    Returns:
+        Failed with the most likely mistake if the masks fit other images as well; "cannot tell" with too few patches.
+
+    Example:
+        >>> import numpy as np
+        >>> from histoscout import check_patch_alignment
+        >>> image, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
+        >>> check_patch_alignment([(image, mask)], mpp=2.0).state
+        'cannot tell'
     """
     some = [pair for pair in islice(pairs, PAIRS) if _is_mixed(pair[1])]
     known = [pair for pair in islice(straight, PAIRS) if _is_mixed(pair[1])]
@@ -166,23 +200,23 @@ def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair]
             f"{len(some)} windows show a class beside other tissue; straight from the slides {len(known)} do"
         )
         return Verdict(
-            name=NAME,
+            name=PATCH_ALIGNMENT,
             state="failed",
             message=message,
             remedy=f"Something between loses or displaces masks. {LOOK}",
         )
     if len(some) < LEAST_PAIRS:
         message = f"only {len(some)} windows show a class beside other tissue ({LEAST_PAIRS} are needed)"
-        return Verdict(name=NAME, state="cannot tell", message=message, remedy=LOOK)
-    looks = looks_of(some, mpp)
-    given = door_fit(looks.values, looks.inside)
+        return Verdict(name=PATCH_ALIGNMENT, state="cannot tell", message=message, remedy=LOOK)
+    looks = measure_patches(some, mpp)
+    given = patch_fit(looks.values, looks.inside)
     expected = _expected(known, mpp)
     if expected is None or given < LOST * expected:
-        mistaken = {name: door_fit(*laid) for name, laid in _mistakes(looks).items()}
+        mistaken = {name: patch_fit(*laid) for name, laid in _mistakes(looks).items()}
         named = max(mistaken, key=lambda one: mistaken[one])
-        seen = Seen(given, named, mistaken[named], len(some))
+        seen = PatchFit(given, named, mistaken[named], len(some))
     else:
-        seen = Seen(given, "", 0.0, len(some))
+        seen = PatchFit(given, "", 0.0, len(some))
     if expected is not None:
         return _against_slides(seen, expected)
     boxes = straightness(mask for _, mask in some) >= RECTANGLES
@@ -190,7 +224,7 @@ def fits_at_the_door(pairs: Iterable[Pair], mpp: float, straight: Iterable[Pair]
 
 
 @dataclass(frozen=True)
-class Seen:
+class PatchFit:
     """What was found: the fit as given, and after undoing the likeliest mistake; of how many windows."""
 
     given: float
@@ -211,8 +245,8 @@ class Seen:
 def _expected(straight: list[Pair], mpp: float) -> float | None:
     if len(straight) < LEAST_PAIRS:
         return None
-    looks = looks_of(straight, mpp)
-    return door_fit(looks.values, looks.inside)
+    looks = measure_patches(straight, mpp)
+    return patch_fit(looks.values, looks.inside)
 
 
 def _is_mixed(mask: NDArray[np.uint8]) -> bool:
@@ -223,14 +257,18 @@ def _is_mixed(mask: NDArray[np.uint8]) -> bool:
     return 0.03 < share < 0.97 and float((mask == IGNORE).mean()) < 0.5
 
 
-def looks_of(pairs: list[Pair], mpp: float) -> Looks:
+def measure_patches(pairs: list[Pair], mpp: float) -> PatchMeasures:
     """Measure windows: each quantity less its mean over the window, so that no two slides are compared.
 
     Glass, and the white beyond a slide's edge, count for nothing: that masks avoid them proves little. Lumens count.
+
+    Args:
+        pairs: Images and masks of patches.
+        mpp: Resolution in um/px.
     """
     per_cell = max(1, min(pairs[0][1].shape) // ALONG)
     values = np.stack([_measured(picture, per_cell, mpp) for picture, _ in pairs])
-    seen = ~np.stack([glass_of(picture, per_cell) for picture, _ in pairs])[:, None]
+    seen = ~np.stack([find_glass(picture, per_cell) for picture, _ in pairs])[:, None]
     count = np.maximum(seen.sum((2, 3), keepdims=True), 1)
     values = (values - (values * seen).sum((2, 3), keepdims=True) / count) * seen
     classes = sorted({int(value) for _, mask in pairs for value in np.unique(mask)} - {BACKGROUND, IGNORE})
@@ -239,19 +277,24 @@ def looks_of(pairs: list[Pair], mpp: float) -> Looks:
     variances, vectors = np.linalg.eigh(np.cov(flat))
     turn = (vectors / np.sqrt(np.maximum(variances, FLAT))).T
     white = np.tensordot(turn, values, (1, 1)).swapaxes(0, 1)
-    return Looks(np.ascontiguousarray(white, np.float32), inside.astype(np.float32))
+    return PatchMeasures(np.ascontiguousarray(white, np.float32), inside.astype(np.float32))
 
 
 def _measured(picture: NDArray[np.uint8], per_cell: int, mpp: float) -> Maps:
-    return smoothed(measured(picture, per_cell, mpp), SMOOTH_UM / (per_cell * mpp))
+    return smooth_quantities(measure_quantities(picture, per_cell, mpp), SMOOTH_UM / (per_cell * mpp))
 
 
 def _shares(mask: NDArray[np.uint8], classes: list[int], per_cell: int) -> Maps:
-    return np.stack([means((mask == one).astype(np.float32), per_cell) for one in classes])
+    return np.stack([cell_means((mask == one).astype(np.float32), per_cell) for one in classes])
 
 
-def door_fit(values: Maps, inside: Maps) -> float:
-    """By how many standard deviations masks explain their own pictures better than they explain one another's."""
+def patch_fit(values: Maps, inside: Maps) -> float:
+    """By how many standard deviations masks explain their own pictures better than they explain one another's.
+
+    Args:
+        values: Quantities of each cell.
+        inside: Whether each cell is annotated.
+    """
     windows, kinds = values.shape[:2]
     classes = inside.shape[1]
     masks = inside.reshape(windows * classes, -1)
@@ -276,7 +319,7 @@ def _strangers(count: int, random: np.random.Generator) -> NDArray[np.intp]:
     return paired
 
 
-def _mistakes(looks: Looks) -> Mapping[str, tuple[Maps, Maps]]:
+def _mistakes(looks: PatchMeasures) -> Mapping[str, tuple[Maps, Maps]]:
     """Values and masks after undoing each mistake."""
     turns: dict[str, Change] = {
         "mirrored top to bottom": lambda maps: maps[..., ::-1, :],
@@ -301,7 +344,7 @@ def _mistakes(looks: Looks) -> Mapping[str, tuple[Maps, Maps]]:
     return found
 
 
-def _overlap(looks: Looks, down: int, right: int) -> tuple[Maps, Maps]:
+def _overlap(looks: PatchMeasures, down: int, right: int) -> tuple[Maps, Maps]:
     """Values, and the masks that lie on them once moved back by (down, right) cells, where both are known."""
     rows, columns = looks.inside.shape[-2:]
     seen = looks.values[..., max(0, -down) : rows - max(0, down), max(0, -right) : columns - max(0, right)]
@@ -309,24 +352,24 @@ def _overlap(looks: Looks, down: int, right: int) -> tuple[Maps, Maps]:
     return np.ascontiguousarray(seen), np.ascontiguousarray(masks)
 
 
-def _against_slides(seen: Seen, expected: float) -> Verdict:
+def _against_slides(seen: PatchFit, expected: float) -> Verdict:
     if seen.is_mistaken:
         return _mistaken(seen)
     if expected >= FITS and seen.given < LOST * expected:
         message = (
             f"{seen.shown}, but {expected:.1f} straight from the slides: something between displaces masks"
         )
-        return Verdict(name=NAME, state="failed", message=message, remedy=LOOK)
+        return Verdict(name=PATCH_ALIGNMENT, state="failed", message=message, remedy=LOOK)
     if seen.given >= FITS:
         return _good(seen)
     message = (
         f"{seen.shown}; nor can the classes be told from what surrounds them on the slides themselves "
         f"({expected:.1f})"
     )
-    return Verdict(name=NAME, state="cannot tell", message=message, remedy=LOOK)
+    return Verdict(name=PATCH_ALIGNMENT, state="cannot tell", message=message, remedy=LOOK)
 
 
-def _outlines_alone(seen: Seen) -> Verdict:
+def _outlines_alone(seen: PatchFit) -> Verdict:
     """Outlines along what they show fit well, each window adding to it; where the same few lesions come again and
     again, masks from a place beside fit a little."""
     if seen.is_mistaken:
@@ -336,18 +379,21 @@ def _outlines_alone(seen: Seen) -> Verdict:
         return _good(seen)
     if seen.given >= UNRELATED:
         return Verdict(
-            name=NAME, state="cannot tell", message=f"{seen.shown}; {enough:.1f} would do", remedy=LOOK
+            name=PATCH_ALIGNMENT,
+            state="cannot tell",
+            message=f"{seen.shown}; {enough:.1f} would do",
+            remedy=LOOK,
         )
     message = f"masks tell their own pictures apart no better than other windows' masks do ({seen.shown})"
     return Verdict(
-        name=NAME,
+        name=PATCH_ALIGNMENT,
         state="failed",
         message=message,
         remedy=f"Are they another slide's masks, or a place beside? {LOOK}",
     )
 
 
-def _rectangles_alone(seen: Seen) -> Verdict:
+def _rectangles_alone(seen: PatchFit) -> Verdict:
     """Rectangles hold so much else that they may fit a place beside as well as their own, or nothing at all."""
     if seen.is_mistaken and not seen.mistake.startswith(SHIFTED):
         return _mistaken(seen)
@@ -357,23 +403,26 @@ def _rectangles_alone(seen: Seen) -> Verdict:
         f"the masks are rectangles, which say little about what is in them ({seen.shown}; {FITS:g} would do)"
     )
     return Verdict(
-        name=NAME, state="cannot tell", message=message, remedy=f"{LOOK}, or let `check_name` see the slides"
+        name=PATCH_ALIGNMENT,
+        state="cannot tell",
+        message=message,
+        remedy=f"{LOOK}, or let `check_name` see the slides",
     )
 
 
-def _mistaken(seen: Seen) -> Verdict:
+def _mistaken(seen: PatchFit) -> Verdict:
     message = f"masks look {seen.mistake}: undone, fit {seen.undone:.1f} (as given: {seen.shown})"
     return Verdict(
-        name=NAME,
+        name=PATCH_ALIGNMENT,
         state="failed",
         message=message,
         remedy=f"{LOOK} with their masks, and mend how masks are made or read",
     )
 
 
-def _good(seen: Seen) -> Verdict:
+def _good(seen: PatchFit) -> Verdict:
     return Verdict(
-        name=NAME,
+        name=PATCH_ALIGNMENT,
         state="good",
         message=f"{seen.shown}: standard deviations better than with other windows' masks",
     )
@@ -382,27 +431,31 @@ def _good(seen: Seen) -> Verdict:
 MOST_SLIDES = 24
 
 
-def windows_fit(reads: Sequence[LoadedCase], recipe: Recipe) -> Verdict:
+def check_cohort_patches(reads: Sequence[LoadedCase], recipe: Recipe) -> Verdict:
     """Whether training windows of these slides fit their masks; test slides, and those that cannot be read, left out.
 
     If the recipe's positive class does not occur, the commonest class stands for it. Of many slides some are drawn,
     the same for the recipe's seed. Raises SlideError where a slide breaks after all.
+
+    Args:
+        reads: Slides and their annotations.
+        recipe: The recipe.
     """
     usable = [one for one in reads if not one.fault and len(one.regions) and one.case.split != "test"]
     recipe = _with_a_class(usable, recipe)
     chosen = np.random.default_rng(recipe.seed).permutation(len(usable))[:MOST_SLIDES]
-    slides = [open_labeled(usable[number].case, recipe)[0] for number in sorted(chosen)]
+    slides = [open_labeled_slide(usable[number].case, recipe)[0] for number in sorted(chosen)]
     try:
         seen = [slide for slide in slides if slide.tissue.mask.any()]
         if not any(slide.has_positive for slide in seen):
             message = f"no outline of {recipe.classes.positive!r} to draw windows on"
             return Verdict(
-                name=NAME,
+                name=PATCH_ALIGNMENT,
                 state="cannot tell",
                 message=message,
                 remedy="Name the class to look for with --positive",
             )
-        return fits_in_training(SampledExamples(seen, WindowSampler(seen, recipe, {}), recipe))
+        return check_training_patches(SampledExamples(seen, PatchSampler(seen, recipe, {}), recipe))
     finally:
         for slide in slides:
             slide.slide.close()
