@@ -74,7 +74,7 @@ _FIRST_NAMES = {new: old for old, new in RENAMED.items()}
 
 
 class Recipe(RecipeSection):
-    """The recipe (configuration) of a detector: every choice of training and detection, with defaults.
+    """The recipe (configuration) of a detector: every choice of training and detection.
 
     A bare `Recipe()` holds the defaults, which fit no cohort in particular; `histoscout.plan` chooses values for a
     cohort and a machine.

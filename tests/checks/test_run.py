@@ -151,7 +151,7 @@ def test_the_command_line_writes_a_page_and_says_all(wrong: Path, table: Path, t
     RECIPE.write(recipe)
     code, said = run("check", table, "-o", page, "--recipe", recipe, "--quiet")
     assert (code, said.count("good  ")) == (0, 8), said
-    assert "masks fit their pictures" in said
+    assert "masks fit their images" in said
     html = page.read_text(encoding="utf-8")
     assert all(f"slide_{number}" in html for number in range(4))
     code, said = run(

@@ -108,8 +108,8 @@ def mask_scale(path: Path, slide_box: Box) -> float:
         return float(whole)
     if abs(across - down) > SHAPE_TOLERANCE * max(across, down):
         slide = f"{slide_box.width:g} x {slide_box.height:g} px"
-        fault = f"is {width} x {height} px, of another shape than its slide ({slide})"
-        raise AnnotationError(path, fault, "Give the mask of this slide, of the whole of it")
+        fault = f"is {width} x {height} px, another shape than its slide ({slide})"
+        raise AnnotationError(path, fault, "Give a mask of the whole slide")
     return (across + down) / 2
 
 
@@ -123,10 +123,10 @@ def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
     if outside:
         which = "all" if outside == len(regions) else str(outside)
         notes.append(
-            f"{which} of {len(regions)} outlines lie outside the slide: left out; is it the right slide?"
+            f"{which} of {len(regions)} annotations are outside the slide and left out: is it the right slide?"
         )
     if beyond > outside:
-        notes.append(f"{beyond - outside} outlines reach beyond the slide's edge: clipped")
+        notes.append(f"{beyond - outside} annotations reach beyond the slide's edge and are clipped")
     return Regions.of(kept), notes
 
 
@@ -148,7 +148,7 @@ def replace_unreviewed(regions: Regions, slide_box: Box | None) -> tuple[Regions
     known = shapely.union_all([region.outline for region in regions])
     rest = valid_outline(shapely.box(*slide_box.bounds).difference(known))
     looked_at = shapely.union_all([region.outline for region in areas]).area / slide_box.area
-    note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): what lies outside them and is not outlined is ignored"
+    note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): unannotated tissue outside them is ignored"
     unseen = [] if rest is None else [Region(rest, "ignore", properties={UNSEEN: True})]
     return Regions.of([*kept, *unseen]), [note]
 

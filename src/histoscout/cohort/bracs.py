@@ -298,7 +298,9 @@ def read_bracs(folders: Sequence[Path], table: Path | None = None) -> Bracs:
     if not cohort.cases and not rois:
         places = ", ".join(map(str, folders))
         raise CohortError(
-            places, "holds no slides (BRACS_*.svs) and no RoIs of BRACS", "Give the folders they are in"
+            places,
+            "the folder holds no slides (BRACS_*.svs) and no RoIs of BRACS",
+            "Give the folders they are in",
         )
     return Bracs(cohort, rois, (*moved, *said, *said_of_rois))
 
@@ -385,7 +387,7 @@ def _table(files: Sequence[Path], folders: Sequence[Path]) -> Path:
     tables = [file for file in files if file.name.casefold() == "bracs.xlsx"]
     if not tables:
         places = ", ".join(map(str, folders))
-        raise CohortError(places, "holds no BRACS.xlsx, which says whose a slide is", "Give it with --table")
+        raise CohortError(places, "there is no BRACS.xlsx, which lists the patients", "Give it with --table")
     return tables[0]
 
 
@@ -397,22 +399,22 @@ def _slides(
     outlines, outlines_again = _by_name(files, ".qpdata")
     for kind, repeated in (("slides", again), ("outlines", outlines_again)):
         if repeated:
-            notes.append(f"{kind} that are there twice, the first is taken: {count_and_list(repeated)}")
+            notes.append(f"{kind} that exist twice, the first is used: {count_and_list(repeated)}")
     known = {name: slide for name, slide in slides.items() if name in rows}
     if unknown := sorted(set(slides) - set(known)):
         notes.append(f"slides that {where.name} does not list, left out: {count_and_list(unknown)}")
     if stray := sorted(set(outlines) - set(slides)):
-        notes.append(f"outlines whose slide is not there: {count_and_list(stray)}")
+        notes.append(f"annotations without a slide: {count_and_list(stray)}")
     if misfiled := [
         name for name, slide in known.items() if _folder_split(slide) not in (None, rows[name].split)
     ]:
         notes.append(
-            f"slides in the folder of another subset than {where.name} says, which is believed: {count_and_list(misfiled)}"
+            f"slides in the folder of another subset than {where.name} says, which is used: {count_and_list(misfiled)}"
         )
     if bare := sorted(set(known) - set(outlines)):
         with_rois = sum(rows[name].rois > 0 for name in bare)
         notes.append(
-            f"slides without outlines (.qpdata), {with_rois} of them with RoIs: {count_and_list(bare)}"
+            f"slides without annotations (.qpdata), {with_rois} of them with RoIs: {count_and_list(bare)}"
         )
     if missing := len(set(rows) - set(known)):
         notes.append(f"{missing} of the {len(rows)} slides in {where.name} are not there")

@@ -14,7 +14,7 @@ from histoscout.slides.slide import Slide
 SplitName = Literal["train", "tune", "test"]
 
 BUILT_IN = "built-in"
-"""The site of slides that histoscout draws itself."""
+"""The site of synthetic slides."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,10 @@ def _same_name(one: str, other: str) -> bool:
 def _other_size(image: ImageMetadata, path: Path, box: Box) -> AnnotationError:
     across, down = (image.width or 0) / box.width, (image.height or 0) / box.height
     fault = (
-        f"was drawn on an image of {image.width} x {image.height} px, but its slide has "
+        f"the annotations were drawn on an image of {image.width} x {image.height} px, but its slide has "
         f"{box.width:g} x {box.height:g} px"
     )
-    remedy = "Give the slide that was drawn on"
+    remedy = "Give the slide that was annotated"
     if abs(across / down - 1) < 0.01:
         remedy += f"; this one may be a copy of it {max(across, 1 / across):.3g} times as "
         remedy += "small" if across > 1 else "large"

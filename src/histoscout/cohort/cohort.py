@@ -96,13 +96,13 @@ def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
         return _of_project(project, moved)
     if moved is not None and path.suffix.casefold() not in TABLES:
         raise CohortError(
-            slides, "is given for slides that have been moved", "Leave out --slides: none are listed"
+            slides, "this option is for slides that were moved", "Leave out --slides: none are listed"
         )
     if path.is_dir():
         return _of_slides(find_slides(path), path)
     if not path.exists():
         raise CohortError(
-            path, "does not exist", "Give a table of slides (CSV), a folder of slides, or a slide"
+            path, "there is no such file", "Give a table of slides (CSV), a folder of slides, or a slide"
         )
     if path.suffix.casefold() in TABLES:
         return _of_table(path, moved)
@@ -112,9 +112,7 @@ def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
 def _of_slides(slides: list[Path], where: Path) -> Cohort:
     if not slides:
         kinds = ", ".join(sorted(SLIDE_SUFFIXES))
-        raise CohortError(
-            where, f"holds no slides ({kinds})", "Give the folder that the slide files lie in themselves"
-        )
+        raise CohortError(where, f"holds no slides ({kinds})", "Give the folder that holds the slide files")
     found = {slide: find_annotations(slide) for slide in slides}
     cases, nameless = assign_own_patients(
         [Case(slide, next(iter(files), None)) for slide, files in found.items()], [""] * len(found)
@@ -150,7 +148,7 @@ def _of_table(path: Path, moved: SlideFinder | None) -> Cohort:
     if late := sum(
         new.split is not None for row, new in zip(table.rows, cases, strict=True) if not row.cell("split")
     ):
-        notes.append(f"{late} rows without a split are in that of their patient's other slides")
+        notes.append(f"{late} rows without a split get that of their patient's other slides")
     return Cohort(tuple(cases), str(path), tuple(notes))
 
 

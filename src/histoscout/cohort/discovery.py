@@ -68,7 +68,7 @@ class SlideFinder:
     def _slides(self) -> dict[str, list[Path]]:
         """Every slide file of the folder by its name, case aside."""
         if not self.folder.is_dir():
-            raise CohortError(self.folder, "is not a folder", "Give the folder that the slides lie in now")
+            raise CohortError(self.folder, "is not a folder", "Give the present folder of the slides")
         slides: dict[str, list[Path]] = {}
         for place, folders, files in os.walk(self.folder):
             folders.sort()
@@ -97,7 +97,7 @@ class SlideFinder:
     @property
     def told(self) -> str:
         """What was found, in words for the user."""
-        return f"{len(self.found)} slides were found again by their names under {self.folder}"
+        return f"{len(self.found)} slides were found by name under {self.folder}"
 
 
 def assign_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list[Case], list[str]]:
@@ -115,7 +115,7 @@ def assign_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[li
         return list(cases), []
     told = f"{len(own)} slides name no patient: each counts as a patient of its own"
     if longer := sorted({patient for slide, patient in own.items() if patient != slide.stem}):
-        told += f", those of one file name told apart by their folders: {count_and_list(longer)}"
+        told += f", those of one file name are named with their folders: {count_and_list(longer)}"
     changed = [
         case if name else replace(case, patient=own[case.slide])
         for case, name in zip(cases, named, strict=True)

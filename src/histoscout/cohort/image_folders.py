@@ -111,7 +111,7 @@ def read_images(path: Path) -> RoiImages:
     tested = tuple(image for image in found.images if image.split == "test")
     chosen = tested or tuple(image for image in found.images if image.split is None)
     if not chosen:
-        raise CohortError(path, "holds no images by class to test on", "Give a folder for each class")
+        raise CohortError(path, "the folder holds no test images", "Give a folder for each class")
     left = len(found.images) - len(chosen)
     notes = [f"{left} images that are not of the split test are left out"] if left else []
     return replace(found, images=chosen, notes=(*found.notes, *notes, *patient_notes(chosen)))
@@ -149,7 +149,7 @@ def assign_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[Ro
         return [image if image.mpp else replace(image, mpp=mpp) for image in images], ()
     silent = {image.path for image in images if image.mpp is None and BRACS.match(image.path.stem)}
     scaled = [replace(image, mpp=MPP) if image.path in silent else image for image in images]
-    told = f"{len(silent)} images are named as in BRACS: where a file does not say, its {MPP} um/px are taken (--mpp)"
+    told = f"{len(silent)} images are named as in BRACS: for files that do not state it, {MPP} um/px is used (--mpp)"
     return scaled, (told,) if silent else ()
 
 
@@ -228,7 +228,7 @@ def _of_row(row: CsvRow, folder: Path) -> RoiImage:
 
 
 def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
-    """Read image classification data from a folder or table; each image is a case whose label is its class.
+    """Read image classification data: each image is a case with its class as label.
 
     Args:
         path: A folder with a folder for each class, or a table.
@@ -276,5 +276,5 @@ def _splits(images: Sequence[RoiImage], path: Path) -> dict[str, SplitName]:
     leaks = [f"{patient} ({', '.join(sorted(of))})" for patient, of in splits.items() if len(of) > 1]
     if leaks:
         remedy = "Put all images of a patient into one split; `histoscout bracs` does so for BRACS"
-        raise CohortError(path, f"has patients in two splits: {count_and_list(leaks)}", remedy)
+        raise CohortError(path, f"patients are in two splits: {count_and_list(leaks)}", remedy)
     return {patient: next(iter(of)) for patient, of in splits.items()}

@@ -171,7 +171,7 @@ def read_project_cases(
         fault = (
             f"{len(lost)} of {len(project.entries)} slides are not where the project says ({_names(lost)})"
         )
-        raise CohortError(project.path, fault, "Give the folder that they lie in now with --slides")
+        raise CohortError(project.path, fault, "Give their present folder with --slides")
     cases: dict[Path, Case] = {}
     named: dict[Path, str] = {}
     for number, entry in enumerate(project.entries):
@@ -180,7 +180,7 @@ def read_project_cases(
             continue
         before = cases.get(slide.resolve())
         if before is not None and before.annotations is not None and entry.annotations is not None:
-            fault = f"has outlines on {slide.name} in two entries"
+            fault = f"there are annotations on {slide.name} in two entries"
             raise CohortError(project.path, fault, "Merge them in QuPath, or remove one of the entries")
         if before is None or entry.annotations is not None:
             cases[slide.resolve()] = Case(slide, entry.annotations, entry.patient, mpp=entry.mpp)
@@ -196,7 +196,7 @@ def _told(project: QuPathProject, slides: Mapping[int, Path | None]) -> Iterator
     if empty:
         yield f"{len(empty)} of {len(project.entries)} images of the project have no data file ({_names(empty)})"
     if gone:
-        yield f"left out, as neither their slides nor outlines are there: {len(gone)} ({_names(gone)})"
+        yield f"left out, since neither slides nor annotations exist: {len(gone)} ({_names(gone)})"
     listed = {slide.resolve() for slide in slides.values() if slide is not None}
     if more := [slide.name for slide in find_slides(project.path.parent) if slide.resolve() not in listed]:
         yield f"slides beside the project that are not in it, left out: {len(more)} ({', '.join(more[:_SHOWN])})"

@@ -69,10 +69,10 @@ def split_cohort(
         )
     positive = {case.patient for case in pool if has_positive(case)}
     if not positive:
-        fault = "has no outline of the positive class on any slide to train on"
+        fault = "there is no annotation of the positive class on any training slide"
         raise CohortError(cohort.where, fault, "Check the class names (--positive), or annotate some slides")
     if tune:
-        notes = () if any(map(has_positive, tune)) else ("no slide to tune on has a positive region",)
+        notes = () if any(map(has_positive, tune)) else ("no tuning slide has a positive region",)
         return Split(pool, tune, test, False, notes)
     if len(positive) < 2:
         return Split(pool, pool, test, True, (_OPTIMISTIC,))
@@ -102,13 +102,13 @@ def split_by_class(cohort: Cohort, tune_share: float, seed: int) -> Split:
         pool = tuple(case for case in pool if case.patient not in chosen)
     if len({case.label for case in pool}) < 2:
         raise CohortError(
-            cohort.where, "has no two classes to train on", "Give images of two classes at least"
+            cohort.where, "there are fewer than two classes", "Give images of two classes at least"
         )
     if not tune:
-        fault = "has images of too few patients: none can be kept apart to tune on"
+        fault = "there are too few patients for a tuning set"
         raise CohortError(cohort.where, fault, "Give images of two patients of each class at least")
     unseen = sorted({case.label for case in pool} - {case.label for case in tune})
-    notes = (f"no patient to tune on has images of: {', '.join(unseen)}",) if unseen else ()
+    notes = (f"no tuning patient has images of: {', '.join(unseen)}",) if unseen else ()
     return Split(pool, tune, test, False, notes)
 
 
@@ -149,7 +149,7 @@ def _some_patients(patients: Iterable[str], count: int, random: np.random.Genera
 def _thin(positive: set[str]) -> list[str]:
     if len(positive) > 1:
         return []
-    return [f"only one patient with positive regions is left to tune on ({min(positive)})"]
+    return [f"only one patient with positive regions is left for tuning ({min(positive)})"]
 
 
 # ---------------------------------------------------------------- on disk
@@ -197,7 +197,7 @@ def read_split(path: Path, cohort: Cohort) -> Split:
     new = [case.name for case in cohort.cases if case not in held]
     if strangers or new:
         gone, come = ", ".join(strangers) or "none", ", ".join(new) or "none"
-        fault = f"is the split of another cohort (slides gone: {gone}; slides new: {come})"
+        fault = f"this is the split of another cohort (missing slides: {gone}; new slides: {come})"
         raise CohortError(path, fault, "Train into a new folder")
     shared = tuple(parts[_TRAIN_AND_TUNE])
     notes = tuple(text for part, text, _ in rows if part == "note")
@@ -318,15 +318,15 @@ def draw_folds(positive: Mapping[str, bool], count: int, seed: int, where: str =
         where: What an error names as its place.
     """
     if count < 2:
-        raise CohortError("--folds", f"{count} folds keep nobody apart", "Take 2 or more; 4 or 5 are usual")
+        raise CohortError("--folds", f"{count} folds leave no patient out", "Use 2 or more; 4 or 5 are usual")
     if len(positive) < count:
         fault = f"has {len(positive)} patients with annotations, too few for {count} folds"
-        raise CohortError(where, fault, "Take fewer folds with --folds")
+        raise CohortError(where, fault, "Use fewer folds with --folds")
     random = np.random.default_rng(seed)
     dealt = [patient for wanted in (True, False) for patient in _shuffled(positive, wanted, random)]
     if sum(positive.values()) < 2:
         fault = (
-            "has fewer than two patients with positive regions: without one of them nothing is left to learn"
+            "fewer than two patients have positive regions: without one of them nothing is left for training"
         )
         raise CohortError(where, fault, "Check the class names (--positive), or annotate more patients")
     return Folds(tuple(tuple(sorted(dealt[fold::count])) for fold in range(count)))
@@ -396,7 +396,7 @@ def _check_patients(folds: Folds, patients: Sequence[str], path: Path) -> None:
     absent, strange = sorted(set(patients) - set(listed)), sorted(set(listed) - set(patients))
     if absent or strange:
         fault = (
-            f"is of other patients (not in it: {', '.join(absent) or 'none'}; "
+            f"these are folds of other patients (not in them: {', '.join(absent) or 'none'}; "
             f"not in the cohort or without annotations: {', '.join(strange) or 'none'})"
         )
         raise CohortError(path, fault, "List every annotated patient of the cohort once")

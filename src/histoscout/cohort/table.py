@@ -136,7 +136,7 @@ def read_mpp(cell: str) -> float:
     try:
         mpp = float(cell.replace(",", "."))
     except ValueError:
-        raise ValueError(f"{cell!r} is not a number (um per pixel, such as 0.25, is wanted)") from None
+        raise ValueError(f"{cell!r} is not a number (um per pixel, such as 0.25)") from None
     if not (math.isfinite(mpp) and 0 < mpp <= LARGEST_MPP):
         raise ValueError(f"{cell} um per pixel is not possible")
     return mpp
@@ -153,13 +153,13 @@ def read_mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
         return ((1, pairs[0][0].strip()),)
     named = {int(value): name.strip() for value, mark, name in pairs if mark and value.strip().isdecimal()}
     if len(named) < len(pairs) or not all(named.values()):
-        raise ValueError(f"{cell!r} does not name the mask's values, as in 1=tumour;2=stroma")
+        raise ValueError(f"{cell!r} does not name the mask's values, as in 1=tumor;2=stroma")
     return tuple(sorted(named.items()))
 
 
 def _mask_threshold(cell: str) -> int:
     if not (cell.isdecimal() and 0 < int(cell) < 2**16):
-        raise ValueError(f"{cell!r} is not a grey value, such as 128")
+        raise ValueError(f"{cell!r} is not a gray value, such as 128")
     return int(cell)
 
 

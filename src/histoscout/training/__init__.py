@@ -11,8 +11,7 @@
 - `pseudo_labels`: search for lesions that nobody annotated, during a training.
 - `validation`: average precision and calibration on tuning patches.
 - `ensemble`: the trained networks, and how they predict together.
-- `tuning`: heatmaps, pixels and lesions of the tuning slides.
-- `unannotated`: detections on unannotated tissue, exported for review.
+- `tuning`: heatmaps, pixels and lesions of the tuning slides, and detections exported for review.
 - `finalize`: threshold, operating points, metrics and model card.
 - `crossval`: cross-validation by patient.
 - `pretrain`: pre-training of an encoder on synthetic slides.

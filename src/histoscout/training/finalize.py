@@ -22,8 +22,13 @@ from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
 from histoscout.training.ensemble import EnsembleMember, TrainedEnsemble
 from histoscout.training.sanity.run import slide_fingerprints
-from histoscout.training.tuning import compare_tuning_lesions, count_tuning_pixels
-from histoscout.training.unannotated import FOLDER, MAX_SHOWN, export_unannotated
+from histoscout.training.tuning import (
+    FOLDER,
+    MAX_SHOWN,
+    compare_tuning_lesions,
+    count_tuning_pixels,
+    export_unannotated,
+)
 
 WEIGHT_LICENSES = {
     "none": "The network started from random weights; no license of others applies.",

@@ -35,8 +35,7 @@ from histoscout.training.loop import (
     TrainingContext,
     training_batches,
 )
-from histoscout.training.tuning import compute_smoothed_heatmap, heatmap_file
-from histoscout.training.unannotated import unique_names
+from histoscout.training.tuning import compute_smoothed_heatmap, heatmap_file, unique_names
 
 ROUND_SHARES = (1 / 2, 3 / 4)
 """Shares of the steps after which the slides are searched: the network knows the lesion, and can still learn."""

@@ -101,7 +101,7 @@ class TrainOptions:
 def train(
     cohort: Cohort | Path, out: Path, recipe: Recipe | Plan | None = None, options: TrainOptions | None = None
 ) -> ModelFolder:
-    """Train a lesion detector on the annotated slides of a cohort, or a classifier on images by class.
+    """Train a lesion detector, or a classifier for image classification data.
 
     Slides of the split "test" are never opened. Run again after an interruption, the training resumes and
     ends with the same weights; if it is finished, its model is returned. Its logs are kept in `out`/training.

@@ -1,4 +1,4 @@
-"""What goes wrong between a pathologist's hand and a mask: each mistake by name, and the correction that undoes it."""
+"""Typical mistakes on the way from annotations to masks, and the corrections that undo them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -64,7 +64,7 @@ def _displaced(frame: ReferenceFrame) -> list[Mistake]:
     tile = frame.tile
     ways = {"down": (0.0, tile), "up": (0.0, -tile), "right": (tile, 0.0), "left": (-tile, 0.0)}
     return [
-        displacement(dx, dy, f"a tile {way}", f"every outline lies one tile ({tile:g} px) too far {way}")
+        displacement(dx, dy, f"a tile {way}", f"all annotations are one tile ({tile:g} px) too far {way}")
         for way, (dx, dy) in ways.items()
     ]
 
@@ -72,7 +72,7 @@ def _displaced(frame: ReferenceFrame) -> list[Mistake]:
 def _mirrored(box: Box) -> list[Mistake]:
     ways: dict[str, tuple[str, Matrix]] = {
         "mirrored top to bottom": (
-            "y runs upwards in the annotations, downwards on slides",
+            "y points up in the annotations, down on slides",
             (1, 0, 0, -1, 0, box.height),
         ),
         "mirrored left to right": ("x runs from right to left", (-1, 0, 0, 1, box.width, 0)),
@@ -89,7 +89,7 @@ def _scaled() -> list[Mistake]:
     return [
         Mistake(
             f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small",
-            "the outlines were drawn or exported at another resolution than the slide's finest",
+            "the annotations were drawn or exported at another resolution than the slide's finest",
             partial(_transformed, matrix=(1 / factor, 0, 0, 1 / factor, 0, 0)),
         )
         for factor in (2.0, 4.0, 0.5, 0.25)
@@ -126,13 +126,13 @@ def _bounds(corner: tuple[float, float]) -> list[Mistake]:
             x,
             y,
             "offset by the scanned part",
-            f"outlines count from the file's corner, not from the scanned part's {told}",
+            f"coordinates count from the file's corner, not from the scanned part's {told}",
         ),
         displacement(
             -x,
             -y,
             "offset by the scanned part twice",
-            f"the scanned part's corner {told} was taken off twice",
+            f"the scanned part's corner {told} was subtracted twice",
         ),
     ]
 

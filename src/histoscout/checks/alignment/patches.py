@@ -1,4 +1,4 @@
-"""The test at the network's door: do masks fit their pictures, exactly as training receives them?
+"""Alignment of patches: do masks fit their images, exactly as training receives them?
 
 Whatever happens on the way, a mask must tell its own picture's tissue apart better than it tells any other picture's.
 So the masks are laid on their own pictures, and then on one another's: how much more of the stain's variance they
@@ -113,15 +113,15 @@ def _edges(piece: shapely.Polygon, frame: Box) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(ends - starts, axis=1)[~along])
 
 
-PATCH_ALIGNMENT = "masks fit their pictures"
+PATCH_ALIGNMENT = "masks fit their images"
 PAIRS = 192
-"""Windows that are looked at; more tell no more."""
+"""Patches that are compared; more add nothing."""
 
 LEAST_PAIRS = 24  # with both tissue of a class and other tissue in them
 ALONG = 64  # cells along a window's side
 PAIRINGS = 200
 FITS = 5.0
-"""More than for slides: windows show the same lesions again and again, which makes chance look larger."""
+"""More than for slides: patches show the same lesions repeatedly, which makes chance look larger."""
 
 EACH = 0.4  # fit for each window that outlines along the tissue have at least
 RECTANGLES = 0.41  # from this straightness on, masks are taken to be rectangles
@@ -196,17 +196,15 @@ def check_patch_alignment(pairs: Iterable[Pair], mpp: float, straight: Iterable[
     some = [pair for pair in islice(pairs, PAIRS) if _is_mixed(pair[1])]
     known = [pair for pair in islice(straight, PAIRS) if _is_mixed(pair[1])]
     if len(known) >= LEAST_PAIRS and len(some) < LOST * len(known):
-        message = (
-            f"{len(some)} windows show a class beside other tissue; straight from the slides {len(known)} do"
-        )
+        message = f"{len(some)} patches show a class beside other tissue; read directly from the slides {len(known)} do"
         return Verdict(
             name=PATCH_ALIGNMENT,
             state="failed",
             message=message,
-            remedy=f"Something between loses or displaces masks. {LOOK}",
+            remedy=f"Something in between loses or displaces masks. {LOOK}",
         )
     if len(some) < LEAST_PAIRS:
-        message = f"only {len(some)} windows show a class beside other tissue ({LEAST_PAIRS} are needed)"
+        message = f"only {len(some)} patches show a class beside other tissue ({LEAST_PAIRS} are needed)"
         return Verdict(name=PATCH_ALIGNMENT, state="cannot tell", message=message, remedy=LOOK)
     looks = measure_patches(some, mpp)
     given = patch_fit(looks.values, looks.inside)
@@ -356,9 +354,7 @@ def _against_slides(seen: PatchFit, expected: float) -> Verdict:
     if seen.is_mistaken:
         return _mistaken(seen)
     if expected >= FITS and seen.given < LOST * expected:
-        message = (
-            f"{seen.shown}, but {expected:.1f} straight from the slides: something between displaces masks"
-        )
+        message = f"{seen.shown}, but {expected:.1f} read directly from the slides: something in between displaces masks"
         return Verdict(name=PATCH_ALIGNMENT, state="failed", message=message, remedy=LOOK)
     if seen.given >= FITS:
         return _good(seen)
@@ -384,12 +380,12 @@ def _outlines_alone(seen: PatchFit) -> Verdict:
             message=f"{seen.shown}; {enough:.1f} would do",
             remedy=LOOK,
         )
-    message = f"masks tell their own pictures apart no better than other windows' masks do ({seen.shown})"
+    message = f"masks explain their own images no better than those of other patches do ({seen.shown})"
     return Verdict(
         name=PATCH_ALIGNMENT,
         state="failed",
         message=message,
-        remedy=f"Are they another slide's masks, or a place beside? {LOOK}",
+        remedy=f"Are they the masks of another slide, or of a place nearby? {LOOK}",
     )
 
 
@@ -399,9 +395,7 @@ def _rectangles_alone(seen: PatchFit) -> Verdict:
         return _mistaken(seen)
     if seen.given >= FITS:
         return _good(seen)
-    message = (
-        f"the masks are rectangles, which say little about what is in them ({seen.shown}; {FITS:g} would do)"
-    )
+    message = f"the masks are rectangles, which hardly follow the tissue ({seen.shown}; {FITS:g} are needed)"
     return Verdict(
         name=PATCH_ALIGNMENT,
         state="cannot tell",
@@ -411,12 +405,12 @@ def _rectangles_alone(seen: PatchFit) -> Verdict:
 
 
 def _mistaken(seen: PatchFit) -> Verdict:
-    message = f"masks look {seen.mistake}: undone, fit {seen.undone:.1f} (as given: {seen.shown})"
+    message = f"masks seem {seen.mistake}: corrected, fit {seen.undone:.1f} (as given: {seen.shown})"
     return Verdict(
         name=PATCH_ALIGNMENT,
         state="failed",
         message=message,
-        remedy=f"{LOOK} with their masks, and mend how masks are made or read",
+        remedy=f"{LOOK} with their masks, and repair how masks are made or read",
     )
 
 
@@ -424,7 +418,7 @@ def _good(seen: PatchFit) -> Verdict:
     return Verdict(
         name=PATCH_ALIGNMENT,
         state="good",
-        message=f"{seen.shown}: standard deviations better than with other windows' masks",
+        message=f"{seen.shown}: standard deviations better than with masks of other patches",
     )
 
 
@@ -448,12 +442,12 @@ def check_cohort_patches(reads: Sequence[LoadedCase], recipe: Recipe) -> Verdict
     try:
         seen = [slide for slide in slides if slide.tissue.mask.any()]
         if not any(slide.has_positive for slide in seen):
-            message = f"no outline of {recipe.classes.positive!r} to draw windows on"
+            message = f"no annotation of {recipe.classes.positive!r} to draw patches on"
             return Verdict(
                 name=PATCH_ALIGNMENT,
                 state="cannot tell",
                 message=message,
-                remedy="Name the class to look for with --positive",
+                remedy="Name the class to detect with --positive",
             )
         return check_training_patches(SampledExamples(seen, PatchSampler(seen, recipe, {}), recipe))
     finally:

@@ -1,4 +1,4 @@
-"""Do the outlines fit the tissue? For a slide, and for a cohort.
+"""Do the annotations fit the tissue? For a slide, and for a cohort.
 
 The outlines as given are compared with the same outlines after undoing every known mistake: whichever fits the pixels
 best, measured by `histoscout.check.fit`, is what the pixels support.
@@ -27,7 +27,7 @@ from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
 
-ALIGNMENT = "outlines fit the tissue"
+ALIGNMENT = "annotations fit the tissue"
 AS_GIVEN = "as given"
 
 FITS = 4.0
@@ -198,7 +198,7 @@ def _displaced(subject: AlignmentSubject, given: AlignmentFit) -> Mistake | None
     ):
         return None
     side, side_um = subject.cells.side, subject.cells.side_um
-    told = f"every outline is displaced: x by {-dx * side_um:.0f} um, y by {-dy * side_um:.0f} um"
+    told = f"all annotations are displaced: x by {-dx * side_um:.0f} um, y by {-dy * side_um:.0f} um"
     return displacement(-dx * side, -dy * side, "displaced", told)
 
 
@@ -206,7 +206,7 @@ def _swapped(other: tuple[str, Regions]) -> Mistake:
     name, regions = other
     return Mistake(
         f"outlines of {name}",
-        f"these outlines belong to another slide; those of {name} fit here",
+        f"these annotations belong to another slide; those of {name} fit here",
         lambda _: regions,
     )
 
@@ -216,28 +216,30 @@ def _verdict(subject: AlignmentSubject, fits: Mapping[str, AlignmentFit], mistak
     shown = f"fit {given.z:.1f}" if not math.isnan(given.z) else "fit not to be judged"
     if mistake is not None:
         undone = fits[mistake.name].z
-        message = f"{mistake.name} ({mistake.message}): undone, they fit by {undone:.1f} (as given: {shown})"
+        message = (
+            f"{mistake.name} ({mistake.message}): corrected, they fit by {undone:.1f} (as given: {shown})"
+        )
         return Verdict(
             name=ALIGNMENT,
             state="failed",
             message=message,
-            remedy="Look at the picture; `histoscout check --apply DIR` writes corrected outlines",
+            remedy="Look at the picture; `histoscout check --apply DIR` writes corrected annotations",
         )
     if given.z >= FITS:
         return Verdict(
             name=ALIGNMENT,
             state="good",
-            message=f"{shown}: standard deviations better than the same outlines elsewhere",
+            message=f"{shown}: standard deviations better than the same annotations elsewhere",
         )
     if given.on_tissue < OFF_TISSUE and count:
-        message = f"only {given.on_tissue:.0%} of the outlined area is tissue of this slide, and no known mistake explains it"
+        message = f"only {given.on_tissue:.0%} of the annotated area is tissue of this slide, and no typical mistake explains it"
         return Verdict(
             name=ALIGNMENT,
             state="failed",
             message=message,
-            remedy="Are these the outlines of this slide, in level-0 px of it?",
+            remedy="Are these the annotations of this slide, in its level-0 px?",
         )
-    message = f"{count} outlines tell too little here ({shown}; {FITS:g} would do)"
+    message = f"{count} annotations are too few to decide ({shown}; {FITS:g} are needed)"
     return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the picture")
 
 
@@ -262,12 +264,12 @@ def check_cohort_alignment(alignments: Sequence[Alignment]) -> Verdict:
     given = together.pop(AS_GIVEN, 0.0)
     worst = max(together, key=lambda name: together[name], default="")
     if worst and together[worst] >= max(MISTAKEN, given + MARGIN):
-        message = f"no slide tells alone, but together they do: {worst}; undone, fit {together[worst]:.1f} (as given: {given:.1f})"
+        message = f"no slide shows it alone, but together they do: {worst}; corrected, fit {together[worst]:.1f} (as given: {given:.1f})"
         return Verdict(
             name=ALIGNMENT, state="failed", message=message, remedy="Look at the pictures before training"
         )
     good = sum(one.verdict.state == "good" for one in asked)
-    message = f"on {good} of {len(asked)} slides each for itself; fit of all together {given:.1f}"
+    message = f"on {good} of {len(asked)} slides each by itself; fit of all together {given:.1f}"
     if given >= FITS:
         return Verdict(name=ALIGNMENT, state="good", message=message)
     return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the pictures")

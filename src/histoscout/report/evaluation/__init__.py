@@ -5,5 +5,4 @@
 - `pixels`: pixels and tiles, other classes, calibration.
 - `lesions`: sensitivity, false positives, FROC, operating points, annotation policies.
 - `pictures`: example crops, and every slide with its overlay.
-- `training`: learning curves, detections on unannotated tissue.
 """

@@ -156,7 +156,7 @@ class Plan:
 
 
 def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
-    """Plan a recipe for the annotated slides of a cohort, or its images by class, and for this machine.
+    """Plan a recipe for a cohort and this machine.
 
     Slides of the split "test" are not opened.
 

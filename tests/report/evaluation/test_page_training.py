@@ -6,7 +6,7 @@ import pytest
 
 from histoscout.io.tables import REVIEW_TABLE
 from histoscout.report.blocks import Gallery, Note
-from histoscout.report.evaluation.training import unannotated_blocks
+from histoscout.report.evaluation.page import unannotated_blocks
 from tests.report.samples import png
 
 HEAD = "number,slide,id,score,lies on,area_mm2,x_um,y_um,picture,verdict,comment"

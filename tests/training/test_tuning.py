@@ -10,7 +10,7 @@ from histoscout.cohort.case import Case
 from histoscout.geometry.regions import Regions
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.pyramid import write_pyramid
-from histoscout.training.unannotated import export_unannotated, unique_names
+from histoscout.training.tuning import export_unannotated, unique_names
 from tests.evaluation.scenes import compare, regions, square
 
 
