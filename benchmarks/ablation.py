@@ -15,7 +15,7 @@ from typing import Any
 
 from histoscout.cli.tables import interval_cell
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.demo import PATIENTS, demo_recipe
+from histoscout.demonstration import PATIENTS, demo_recipe
 from histoscout.evaluation.bootstrap import bootstrap, bootstrap_difference
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.out_of_fold import FoldResult, RecipeResult, pooled_statistic

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.demo import PATIENTS, demo_recipe
+from histoscout.demonstration import PATIENTS, demo_recipe
 from histoscout.hardware import usable_cores
 from histoscout.progress import NoProgress
 from histoscout.synthetic.cohort import write_synthetic_cohort

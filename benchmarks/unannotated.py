@@ -19,7 +19,7 @@ from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cli.tables import interval_cell
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort
-from histoscout.demo import demo_recipe
+from histoscout.demonstration import demo_recipe
 from histoscout.evaluation.bootstrap import bootstrap_difference
 from histoscout.evaluation.out_of_fold import RecipeResult, pooled_statistic
 from histoscout.geometry.regions import Regions

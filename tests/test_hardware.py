@@ -10,7 +10,7 @@ from histoscout.hardware import usable_cores
 
 SCRIPT = (
     "import os; os.sched_setaffinity(0, {{{core}}}); "
-    "from histoscout.hardware import usable_cores; from histoscout.doctor import doctor; "
+    "from histoscout.hardware import usable_cores; from histoscout.machine import doctor; "
     "print(usable_cores(), next(check.detail for check in doctor() if check.name == 'processor'))"
 )
 

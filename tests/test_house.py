@@ -24,7 +24,7 @@ LEVELS = (
     {"checks"},
     {"training"},
     {"report"},
-    {"demo", "doctor", "study"},
+    {"demonstration", "machine", "study"},
     {"cli"},
 )
 TORCH_FREE = {
@@ -182,3 +182,11 @@ def test_the_version_is_stated_once_and_the_package_is_typed() -> None:
     citation = SOURCE.parents[1] / "CITATION.cff"
     assert f"version: {histoscout.__version__}\n" in citation.read_text(encoding="utf-8")
     assert (SOURCE / "py.typed").is_file()
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """Importing `histoscout.x` sets `histoscout.x` to the module, whatever it was."""
+    top = {module.stem for module in SOURCE.glob("*.py")} | {
+        path.name for path in SOURCE.iterdir() if path.is_dir()
+    }
+    assert not top & set(histoscout.__all__)

@@ -29,10 +29,9 @@ if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort, read_cohort
     from histoscout.cohort.image_folders import read_image_cohort
     from histoscout.conversion import ConversionResult, ConvertOptions, convert
-    from histoscout.demo import demo
+    from histoscout.demonstration import demo
     from histoscout.detection.detect import DetectOptions, detect
     from histoscout.detection.heatmap import Heatmap, read_heatmap
-    from histoscout.doctor import doctor
     from histoscout.errors import HistoscoutError
     from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
     from histoscout.evaluation.images.evaluate import ImageOptions, evaluate_images
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from histoscout.evaluation.scores import Scores
     from histoscout.geometry.box import Box, TileGrid
     from histoscout.geometry.regions import Region, Regions
+    from histoscout.machine import doctor
     from histoscout.network.engines import open_engine
     from histoscout.network.model_folder import ModelFolder, read_model
     from histoscout.recipe import Recipe
@@ -91,9 +91,9 @@ _PUBLIC: Mapping[str, str] = MappingProxyType(
         "check_patch_alignment": "checks.alignment.patches",
         "convert": "conversion",
         "crossval": "training.crossval",
-        "demo": "demo",
+        "demo": "demonstration",
         "detect": "detection.detect",
-        "doctor": "doctor",
+        "doctor": "machine",
         "evaluate": "evaluation.evaluate",
         "evaluate_images": "evaluation.images.evaluate",
         "evaluate_regions": "evaluation.regions",

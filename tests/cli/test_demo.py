@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from histoscout.cli.main import app
-from histoscout.demo import Demo, demo, demo_recipe
+from histoscout.demonstration import Demo, demo, demo_recipe
 from histoscout.recipe import Recipe
 from tests import toy
 

@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from histoscout.cli.main import app
-from histoscout.doctor import MachineCheck
+from histoscout.machine import MachineCheck
 
 
 def test_doctor_lists_the_machine_and_its_packages() -> None:

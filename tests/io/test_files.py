@@ -60,4 +60,4 @@ def test_binary_content_is_no_text() -> None:
 
 
 def test_package_files_are_found() -> None:
-    assert package_file("demo.toml").is_file()
+    assert package_file("demonstration.toml").is_file()

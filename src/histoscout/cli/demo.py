@@ -21,7 +21,7 @@ def demo(
     """
     from histoscout.cli.console import Console
     from histoscout.cli.tables import score_table
-    from histoscout.demo import demo as run
+    from histoscout.demonstration import demo as run
 
     with Console(quiet) as console:
         result = run(out, device=device, progress=console)

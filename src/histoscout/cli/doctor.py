@@ -8,7 +8,7 @@ def doctor() -> None:
 
     Exits with code 1 if something that histoscout needs is missing.
     """
-    from histoscout.doctor import doctor as check_machine
+    from histoscout.machine import doctor as check_machine
 
     checks = check_machine()
     for check in checks:

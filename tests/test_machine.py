@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from histoscout.doctor import PACKAGES, check_package, doctor
+from histoscout.machine import PACKAGES, check_package, doctor
 
 
 def test_every_part_of_the_machine_is_checked(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_package_that_is_not_installed_is_missing() -> None:
 
 
 def test_a_full_disk_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("histoscout.doctor.MIN_DISK_GB", 1e12)
+    monkeypatch.setattr("histoscout.machine.MIN_DISK_GB", 1e12)
     (disk,) = [check for check in doctor(tmp_path) if check.name == "disk"]
     assert disk.state == "note"
     assert disk.remedy

@@ -68,7 +68,7 @@ def demo(
         The demo itself takes some minutes; its recipe is there at once.
 
         >>> from pathlib import Path
-        >>> from histoscout.demo import demo, demo_recipe
+        >>> from histoscout.demonstration import demo, demo_recipe
         >>> demo_recipe().classes.positive
         'UDH'
         >>> result = demo(Path("histoscout-demo"))  # doctest: +SKIP
@@ -102,4 +102,4 @@ def demo(
 
 def demo_recipe() -> Recipe:
     """The recipe for the synthetic cohort that comes with the package."""
-    return Recipe.read(package_file("demo.toml"))
+    return Recipe.read(package_file("demonstration.toml"))
