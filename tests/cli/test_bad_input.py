@@ -40,6 +40,7 @@ def test_a_training_of_no_minutes(table: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_an_encoder_that_does_not_exist(tmp_path: Path) -> None:
     assert_refused(run("pretrain", "-o", tmp_path / "w", "--encoder", "resnet51"), "resnet51")
     assert_refused(run("pretrain", "-o", tmp_path / "w", "--minutes", 0), "training.minutes")
@@ -70,6 +71,7 @@ def folder_with(table: Path, folder: Path, annotations: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_annotations_outside_the_slide(table: Path, tmp_path: Path) -> None:
     regions = read_geojson(table.parent / "slide_0.geojson").regions
     write_geojson(regions.translate(5000, 0), tmp_path / "moved.geojson")
@@ -78,6 +80,7 @@ def test_annotations_outside_the_slide(table: Path, tmp_path: Path) -> None:
     assert_refused(result, str(folder), "outside")
 
 
+@pytest.mark.slow
 def test_an_annotation_file_without_annotations(table: Path, tmp_path: Path) -> None:
     (tmp_path / "none.geojson").write_text('{"type": "FeatureCollection", "features": []}')
     folder = folder_with(table, tmp_path / "slides", tmp_path / "none.geojson")
@@ -90,6 +93,7 @@ def test_a_slide_without_a_scale(tmp_path: Path) -> None:
     assert "0.5000 (given)" in run("info", tmp_path / "field.png", "--mpp", "0.5").stdout
 
 
+@pytest.mark.slow
 def test_a_full_disk(table: Path, tmp_path: Path) -> None:
     toy.RECIPE.write(tmp_path / "recipe.toml")
     command = [PROGRAM, "train", table, "-o", tmp_path / "model", "--recipe", tmp_path / "recipe.toml"]
@@ -113,6 +117,7 @@ def test_a_recipe_with_five_errors_names_all_five(table: Path, tmp_path: Path) -
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.slow
 def test_a_class_that_is_not_annotated(table: Path, tmp_path: Path) -> None:
     result = run("train", table, "-o", tmp_path / "model", "--positive", "DCIS")
     assert_refused(result, "DCIS", "UDH", "--positive")
@@ -160,6 +165,7 @@ def test_no_permission_to_write(model: ModelFolder, table: Path, tmp_path: Path)
     assert_refused(result, "permission")
 
 
+@pytest.mark.slow
 def test_a_file_where_a_folder_should_be_is_kept(table: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     result = run("train", table, "-o", tmp_path / "file" / "model", "--positive", "UDH")

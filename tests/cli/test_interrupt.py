@@ -5,9 +5,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from histoscout.recipe import Recipe
 from tests import toy
 from tests.cli.program import PROGRAM
+
+pytestmark = pytest.mark.slow
 
 
 def test_ctrl_c_in_training_loses_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from tests import toy
 from tests.cli.program import assert_refused, run
 
 
+@pytest.mark.slow
 def test_a_plan_is_written_once_for_the_class_that_is_named(table: Path, tmp_path: Path) -> None:
     out = tmp_path / "recipe.toml"
     assert_refused(run("plan", table, "-o", out), "UDH (12 ", "ADH (9 ", "--positive")
@@ -25,6 +26,7 @@ def test_a_plan_is_written_once_for_the_class_that_is_named(table: Path, tmp_pat
     assert_refused(run("plan", table, "-o", tmp_path / "recipe", "--positive", "UDH"), ".toml")
 
 
+@pytest.mark.slow
 def test_crossval_refuses_options_that_contradict_each_other(table: Path, tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

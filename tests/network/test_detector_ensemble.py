@@ -39,6 +39,7 @@ def test_surest_answers_stay_finite() -> None:
     assert found.sigmoid().flatten().tolist() == [0.0, 1.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", HERE)
 @pytest.mark.parametrize(("architecture", "loss"), KINDS)
 def test_a_model_of_members_answers_alike_in_every_engine(

@@ -124,6 +124,7 @@ def run_alone(script: str, model: ModelFolder, cache: Path, home: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_second_start_needs_no_torch_and_nothing_goes_to_the_network(
     model: ModelFolder, own_cache: Path, tmp_path: Path
 ) -> None:

@@ -29,6 +29,8 @@ from histoscout.training.planning.plan import plan_file
 from histoscout.training.run_folder import check_choices, write_choices
 from tests import toy
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     f"{part}.{name}": value
     for part in ("network", "training", "patches", "tissue")

@@ -120,6 +120,7 @@ def test_training_again_goes_on_or_returns_what_is_finished(rois: Path, made: tu
         train(read_image_cohort(rois, 0.5), made[0], RECIPE)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_with_the_same_weights(
     rois: Path, made: tuple[Path, Path], tmp_path: Path
 ) -> None:

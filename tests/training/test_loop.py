@@ -72,6 +72,7 @@ class Notes(NoProgress):
         self.told.append(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_recipe_that_says_so_is_trained_otherwise(tmp_path: Path, complete: bool) -> None:
     cohort = toy.write_cohort(tmp_path)

@@ -12,6 +12,8 @@ from histoscout.network.save import load_network
 from histoscout.recipe import Recipe
 from histoscout.training.pretrain import Pretrained, PretrainOptions, pretrain
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = PretrainOptions(minutes=0.02, patients=3, device="cpu")
 
 

@@ -81,6 +81,7 @@ def looked(
     ), told
 
 
+@pytest.mark.slow
 def test_lesions_that_nobody_outlined_are_found_and_no_longer_taught_as_background(
     half_marked: tuple[Path, dict[str, list[Region]]], looked: tuple[ModelFolder, Told]
 ) -> None:
@@ -105,6 +106,7 @@ def test_lesions_that_nobody_outlined_are_found_and_no_longer_taught_as_backgrou
     assert f"after step 36: {open_} " in notes[1]
 
 
+@pytest.mark.slow
 def test_a_training_stopped_at_its_second_look_ends_with_the_same_weights(
     half_marked: tuple[Path, dict[str, list[Region]]],
     looked: tuple[ModelFolder, Told],
@@ -125,6 +127,7 @@ def test_a_training_stopped_at_its_second_look_ends_with_the_same_weights(
     assert all((whole[name] == resumed[name]).all() for name in whole)
 
 
+@pytest.mark.slow
 def test_minutes_leave_time_for_the_looks(
     half_marked: tuple[Path, dict[str, list[Region]]], tmp_path: Path
 ) -> None:

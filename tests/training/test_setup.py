@@ -33,6 +33,7 @@ def classifier(table: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFo
     return train(table, tmp_path_factory.mktemp("out") / "tiles", TILES)
 
 
+@pytest.mark.slow
 def test_a_tile_classifier_learns_and_finds(classifier: ModelFolder, table: Path, tmp_path: Path) -> None:
     tune = classifier.metrics["tune"]["pixel"]
     assert tune["ap"] > 2 * tune["prevalence"]
@@ -42,6 +43,7 @@ def test_a_tile_classifier_learns_and_finds(classifier: ModelFolder, table: Path
     assert len(read_geojson(tmp_path / "regions" / "slide_3.geojson").regions) >= 1
 
 
+@pytest.mark.slow
 def test_its_encoder_becomes_that_of_a_unet(classifier: ModelFolder, table: Path, tmp_path: Path) -> None:
     still = {**CHOICES["training"], "epochs": 1, "steps_per_epoch": 1, "learning_rate": 1e-12, "ema_decay": 0}
     unet = Recipe.from_dict({**CHOICES, "network": {"architecture": "smp.Unet"}, "training": still})
@@ -62,6 +64,7 @@ def test_other_beginnings_are_refused(classifier: ModelFolder, table: Path, tmp_
         train(table, tmp_path / "b", other, TrainOptions(start=classifier.path))
 
 
+@pytest.mark.slow
 def test_several_networks_are_no_beginning_and_that_is_said_before_training(
     table: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +84,7 @@ def test_several_networks_are_no_beginning_and_that_is_said_before_training(
     assert begun.metrics["training"]["members"] == 2
 
 
+@pytest.mark.slow
 def test_what_is_made_of_a_model_knows_whom_that_model_knew(
     classifier: ModelFolder, table: Path, tmp_path: Path
 ) -> None:

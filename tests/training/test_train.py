@@ -130,6 +130,7 @@ train(Path(sys.argv[1]), Path(sys.argv[2]), Recipe.read(Path(sys.argv[3])))
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_started_again_ends_with_the_same_weights(
     table: Path, model: ModelFolder, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_a_run_killed_and_started_again_ends_with_the_same_weights(
     assert again.threshold == model.threshold
 
 
+@pytest.mark.slow
 def test_minutes_become_a_stored_number_of_steps(table: Path, tmp_path: Path) -> None:
     from histoscout.training.budget import Budget
 
@@ -168,6 +170,7 @@ def test_minutes_become_a_stored_number_of_steps(table: Path, tmp_path: Path) ->
     assert budget.step_seconds is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_number_of_workers_does_not_matter(table: Path, tmp_path: Path, workers: int) -> None:
     short = RECIPE.with_choices(
@@ -208,6 +211,7 @@ def test_a_folder_that_is_no_training_is_left_alone(table: Path, tmp_path: Path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_members_learn_one_after_another_and_answer_as_one(
     table: Path, model: ModelFolder, tmp_path: Path
 ) -> None:
@@ -227,6 +231,7 @@ def test_members_learn_one_after_another_and_answer_as_one(
     assert (two.path / "training" / "member-2" / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_a_run_stopped_between_members_goes_on(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

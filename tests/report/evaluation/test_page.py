@@ -109,6 +109,7 @@ def test_without_slides_and_model_their_sections_are_missing(
     assert not {"Example crops", "Sanity checks", "Training", "Operating points"} & set(page.titles)
 
 
+@pytest.mark.slow
 def test_every_network_of_an_ensemble_has_its_curves(
     evaluated: tuple[Scores, Path], model: ModelFolder, tmp_path: Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_guards_change_neither_weights_nor_random_states(parts: Parts) -> None:
     assert state.step == 0
 
 
+@pytest.mark.slow
 def test_sanity_checks_do_not_change_the_weights(table: Path, tmp_path: Path) -> None:
     found = []
     for mode in ("all", "quick", "warn"):
@@ -189,10 +190,10 @@ def test_masks_are_asked_by_the_road_of_the_examples(parts: Parts, monkeypatch: 
 
     def verdict_on_masks() -> str:
         found = (question() for question in data_checks(job, sets))
-        return next(verdict.state for verdict in found if verdict.name.startswith("masks"))
+        return next(verdict.state for verdict in found if verdict.name == "masks match the annotations")
 
     assert verdict_on_masks() == "good"
-    monkeypatch.setattr(datasets, "target_of", lambda mask, recipe: mask[::-1])
+    monkeypatch.setattr(datasets, "make_target", lambda mask, recipe: mask[::-1])
     assert verdict_on_masks() == "failed"
 
 
@@ -217,6 +218,7 @@ def test_tuning_blocks_share_no_tissue_with_training_windows(tmp_path: Path) -> 
     assert "blocks of the training slides" in told
 
 
+@pytest.mark.slow
 def test_a_member_that_divides_slides_otherwise_is_asked_whether_its_sets_are_apart(tmp_path: Path) -> None:
     """The same slide under two patients, both learnt from by the first network; the next one is tuned on one of them."""
     table = toy.write_cohort(tmp_path, patients=3, splits=())
