@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from histoscout.recipe import Recipe
 from tests import toy
 from tests.cli.program import assert_refused, run
