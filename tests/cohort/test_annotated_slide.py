@@ -109,15 +109,15 @@ def test_outlines_are_clipped_to_the_slide_and_counted(tmp_path: Path) -> None:
     found = labeled_regions(case, CLASSES, SLIDE)
     assert [r.outline.area for r in found.regions] == [100, 100, 5]
     assert found.notes == (
-        "1 of 4 outlines lie outside the slide: left out; is it the right slide?",
-        "1 outlines reach beyond the slide's edge: clipped",
+        "1 of 4 annotations are outside the slide and left out: is it the right slide?",
+        "1 annotations reach beyond the slide's edge and are clipped",
     )
 
 
 def test_outlines_that_are_all_elsewhere_point_to_another_slide(tmp_path: Path) -> None:
     case = drawn(tmp_path, ("UDH", (500, 500, 600, 600)))
     assert labeled_regions(case, CLASSES, SLIDE).notes == (
-        "all of 1 outlines lie outside the slide: left out; is it the right slide?",
+        "all of 1 annotations are outside the slide and left out: is it the right slide?",
     )
 
 
@@ -147,7 +147,7 @@ def test_a_mask_of_no_round_scale_fits_the_slide(tmp_path: Path) -> None:
 
 
 def test_a_mask_of_another_shape_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="of another shape than its slide"):
+    with pytest.raises(AnnotationError, match="another shape than its slide"):
         labeled_regions(masked(tmp_path, 50, 80), CLASSES, SLIDE)
 
 

@@ -68,15 +68,16 @@ def test_another_scale_is_told() -> None:
     [
         ((120, 80), "copy of it 2 times as small"),
         ((30, 20), "copy of it 2 times as large"),
-        ((60, 60), "drawn on.$"),
+        ((60, 60), "annotated.$"),
     ],
 )
 def test_another_size_is_refused(size: tuple[int, int], said: str) -> None:
     with pytest.raises(
-        AnnotationError, match=rf"a\.qpdata: was drawn on an image of .* but its slide .*{said}"
+        AnnotationError,
+        match=rf"a\.qpdata: the annotations were drawn on an image of .* but its slide .*{said}",
     ):
         to_shown_frame(drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, slide())
-    with pytest.raises(AnnotationError, match="was drawn on"):
+    with pytest.raises(AnnotationError, match="drawn on"):
         to_shown_frame(
             drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, Box(0, 0, 60, 40)
         )
@@ -140,5 +141,7 @@ def test_outlines_of_another_image_are_refused_in_a_cohort(tmp_path: Path) -> No
         assert [region.label for region in read.regions] == ["UDH"]
         assert read.notes == ()
         other = case(tmp_path, width=600, height=400)
-        with pytest.raises(AnnotationError, match=r"a\.qpdata: was drawn on an image of 600 x 400 px"):
+        with pytest.raises(
+            AnnotationError, match=r"a\.qpdata: the annotations were drawn on an image of 600 x 400 px"
+        ):
             labeled_regions(other, classes, opened)

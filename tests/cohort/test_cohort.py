@@ -79,7 +79,7 @@ def test_slides_of_one_name_in_several_folders_are_patients_of_their_own(table: 
     folder = path.parent.name
     assert [case.patient for case in cohort.cases] == [f"{folder}/slides/a", "more/slides/a", "b"]
     assert cohort.notes == (
-        "3 slides name no patient: each counts as a patient of its own, those of one file name told apart by their "
+        "3 slides name no patient: each counts as a patient of its own, those of one file name are named with their "
         f"folders: 2 (more/slides/a, {folder}/slides/a)",
     )
     write_cohort(cohort, path)
@@ -213,7 +213,7 @@ def test_a_patient_in_two_splits_is_refused_with_name_and_rows(table: Write) -> 
 def test_a_test_patients_other_slide_is_not_trained_on(table: Write) -> None:
     cohort = read_cohort(table("slide,patient,split\nslides/a.svs,P1,test\nslides/b.svs,P1,\n"))
     assert [case.split for case in cohort.cases] == ["test", "test"]
-    assert cohort.notes == ("1 rows without a split are in that of their patient's other slides",)
+    assert cohort.notes == ("1 rows without a split get that of their patient's other slides",)
 
 
 @pytest.mark.parametrize("mpp", ["nan", "inf", "0", "1e9", "0.25 um"])
@@ -251,7 +251,7 @@ def test_no_content_gives_a_foreign_error(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
-    assert problems(tmp_path / "absent.csv") == "does not exist"
+    assert problems(tmp_path / "absent.csv") == "there is no such file"
 
 
 # ---------------------------------------------------------------- folders and slides

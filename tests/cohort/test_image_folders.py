@@ -34,7 +34,7 @@ def test_both_orders_of_folders_give_cases_with_labels(tmp_path: Path, order: st
         ("BRACS_2", "N", "tune", 0.25),
         ("BRACS_3", "UDH", "test", 0.25),
     ]
-    assert "0.25 um/px are taken" in cohort.notes[0]
+    assert "0.25 um/px is used" in cohort.notes[0]
     assert not read_image_cohort(tmp_path, 0.5).notes[0].startswith("3 images are named as in BRACS")
 
 
@@ -149,4 +149,4 @@ def test_the_split_that_images_have_is_kept() -> None:
         ["c"],
         ["d"],
     ]
-    assert split.notes == ("no patient to tune on has images of: B",)
+    assert split.notes == ("no tuning patient has images of: B",)

@@ -107,7 +107,7 @@ def test_moved_slides_are_found_again_by_their_names(tmp_path: Path) -> None:
     slide(tmp_path / "now/there/b.tif")
     cohort = read_cohort(path, tmp_path / "now")
     assert [case.slide.name for case in cohort.cases] == ["a.SVS", "b.tif"]
-    assert f"2 slides were found again by their names under {tmp_path / 'now'}" in cohort.notes
+    assert f"2 slides were found by name under {tmp_path / 'now'}" in cohort.notes
 
 
 def test_slides_of_a_table_are_found_again_too(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_slides_of_a_table_are_found_again_too(tmp_path: Path) -> None:
         read_cohort(tmp_path / "cohort.csv")
     cohort = read_cohort(tmp_path / "cohort.csv", tmp_path / "now")
     assert cohort.cases[0].slide == tmp_path / "now/deep/a.svs"
-    assert "1 slides were found again" in cohort.notes[0]
+    assert "1 slides were found by name" in cohort.notes[0]
 
 
 def test_two_slides_of_the_name_are_refused(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_images_without_slide_and_outlines_are_left_out_and_told(tmp_path: Path)
     slide(tmp_path / "c.svs")
     cohort = read_cohort(path)
     assert [case.name for case in cohort.cases] == ["a"]
-    assert "left out, as neither their slides nor outlines are there: 1 (b.svs)" in cohort.notes
+    assert "left out, since neither slides nor annotations exist: 1 (b.svs)" in cohort.notes
     assert "slides beside the project that are not in it, left out: 1 (c.svs)" in cohort.notes
 
 
@@ -149,7 +149,7 @@ def test_another_image_of_the_same_file_gives_way_to_the_one_with_outlines(tmp_p
     uri = slide(tmp_path / "a.svs")
     (case,) = read_cohort(project(tmp_path, [image(uri, 7), image(uri, 1), image(uri, 8)])).cases
     assert case.annotations == tmp_path / "data/1/data.qpdata"
-    with pytest.raises(CohortError, match=r"outlines on a\.svs in two entries"):
+    with pytest.raises(CohortError, match=r"a\.svs in two entries"):
         read_cohort(project(tmp_path, [image(uri, 1), image(uri, 2)]))
 
 
@@ -223,4 +223,4 @@ def test_the_projects_at_hand_are_read(shared_data: Path, tmp_path: Path) -> Non
         shutil.copy(folder / "ttcs/images/BA_1581.jpg.tif", there / f"{entry.name}.tif")
     cohort = read_cohort(folder / "ttcs/project.qpproj", there)
     assert len(cohort.cases) == 12
-    assert "12 slides were found again" in cohort.notes[-1]
+    assert "12 slides were found by name" in cohort.notes[-1]

@@ -84,7 +84,7 @@ def test_a_table_names_patients_and_scale(tmp_path: Path) -> None:
         ("class,patient\nUDH,p\n", "no column 'image'"),
         ("image,class,mpp\na.png,UDH,x\nno.png,UDH,\na.png,,1\n", "3 problems"),
         ("image,class,split\na.png,UDH,sometimes\n", "not train, tune or test"),
-        ("image,class,split\na.png,UDH,train\n", "no images by class to test on"),
+        ("image,class,split\na.png,UDH,train\n", "no test images"),
         ("image,class\n", "no images"),
     ],
 )

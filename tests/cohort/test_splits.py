@@ -120,7 +120,7 @@ def test_splits_of_the_table_are_kept() -> None:
     assert [case.patient for case in split.train] == ["A", "D"]
     assert [case.patient for case in split.tune] == ["B"]
     assert [case.patient for case in split.test] == ["C"]
-    assert split.notes == ("no slide to tune on has a positive region",)
+    assert split.notes == ("no tuning slide has a positive region",)
 
 
 def test_a_single_patient_is_tuned_on_in_blocks() -> None:
@@ -132,7 +132,7 @@ def test_a_single_patient_is_tuned_on_in_blocks() -> None:
 def test_little_to_tune_on_is_told() -> None:
     split = split_cohort(cohort(("lesion1", "A", None), ("lesion2", "B", None)), 0.2, 0, positive)
     assert split.notes == (
-        f"only one patient with positive regions is left to tune on ({split.tune[0].patient})",
+        f"only one patient with positive regions is left for tuning ({split.tune[0].patient})",
     )
 
 
@@ -140,7 +140,7 @@ def test_little_to_tune_on_is_told() -> None:
     ("slides", "said"),
     [
         ((("lesion1", "A", "test"),), "no slides to train on"),
-        ((("normal1", "A", None), ("lesion2", "B", "test")), "no outline of the positive class"),
+        ((("normal1", "A", None), ("lesion2", "B", "test")), "no annotation of the positive class"),
     ],
 )
 def test_nothing_to_learn_is_refused(
@@ -167,10 +167,10 @@ def test_slides_that_moved_are_known_by_name_and_patient(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (cohort(("lesion1", "A", None)), "slides gone: lesion2.svs; slides new: none"),
+        (cohort(("lesion1", "A", None)), "missing slides: lesion2.svs; new slides: none"),
         (
             cohort(("lesion1", "A", None), ("lesion2", "B", None), ("x", "C", None)),
-            "slides gone: none; slides new: x",
+            "missing slides: none; new slides: x",
         ),
     ],
 )

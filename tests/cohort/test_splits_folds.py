@@ -72,9 +72,9 @@ def test_a_fold_is_a_cohort_with_its_patients_apart() -> None:
 @pytest.mark.parametrize(
     ("positive", "count", "words"),
     [
-        ({"a": True, "b": True}, 1, "keep nobody apart"),
+        ({"a": True, "b": True}, 1, "leave no patient out"),
         ({"a": True, "b": True}, 3, "too few for 3 folds"),
-        ({"a": True, "b": False, "c": False}, 2, "fewer than two patients with positive"),
+        ({"a": True, "b": False, "c": False}, 2, "fewer than two patients"),
     ],
 )
 def test_what_makes_no_folds(positive: dict[str, bool], count: int, words: str) -> None:
@@ -89,7 +89,7 @@ def test_what_makes_no_folds(positive: dict[str, bool], count: int, words: str) 
         ("fold,patient\none,a\n", "not a table of folds"),
         ("fold,patient\n1,a\n3,b\n", "folds .1, 3."),
         ("fold,patient\n1,a\n2,a\n2,b\n", "twice: a"),
-        ("fold,patient\n1,a\n2,c\n", "not in it: b; not in the cohort or without annotations: c"),
+        ("fold,patient\n1,a\n2,c\n", "not in them: b; not in the cohort or without annotations: c"),
     ],
 )
 def test_a_file_that_gives_no_folds(tmp_path: Path, text: str, words: str) -> None:

@@ -156,4 +156,4 @@ def test_any_class_can_be_looked_within(model: ModelFolder, table: Path, tmp_pat
 def test_areas_beside_the_slide_are_told(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     drawn = toy.draw(3)[1].with_labels("UDH")
     apart = Regions.of([*drawn[:1], *drawn[1:].translate(5000, 5000)])
-    assert "outlines lie outside the slide" in within(model, table, tmp_path, apart, "UDH").reason
+    assert "outside the slide" in within(model, table, tmp_path, apart, "UDH").reason

@@ -120,7 +120,7 @@ def test_outlines_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Sub
     far = Regions.of(one.translate(0, 5 * toy.SIDE + 37 * place) for place, one in enumerate(subject.regions))
     found = check_slide_alignment(replace(subject, regions=far))
     assert found.verdict.state == "failed"
-    assert "0% of the outlined area is tissue" in found.verdict.message
+    assert "0% of the annotated area is tissue" in found.verdict.message
 
 
 def test_an_area_that_was_reviewed_is_no_lesion(subjects: Subjects) -> None:
@@ -147,7 +147,7 @@ def test_an_area_reviewed_alone_says_nothing(subjects: Subjects) -> None:
     corner = Region(shapely.box(0, 0, 10, 10), "Reviewed")
     found = check_slide_alignment(replace(subjects(0), regions=Regions((corner,))))
     assert found.verdict.state == "cannot tell"
-    assert found.verdict.message.startswith("0 outlines")
+    assert found.verdict.message.startswith("0 annotations")
 
 
 @given(order=st.permutations(range(9)))

@@ -147,4 +147,4 @@ def test_masks_that_lose_their_lesions_on_the_way_are_found(slides: list[Labeled
     empty = [(picture, mask if place < 8 else mask * 0) for place, (picture, mask) in enumerate(pairs)]
     verdict = check_patch_alignment(empty, RECIPE.patches.mpp, pairs)
     assert verdict.state == "failed"
-    assert "straight from the slides" in verdict.message
+    assert "directly from the slides" in verdict.message
