@@ -400,7 +400,7 @@ def _rectangles_alone(seen: PatchFit) -> Verdict:
         name=PATCH_ALIGNMENT,
         state="cannot tell",
         message=message,
-        remedy=f"{LOOK}, or let `check_name` see the slides",
+        remedy=f"{LOOK}, or let `histoscout check` see the slides",
     )
 
 
