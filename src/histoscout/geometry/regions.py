@@ -20,7 +20,7 @@ Points = NDArray[np.float64]
 # Crossings that a polygon may have per point, plus a constant: far above what a person or a program draws. A ring of
 # N points can cross itself N * N / 2 times, and every crossing costs time and memory.
 MAX_CROSSINGS_PER_POINT = 3
-EXTRA_CROSSINGS = 50
+EXTRA_CROSSINGS = 500
 
 # Pairs of edges near each other, which must be compared, per point and in addition.
 _MAX_PAIRS_PER_POINT = 100
