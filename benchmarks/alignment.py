@@ -196,7 +196,7 @@ def make_faults(subject: AlignmentSubject) -> dict[str, Fault]:
 def make_subject(source: SlideSource) -> AlignmentSubject:
     slide, regions = source.load()
     tissue = find_tissue(slide, TissueConfig(artifacts=False), PatchConfig())
-    subject = prepare_subject(slide, regions, tissue, TILE_UM[source.group])
+    subject = prepare_subject(slide, regions, tissue, tile_um=TILE_UM[source.group])
     # as if the scanner had left a margin: the offset is no multiple of a tile
     corner = (round(0.31 * slide.box.width), round(0.23 * slide.box.height))
     return replace(subject, name=source.name, frame=replace(subject.frame, corner=corner))

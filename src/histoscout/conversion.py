@@ -18,7 +18,7 @@ from histoscout.annotations.read import (
 from histoscout.annotations.write import MaskCanvas, write_annotations, writer_of
 from histoscout.cohort.annotated_slide import is_mask, mask_scale
 from histoscout.cohort.case import Case, open_case, to_shown_frame
-from histoscout.cohort.discovery import PICTURES, find_slides
+from histoscout.cohort.discovery import MASK_SUFFIXES, find_slides
 from histoscout.cohort.qupath_project import read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
@@ -164,7 +164,7 @@ def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iter
     find_tasks = _tasks_of_project if source.is_file() else _tasks_of_folder
     tasks = list(find_tasks(source, target, options))
     if not tasks:
-        suffixes = ", ".join(suffix for suffix in FORMATS if suffix not in PICTURES)
+        suffixes = ", ".join(suffix for suffix in FORMATS if suffix not in MASK_SUFFIXES)
         fault = f"there are no annotation files here ({suffixes})"
         raise AnnotationError(source, fault, "Give the folder that contains them")
     writer_of(tasks[0].target)
@@ -192,7 +192,12 @@ def _tasks_of_folder(source: Path, target: Path, options: ConvertOptions) -> Ite
     slides = _find_slides(options)
     for path in sorted(source.iterdir()):
         suffix = format_of(path)
-        if path.is_file() and suffix is not None and suffix not in PICTURES and not path.name.startswith("."):
+        if (
+            path.is_file()
+            and suffix is not None
+            and suffix not in MASK_SUFFIXES
+            and not path.name.startswith(".")
+        ):
             yield _Task(path, target / f"{_stem(path)}{options.suffix}", _match_slide(path, slides))
 
 
@@ -202,7 +207,7 @@ def _tasks_of_project(source: Path, target: Path, options: ConvertOptions) -> It
     for entry in project.entries:
         if entry.annotations is not None:
             stem = PurePath(entry.name).stem or entry.annotations.parent.name
-            slide = slides.get(stem) or project.slide_of(entry)
+            slide = slides.get(stem) or project.find_slide(entry)
             yield _Task(entry.annotations, target / f"{stem}{options.suffix}", slide)
 
 

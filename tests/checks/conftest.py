@@ -1,4 +1,4 @@
-"""Toy slides as `check_name` asks them."""
+"""Toy slides, prepared for the alignment check."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,8 @@ def toy_subject(seed: int) -> AlignmentSubject:
     """A toy slide with nine lesions and look-alikes, and the outlines that fit them."""
     pixels, regions = toy.draw(seed, lesions=5)
     slide = slide_from_array(pixels, toy.MPP, f"toy {seed}")
-    return prepare_subject(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
+    tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
+    return prepare_subject(slide, regions, tissue, tile_um=TILE_UM)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What cannot be read is told, slide by slide; what is odd is pointed out."""
+"""Unreadable files are reported slide by slide; implausible annotations and scales are noted."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_a_sound_case(case: Case) -> None:
     assert (found.fault, found.odd, found.mpp, len(found.regions)) == ("", (), 0.5, 8)
 
 
-def test_a_broken_slide_is_told_and_nothing_is_raised(tmp_path: Path) -> None:
+def test_a_broken_slide_is_a_fault_and_no_error(tmp_path: Path) -> None:
     (tmp_path / "b.svs").write_text("nothing")
     assert "b.svs" in load_case(Case(tmp_path / "b.svs")).fault
 
@@ -78,7 +78,7 @@ def test_an_unusual_scale_is_odd(tmp_path: Path) -> None:
         ([circle(100, 100), circle(100, 100, label="ADH")], "with different classes"),
     ],
 )
-def test_odd_outlines(regions: list[Region], message: str) -> None:
+def test_odd_annotations(regions: list[Region], message: str) -> None:
     (sentence,) = describe_odd_annotations(Regions.of(regions), SLIDE)
     assert message in sentence
 
@@ -109,7 +109,7 @@ def test_classes_by_slide_and_patient() -> None:
     assert rows[0].area_mm2 == pytest.approx(np.pi * 100 * 1e-6, rel=0.01)
 
 
-def test_verdict_on_reading() -> None:
+def test_verdict_on_readable_files() -> None:
     bare = LoadedCase(case=Case(Path("c.svs")), mpp=0.5)
     broken = LoadedCase(case=Case(Path("d.svs")), fault="d.svs: is broken")
     assert check_readable([read(circle(0, 0))]).state == "good"
@@ -121,10 +121,10 @@ def test_verdict_on_reading() -> None:
     assert "1 of 2 slides: d.svs: is broken" in verdict.message
 
 
-def test_verdict_on_odd_outlines() -> None:
+def test_verdict_on_odd_annotations() -> None:
     assert check_annotations([read()]).state == "good"
-    odd = LoadedCase(case=Case(Path("a.svs")), mpp=0.5, odd=("1 outlines are tiny",))
-    assert "a: 1 outlines are tiny" in check_annotations([odd]).message
+    odd = LoadedCase(case=Case(Path("a.svs")), mpp=0.5, odd=("1 annotation is tiny",))
+    assert "a: 1 annotation is tiny" in check_annotations([odd]).message
 
 
 def test_verdict_on_classes() -> None:

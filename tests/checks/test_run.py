@@ -95,16 +95,16 @@ def test_corrections_never_overwrite(wrong: Path, tmp_path: Path) -> None:
 
 
 def checked(slide: Path, regions: Regions) -> CheckedSlide:
-    """A slide whose outlines are found to be displaced."""
+    """A slide with displaced annotations."""
     verdict = Verdict(name="fit", state="failed", message="")
-    mistake = displacement(3, 0, "displaced", "")
+    mistake = displacement(3, 0, name="displaced", message="")
     return CheckedSlide(
         loaded=LoadedCase(case=Case(slide), mpp=1.0, regions=regions),
-        alignment=Alignment(slide.stem, verdict, mistake=mistake),
+        alignment=Alignment(slide=slide.stem, verdict=verdict, mistake=mistake),
     )
 
 
-def test_corrections_of_slides_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_corrections_of_slides_of_one_name_have_different_names(tmp_path: Path) -> None:
     regions = toy.draw(0)[1]
     slides = [tmp_path / name for name in ("p1/HE.tif", "p2/HE.tif", "p2/HE.svs", "p2/A.tif")]
     written = apply_corrections([checked(slide, regions) for slide in slides], tmp_path / "corrected")

@@ -47,7 +47,7 @@ def test_the_very_image_gives_no_word(image: ImageMetadata | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["b.svs", "aa.svs"])
-def test_another_name_is_told(name: str) -> None:
+def test_another_name_is_noted(name: str) -> None:
     notes = to_shown_frame(drawn(ImageMetadata(name=name)), PATH, slide()).notes
     assert notes == ("a note", f"drawn on an image called {name}, not a.svs; is it the right slide?")
 
@@ -58,23 +58,23 @@ def test_a_suffix_more_or_less_is_the_same_name(name: str) -> None:
     assert to_shown_frame(drawn(ImageMetadata(name="a.jpg")), PATH, slide("a.jpg.tif")).notes == ("a note",)
 
 
-def test_another_scale_is_told() -> None:
+def test_another_scale_is_noted() -> None:
     (_, note) = to_shown_frame(drawn(ImageMetadata(mpp=0.25)), PATH, slide()).notes
     assert note == "drawn at 0.25 um/px, but the slide has 0.5, which is used"
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "expected"),
     [
         ((120, 80), "copy of it 2 times as small"),
         ((30, 20), "copy of it 2 times as large"),
         ((60, 60), "annotated.$"),
     ],
 )
-def test_another_size_is_refused(size: tuple[int, int], said: str) -> None:
+def test_another_size_is_refused(size: tuple[int, int], expected: str) -> None:
     with pytest.raises(
         AnnotationError,
-        match=rf"a\.qpdata: the annotations were drawn on an image of .* but its slide .*{said}",
+        match=rf"a\.qpdata: the annotations were drawn on an image of .* but its slide .*{expected}",
     ):
         to_shown_frame(drawn(ImageMetadata(name="a.svs", width=size[0], height=size[1])), PATH, slide())
     with pytest.raises(AnnotationError, match="drawn on"):
@@ -83,7 +83,7 @@ def test_another_size_is_refused(size: tuple[int, int], said: str) -> None:
         )
 
 
-def test_outlines_on_the_whole_scan_are_moved_to_the_part_that_is_the_slide() -> None:
+def test_annotations_on_the_whole_scan_are_moved_to_the_part_that_is_the_slide() -> None:
     part = slide(bounds=Box(20, 10, 30, 25))
     found = to_shown_frame(drawn(ImageMetadata(name="a.svs", width=60, height=40)), PATH, part)
     assert found.regions[0].outline.bounds == (5, 5, 15, 15)
@@ -133,7 +133,7 @@ def test_without_any_scale_the_slide_is_refused(tmp_path: Path) -> None:
         open_case(Case(case(tmp_path).slide))
 
 
-def test_outlines_of_another_image_are_refused_in_a_cohort(tmp_path: Path) -> None:
+def test_annotations_of_another_image_are_refused_in_a_cohort(tmp_path: Path) -> None:
     found = case(tmp_path, pixelCalibration=calibrated(0.25))
     classes = ClassConfig(positive="UDH")
     with open_case(found) as opened:

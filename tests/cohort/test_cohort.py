@@ -45,13 +45,15 @@ def test_a_full_row(table: Write) -> None:
     cohort = read_cohort(path)
     folder = path.parent
     assert cohort.cases == (
-        Case(folder / "slides/a.svs", folder / "drawn/a.geojson", "P1", "test", 0.25, "Naples"),
+        Case(
+            folder / "slides/a.svs", folder / "drawn/a.geojson", "P1", split="test", mpp=0.25, site="Naples"
+        ),
     )
     assert (cohort.notes, cohort.where) == ((), str(path))
     assert cohort.cases[0].name == "a"
 
 
-def test_of_several_annotation_files_it_is_told_which_is_read(table: Write) -> None:
+def test_of_several_annotation_files_the_one_that_is_read_is_noted(table: Write) -> None:
     path = table("slide,patient\nslides/a.svs,P1\nslides/b.svs,P2\n")
     for name in ("a.json", "a.geojson", "b.json"):
         (path.parent / "slides" / name).touch()
@@ -125,13 +127,13 @@ def test_odd_names_in_quotes(table: Write) -> None:
     assert (case.name, case.patient) == ("c 1 (2)", "Doe, J.")
 
 
-def test_columns_that_are_not_used_are_told(table: Write) -> None:
+def test_columns_that_are_not_used_are_noted(table: Write) -> None:
     cohort = read_cohort(table("slide,patient,staining,path\nslides/a.svs,P,HE,x\n"))
     assert cohort.notes == ("columns that are not used: staining, path",)
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("cell", "meant"),
     [
         ("train", "train"),
         ("Training", "train"),
@@ -141,8 +143,8 @@ def test_columns_that_are_not_used_are_told(table: Write) -> None:
         ("", None),
     ],
 )
-def test_words_for_splits(table: Write, said: str, meant: str | None) -> None:
-    (case,) = read_cohort(table(f"slide,patient,split\nslides/a.svs,P,{said}\n")).cases
+def test_words_for_splits(table: Write, cell: str, meant: str | None) -> None:
+    (case,) = read_cohort(table(f"slide,patient,split\nslides/a.svs,P,{cell}\n")).cases
     assert case.split == meant
 
 
@@ -161,7 +163,7 @@ def test_an_empty_cell_means_no_annotations(table: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("cell", "meant"),
     [
         ("1=tumour;2=stroma", ((1, "tumour"), (2, "stroma"))),
         (" 2 = stroma , 1 = tumour", ((1, "tumour"), (2, "stroma"))),
@@ -169,9 +171,9 @@ def test_an_empty_cell_means_no_annotations(table: Write) -> None:
         ("", ()),
     ],
 )
-def test_names_of_a_masks_values(table: Write, said: str, meant: tuple[tuple[int, str], ...]) -> None:
+def test_names_of_a_masks_values(table: Write, cell: str, meant: tuple[tuple[int, str], ...]) -> None:
     (case,) = read_cohort(
-        table(f'slide,patient,mask_labels,mask_threshold\nslides/a.svs,P,"{said}",128\n')
+        table(f'slide,patient,mask_labels,mask_threshold\nslides/a.svs,P,"{cell}",128\n')
     ).cases
     assert (case.mask_labels, case.mask_threshold) == (meant, 128)
 
@@ -179,7 +181,7 @@ def test_names_of_a_masks_values(table: Write, said: str, meant: tuple[tuple[int
 # ---------------------------------------------------------------- what is wrong with a table
 
 
-def test_all_problems_are_told_at_once(table: Write) -> None:
+def test_all_problems_are_reported_at_once(table: Write) -> None:
     path = table(
         "slide,annotations,patient,split,mpp,mask_labels,mask_threshold\n"
         "slides/gone.svs,,P1,,,,\n"
@@ -188,8 +190,8 @@ def test_all_problems_are_told_at_once(table: Write) -> None:
         "slides/b.svs,,P4,,-1,,\n"
         "slides/../slides/b.svs,,P5,,,,\n"
     )
-    told = problems(path)
-    assert told.startswith("9 problems")
+    fault = problems(path)
+    assert fault.startswith("9 problems")
     for expected in (
         "row 2: there is no slide",
         "gone.svs",
@@ -202,7 +204,7 @@ def test_all_problems_are_told_at_once(table: Write) -> None:
         "row 5: mpp: -1 um per pixel is not possible",
         "rows 5 and 6 name the same slide b.svs",
     ):
-        assert expected in told
+        assert expected in fault
 
 
 def test_a_patient_in_two_splits_is_refused_with_name_and_rows(table: Write) -> None:
@@ -222,7 +224,7 @@ def test_an_impossible_scale_is_refused(table: Write, mpp: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "has no column 'slide'"),
         ("\n\n", "has no column 'slide'"),
@@ -235,8 +237,8 @@ def test_an_impossible_scale_is_refused(table: Write, mpp: str) -> None:
         ("slide\0,patient\na\0,b\n", "is not a text table"),
     ],
 )
-def test_what_is_no_table_is_refused(table: Write, text: str, said: str) -> None:
-    assert said in problems(table(text))
+def test_what_is_no_table_is_refused(table: Write, text: str, expected: str) -> None:
+    assert expected in problems(table(text))
 
 
 @given(st.binary(max_size=120))
@@ -286,7 +288,7 @@ def test_a_folder_of_slides_with_annotations_beside_within_and_in_the_sister_fol
     }
 
 
-def test_a_slide_with_two_annotation_files_is_told(tmp_path: Path) -> None:
+def test_a_slide_with_two_annotation_files_is_noted(tmp_path: Path) -> None:
     for name in ("a.svs", "a.geojson", "a.json"):
         (tmp_path / name).write_bytes(b"")
     notes = read_cohort(tmp_path).notes
@@ -328,11 +330,11 @@ def cohorts(draw: st.DrawFn) -> list[Case]:
                 Path(f"s {name}.svs"),
                 draw(st.sampled_from([None, Path("drawn.geojson")])),
                 patient,
-                split_of[patient],
-                draw(st.none() | st.floats(0.01, 100)),
-                draw(st.none() | _NAMES),
-                tuple(sorted(labels.items())),
-                draw(st.none() | st.integers(1, 65535)),
+                split=split_of[patient],
+                mpp=draw(st.none() | st.floats(0.01, 100)),
+                site=draw(st.none() | _NAMES),
+                mask_labels=tuple(sorted(labels.items())),
+                mask_threshold=draw(st.none() | st.integers(1, 65535)),
             )
         )
     return cases

@@ -1,4 +1,4 @@
-"""The same tissue is known again wherever it was cut and whichever way it lies; other tissue is not."""
+"""The same tissue is recognized wherever it was cropped and however it is turned; other tissue is not."""
 
 import io
 from functools import cache
@@ -61,9 +61,9 @@ def whole() -> Landmarks:
         lambda pixels: np.ascontiguousarray(pixels[137:, ::-1]),
         lambda pixels: np.ascontiguousarray(np.rot90(pixels[:, 150:])),
     ],
-    ids=["compressed anew", "cut elsewhere", "mirrored", "turned"],
+    ids=["compressed again", "cropped elsewhere", "mirrored", "turned"],
 )
-def test_a_copy_is_known(whole: Landmarks, change: object) -> None:
+def test_a_copy_is_recognized(whole: Landmarks, change: object) -> None:
     assert callable(change)
     assert count_shared_landmarks(whole, landmarks(change(tissue(0)), "copy")) >= MIN_SHARED
 
@@ -79,7 +79,7 @@ def test_nothing_on_a_slide_shares_nothing(whole: Landmarks) -> None:
     assert count_shared_landmarks(whole, bare) == count_shared_landmarks(bare, whole) == 0
 
 
-def test_all_pairs_are_asked(whole: Landmarks) -> None:
+def test_all_pairs_are_compared(whole: Landmarks) -> None:
     slides = [whole, landmarks(tissue(1), "other"), landmarks(jpeg(tissue(0)), "copy")]
     (found,) = find_shared_tissue(slides)
     assert (found.first.slide, found.second.slide) == ("whole", "copy")

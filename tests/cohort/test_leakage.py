@@ -92,7 +92,7 @@ def test_a_fingerprint_goes_through_json_without_its_path(table: Path) -> None:
 @pytest.mark.parametrize(
     ("patients", "blocks", "state"), [(2, False, "warning"), (6, True, "warning"), (6, False, "good")]
 )
-def test_j_two_patients_are_heard(patients: int, blocks: bool, state: str) -> None:
+def test_j_too_few_patients_give_a_warning(patients: int, blocks: bool, state: str) -> None:
     verdict = check_patient_count([f"patient {number}" for number in range(patients)] * 2, blocks)
     assert verdict.state == state
 
@@ -106,7 +106,7 @@ def test_h_results_on_training_patients_fail() -> None:
 
 
 @given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
-def test_a_set_is_good_exactly_if_no_patient_is_known(evaluated: set[int], trained: set[int]) -> None:
+def test_a_set_is_good_exactly_if_no_patient_was_trained_on(evaluated: set[int], trained: set[int]) -> None:
     verdict = check_known_patients("test", map(str, evaluated), map(str, trained))
     assert (verdict.state == "good") == (not evaluated & trained)
 

@@ -1,4 +1,4 @@
-"""QuPath projects as cohorts: where slides are found, what is told, what is refused."""
+"""QuPath projects as cohorts: where slides are found, what is noted, what is refused."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def image(slide: str, number: object, **more: Any) -> dict[str, Any]:
 
 
 def project(folder: Path, images: list[dict[str, Any]], uri: str | None = None) -> Path:
-    """A project whose entries "1" and "2" have outlines."""
+    """A project whose entries "1" and "2" have annotations."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"version": "0.5.1", "uri": uri or (folder / "project.qpproj").as_uri(), "images": images}
     (folder / "project.qpproj").write_text(json.dumps(content), encoding="utf-8")
@@ -124,9 +124,9 @@ def test_two_slides_of_the_name_are_refused(tmp_path: Path) -> None:
     path = project(tmp_path / "qupath", [image("file:/gone/a.svs", 1)])
     slide(tmp_path / "now/1/a.svs")
     slide(tmp_path / "now/2/a.svs")
-    with pytest.raises(CohortError, match=r"holds 2 slides called a\.svs"):
+    with pytest.raises(CohortError, match=r"2 slides called a\.svs"):
         read_cohort(path, tmp_path / "now")
-    with pytest.raises(CohortError, match=r"elsewhere: is not a folder"):
+    with pytest.raises(CohortError, match="elsewhere"):
         read_cohort(path, tmp_path / "elsewhere")
 
 
@@ -136,7 +136,7 @@ def test_moved_slides_make_no_sense_without_a_list(tmp_path: Path) -> None:
         read_cohort(tmp_path, tmp_path)
 
 
-def test_images_without_slide_and_outlines_are_left_out_and_told(tmp_path: Path) -> None:
+def test_images_without_slide_and_annotations_are_left_out(tmp_path: Path) -> None:
     path = project(tmp_path, [image(slide(tmp_path / "a.svs"), 1), image("file:/gone/b.svs", 9)])
     slide(tmp_path / "c.svs")
     cohort = read_cohort(path)
@@ -145,7 +145,7 @@ def test_images_without_slide_and_outlines_are_left_out_and_told(tmp_path: Path)
     assert "slides beside the project that are not in it, left out: 1 (c.svs)" in cohort.notes
 
 
-def test_another_image_of_the_same_file_gives_way_to_the_one_with_outlines(tmp_path: Path) -> None:
+def test_another_image_of_the_same_file_gives_way_to_the_one_with_annotations(tmp_path: Path) -> None:
     uri = slide(tmp_path / "a.svs")
     (case,) = read_cohort(project(tmp_path, [image(uri, 7), image(uri, 1), image(uri, 8)])).cases
     assert case.annotations == tmp_path / "data/1/data.qpdata"
@@ -191,7 +191,7 @@ def test_a_project_without_its_slides_is_converted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", "is empty"),
         ("{", "not valid JSON"),
@@ -201,10 +201,10 @@ def test_a_project_without_its_slides_is_converted(tmp_path: Path) -> None:
         ('{"images": [1, null]}', "lists no images"),
     ],
 )
-def test_what_is_no_project_is_refused(tmp_path: Path, content: str, said: str) -> None:
+def test_what_is_no_project_is_refused(tmp_path: Path, content: str, expected: str) -> None:
     path = tmp_path / "project.qpproj"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(CohortError, match=rf"project\.qpproj: .*{said}"):
+    with pytest.raises(CohortError, match=rf"project\.qpproj: .*{expected}"):
         read_cohort(path)
 
 

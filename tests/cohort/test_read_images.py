@@ -35,15 +35,15 @@ def test_bracs_is_understood_in_both_orders(tmp_path: Path, order: str) -> None:
     assert "slides are taken as patients" in images.notes[1]
 
 
-@pytest.mark.parametrize(("of_b", "judged"), [("test", ["b"]), ("", ["a", "b"]), ("train", ["a"])])
-def test_where_a_table_names_the_test_images_only_these_are_judged(
-    tmp_path: Path, of_b: str, judged: list[str]
+@pytest.mark.parametrize(("split_of_b", "evaluated"), [("test", ["b"]), ("", ["a", "b"]), ("train", ["a"])])
+def test_where_a_table_names_the_test_images_only_these_are_evaluated(
+    tmp_path: Path, split_of_b: str, evaluated: list[str]
 ) -> None:
-    """Images without a split are learnt from, as slides are, unless no image is of the split test."""
+    """Images without a split are for training, as slides are, unless no image is of the split test."""
     write_images(tmp_path, "a.png", "b.png")
-    rows = ["image,class,patient,split", "a.png,UDH,one,", f"b.png,ADH,two,{of_b}"]
+    rows = ["image,class,patient,split", "a.png,UDH,one,", f"b.png,ADH,two,{split_of_b}"]
     (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
-    assert [image.path.stem for image in read_images(tmp_path / "images.csv").images] == judged
+    assert [image.path.stem for image in read_images(tmp_path / "images.csv").images] == evaluated
 
 
 def test_a_folder_for_each_class_is_enough(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_table_names_patients_and_scale(tmp_path: Path) -> None:
     table.write_text("image;class;patient;mpp;split\na.png;UDH;p1;0,25;test\nb.png;N;p2;;train\n;;;;\n")
     assert is_image_folder(table)
     images = read_images(table)
-    assert images.images == (RoiImage(tmp_path / "a.png", "UDH", "p1", 0.25, "test"),)
+    assert images.images == (RoiImage(tmp_path / "a.png", "UDH", "p1", mpp=0.25, split="test"),)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from histoscout.annotations.masks import read_mask
 from histoscout.annotations.qpdata.reader import read_whole_qpdata
 from histoscout.annotations.read import read_annotations
-from histoscout.cohort.bracs import read_bracs_table
+from histoscout.cohort.bracs_table import read_bracs_table
 from histoscout.cohort.qupath_project import read_project
 from histoscout.errors import AnnotationError, CohortError, HistoscoutError, SlideError
 from histoscout.geometry.box import Box
@@ -64,7 +64,7 @@ def read_thresholded(path: Path) -> object:
 def read_all_of_project(path: Path) -> object:
     """Read a project and look for its slides, which do not exist."""
     project = read_project(path)
-    return [project.slide_of(entry) for entry in project.entries]
+    return [project.find_slide(entry) for entry in project.entries]
 
 
 def read_slide(path: Path) -> object:

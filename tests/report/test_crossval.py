@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histoscout.cli.tables import crossval_table
-from histoscout.cohort.splits import Folds
+from histoscout.cohort.folds import Folds
 from histoscout.evaluation.bootstrap import ConfidenceInterval
 from histoscout.evaluation.out_of_fold import Crossval, FoldResult, RecipeResult, unequal_steps_note
 from histoscout.evaluation.protocol import EvaluationProtocol

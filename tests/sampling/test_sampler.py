@@ -1,4 +1,4 @@
-"""Where training looks, as laws: seeded, balanced, off the tuning blocks, whatever the number of workers."""
+"""Patches are seeded, balanced, and outside the tuning blocks, whatever the number of workers."""
 
 import math
 from collections import Counter
@@ -35,7 +35,7 @@ def slides(tmp_path_factory: pytest.TempPathFactory) -> list[LabeledSlide]:
     return [open_labeled_slide(case, RECIPE)[0] for case in cohort.cases]
 
 
-def test_a_window_depends_on_seed_and_number_alone(slides: list[LabeledSlide]) -> None:
+def test_a_patch_depends_on_seed_and_number_alone(slides: list[LabeledSlide]) -> None:
     forwards = [PatchSampler(slides, RECIPE, {}).draw(number) for number in range(30)]
     backwards = [PatchSampler(slides, RECIPE, {}).draw(number) for number in reversed(range(30))]
     assert forwards == backwards[::-1]
@@ -43,76 +43,75 @@ def test_a_window_depends_on_seed_and_number_alone(slides: list[LabeledSlide]) -
     assert forwards != [other_seed.draw(number) for number in range(30)]
 
 
-def test_kinds_come_in_the_recipes_shares_and_patients_alike(slides: list[LabeledSlide]) -> None:
+def test_kinds_have_the_shares_of_the_recipe_and_patients_are_balanced(slides: list[LabeledSlide]) -> None:
     sampler = PatchSampler(slides, RECIPE, {})
-    windows = [sampler.draw(number) for number in range(600)]
-    kinds = Counter(window.kind for window in windows)
+    patches = [sampler.draw(number) for number in range(600)]
+    kinds = Counter(patch.kind for patch in patches)
     assert kinds["positive"] / 600 == pytest.approx(0.4, abs=0.08)
     assert kinds["other"] / 600 == pytest.approx(0.2, abs=0.08)
-    assert min(Counter(window.slide for window in windows).values()) > 600 / 4 * 0.7
+    assert min(Counter(patch.slide for patch in patches).values()) > 600 / 4 * 0.7
 
 
-def test_positive_windows_show_the_class(slides: list[LabeledSlide]) -> None:
+def test_positive_patches_show_the_class(slides: list[LabeledSlide]) -> None:
     sampler = PatchSampler(slides, RECIPE, {})
-    windows = [window for number in range(80) if (window := sampler.draw(number)).kind == "positive"]
-    shown = [(slides[window.slide].mask(window.box, 2.0) == 1).any() for window in windows]
+    patches = [patch for number in range(80) if (patch := sampler.draw(number)).kind == "positive"]
+    shown = [(slides[patch.slide].mask(patch.box, 2.0) == 1).any() for patch in patches]
     assert np.mean(shown) > 0.9
 
 
-def test_windows_of_plain_tissue_lie_where_it_counts(slides: list[LabeledSlide]) -> None:
+def test_patches_of_tissue_are_outside_ignored_regions(slides: list[LabeledSlide]) -> None:
     left = Region(shapely.box(0, 0, 256, 512), "ignore")
-    half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
+    half = [replace(slide, regions=Regions.of([*slide.regions, left])) for slide in slides]
     sampler = PatchSampler(half, RECIPE.with_choices({"sampler.jitter": 0.0}), {})
-    windows = [window for number in range(300) if (window := sampler.draw(number)).kind == "tissue"]
-    assert min(window.box.center[0] for window in windows) >= 256
+    patches = [patch for number in range(300) if (patch := sampler.draw(number)).kind == "tissue"]
+    assert min(patch.box.center[0] for patch in patches) >= 256
 
 
-def test_no_window_touches_what_is_kept_out(slides: list[LabeledSlide]) -> None:
-    kept_out = {index: [Box(0, 0, 250, 512)] for index in range(4)}
-    sampler = PatchSampler(slides, RECIPE, kept_out)
-    assert not any(intersects_any(kept_out[0], sampler.draw(number).box) for number in range(200))
+def test_no_patch_touches_an_excluded_box(slides: list[LabeledSlide]) -> None:
+    excluded = {index: [Box(0, 0, 250, 512)] for index in range(4)}
+    sampler = PatchSampler(slides, RECIPE, excluded)
+    assert not any(intersects_any(excluded[0], sampler.draw(number).box) for number in range(200))
 
 
-def test_validation_windows_are_the_grid_and_never_vary(slides: list[LabeledSlide]) -> None:
-    windows = grid_patches(slides, RECIPE, {})
-    assert len(windows) == 4 * 16
-    examples = PlainExamples(slides, windows, RECIPE)
-    picture, mask = examples[5]
-    assert np.array_equal(picture, PlainExamples(slides, windows, RECIPE)[5][0])
-    assert picture.shape == (64, 64, 3)
+def test_validation_patches_are_the_grid_and_never_vary(slides: list[LabeledSlide]) -> None:
+    patches = grid_patches(slides, RECIPE, {})
+    assert len(patches) == 4 * 16
+    examples = PlainExamples(slides=slides, patches=patches, recipe=RECIPE)
+    image, mask = examples[5]
+    assert np.array_equal(image, PlainExamples(slides=slides, patches=patches, recipe=RECIPE)[5][0])
+    assert image.shape == (64, 64, 3)
     assert mask.shape == (64, 64)
-    assert len(choose_evenly(windows, 10, 0)) == 10
-    assert choose_evenly(windows, 10, 0) == choose_evenly(windows, 10, 0)
+    assert len(choose_evenly(patches, 10, 0)) == 10
+    assert choose_evenly(patches, 10, 0) == choose_evenly(patches, 10, 0)
 
 
-def test_validation_windows_are_read_once_as_far_as_there_is_room(
+def test_validation_patches_are_read_once_while_the_cache_has_space(
     slides: list[LabeledSlide], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows = grid_patches(slides, RECIPE, {})
-    monkeypatch.setattr("histoscout.sampling.datasets.KEPT_BYTES", 3 * 64 * 64 * 4)
-    examples = PlainExamples(slides, windows, RECIPE)
+    patches = grid_patches(slides, RECIPE, {})
+    monkeypatch.setattr("histoscout.sampling.datasets.CACHE_BYTES", 3 * 64 * 64 * 4)
+    examples = PlainExamples(slides=slides, patches=patches, recipe=RECIPE)
     first, again = ([examples[number] for number in range(5)] for _ in range(2))
-    assert sorted(examples.kept) == [0, 1, 2]
+    assert sorted(examples.cache) == [0, 1, 2]
     assert first[2] is again[2]
-    assert all(np.array_equal(one[0], other[0]) for one, other in zip(first, again, strict=True))
+    assert all(np.array_equal(before[0], after[0]) for before, after in zip(first, again, strict=True))
 
 
-def test_grid_windows_keep_to_the_tuning_blocks(slides: list[LabeledSlide]) -> None:
+def test_grid_patches_are_in_the_tuning_blocks(slides: list[LabeledSlide]) -> None:
     block = [Box(0, 0, 200, 200)]
-    windows = grid_patches(slides, RECIPE, {0: block, 1: block, 2: block, 3: block})
-    assert windows
-    assert all(intersects_any(block, window.box) for window in windows)
+    patches = grid_patches(slides, RECIPE, {0: block, 1: block, 2: block, 3: block})
+    assert patches
+    assert all(intersects_any(block, patch.box) for patch in patches)
 
 
-def test_picture_and_mask_show_the_same_place(slides: list[LabeledSlide]) -> None:
-    examples = SampledExamples(slides, PatchSampler(slides, RECIPE, {}), RECIPE)
+def test_image_and_mask_show_the_same_place(slides: list[LabeledSlide]) -> None:
     calm = RECIPE.with_choices({f"augment.{name}": 0 for name in ("stain", "brightness", "blur", "noise")})
     examples = SampledExamples(slides, PatchSampler(slides, calm, {}), calm)
     dark, light = [], []
     for number in range(40):
-        picture, mask = examples[number]
-        assert picture.dtype == mask.dtype == np.uint8
-        red = picture[..., 0].astype(float)
+        image, mask = examples[number]
+        assert image.dtype == mask.dtype == np.uint8
+        red = image[..., 0].astype(float)
         dark.extend(red[mask == 1])
         light.extend(red[mask == BACKGROUND])
     assert np.mean(dark) < 135 < 190 < np.mean(light)
@@ -126,10 +125,10 @@ def test_batches_are_the_same_whatever_the_number_of_workers(slides: list[Labele
         seen.append(list(training_batches(examples, recipe, start=1, stop=4)))
     assert len(seen[0]) == len(seen[1]) == 3
     for alone, shared in zip(*seen, strict=True):
-        assert all(bool((one == other).all()) for one, other in zip(alone, shared, strict=True))
+        assert all(bool((first == second).all()) for first, second in zip(alone, shared, strict=True))
 
 
-def test_a_tile_is_of_the_class_that_covers_enough_of_it() -> None:
+def test_a_tile_has_the_class_that_covers_enough_of_it() -> None:
     recipe = RECIPE.with_choices({"network.architecture": "timm", "network.encoder": "densenet121"})
     mask = np.zeros((10, 10), np.uint8)
     assert make_target(mask, recipe) == BACKGROUND
@@ -145,7 +144,7 @@ def test_a_tile_is_of_the_class_that_covers_enough_of_it() -> None:
     assert make_target(np.zeros((10, 10), np.uint8), any_cover) == BACKGROUND
 
 
-def test_class_shares_are_those_of_the_windows(slides: list[LabeledSlide]) -> None:
+def test_class_shares_are_those_of_the_patches(slides: list[LabeledSlide]) -> None:
     examples = SampledExamples(slides, PatchSampler(slides, RECIPE, {}), RECIPE)
     shares = class_shares(examples, 30)
     assert len(shares) == 3
@@ -153,7 +152,7 @@ def test_class_shares_are_those_of_the_windows(slides: list[LabeledSlide]) -> No
     assert 0.05 < shares[1] < 0.6
 
 
-def test_slides_travel_to_workers_by_their_path(slides: list[LabeledSlide], tmp_path: Path) -> None:
+def test_slides_are_pickled_by_their_path(slides: list[LabeledSlide], tmp_path: Path) -> None:
     import pickle
 
     again: LabeledSlide = pickle.loads(pickle.dumps(slides[0]))  # noqa: S301
@@ -162,20 +161,20 @@ def test_slides_travel_to_workers_by_their_path(slides: list[LabeledSlide], tmp_
     assert len(pickle.dumps(slides[0].slide)) < 5000
 
 
-def test_the_grid_leaves_out_what_does_not_count(slides: list[LabeledSlide]) -> None:
+def test_the_grid_leaves_out_ignored_regions(slides: list[LabeledSlide]) -> None:
     left = Region(shapely.box(0, 0, 256, 512), "ignore")
-    half = [replace(one, regions=Regions.of([*one.regions, left])) for one in slides]
-    assert min(window.box.right for window in grid_patches(half, RECIPE, {})) > 256
+    half = [replace(slide, regions=Regions.of([*slide.regions, left])) for slide in slides]
+    assert min(patch.box.right for patch in grid_patches(half, RECIPE, {})) > 256
 
 
-def test_no_window_sees_what_is_kept_out_however_it_is_turned(slides: list[LabeledSlide]) -> None:
-    """Turned by 45 degrees and with structures shrunk, a window shows more than its box."""
-    kept_out = {index: [Box(0, 0, 150, 512)] for index in range(4)}
-    sampler = PatchSampler(slides, RECIPE, kept_out)
+def test_no_rotated_patch_shows_an_excluded_box(slides: list[LabeledSlide]) -> None:
+    """Rotated by 45 degrees and with structures shrunk, a patch shows more than its box."""
+    excluded = {index: [Box(0, 0, 150, 512)] for index in range(4)}
+    sampler = PatchSampler(slides, RECIPE, excluded)
     farthest = (math.sqrt(2) * (1 + RECIPE.augment.scale) - 1) / 2
     for number in range(100):
         box = sampler.draw(number).box
         assert box.x - farthest * box.width >= 150 - 1e-6
     still = RECIPE.with_choices({"augment.rotate": False, "augment.scale": 0.0})
-    nearest = min(PatchSampler(slides, still, kept_out).draw(number).box.x for number in range(400))
+    nearest = min(PatchSampler(slides, still, excluded).draw(number).box.x for number in range(400))
     assert nearest < 150 + farthest * 64

@@ -109,10 +109,10 @@ def test_a_validation_is_timed_when_its_windows_have_been_read(parts: Parts) -> 
     read: list[int] = []
 
     def validate(shadow: nn.Module) -> ValidationResult:
-        read.append(len(job.tuning_examples.kept))
+        read.append(len(job.tuning_examples.cache))
         return job.validate(shadow)
 
-    job.tuning_examples.kept.clear()
+    job.tuning_examples.cache.clear()
     validation, reading = time_validation(replace(job, validate=validate), state.network)
     assert read == [len(job.tuning_examples)]
     assert validation > 0

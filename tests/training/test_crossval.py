@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.cohort.splits import draw_folds, write_folds
+from histoscout.cohort.folds import draw_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.out_of_fold import (
     Crossval,

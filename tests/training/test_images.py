@@ -158,7 +158,7 @@ def _more_of(image: Path, folder: Path, count: int) -> list:  # type: ignore[typ
     from histoscout.cohort.case import Case
 
     files = [Path(shutil.copy(image, folder / f"more_{number}.png")) for number in range(count)]
-    return [Case(file, None, "BRACS_1", "train", 1.0, label="N") for file in files]
+    return [Case(file, None, "BRACS_1", split="train", mpp=1.0, label="N") for file in files]
 
 
 def test_classes_that_are_not_looked_for_are_left_out_and_told(rois: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Integrity of a cohort: readable slides and annotations, plausible scales and sizes, class names."""
+"""Integrity of a cohort: readable files, plausible scales and sizes, class names."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,7 +127,7 @@ class LoadedCase:
 
 
 def load_case(case: Case) -> LoadedCase:
-    """Open a case's slide and read its annotations; a fault of the files is returned, not raised.
+    """Open a case's slide and read its annotations; a fault is returned, not raised.
 
     Args:
         case: The case.
@@ -303,7 +303,7 @@ def check_readable(cases: Sequence[LoadedCase]) -> Verdict:
 
 
 def check_annotations(cases: Sequence[LoadedCase]) -> Verdict:
-    """Check that annotations are on their slides, of a plausible size and drawn once, and scales plausible.
+    """Check that annotations are on their slides, plausible in size, and drawn once.
 
     Args:
         cases: The cases.

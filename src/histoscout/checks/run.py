@@ -1,4 +1,4 @@
-"""Check a cohort before training: integrity, alignment of annotations, leakage; write corrected annotations.
+"""Check a cohort before training, and write corrected annotations.
 
 Corrections go to a separate folder; original annotations are never modified.
 """
@@ -208,7 +208,7 @@ def check_slide(
             alignment = _cannot_tell(loaded, "no annotations")
             # reviewed areas say nothing about where lesions are
             if any(recipe.classes.canonical(label) != REVIEWED for label in loaded.regions.labels):
-                subject = prepare_subject(slide, loaded.regions, tissue, recipe.patches.size_um)
+                subject = prepare_subject(slide, loaded.regions, tissue, tile_um=recipe.patches.size_um)
                 alignment = check_slide_alignment(replace(subject, classes=recipe.classes), others)
             case = loaded.case
             return CheckedSlide(
@@ -225,7 +225,8 @@ def check_slide(
 
 
 def _cannot_tell(loaded: LoadedCase, why: str) -> Alignment:
-    return Alignment(loaded.case.name, Verdict(name=ALIGNMENT, state="cannot tell", message=why))
+    verdict = Verdict(name=ALIGNMENT, state="cannot tell", message=why)
+    return Alignment(slide=loaded.case.name, verdict=verdict)
 
 
 def refuse_output_folder(folder: Path, cases: Sequence[Case]) -> None:

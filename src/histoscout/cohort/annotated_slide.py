@@ -24,159 +24,209 @@ from histoscout.slides.image_reader import ArraySource
 from histoscout.slides.slide import Slide, SlideMetadata
 from histoscout.tissue.mask import Tissue, find_tissue, full_tissue
 
-SHAPE_TOLERANCE = 0.01  # by how much a mask's width and height may disagree about its scale
-UNLISTED = "classes that the recipe does not name"  # how the note on them begins
 REVIEWED = "reviewed"
-UNSEEN = "unseen"  # the property of the region that nobody looked at
-EDGE_PX = 2.0  # outlines that reach less far beyond the slide are clipped without a word
+"""Class of areas in which every lesion is annotated."""
+
+UNREVIEWED = "unseen"
+"""Property of the region to ignore that stands for everything outside the reviewed areas."""
+
+UNLISTED = "classes that the recipe does not name"
+"""How the note on such classes begins."""
+
+SHAPE_TOLERANCE = 0.01
+"""Share by which the scales of a mask in x and y may differ."""
+
+EDGE_PX = 2.0
+"""Annotations that reach no further beyond the slide than this are clipped without a note."""
+
+IMAGE_OVERSAMPLING = 2.0
+"""How much finer than the patches an image is kept in memory: resampling it then loses nothing visible."""
+
+IMAGE_TISSUE_MPP = 8.0
+"""um/px of the tissue mask of an image that is tissue as a whole."""
+
+Layers = tuple[tuple[Regions, int], ...]
+"""Regions and the mask value they are drawn with, in the order of drawing."""
+
+
+# ---------------------------------------------------------------- annotations
 
 
 def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None = None) -> Annotations:
-    """What was drawn on a case's slide, each region with the recipe's word for its class.
+    """Read a case's annotations under the recipe's class names, clipped to the slide.
 
-    Labels are the positive class, one of the others, "ignore", or an unlisted class's own name ("" for none).
-    Where areas are marked as reviewed, what lies outside them and is not outlined is one more region to ignore.
-    With the slide, or its box in level-0 px, outlines are clipped to it, and a mask is scaled to fit it; without,
-    a mask is taken to have the slide's resolution. Only with the slide itself are outlines moved that count from
-    its whole scan (see `annotations.frame`), and is their image compared with it (`cohort.same_image`). The notes
-    say what is unlisted, outside, mended or missing.
+    Labels are the positive class, one of the other classes, "ignore", or the own name of a class that the recipe does
+    not list ("" for none). Where areas are marked as reviewed, everything else that is not annotated is ignored.
 
     Args:
         case: The case.
         classes: The recipe's classes.
-        slide: The slide or its box; None if it is not open.
+        slide: The slide, or its box in level-0 px, to which annotations are clipped and masks are scaled. Only the open
+            slide is compared with the annotated image. None: nothing is clipped, and a mask has the resolution of the
+            slide.
+
+    Returns:
+        The annotations, with notes on what is not listed, outside the slide, repaired or missing.
+
+    Raises:
+        AnnotationError: If the annotations cannot be read, or belong to an image of another size.
     """
     if case.annotations is None:
         return Annotations(Regions(), ("no annotations belong to this slide",))
-    drawn = read_annotated_regions(case, case.annotations, slide)
-    notes = list(drawn.notes)
-    regions = drawn.regions
-    if slide is not None:
-        regions, said = _on_slide(regions, slide.box if isinstance(slide, Slide) else slide)
-        notes += said
-    words = {label: classes.canonical(label) for label in regions.labels}
-    if unlisted := Counter(region.label for region in regions if words[region.label] is None):
+    slide_box = slide.box if isinstance(slide, Slide) else slide
+    annotations = read_annotated_regions(case, case.annotations, slide)
+    regions = annotations.regions
+    notes = list(annotations.notes)
+    if slide_box is not None:
+        regions, clip_notes = _clip_to_slide(regions, slide_box)
+        notes += clip_notes
+    # Rename classes to the recipe's names; keep the names of classes it does not list.
+    names = {label: classes.canonical(label) for label in regions.labels}
+    if unlisted := Counter(region.label for region in regions if names[region.label] is None):
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"{UNLISTED}, taken as background: {listed}")
-    renamed = regions.relabel(lambda label: words[label] or label)
-    kept, said = replace_unreviewed(renamed, slide.box if isinstance(slide, Slide) else slide)
-    return Annotations(kept, (*notes, *said), drawn.image)
+    renamed = regions.relabel(lambda label: names[label] or label)
+    reviewed, review_notes = replace_unreviewed(renamed, slide_box)
+    return Annotations(reviewed, (*notes, *review_notes), annotations.image)
 
 
 def read_annotated_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
-    """A case's outlines as they were drawn, in level-0 px of the slide: not clipped to it, classes as typed.
+    """Read a case's annotations as they were drawn: not clipped, under their own class names.
 
-    Annotations only: cells and other detections in the file are no lesions, and are counted in the notes.
+    Cells and other detections of QuPath are left out and counted in the notes.
 
     Args:
         case: The case.
-        path: The file or folder.
-        slide: The slide or its box; None if it is not open.
+        path: The annotation file.
+        slide: The slide, or its box in level-0 px; None if it is not open.
+
+    Returns:
+        The annotations in level-0 px of the slide.
+
+    Raises:
+        AnnotationError: If the annotations cannot be read, or belong to an image of another size.
     """
     slide_box = slide.box if isinstance(slide, Slide) else slide
-    if not is_mask(path):
-        drawn = read_annotations(path)
-        regions, said = select_annotations(drawn.regions)
-        drawn = replace(drawn, regions=regions, notes=(*drawn.notes, *said))
-    else:
+    if is_mask(path):
         scale = None if slide_box is None else mask_scale(path, slide_box)
-        drawn = read_mask(path, dict(case.mask_labels), case.mask_threshold, scale)
-    return drawn if slide is None else to_shown_frame(drawn, path, slide)
+        annotations = read_mask(path, dict(case.mask_labels), case.mask_threshold, scale)
+    else:
+        annotations = read_annotations(path)
+        regions, notes = select_annotations(annotations.regions)
+        annotations = replace(annotations, regions=regions, notes=(*annotations.notes, *notes))
+    return annotations if slide is None else to_shown_frame(annotations, path, slide)
 
 
 def is_mask(path: Path) -> bool:
-    """Whether annotations are an image of classes rather than outlines.
+    """Whether an annotation file is a mask instead of polygons.
 
     Args:
-        path: The file or folder.
+        path: The annotation file.
     """
     suffix = format_of(path)
     return suffix is not None and FORMATS[suffix].endswith(":read_mask")
 
 
 def mask_scale(path: Path, slide_box: Box) -> float:
-    """Level-0 px per mask pixel: a whole number if that and rounding explain the mask's size.
+    """Level-0 px per pixel of a mask of the whole slide.
 
     Args:
-        path: The file or folder.
+        path: The mask.
         slide_box: The slide in level-0 px.
+
+    Returns:
+        A whole number if that, with rounding, explains the size of the mask.
+
+    Raises:
+        AnnotationError: If the mask has another shape than the slide.
     """
     width, height = mask_size(path)
-    across, down = slide_box.width / width, slide_box.height / height
-    whole = max(1, round(across))
+    x_scale = slide_box.width / width
+    y_scale = slide_box.height / height
+    whole = max(1, round(x_scale))
     if abs(slide_box.width / whole - width) < 1 and abs(slide_box.height / whole - height) < 1:
         return float(whole)
-    if abs(across - down) > SHAPE_TOLERANCE * max(across, down):
-        slide = f"{slide_box.width:g} x {slide_box.height:g} px"
-        fault = f"is {width} x {height} px, another shape than its slide ({slide})"
+    if abs(x_scale - y_scale) > SHAPE_TOLERANCE * max(x_scale, y_scale):
+        size = f"{slide_box.width:g} x {slide_box.height:g} px"
+        fault = f"the mask has {width} x {height} px, another shape than its slide ({size})"
         raise AnnotationError(path, fault, "Give a mask of the whole slide")
-    return (across + down) / 2
+    return (x_scale + y_scale) / 2
 
 
-def _on_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
-    """The regions clipped to the slide, and what that did to them."""
-    near = slide_box.expand(EDGE_PX)
-    beyond = sum(not near.contains(region.box) for region in regions)
-    kept = list(_clipped(regions, slide_box))
-    outside = len(regions) - len(kept)
+def _clip_to_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]]:
+    """The regions clipped to the slide, and notes on what that changed."""
+    tolerated = slide_box.expand(EDGE_PX)
+    beyond = sum(not tolerated.contains(region.box) for region in regions)
+    clipped = list(_clip(regions, slide_box))
+    outside = len(regions) - len(clipped)
     notes = []
     if outside:
-        which = "all" if outside == len(regions) else str(outside)
+        count = "all" if outside == len(regions) else str(outside)
         notes.append(
-            f"{which} of {len(regions)} annotations are outside the slide and left out: is it the right slide?"
+            f"{count} of {len(regions)} annotations are outside the slide and left out: is it the right slide?"
         )
     if beyond > outside:
         notes.append(f"{beyond - outside} annotations reach beyond the slide's edge and are clipped")
-    return Regions.of(kept), notes
+    return Regions.of(clipped), notes
 
 
-def replace_unreviewed(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
-    """Regions in the recipe's words without reviewed areas; instead of them what of the slide nobody looked at, as "ignore".
-
-    And a note that says so. Without the slide's box, reviewed areas are merely left out.
-
-    Args:
-        regions: The annotations.
-        slide_box: The slide in level-0 px.
-    """
-    areas = regions.with_labels(REVIEWED)
-    if not len(areas):
-        return regions, []
-    kept = regions.where(lambda region: region.label != REVIEWED)
-    if slide_box is None:
-        return kept, []
-    known = shapely.union_all([region.outline for region in regions])
-    rest = valid_outline(shapely.box(*slide_box.bounds).difference(known))
-    looked_at = shapely.union_all([region.outline for region in areas]).area / slide_box.area
-    note = f"{len(areas)} reviewed areas ({looked_at:.0%} of the slide): unannotated tissue outside them is ignored"
-    unseen = [] if rest is None else [Region(rest, "ignore", properties={UNSEEN: True})]
-    return Regions.of([*kept, *unseen]), [note]
-
-
-def annotated_only(regions: Regions) -> Regions:
-    """Regions in the recipe's words that somebody outlined: without what of the slide nobody looked at.
-
-    Args:
-        regions: The annotations.
-    """
-    return regions.where(lambda region: UNSEEN not in region.properties)
-
-
-def _clipped(regions: Regions, slide_box: Box) -> Iterator[Region]:
+def _clip(regions: Regions, slide_box: Box) -> Iterator[Region]:
+    """The part of each region that is on the slide."""
     frame = shapely.box(*slide_box.bounds)
     for region in regions:
         if slide_box.contains(region.box):
             yield region
-        elif (inside := valid_outline(region.outline.intersection(frame))) is not None:
-            yield replace(region, outline=inside)
+        elif (outline := valid_outline(region.outline.intersection(frame))) is not None:
+            yield replace(region, outline=outline)
 
 
-Layers = tuple[tuple[Regions, int], ...]
+def replace_unreviewed(regions: Regions, slide_box: Box | None) -> tuple[Regions, list[str]]:
+    """Replace reviewed areas by a region to ignore: all unannotated tissue outside them.
+
+    Args:
+        regions: Annotations under the recipe's class names.
+        slide_box: The slide in level-0 px; None to leave reviewed areas out only.
+
+    Returns:
+        The annotations without reviewed areas, and a note on them.
+    """
+    areas = regions.with_labels(REVIEWED)
+    if not len(areas):
+        return regions, []
+    annotated = regions.where(lambda region: region.label != REVIEWED)
+    if slide_box is None:
+        return annotated, []
+    reviewed = shapely.union_all([region.outline for region in areas]).area / slide_box.area
+    note = f"{len(areas)} reviewed areas ({reviewed:.0%} of the slide): unannotated tissue outside them is ignored"
+    known = shapely.union_all([region.outline for region in regions])
+    rest = valid_outline(shapely.box(*slide_box.bounds).difference(known))
+    ignored = [] if rest is None else [Region(rest, "ignore", properties={UNREVIEWED: True})]
+    return Regions.of([*annotated, *ignored]), [note]
+
+
+def annotated_only(regions: Regions) -> Regions:
+    """The annotations without the region that stands for everything outside reviewed areas.
+
+    Args:
+        regions: Annotations under the recipe's class names.
+    """
+    return regions.where(lambda region: UNREVIEWED not in region.properties)
+
+
+# ---------------------------------------------------------------- slides
 
 
 @dataclass(frozen=True)
 class LabeledSlide:
-    """One slide of a cohort, its regions with the recipe's labels, and where its tissue lies."""
+    """An open slide with its annotations, its tissue, and the masks made from them.
+
+    Attributes:
+        slide: The open slide.
+        patient: Its patient.
+        regions: Annotations under the recipe's class names.
+        tissue: Its tissue.
+        recipe: The recipe.
+    """
 
     slide: Slide
     patient: str
@@ -186,32 +236,63 @@ class LabeledSlide:
 
     @cached_property
     def layers(self) -> Layers:
-        """What to rasterise, in order (see `mask_layers`)."""
+        """What a mask is drawn from, see `mask_layers`."""
         return mask_layers(self.regions, self.recipe.classes)
 
     def picture(self, box: Box, mpp: float) -> NDArray[np.uint8]:
-        """The slide inside the box as a network is shown it, pen marks covered: uint8 (H, W, 3)."""
+        """Read an image of the slide as a network sees it, with pen marks hidden.
+
+        Args:
+            box: The box in level-0 px.
+            mpp: Resolution in um/px.
+
+        Returns:
+            (H, W, 3) uint8.
+
+        Raises:
+            SlideError: If the slide cannot be read.
+        """
         return self.tissue.hide_artifacts(self.slide.read(box, mpp), box, mpp / self.slide.mpp)
 
     def mask(self, box: Box, mpp: float) -> NDArray[np.uint8]:
-        """The class of each pixel of `picture(box, mpp)`: 0 background, 1 positive, 2.. other, 255 ignore."""
+        """Draw the mask of `picture(box, mpp)`.
+
+        Args:
+            box: The box in level-0 px.
+            mpp: Resolution in um/px.
+
+        Returns:
+            (H, W) uint8: 0 background, 1 positive class, 2.. other classes, 255 ignore.
+        """
         return label_map(self.layers, box, mpp / self.slide.mpp)
 
     @property
     def has_positive(self) -> bool:
+        """Whether the positive class is annotated on the slide."""
         return len(self.regions.with_labels(self.recipe.classes.positive)) > 0
 
     def px(self, um: float) -> float:
-        """A length in level-0 px of this slide."""
+        """Convert a length from um to level-0 px.
+
+        Args:
+            um: The length in um.
+        """
         return um / self.slide.mpp
 
 
 def open_labeled_slide(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[str, ...]]:
-    """Open a case's slide and outlines and find its tissue; and what a user should know about it.
+    """Open a case's slide, read its annotations and find its tissue.
 
     Args:
         case: The case.
         recipe: The recipe.
+
+    Returns:
+        The slide, and notes for the user.
+
+    Raises:
+        SlideError: If the slide cannot be read.
+        AnnotationError: If the annotations cannot be read, or belong to an image of another size.
     """
     slide = open_case(case)
     annotations = labeled_regions(case, recipe.classes, slide)
@@ -220,68 +301,70 @@ def open_labeled_slide(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[
     return labeled, (*slide.notes, *annotations.notes, *tissue.notes)
 
 
-def mask_layers(regions: Regions, classes: ClassConfig) -> Layers:
-    """What to rasterise, in order: other classes, the positive one, and last what is to be ignored.
+def open_labeled_image(case: Case, label: str, recipe: Recipe) -> LabeledSlide:
+    """Read an image that belongs to one class as a whole, glass and dirt included.
 
     Args:
-        regions: The annotations.
+        case: The case.
+        label: The class, under the recipe's name.
+        recipe: The recipe.
+
+    Returns:
+        The image, in memory at half the um/px of the patches, or its own um/px if they are coarser.
+
+    Raises:
+        SlideError: If the image cannot be read.
+        MppMissingError: If its um/px are not known.
+    """
+    with open_case(case) as image:
+        mpp = max(image.mpp, recipe.patches.mpp / IMAGE_OVERSAMPLING)
+        pixels = image.read(image.box, mpp)
+        metadata = SlideMetadata(name=image.name, mpp=mpp, mpp_source=image.mpp_source, path=image.path)
+    slide = Slide(ArraySource([pixels], mpp), metadata)
+    whole = Regions.of([Region(shapely.box(*slide.box.bounds), label)])
+    tissue = full_tissue(slide.box, slide.mpp, IMAGE_TISSUE_MPP)
+    return LabeledSlide(slide, case.patient, whole, tissue, recipe)
+
+
+def mask_layers(regions: Regions, classes: ClassConfig) -> Layers:
+    """The layers of a mask in the order of drawing: other classes, the positive class, "ignore".
+
+    Args:
+        regions: Annotations under the recipe's class names.
         classes: The recipe's classes.
+
+    Returns:
+        The regions of each class with their mask value.
     """
     values = {label: value for value, label in enumerate(classes.labels, start=1)}
-    painted = [(regions.with_labels(label), values[label]) for label in reversed(classes.labels)]
-    return (*painted, (regions.with_labels("ignore"), IGNORE))
+    layers = [(regions.with_labels(label), values[label]) for label in reversed(classes.labels)]
+    return (*layers, (regions.with_labels("ignore"), IGNORE))
 
 
 def counted_tissue(tissue: Tissue, regions: Regions) -> NDArray[np.bool_]:
-    """The tissue's mask, bool (H, W), without the areas that are to be ignored.
+    """The tissue mask without the areas to ignore.
 
     Args:
-        tissue: Its tissue.
-        regions: The annotations.
+        tissue: The slide's tissue.
+        regions: Annotations under the recipe's class names.
+
+    Returns:
+        (H, W) bool, at the scale of the tissue mask.
     """
     ignored = regions.with_labels("ignore")
     if not len(ignored):
         return tissue.mask
-    rows, columns = (length * tissue.scale for length in tissue.mask.shape)
-    grid = Box(tissue.box.x, tissue.box.y, columns, rows)
+    height, width = (length * tissue.scale for length in tissue.mask.shape)
+    grid = Box(tissue.box.x, tissue.box.y, width, height)
     counted: NDArray[np.bool_] = tissue.mask & (label_map([(ignored, 1)], grid, tissue.scale) == 0)
     return counted
 
 
 def intersects_any(boxes: Sequence[Box], box: Box) -> bool:
-    """Whether one of the boxes overlaps this box.
+    """Whether a box overlaps one of several boxes.
 
     Args:
         boxes: Boxes in level-0 px.
         box: A box in level-0 px.
     """
     return any(box.intersection(other) for other in boxes)
-
-
-FINER = (
-    2.0  # how many times finer than the windows an image is held: sampling it again then loses nothing to see
-)
-TISSUE_MPP = 8.0
-
-
-def open_labeled_image(case: Case, label: str, recipe: Recipe) -> LabeledSlide:
-    """Read an image once; all of it is of the class `label` (in the recipe's words), and all of it is looked at.
-
-    Glass and dirt included: somebody cut the image out because of what it shows.
-
-    It is held at half the windows' um/px, or its own where that is coarser. SlideError, MppMissingError.
-
-    Args:
-        case: The case.
-        label: The class.
-        recipe: The recipe.
-    """
-    with open_case(case) as image:
-        mpp = max(image.mpp, recipe.patches.mpp / FINER)
-        pixels = image.read(image.box, mpp)
-        slide = Slide(
-            ArraySource([pixels], mpp),
-            SlideMetadata(name=image.name, mpp=mpp, mpp_source=image.mpp_source, path=image.path),
-        )
-    whole = Regions.of([Region(shapely.box(*slide.box.bounds), label)])
-    return LabeledSlide(slide, case.patient, whole, full_tissue(slide.box, slide.mpp, TISSUE_MPP), recipe)

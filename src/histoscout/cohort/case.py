@@ -1,7 +1,7 @@
 """A case: one slide of a cohort with its annotations, and how it is opened."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -15,6 +15,9 @@ SplitName = Literal["train", "tune", "test"]
 
 BUILT_IN = "built-in"
 """The site of synthetic slides."""
+
+SIZE_TOLERANCE_PX = 2.0
+"""By how much two sizes of one image may differ; programs round them differently."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Case:
     slide: Path
     annotations: Path | None = None
     patient: str = ""
+    _: KW_ONLY
     split: SplitName | None = None
     mpp: float | None = None
     site: str | None = None
@@ -60,26 +64,37 @@ class Case:
 
 
 def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:
-    """The first two slides of one name, case aside, whose results would have the same file name.
+    """Find two slides of one name, ignoring case, whose results would have the same file name.
 
     Args:
         cases: The cases.
+
+    Returns:
+        The first such pair; None if all names are different.
     """
     first: dict[str, Case] = {}
     for case in cases:
-        before = first.setdefault(case.name.casefold(), case)
-        if before is not case:
-            return before, case
+        earlier = first.setdefault(case.name.casefold(), case)
+        if earlier is not case:
+            return earlier, case
     return None
 
 
 def open_case(case: Case) -> Slide:
-    """Open a case's slide with its um/px: that of the slide, the cohort or the annotation file.
+    """Open a case's slide with its um/px.
 
-    Raises SlideError, MppMissingError where nobody says, or AnnotationError where only the annotations could.
+    It is that of the slide, else that of the cohort, else that of the annotation file.
 
     Args:
         case: The case.
+
+    Returns:
+        The open slide.
+
+    Raises:
+        SlideError: If the slide cannot be opened.
+        MppMissingError: If none of them states um/px.
+        AnnotationError: If only the annotation file could state it and cannot be read.
     """
     try:
         return open_slide(case.slide, case.mpp)
@@ -90,68 +105,73 @@ def open_case(case: Case) -> Slide:
     return open_slide(case.slide, image.mpp, "annotations")
 
 
-SIZE_PX = 2.0  # programs round the size of an image differently
-
-
-def to_shown_frame(drawn: Annotations, path: Path, slide: Slide | Box) -> Annotations:
-    """What was read from a file, in level-0 px of the slide as we show it; notes where image and slide differ.
-
-    AnnotationError if the image that was drawn on is of another size than the slide and its whole scan. A slide of
-    which nothing but the box is known is compared by its size alone.
+def to_shown_frame(annotations: Annotations, path: Path, slide: Slide | Box) -> Annotations:
+    """Convert annotations to level-0 px of the slide, and compare their image with the slide.
 
     Args:
-        drawn: Annotations as they were read.
-        path: The file or folder.
-        slide: The slide or its box.
+        annotations: Annotations as they were read.
+        path: The annotation file.
+        slide: The slide, or its box in level-0 px, of which only the size can be compared.
+
+    Returns:
+        The annotations, with notes where name, resolution or origin of their image differ from the slide's.
+
+    Raises:
+        AnnotationError: If their image has another size than the slide and the whole scan.
     """
-    image = drawn.image
+    image = annotations.image
     if isinstance(slide, Slide):
-        drawn = to_slide_frame(drawn, path, slide.scan_corner)
+        annotations = to_slide_frame(annotations, path, slide.scan_corner)
     if image is None:
-        return drawn
+        return annotations
     box = slide.box if isinstance(slide, Slide) else slide
-    notes = list(drawn.notes)
+    notes = list(annotations.notes)
     if isinstance(slide, Slide):
-        notes += _differences(image, slide)
-    if image.width is None or image.height is None or _are(image, box.width, box.height):
-        return replace(drawn, notes=tuple(notes))
-    if isinstance(slide, Slide) and _are(image, *slide.scan_size):
+        notes += _difference_notes(image, slide)
+    if image.width is None or image.height is None or _has_size(image, box.width, box.height):
+        return replace(annotations, notes=tuple(notes))
+    # The file may count from the corner of the whole scan instead of the part that is the slide.
+    if isinstance(slide, Slide) and _has_size(image, *slide.scan_size):
         x, y = slide.scan_corner
         notes.append(
             f"drawn on the whole scan, of which the slide is the part from {x:g}, {y:g}: taken into account"
         )
-        return replace(drawn, regions=drawn.regions.translate(-x, -y), notes=tuple(notes))
-    raise _other_size(image, path, box)
+        return replace(annotations, regions=annotations.regions.translate(-x, -y), notes=tuple(notes))
+    raise _size_error(image, path, box)
 
 
-def _are(image: ImageMetadata, width: float, height: float) -> bool:
-    across, down = (image.width or 0) - width, (image.height or 0) - height
-    return abs(across) <= SIZE_PX and abs(down) <= SIZE_PX
+def _has_size(image: ImageMetadata, width: float, height: float) -> bool:
+    wider, higher = (image.width or 0) - width, (image.height or 0) - height
+    return abs(wider) <= SIZE_TOLERANCE_PX and abs(higher) <= SIZE_TOLERANCE_PX
 
 
-def _differences(image: ImageMetadata, slide: Slide) -> list[str]:
+def _difference_notes(image: ImageMetadata, slide: Slide) -> list[str]:
+    """Notes on what the annotated image has in another way than the slide: its name, its um/px."""
     notes = []
-    if image.name is not None and slide.path is not None and not _same_name(image.name, slide.path.name):
-        notes.append(f"drawn on an image called {image.name}, not {slide.path.name}; is it the right slide?")
+    if image.name is not None and slide.path is not None:
+        # The names may be given with or without their suffixes.
+        own, other = (
+            {name.casefold(), PurePath(name).stem.casefold()} for name in (image.name, slide.path.name)
+        )
+        if not own & other:
+            notes.append(
+                f"drawn on an image called {image.name}, not {slide.path.name}; is it the right slide?"
+            )
     if image.mpp is not None and abs(image.mpp / slide.mpp - 1) > MPP_TOLERANCE:
         notes.append(f"drawn at {image.mpp:.4g} um/px, but the slide has {slide.mpp:.4g}, which is used")
     return notes
 
 
-def _same_name(one: str, other: str) -> bool:
-    """Whether two files have one name, with or without their suffixes."""
-    names = [{name.casefold(), PurePath(name).stem.casefold()} for name in (one, other)]
-    return bool(names[0] & names[1])
-
-
-def _other_size(image: ImageMetadata, path: Path, box: Box) -> AnnotationError:
-    across, down = (image.width or 0) / box.width, (image.height or 0) / box.height
+def _size_error(image: ImageMetadata, path: Path, box: Box) -> AnnotationError:
+    x_ratio = (image.width or 0) / box.width
+    y_ratio = (image.height or 0) / box.height
     fault = (
         f"the annotations were drawn on an image of {image.width} x {image.height} px, but its slide has "
         f"{box.width:g} x {box.height:g} px"
     )
     remedy = "Give the slide that was annotated"
-    if abs(across / down - 1) < 0.01:
-        remedy += f"; this one may be a copy of it {max(across, 1 / across):.3g} times as "
-        remedy += "small" if across > 1 else "large"
+    # The same ratio in x and y points to a copy of the slide at another resolution.
+    if abs(x_ratio / y_ratio - 1) < 0.01:
+        remedy += f"; this one may be a copy of it {max(x_ratio, 1 / x_ratio):.3g} times as "
+        remedy += "small" if x_ratio > 1 else "large"
     return AnnotationError(path, fault, remedy)

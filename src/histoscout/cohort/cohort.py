@@ -20,6 +20,10 @@ from histoscout.errors import CohortError
 from histoscout.io.tables import read_table, write_csv
 
 TABLES = frozenset({".csv", ".tsv", ".txt"})
+"""Suffixes of cohort tables."""
+
+_REQUIRED_COLUMNS = frozenset({"slide", "annotations", "patient"})
+"""Columns that `write_cohort` writes even if they are empty."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,11 @@ class Cohort:
         return bool(self.cases) and all(case.site == BUILT_IN for case in self.cases)
 
     def in_split(self, *splits: SplitName) -> "Cohort":
-        """The part of the cohort that is in one of these splits."""
+        """The part of the cohort that is in one of these splits.
+
+        Args:
+            splits: The splits to keep.
+        """
         return replace(self, cases=tuple(case for case in self.cases if case.split in splits))
 
 
@@ -91,96 +99,91 @@ def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
         'test'
     """
     project = find_project(path) if path.is_dir() else path if path.suffix.casefold() == PROJECT else None
-    moved = None if slides is None else SlideFinder(slides)
+    finder = None if slides is None else SlideFinder(slides)
     if project is not None:
-        return _of_project(project, moved)
-    if moved is not None and path.suffix.casefold() not in TABLES:
+        cases, notes = read_project_cases(read_project(project), finder)
+        return Cohort(tuple(cases), str(project), tuple(notes))
+    if finder is not None and path.suffix.casefold() not in TABLES:
         raise CohortError(
             slides, "this option is for slides that were moved", "Leave out --slides: none are listed"
         )
     if path.is_dir():
-        return _of_slides(find_slides(path), path)
+        return _from_slides(find_slides(path), path)
     if not path.exists():
         raise CohortError(
             path, "there is no such file", "Give a table of slides (CSV), a folder of slides, or a slide"
         )
     if path.suffix.casefold() in TABLES:
-        return _of_table(path, moved)
-    return _of_slides([path], path)
+        return _from_table(path, finder)
+    return _from_slides([path], path)
 
 
-def _of_slides(slides: list[Path], where: Path) -> Cohort:
+def _from_slides(slides: list[Path], where: Path) -> Cohort:
     if not slides:
         kinds = ", ".join(sorted(SLIDE_SUFFIXES))
-        raise CohortError(where, f"holds no slides ({kinds})", "Give the folder that holds the slide files")
-    found = {slide: find_annotations(slide) for slide in slides}
-    cases, nameless = assign_own_patients(
-        [Case(slide, next(iter(files), None)) for slide, files in found.items()], [""] * len(found)
+        fault = f"the folder holds no slides ({kinds})"
+        raise CohortError(where, fault, "Give the folder that holds the slide files")
+    annotations = {slide: find_annotations(slide) for slide in slides}
+    cases, notes = assign_own_patients(
+        [Case(slide, next(iter(files), None)) for slide, files in annotations.items()], [""] * len(slides)
     )
-    return Cohort(tuple(cases), str(where), (*nameless, *_several(found)))
+    return Cohort(tuple(cases), str(where), (*notes, *_ambiguous_annotations(annotations)))
 
 
-def _several(found: Mapping[Path, Sequence[Path]]) -> list[str]:
-    """Which of the annotation files of a slide's name is read, where there are several."""
+def _ambiguous_annotations(annotations: Mapping[Path, Sequence[Path]]) -> list[str]:
+    """Notes on slides with several annotation files: which of them is read."""
     return [
         f"{slide.name} has several annotation files, of which {files[0].name} is read"
-        for slide, files in found.items()
+        for slide, files in annotations.items()
         if len(files) > 1
     ]
 
 
-def _of_project(path: Path, moved: SlideFinder | None) -> Cohort:
-    cases, notes = read_project_cases(read_project(path), moved)
-    return Cohort(tuple(cases), str(path), tuple(notes))
-
-
-def _of_table(path: Path, moved: SlideFinder | None) -> Cohort:
+def _from_table(path: Path, finder: SlideFinder | None) -> Cohort:
     table = read_table(path)
-    listed, nameless = read_table_cases(table, path, moved)
-    cases = _with_patients_split(listed)
+    listed, patient_notes = read_table_cases(table, path, finder)
+    # A row without a split gets that of its patient, so that no test patient is trained on.
+    splits = {case.patient: case.split for case in listed if case.split is not None}
+    cases = tuple(replace(case, split=splits.get(case.patient)) for case in listed)
     notes = []
-    if moved is not None and moved.found:
-        notes.append(moved.told)
-    notes += [*table.notes, *nameless]
-    if "annotations" not in table.columns and (found := sum(case.annotations is not None for case in cases)):
-        notes.append(f"annotations of {found} slides were found by their names")
-        notes += _several({case.slide: find_annotations(case.slide) for case in cases})
-    if late := sum(
-        new.split is not None for row, new in zip(table.rows, cases, strict=True) if not row.cell("split")
-    ):
-        notes.append(f"{late} rows without a split get that of their patient's other slides")
-    return Cohort(tuple(cases), str(path), tuple(notes))
-
-
-def _with_patients_split(cases: list[Case]) -> list[Case]:
-    """Rows without a split get that of their patient, lest a test patient's other slide be trained on."""
-    of_patient = {case.patient: case.split for case in cases if case.split is not None}
-    return [replace(case, split=of_patient.get(case.patient)) for case in cases]
+    if finder is not None and finder.found:
+        notes.append(finder.note)
+    notes += [*table.notes, *patient_notes]
+    annotated = sum(case.annotations is not None for case in cases)
+    if "annotations" not in table.columns and annotated:
+        notes.append(f"annotations of {annotated} slides were found by their names")
+        notes += _ambiguous_annotations({case.slide: find_annotations(case.slide) for case in cases})
+    inherited = sum(
+        case.split is not None for row, case in zip(table.rows, cases, strict=True) if not row.cell("split")
+    )
+    if inherited:
+        notes.append(f"{inherited} rows without a split get that of their patient's other slides")
+    return Cohort(cases, str(path), tuple(notes))
 
 
 def write_cohort(cohort: Cohort, path: Path) -> None:
-    """Write a cohort as a table that `read_cohort` reads, with relative paths below the table's folder.
+    """Write a cohort as a table that `read_cohort` reads.
 
     Args:
         cohort: The cohort.
-        path: The file or folder.
+        path: The CSV file; paths of files below its folder are written relative to it.
+
+    Raises:
+        OutputError: If the file cannot be written.
     """
     rows = [_cells(case, path.parent) for case in cohort.cases]
     columns = [
         column
         for column in _cells(Case(Path()), Path())
-        if column in _ALWAYS or any(row[column] for row in rows)
+        if column in _REQUIRED_COLUMNS or any(row[column] for row in rows)
     ]
     write_csv(path, columns, rows)
 
 
-_ALWAYS = frozenset({"slide", "annotations", "patient"})
-
-
 def _cells(case: Case, folder: Path) -> dict[str, str]:
     return {
-        "slide": _written(case.slide, folder),
-        "annotations": "" if case.annotations is None else _written(case.annotations, folder),
+        "slide": _relative_path(case.slide, folder),
+        "annotations": "" if case.annotations is None else _relative_path(case.annotations, folder),
         "patient": case.patient,
         "split": case.split or "",
         "mpp": "" if case.mpp is None else repr(case.mpp),
@@ -190,6 +193,7 @@ def _cells(case: Case, folder: Path) -> dict[str, str]:
     }
 
 
-def _written(path: Path, folder: Path) -> str:
+def _relative_path(path: Path, folder: Path) -> str:
+    """A path relative to the folder if it is below it, else an absolute one."""
     absolute, root = path.resolve(), folder.resolve()
     return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)

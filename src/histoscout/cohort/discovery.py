@@ -1,4 +1,4 @@
-"""Find slides in folders, their annotations by name, and slides that were moved; name patients."""
+"""Find slides in folders, annotations by name and moved slides; name patients."""
 
 import os
 from collections.abc import Sequence
@@ -15,34 +15,45 @@ SLIDE_SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"}
     | {".png", ".jpg", ".jpeg", ".bmp", ".jp2"}
 )
-PICTURES = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
-)  # beside a slide these may be slides themselves
+"""Suffixes of slide files, in lower case."""
+
+MASK_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
+"""Suffixes of images that may be masks, or slides themselves."""
 
 
 def find_slides(folder: Path) -> list[Path]:
-    """The slide files directly in a folder, by name; hidden files are passed over.
+    """Find the slide files directly in a folder.
 
     Args:
         folder: The folder.
+
+    Returns:
+        The slides, sorted by name, without hidden files.
     """
     files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
     return [file for file in files if file.suffix.casefold() in SLIDE_SUFFIXES]
 
 
 def find_annotations(slide: Path) -> list[Path]:
-    """Annotation files of a slide's name, beside it or in `annotations/` within or beside its folder.
+    """Find annotation files that are named after a slide.
 
-    The name is the slide's with or without its suffix: a.svs goes with a.geojson and a.svs.geojson. Usually
-    one or none; the first is to be taken. Beside the slide itself a picture is a slide, not a mask, and a zip may
-    hold anything.
+    They are beside the slide, or in a folder `annotations` in or beside the folder of the slide. "a.svs" goes with
+    "a.geojson" and "a.svs.geojson".
 
     Args:
-        slide: The slide.
+        slide: The slide file.
+
+    Returns:
+        The annotation files, usually one or none; the first one is to be read.
     """
     folder = slide.parent
-    beside = [suffix for suffix in FORMATS if suffix not in PICTURES | {".zip"}]
-    places = [(folder, beside), *((other, list(FORMATS)) for other in _annotation_folders(folder))]
+    inside = folder / "annotations"
+    beside = Path(os.path.normpath(folder / ".." / "annotations"))
+    # Beside a slide, an image may be a slide itself, and a zip file may hold anything.
+    places = [(folder, [suffix for suffix in FORMATS if suffix not in MASK_SUFFIXES | {".zip"}])]
+    for place in dict.fromkeys((inside, beside)):
+        if place.is_dir() and place != folder:
+            places.append((place, list(FORMATS)))
     candidates = [
         place / f"{name}{suffix}"
         for place, suffixes in places
@@ -52,23 +63,23 @@ def find_annotations(slide: Path) -> list[Path]:
     return [file for file in candidates if file.is_file() and file != slide]
 
 
-def _annotation_folders(folder: Path) -> list[Path]:
-    within, sister = folder / "annotations", Path(os.path.normpath(folder / ".." / "annotations"))
-    return [place for place in dict.fromkeys((within, sister)) if place.is_dir() and place != folder]
-
-
 @dataclass(frozen=True)
 class SlideFinder:
-    """A folder, with all folders in it, where slides are looked for by their names."""
+    """Finds slides that were moved by their names, anywhere below a folder.
+
+    Attributes:
+        folder: The folder that holds the slides now.
+        found: The slides that were found so far.
+    """
 
     folder: Path
     found: set[str] = field(default_factory=set, compare=False)
 
     @cached_property
     def _slides(self) -> dict[str, list[Path]]:
-        """Every slide file of the folder by its name, case aside."""
+        """Every slide file below the folder by its name in lower case."""
         if not self.folder.is_dir():
-            raise CohortError(self.folder, "is not a folder", "Give the present folder of the slides")
+            raise CohortError(self.folder, "this is not a folder", "Give the present folder of the slides")
         slides: dict[str, list[Path]] = {}
         for place, folders, files in os.walk(self.folder):
             folders.sort()
@@ -78,74 +89,88 @@ class SlideFinder:
         return slides
 
     def find(self, name: str) -> Path | None:
-        """The slide of this name; if there is none, the one that differs by its suffix alone, as copies do.
+        """Find the slide of a name.
 
-        CohortError if there are several.
+        Args:
+            name: The file name of the slide.
+
+        Returns:
+            The slide; if there is none, a copy of the same name with another suffix; else None.
+
+        Raises:
+            CohortError: If there are several such slides, or the folder does not exist.
         """
         wanted = name.casefold()
-        there = self._slides.get(wanted, [])
+        paths = self._slides.get(wanted, [])
+        # A copy in another format differs by its suffix only.
         for stem in (wanted, Path(wanted).stem):
-            there = there or [
-                path for n, paths in self._slides.items() if Path(n).stem == stem for path in paths
+            paths = paths or [
+                path for other, same in self._slides.items() if Path(other).stem == stem for path in same
             ]
-        if len(there) > 1:
-            fault = f"holds {len(there)} slides called {name} ({there[0]}, {there[1]})"
+        if len(paths) > 1:
+            fault = f"there are {len(paths)} slides called {name} ({paths[0]}, {paths[1]})"
             raise CohortError(self.folder, fault, "Give a folder that holds one of them")
-        self.found.update(map(str, there))
-        return there[0] if there else None
+        self.found.update(map(str, paths))
+        return paths[0] if paths else None
 
     @property
-    def told(self) -> str:
-        """What was found, in words for the user."""
+    def note(self) -> str:
+        """The note for the user on slides that were found."""
         return f"{len(self.found)} slides were found by name under {self.folder}"
 
 
-def assign_own_patients(cases: Sequence[Case], named: Sequence[str]) -> tuple[list[Case], list[str]]:
-    """The cases, those whose patient is named "" with one of their own, and a note on them.
+def assign_own_patients(cases: Sequence[Case], patients: Sequence[str]) -> tuple[list[Case], list[str]]:
+    """Make each slide that names no patient a patient of its own.
 
-    `named` says of each case how its patient is named. Files of one name in one folder (A1.svs, A1.tif) are taken
-    to show the same slide, so they share a patient.
+    Files of one name in one folder (A1.svs, A1.tif) are taken to show the same slide, so they share a patient.
 
     Args:
         cases: The cases.
-        named: Patient of each case as stated; empty if none.
+        patients: The stated patient of each case; "" if none is stated.
+
+    Returns:
+        The cases, and a note for the user if a patient was assigned.
     """
-    own = unique_slide_names([case.slide for case, name in zip(cases, named, strict=True) if not name])
+    unnamed = [case.slide for case, patient in zip(cases, patients, strict=True) if not patient]
+    own = unique_slide_names(unnamed)
     if not own:
         return list(cases), []
-    told = f"{len(own)} slides name no patient: each counts as a patient of its own"
-    if longer := sorted({patient for slide, patient in own.items() if patient != slide.stem}):
-        told += f", those of one file name are named with their folders: {count_and_list(longer)}"
-    changed = [
-        case if name else replace(case, patient=own[case.slide])
-        for case, name in zip(cases, named, strict=True)
+    note = f"{len(own)} slides name no patient: each counts as a patient of its own"
+    if longer := sorted({name for slide, name in own.items() if name != slide.stem}):
+        note += f", those of one file name are named with their folders: {count_and_list(longer)}"
+    assigned = [
+        case if patient else replace(case, patient=own[case.slide])
+        for case, patient in zip(cases, patients, strict=True)
     ]
-    return changed, [told]
+    return assigned, [note]
 
 
 def unique_slide_names(slides: Sequence[Path]) -> dict[Path, str]:
-    """The name of each slide, with as many folders before it as tell it from others of that name.
+    """Name slides so that no two slides in different folders share a name.
 
     Args:
         slides: Slide files.
+
+    Returns:
+        The name of each slide without its suffix, with as many parent folders as are needed to distinguish it from
+        other slides of that name: "left/A1".
     """
     folders = {slide: Path(os.path.abspath(slide)).parent for slide in slides}
-    of_name: dict[str, set[Path]] = {}
+    folders_by_name: dict[str, set[Path]] = {}
     for slide, folder in folders.items():
-        of_name.setdefault(slide.stem, set()).add(folder)
-    depths = {name: _depth(places) for name, places in of_name.items()}
+        folders_by_name.setdefault(slide.stem, set()).add(folder)
+    # How many parent folders distinguish all slides of a name.
+    depths = {}
+    for name, places in folders_by_name.items():
+        depth = 0
+        while len({_last_parts(folder, depth) for folder in places}) < len(places):
+            depth += 1
+        depths[name] = depth
     return {
-        slide: "/".join((*_last(folder, depths[slide.stem]), slide.stem)) for slide, folder in folders.items()
+        slide: "/".join((*_last_parts(folder, depths[slide.stem]), slide.stem))
+        for slide, folder in folders.items()
     }
 
 
-def _depth(folders: set[Path]) -> int:
-    """How many last parts of their paths tell folders apart."""
-    depth = 0
-    while len({_last(folder, depth) for folder in folders}) < len(folders):
-        depth += 1
-    return depth
-
-
-def _last(folder: Path, count: int) -> tuple[str, ...]:
+def _last_parts(folder: Path, count: int) -> tuple[str, ...]:
     return folder.parts[max(0, len(folder.parts) - count) :]

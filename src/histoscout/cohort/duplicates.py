@@ -1,4 +1,4 @@
-"""Recognizes copies of a slide, and tissue that two slides share, whatever the files are called.
+"""Recognize copies of a slide and tissue that two slides share, under any file name.
 
 A `Fingerprint` is a thumbnail of 16 x 16 gray values: it finds copies of whole slides after renaming, compression or
 rescaling. `Landmarks` are small patches at the places where hematoxylin is densest: the same places in a copy
@@ -63,7 +63,7 @@ Patches = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A thumbnail of a slide that recognizes copies of it under another name or after compression.
+    """A thumbnail of a slide that recognizes copies under another name or after compression.
 
     Attributes:
         name: Name of the slide.
@@ -106,7 +106,11 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read a fingerprint from the values of `to_dict`."""
+        """Read a fingerprint from the values of `to_dict`.
+
+        Args:
+            values: The values.
+        """
         width, height = values["size_um"]
         return cls(
             name=values["name"], patient=values["patient"], size_um=(width, height), gray=values["grey"]

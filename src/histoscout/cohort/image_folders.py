@@ -1,34 +1,42 @@
-"""Image classification data: a folder with a folder for each class, as BRACS gives its RoIs, or a table."""
+"""Image classification data: a folder with a folder for each class, or a table."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from histoscout.cohort.bracs import MPP
+from histoscout.cohort.bracs import MPP as BRACS_MPP
 from histoscout.cohort.case import Case, SplitName
-from histoscout.cohort.cohort import Cohort
+from histoscout.cohort.cohort import TABLES, Cohort
 from histoscout.cohort.discovery import SLIDE_SUFFIXES, find_slides
+from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.cohort.table import SPLITS, read_mpp, read_split_name
 from histoscout.errors import CohortError
 from histoscout.io.notes import count_and_list, pluralize
-from histoscout.io.tables import SLIDE_TABLE_COLUMNS as OF_SLIDES
-from histoscout.io.tables import CsvRow, TableSchema, read_headings, read_table
+from histoscout.io.tables import SLIDE_TABLE_COLUMNS, CsvRow, TableSchema, read_headings, read_table
 from histoscout.recipe_sections import plain
 
-BRACS = re.compile(r"(?P<slide>BRACS_\w+?)_(?P<label>N|PB|UDH|FEA|ADH|DCIS|IC)_\d+", re.IGNORECASE)
-NUMBERED = re.compile(r"^\d+_(?=\D)")
+BRACS_NAME = re.compile(r"(?P<slide>BRACS_\w+?)_(?P<label>N|PB|UDH|FEA|ADH|DCIS|IC)_\d+", re.IGNORECASE)
+"""Names of BRACS images, such as BRACS_010_PB_32: slide, class and number."""
+
+NUMBER_PREFIX = re.compile(r"^\d+_(?=\D)")
+"""The number before the class in names of folders, such as 0_N."""
+
 NOT_CLASSES = frozenset({"annotations", "slides"})
+"""Names of folders that are not classes."""
+
 COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "image": ("image", "path", "file", "filename"),
         "class": ("class", "label"),
-        **{column: OF_SLIDES[column] for column in ("patient", "mpp", "split")},
+        **{column: SLIDE_TABLE_COLUMNS[column] for column in ("patient", "mpp", "split")},
     }
 )
-TABLE = TableSchema(
+"""The names that each column of a table may have."""
+
+IMAGE_TABLE = TableSchema(
     items="images",
     columns=COLUMNS,
     required=("image", "class"),
@@ -38,23 +46,38 @@ TABLE = TableSchema(
 
 @dataclass(frozen=True)
 class RoiImage:
-    """An image of one class: whose it is ("" if nobody knows), its um/px where it does not say itself."""
+    """An image that belongs to one class as a whole, such as a region of interest.
+
+    Attributes:
+        path: The image file.
+        label: Its class.
+        patient: Its patient; "" if none is named.
+        mpp: um/px, used where the file does not state it.
+        split: Its split; None if none is named.
+    """
 
     path: Path
     label: str
     patient: str = ""
+    _: KW_ONLY
     mpp: float | None = None
     split: SplitName | None = None
 
     @property
     def owner(self) -> str:
-        """The patient, or where none is named a name for the image alone."""
+        """The patient; for an image that names none, a name of its own."""
         return self.patient or "/".join([*([self.split] if self.split else []), self.label, self.path.stem])
 
 
 @dataclass(frozen=True)
 class RoiImages:
-    """The images to be judged, where they were listed, and what the user should know about them."""
+    """Image classification data.
+
+    Attributes:
+        images: The images.
+        where: The folder or table they come from.
+        notes: Notes for the user.
+    """
 
     images: tuple[RoiImage, ...]
     where: str
@@ -66,152 +89,117 @@ class RoiImages:
         return tuple(sorted({image.label for image in self.images}))
 
 
+# ---------------------------------------------------------------- reading
+
+
 def is_image_folder(path: Path) -> bool:
-    """Whether a path is what `read_images` reads, rather than a cohort of slides.
+    """Whether a path holds image classification data instead of a cohort of slides.
 
     Args:
-        path: The file or folder.
+        path: A folder or table.
+
+    Returns:
+        True for a folder without slides that has folders of at least two classes, and for a table with the columns
+        image and class and without annotations.
     """
     if path.is_dir():
-        return not find_slides(path) and len({image.label for image in _in_folder(path)}) > 1
-    if path.suffix.casefold() not in (".csv", ".tsv", ".txt") or not path.is_file():
+        return not find_slides(path) and len({image.label for image in _images_in_folder(path)}) > 1
+    if path.suffix.casefold() not in TABLES or not path.is_file():
         return False
-    head = read_headings(path)
-    of_images = all(head & set(COLUMNS[column]) for column in ("image", "class"))
-    return of_images and not head & set(OF_SLIDES["annotations"])
+    headings = read_headings(path)
+    has_images = all(headings & set(COLUMNS[column]) for column in ("image", "class"))
+    return has_images and not headings & set(SLIDE_TABLE_COLUMNS["annotations"])
 
 
 def read_all_images(path: Path) -> RoiImages:
-    """The images in a folder that has a folder for each class, or that a table names with their classes.
+    """Read the images of a folder or table with their classes, of all splits.
 
-    Folders may be split/class or class/split, with split train, val or test; "0_N" is class N. Of BRACS names
-    (BRACS_010_PB_32.png) the class is read, and the slide, which stands for the patient. A table has the columns
-    image and class, and perhaps patient, mpp (um/px) and split. Classes that differ in case, blanks, hyphens or underscores only are one.
-    CohortError if there are none.
-
-    Args:
-        path: The file or folder.
-    """
-    found, notes = (_in_folder(path), []) if path.is_dir() else _in_table(path)
-    if not found:
-        raise CohortError(path, "holds no images by class", "Give a folder for each class")
-    images, told = _of_one_spelling(found)
-    return RoiImages(tuple(images), str(path), (*notes, *told))
-
-
-def read_images(path: Path) -> RoiImages:
-    """The images to be judged among `read_all_images`: those of the split test; where there are none, those of no split.
-
-    CohortError if there are none.
+    Folders may be split/class or class/split, with split train, val or test; "0_N" is class N. In BRACS, class and
+    slide are read from the name of the image (BRACS_010_PB_32.png), and the slide counts as the patient. A table has
+    the columns image and class, and optionally patient, mpp (um/px) and split. Classes that differ only in case,
+    blanks, hyphens or underscores are one.
 
     Args:
-        path: The file or folder.
+        path: A folder with a folder for each class, or a table.
+
+    Returns:
+        The images.
+
+    Raises:
+        CohortError: If there are no images, or the table has problems.
     """
-    found = read_all_images(path)
-    tested = tuple(image for image in found.images if image.split == "test")
-    chosen = tested or tuple(image for image in found.images if image.split is None)
-    if not chosen:
-        raise CohortError(path, "the folder holds no test images", "Give a folder for each class")
-    left = len(found.images) - len(chosen)
-    notes = [f"{left} images that are not of the split test are left out"] if left else []
-    return replace(found, images=chosen, notes=(*found.notes, *notes, *patient_notes(chosen)))
-
-
-def patient_notes(images: Sequence[RoiImage]) -> tuple[str, ...]:
-    """What a user should know about whose the images are.
-
-    Args:
-        images: The images.
-    """
-    notes = []
-    if slides := sum(
-        bool(BRACS.match(image.path.stem)) and image.patient == slide_of_image(image.path) for image in images
-    ):
-        notes.append(
-            f"{slides} images name their slide, not their patient: slides are taken as patients, so intervals may be "
-            "too narrow"
-        )
-    if nameless := sum(not image.patient for image in images):
-        notes.append(f"{nameless} images name no patient")
-    return tuple(notes)
-
-
-def assign_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[RoiImage], tuple[str, ...]]:
-    """The images with the um/px that is given where the table says none, and what was taken without being asked.
-
-    Without one, images named as BRACS names its own are taken to have its 0.25 um/px, and the note says so.
-
-    Args:
-        images: The images.
-        mpp: um/px of images that do not state it.
-    """
-    if mpp is not None:
-        return [image if image.mpp else replace(image, mpp=mpp) for image in images], ()
-    silent = {image.path for image in images if image.mpp is None and BRACS.match(image.path.stem)}
-    scaled = [replace(image, mpp=MPP) if image.path in silent else image for image in images]
-    told = f"{len(silent)} images are named as in BRACS: for files that do not state it, {MPP} um/px is used (--mpp)"
-    return scaled, (told,) if silent else ()
-
-
-def slide_of_image(path: Path) -> str:
-    """The slide that an image was cut from, by its BRACS name; "" for other names.
-
-    Args:
-        path: The file or folder.
-    """
-    named = BRACS.match(path.stem)
-    return named["slide"] if named else ""
-
-
-def _in_folder(folder: Path) -> list[RoiImage]:
-    """The images one or two folders below this one, by their paths."""
-    files = [file for pattern in ("*/*", "*/*/*") for file in folder.glob(pattern) if _is_image(file, folder)]
-    return [_by_place(file, folder) for file in sorted(files)]
-
-
-def _is_image(file: Path, folder: Path) -> bool:
-    places = file.relative_to(folder).parts
-    hidden = any(part.startswith(".") or part.casefold() in NOT_CLASSES for part in places)
-    return file.suffix.casefold() in SLIDE_SUFFIXES and not hidden and file.is_file()
-
-
-def _by_place(file: Path, folder: Path) -> RoiImage:
-    places = file.relative_to(folder).parts[:-1]
-    splits = [place for place in places if place.casefold() in SPLITS]
-    classes = [NUMBERED.sub("", place) for place in places if place not in splits]
-    named = BRACS.match(file.stem)
-    label = named["label"].upper() if named else classes[0] if classes else places[0]
-    split = SPLITS[splits[0].casefold()] if splits else None
-    return RoiImage(file, label, slide_of_image(file), None, split)
-
-
-def _of_one_spelling(images: Sequence[RoiImage]) -> tuple[list[RoiImage], list[str]]:
-    """The images with the commonest spelling of each class, and a note on classes that were typed in several."""
+    images, notes = (_images_in_folder(path), []) if path.is_dir() else _images_in_table(path)
+    if not images:
+        raise CohortError(path, "there are no images by class", "Give a folder for each class")
+    # Different spellings of a class become the most frequent one.
     counts = Counter(image.label for image in images)
     spellings: dict[str, list[str]] = {}
     for label in sorted(counts, key=lambda label: (-counts[label], label)):
         spellings.setdefault(plain(label), []).append(label)
-    several = [" = ".join(group) for group in spellings.values() if len(group) > 1]
-    notes = [f"classes taken as one: {'; '.join(several)}"] if several else []
-    return [replace(image, label=spellings[plain(image.label)][0]) for image in images], notes
+    merged = [" = ".join(labels) for labels in spellings.values() if len(labels) > 1]
+    if merged:
+        notes = [*notes, f"classes taken as one: {'; '.join(merged)}"]
+    images = [replace(image, label=spellings[plain(image.label)][0]) for image in images]
+    return RoiImages(tuple(images), str(path), tuple(notes))
 
 
-def _in_table(path: Path) -> tuple[list[RoiImage], list[str]]:
-    table = read_table(path, TABLE)
+def read_images(path: Path) -> RoiImages:
+    """Read the images to evaluate: the test split, or else the images without a split.
+
+    Args:
+        path: A folder with a folder for each class, or a table.
+
+    Returns:
+        The images.
+
+    Raises:
+        CohortError: If there are no such images, or the table has problems.
+    """
+    data = read_all_images(path)
+    test = tuple(image for image in data.images if image.split == "test")
+    images = test or tuple(image for image in data.images if image.split is None)
+    if not images:
+        raise CohortError(path, "the folder holds no test images", "Give a folder for each class")
+    left_out = len(data.images) - len(images)
+    notes = [f"{left_out} images that are not of the split test are left out"] if left_out else []
+    return replace(data, images=images, notes=(*data.notes, *notes, *patient_notes(images)))
+
+
+def _images_in_folder(folder: Path) -> list[RoiImage]:
+    """The images one or two folders below this one."""
+    images = []
+    for file in sorted(file for pattern in ("*/*", "*/*/*") for file in folder.glob(pattern)):
+        parts = file.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part.casefold() in NOT_CLASSES for part in parts)
+        if file.suffix.casefold() not in SLIDE_SUFFIXES or hidden or not file.is_file():
+            continue
+        # One folder may be the split, the other is the class; BRACS names its images after slide and class.
+        split_folders = [part for part in parts[:-1] if part.casefold() in SPLITS]
+        class_folders = [NUMBER_PREFIX.sub("", part) for part in parts[:-1] if part not in split_folders]
+        bracs = BRACS_NAME.match(file.stem)
+        label = bracs["label"].upper() if bracs else class_folders[0] if class_folders else parts[0]
+        split = SPLITS[split_folders[0].casefold()] if split_folders else None
+        images.append(RoiImage(file, label, slide_of_image(file), split=split))
+    return images
+
+
+def _images_in_table(path: Path) -> tuple[list[RoiImage], list[str]]:
+    table = read_table(path, IMAGE_TABLE)
     images, problems = [], []
     for row in table.rows:
         try:
-            images.append(_of_row(row, path.parent))
+            images.append(_image_of_row(row, path.parent))
         except ValueError as error:
             problems.append(f"  row {row.number}: {error}")
     if problems:
-        listed = "\n".join(problems)
-        fault = f"{pluralize(len(problems), 'problem')}\n{listed}\n "
+        lines = "\n".join(problems)
+        fault = f"{pluralize(len(problems), 'problem')}\n{lines}\n "
         raise CohortError(path, fault, "Correct these rows")
     return images, table.notes
 
 
-def _of_row(row: CsvRow, folder: Path) -> RoiImage:
+def _image_of_row(row: CsvRow, folder: Path) -> RoiImage:
+    """The image of a row; ValueError if a cell is wrong."""
     name, label, mpp, split = (row.cell(column) for column in ("image", "class", "mpp", "split"))
     file = folder / name
     if not file.is_file():
@@ -222,9 +210,67 @@ def _of_row(row: CsvRow, folder: Path) -> RoiImage:
         file,
         label,
         row.cell("patient"),
-        read_mpp(mpp) if mpp else None,
-        read_split_name(split) if split else None,
+        mpp=read_mpp(mpp) if mpp else None,
+        split=read_split_name(split) if split else None,
     )
+
+
+def slide_of_image(path: Path) -> str:
+    """The slide that an image was cut from, by its BRACS name.
+
+    Args:
+        path: The image file.
+
+    Returns:
+        The name of the slide; "" for images that are not named as in BRACS.
+    """
+    bracs = BRACS_NAME.match(path.stem)
+    return bracs["slide"] if bracs else ""
+
+
+def patient_notes(images: Sequence[RoiImage]) -> tuple[str, ...]:
+    """Notes for the user on images that name only their slide, or no patient.
+
+    Args:
+        images: The images.
+
+    Returns:
+        The notes.
+    """
+    notes = []
+    slides = sum(
+        bool(BRACS_NAME.match(image.path.stem)) and image.patient == slide_of_image(image.path)
+        for image in images
+    )
+    if slides:
+        notes.append(
+            f"{slides} images name their slide, not their patient: slides are taken as patients, so intervals may be "
+            "too narrow"
+        )
+    if unnamed := sum(not image.patient for image in images):
+        notes.append(f"{unnamed} images name no patient")
+    return tuple(notes)
+
+
+def assign_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[RoiImage], tuple[str, ...]]:
+    """Set the um/px of images that the table does not state.
+
+    Args:
+        images: The images.
+        mpp: um/px; None to use 0.25 um/px for images that are named as in BRACS.
+
+    Returns:
+        The images, and a note for the user if the um/px of BRACS were used.
+    """
+    if mpp is not None:
+        return [image if image.mpp else replace(image, mpp=mpp) for image in images], ()
+    bracs = {image.path for image in images if image.mpp is None and BRACS_NAME.match(image.path.stem)}
+    scaled = [replace(image, mpp=BRACS_MPP) if image.path in bracs else image for image in images]
+    note = f"{len(bracs)} images are named as in BRACS: for files that do not state it, {BRACS_MPP} um/px is used (--mpp)"
+    return scaled, (note,) if bracs else ()
+
+
+# ---------------------------------------------------------------- as a cohort
 
 
 def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
@@ -250,31 +296,29 @@ def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
         >>> sorted(case.label for case in read_image_cohort(Path("images"), mpp=0.5).cases)
         ['ADH', 'UDH']
     """
-    found = read_all_images(path)
-    images, scale = assign_scale(found.images, mpp)
-    _refuse_repeated(images, path)
-    splits = _splits(images, path)
-    cases = tuple(
-        Case(image.path, None, image.owner, splits.get(image.owner), image.mpp, label=image.label)
-        for image in images
-    )
-    return Cohort(cases, str(path), (*found.notes, *scale, *patient_notes(images)))
-
-
-def _refuse_repeated(images: Sequence[RoiImage], path: Path) -> None:
+    data = read_all_images(path)
+    images, scale_notes = assign_scale(data.images, mpp)
     counts = Counter(image.path.resolve() for image in images)
     if repeated := [file.name for file, count in counts.items() if count > 1]:
-        raise CohortError(path, f"names images twice: {count_and_list(repeated)}", "Leave each in once")
-
-
-def _splits(images: Sequence[RoiImage], path: Path) -> dict[str, SplitName]:
-    """The split of each patient of whom one is said; in two, what is learnt from one image would be asked on another."""
-    splits: dict[str, set[SplitName]] = {}
-    for image in images:
-        if image.split is not None:
-            splits.setdefault(image.owner, set()).add(image.split)
-    leaks = [f"{patient} ({', '.join(sorted(of))})" for patient, of in splits.items() if len(of) > 1]
-    if leaks:
+        raise CohortError(
+            path, f"images are listed twice: {count_and_list(repeated)}", "Leave each of them in once"
+        )
+    owners = [image.owner for image in images]
+    conflicts = find_split_conflicts(owners, [image.split for image in images])
+    if conflicts:
+        patients = [f"{patient} ({', '.join(sorted(by_split))})" for patient, by_split in conflicts.items()]
         remedy = "Put all images of a patient into one split; `histoscout bracs` does so for BRACS"
-        raise CohortError(path, f"patients are in two splits: {count_and_list(leaks)}", remedy)
-    return {patient: next(iter(of)) for patient, of in splits.items()}
+        raise CohortError(path, f"patients are in two splits: {count_and_list(patients)}", remedy)
+    # An image without a split gets that of its patient.
+    splits = {image.owner: image.split for image in images if image.split is not None}
+    cases = tuple(
+        Case(
+            image.path,
+            patient=image.owner,
+            split=splits.get(image.owner),
+            mpp=image.mpp,
+            label=image.label,
+        )
+        for image in images
+    )
+    return Cohort(cases, str(path), (*data.notes, *scale_notes, *patient_notes(images)))

@@ -1,7 +1,8 @@
-"""Leakage: the same patient, slide or tissue in two sets that must be apart. One function per kind of leak.
+"""Leakage: the same patient, slide or tissue in two sets that must be apart.
 
 Results on patients that a model was trained on are too good; in the study, identical tiles were in both sets.
-`check_...` functions return a `Verdict`, `find_...` functions the patients; callers decide whether to stop.
+There is one function per kind of leak: `check_...` functions return a `Verdict`, `find_...` functions the patients.
+Callers decide whether to stop.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -140,7 +141,9 @@ def check_shared_tissue(slides: Sequence[Landmarks]) -> Verdict:
 
 
 def check_patient_count(patients: Iterable[str], tuned_on_blocks: bool) -> Verdict:
-    """Check that there are enough patients to generalize to new ones (fault "two-patients" of the study).
+    """Check that there are enough patients to generalize to new ones.
+
+    In the study, "two-patients" is the fault of too few.
 
     Args:
         patients: The patients with annotated slides, in any split.
@@ -168,7 +171,9 @@ def check_patient_count(patients: Iterable[str], tuned_on_blocks: bool) -> Verdi
 def check_disjoint_sets(
     training: Sequence[Fingerprint], evaluated: Sequence[Fingerprint], set_name: str = "tuning"
 ) -> Verdict:
-    """Check that no slide, no copy of a slide and no patient is in both sets ("tiles-in-both-sets" of the study).
+    """Check that no slide, no copy of a slide and no patient is in both sets.
+
+    In the study, this is the fault "tiles-in-both-sets".
 
     Args:
         training: Fingerprints of the slides that a model is or was trained on.
@@ -191,7 +196,8 @@ def check_disjoint_sets(
         return Verdict(
             name=DISJOINT_SETS,
             state="failed",
-            message=f"the same slide is in the training set and in the {set_name} set: {list_some(sorted(set(copies)), SHOWN_NAMES)}",
+            message=f"the same slide is in the training set and in the {set_name} set: "
+            f"{list_some(sorted(set(copies)), SHOWN_NAMES)}",
             remedy="Remove the copies from the cohort, or give them the same patient",
         )
     patients = {slide.patient for slide in training} & {slide.patient for slide in evaluated}
@@ -199,13 +205,15 @@ def check_disjoint_sets(
         return Verdict(
             name=DISJOINT_SETS,
             state="failed",
-            message=f"patients are in the training set and in the {set_name} set: {list_some(sorted(patients), SHOWN_NAMES)}",
+            message=f"patients are in the training set and in the {set_name} set: "
+            f"{list_some(sorted(patients), SHOWN_NAMES)}",
             remedy="Put all slides of a patient into one split",
         )
     return Verdict(
         name=DISJOINT_SETS,
         state="good",
-        message=f"no patient and no slide in both ({len(training)} training slides, {len(evaluated)} in the {set_name} set)",
+        message=f"no patient and no slide in both ({len(training)} training slides, {len(evaluated)} in the "
+        f"{set_name} set)",
     )
 
 
@@ -274,7 +282,9 @@ def find_start_model_overlap(
 
 
 def check_known_patients(set_name: str, evaluated: Iterable[str], known: Iterable[str]) -> Verdict:
-    """Check that a set is not called test set if it holds training patients ("metrics-on-all" of the study).
+    """Check that the evaluated set holds no patient that the model was trained on.
+
+    In the study, this is the fault "metrics-on-all".
 
     Args:
         set_name: What the results are called.
@@ -291,7 +301,8 @@ def check_known_patients(set_name: str, evaluated: Iterable[str], known: Iterabl
     return Verdict(
         name=KNOWN_PATIENTS,
         state="failed",
-        message=f"the {set_name} set holds patients that the model was trained on: {list_some(sorted(both), SHOWN_NAMES)}",
+        message=f"the {set_name} set holds patients that the model was trained on: "
+        f"{list_some(sorted(both), SHOWN_NAMES)}",
         remedy="Evaluate the model on other patients; these results are too good",
     )
 

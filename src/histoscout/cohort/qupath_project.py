@@ -1,7 +1,7 @@
-"""QuPath projects, of version 0.1 and later, as lists of slides with their annotations."""
+"""QuPath projects (version 0.1 and later): their slides and annotations as cases."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,30 @@ from histoscout.annotations.qpdata.image import calibrated_mpp, image_uri, uri_f
 from histoscout.cohort.case import Case
 from histoscout.cohort.discovery import SlideFinder, assign_own_patients, find_slides
 from histoscout.errors import AnnotationError, CohortError
+from histoscout.io.notes import list_some
 from histoscout.io.tables import SLIDE_TABLE_COLUMNS
 
 PROJECT = ".qpproj"
-_BASE = "{$PROJECT_DIR}"  # how version 0.1 wrote the project's own folder
-_SAVE = "Open the project in QuPath and save it"
-_SHOWN = 10
+"""Suffix of project files."""
+
+_PROJECT_FOLDER = "{$PROJECT_DIR}"
+"""How QuPath 0.1 wrote the project's own folder."""
+
+_MAX_NAMES = 10
+"""Names that a message lists."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProjectEntry:
-    """One image of a project: its name, where QuPath found it, its data file if there is one, um/px if known."""
+    """One image of a QuPath project.
+
+    Attributes:
+        name: Name of the image.
+        uri: Where QuPath found the image.
+        annotations: The data file; None if the image was never annotated.
+        mpp: um/px; None if the project does not state it.
+        patient: The patient; "" if the project names none.
+    """
 
     name: str
     uri: str
@@ -33,110 +46,142 @@ class ProjectEntry:
 
 @dataclass(frozen=True)
 class QuPathProject:
-    """The images of a project, and where the project lay when it was saved."""
+    """The images of a QuPath project.
+
+    Attributes:
+        path: The project file.
+        entries: The images.
+        uri: Where the project was when it was saved; "" if it does not say.
+    """
 
     path: Path
     entries: tuple[ProjectEntry, ...]
     uri: str = ""
 
-    def slide_of(self, entry: ProjectEntry, moved: SlideFinder | None = None) -> Path | None:
-        """Where an entry's slide is: at its URI, where it lay beside the project, or found again by its name."""
-        here = [_local(entry.uri), self._beside(entry.uri)]
-        there = next((path for path in here if path is not None and _is_file(path)), None)
-        if there is None and moved is not None:
-            there = moved.find(uri_file_name(entry.uri) or entry.name) or moved.find(entry.name)
-        return there
+    def find_slide(self, entry: ProjectEntry, finder: SlideFinder | None = None) -> Path | None:
+        """Find the slide of an entry.
 
-    def _beside(self, uri: str) -> Path | None:
-        """The same way from the project as when it was saved."""
-        old = self.uri.rpartition("/")[0]
-        while old.count("/") > 1:
-            if uri.startswith(f"{old}/"):
-                up = self.uri.removeprefix(old).count("/") - 1
-                return Path(
-                    os.path.normpath(self.path.parent / ("../" * up) / unquote(uri.removeprefix(f"{old}/")))
-                )
-            old = old.rpartition("/")[0]
+        It is at its URI, at the same place relative to the project, or found by its name.
+
+        Args:
+            entry: The entry.
+            finder: Finds slides that were moved by their names; None if no slide was moved.
+
+        Returns:
+            The slide; None if it is not found.
+
+        Raises:
+            CohortError: If several slides have the name.
+        """
+        candidates = [_local_path(entry.uri), self._relative_place(entry.uri)]
+        slide = next((path for path in candidates if path is not None and _is_file(path)), None)
+        if slide is None and finder is not None:
+            slide = finder.find(uri_file_name(entry.uri) or entry.name) or finder.find(entry.name)
+        return slide
+
+    def _relative_place(self, uri: str) -> Path | None:
+        """Where a slide is if it was moved together with the project."""
+        # The nearest folder above the old project that holds the slide gives the way from one to the other.
+        folder = self.uri.rpartition("/")[0]
+        while folder.count("/") > 1:
+            if uri.startswith(f"{folder}/"):
+                levels_up = self.uri.removeprefix(folder).count("/") - 1
+                relative = ("../" * levels_up) + unquote(uri.removeprefix(f"{folder}/"))
+                return Path(os.path.normpath(self.path.parent / relative))
+            folder = folder.rpartition("/")[0]
         return None
 
 
 def find_project(folder: Path) -> Path | None:
-    """The project file of a folder: project.qpproj, or the only one there is.
+    """Find the project file of a folder.
 
     Args:
         folder: The folder.
+
+    Returns:
+        project.qpproj, or the only project file in the folder; else None.
     """
-    found = sorted(folder.glob(f"*{PROJECT}"))
+    projects = sorted(folder.glob(f"*{PROJECT}"))
     usual = folder / f"project{PROJECT}"
-    return usual if usual in found else found[0] if len(found) == 1 else None
+    return usual if usual in projects else projects[0] if len(projects) == 1 else None
 
 
 def read_project(path: Path) -> QuPathProject:
-    """The images that a QuPath project lists, whether or not their slides can be found.
-
-    CohortError for a file that is no project or lists nothing.
+    """Read the images that a QuPath project lists, whether or not their slides can be found.
 
     Args:
-        path: The file or folder.
+        path: The project file.
+
+    Returns:
+        The project.
+
+    Raises:
+        CohortError: If the file is not a project, or lists no images.
     """
     try:
         content = read_json(path)
     except AnnotationError as error:
-        raise CohortError(error.where, error.fault, _SAVE) from error
+        raise CohortError(error.where, error.fault, "Open the project in QuPath and save it") from error
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
-        raise CohortError(path, "is not a QuPath project", "Give the file project.qpproj")
-    entries = tuple(_entry(image, path) for image in images if isinstance(image, dict))
+        raise CohortError(path, "this is not a QuPath project", "Give the file project.qpproj")
+    entries = tuple(_read_entry(image, path) for image in images if isinstance(image, dict))
     if not entries:
-        raise CohortError(path, "lists no images", "Add the slides to the project in QuPath")
+        raise CohortError(path, "the project lists no images", "Add the slides to the project in QuPath")
     uri = content.get("uri")
     return QuPathProject(path, entries, uri if isinstance(uri, str) else "")
 
 
-def _entry(image: Mapping[str, Any], path: Path) -> ProjectEntry:
+def _read_entry(image: Mapping[str, Any], path: Path) -> ProjectEntry:
     server = image.get("serverBuilder")
     server = server if isinstance(server, dict) else {}
-    metadata, described = image.get("metadata"), server.get("metadata")
-    old = image.get("path")  # version 0.1 has no more than path and name
-    uri = str(old).replace(_BASE, path.parent.resolve().as_uri()) if old else image_uri(server)
+    calibration = server.get("metadata")
+    metadata = image.get("metadata")
+    # Version 0.1 has only path and name, and names data files after images.
+    old_path = image.get("path")
+    if old_path:
+        uri = str(old_path).replace(_PROJECT_FOLDER, path.parent.resolve().as_uri())
+    else:
+        uri = image_uri(server)
     name = str(image.get("imageName") or image.get("name") or uri_file_name(uri) or "")
-    saved = f"data/{name}.qpdata" if old else f"data/{image.get('entryID')}/data.qpdata"
+    data_file = f"data/{name}.qpdata" if old_path else f"data/{image.get('entryID')}/data.qpdata"
     return ProjectEntry(
-        name,
-        uri,
-        _inside(path.parent, saved),
-        calibrated_mpp(described) if isinstance(described, dict) else None,
-        _patient(metadata if isinstance(metadata, dict) else {}),
+        name=name,
+        uri=uri,
+        annotations=_file_inside(path.parent, data_file),
+        mpp=calibrated_mpp(calibration) if isinstance(calibration, dict) else None,
+        patient=_find_patient(metadata if isinstance(metadata, dict) else {}),
     )
 
 
-def _inside(folder: Path, relative: str) -> Path | None:
-    """A file below a folder, if it is there; what a project says must not lead out of its folder."""
+def _file_inside(folder: Path, relative: str) -> Path | None:
+    """A file below a folder if it exists; a path in a project must not lead out of its folder."""
     path = folder / relative
     return path if ".." not in Path(relative).parts and _is_file(path) else None
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is such a file; names that no file can have are none."""
+    """Whether a file exists; False for names that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):
         return False
 
 
-def _patient(metadata: Mapping[str, Any]) -> str:
-    """What the project's own table says of the patient, by any of the names that tables use."""
-    plain = {str(key).strip().replace(" ", "_").replace("-", "_").casefold(): key for key in metadata}
-    known = next((plain[name] for name in SLIDE_TABLE_COLUMNS["patient"] if name in plain), None)
-    return "" if known is None else str(metadata[known]).strip()
+def _find_patient(metadata: Mapping[str, Any]) -> str:
+    """The patient in the metadata that users enter in QuPath, under any name that tables use."""
+    keys = {str(key).strip().replace(" ", "_").replace("-", "_").casefold(): key for key in metadata}
+    key = next((keys[name] for name in SLIDE_TABLE_COLUMNS["patient"] if name in keys), None)
+    return "" if key is None else str(metadata[key]).strip()
 
 
-def _local(uri: str) -> Path | None:
-    """The file that a URI or path means on this machine."""
+def _local_path(uri: str) -> Path | None:
+    """The file on this machine that a URI or path stands for."""
     try:
         parts = urlsplit(uri)
     except ValueError:
         return None
+    # A scheme of one letter is a drive of Windows.
     if not uri or (parts.scheme not in ("", "file") and len(parts.scheme) > 1):
         return None
     if parts.scheme != "file":
@@ -145,63 +190,71 @@ def _local(uri: str) -> Path | None:
     return Path(path.lstrip("/") if os.name == "nt" else path)
 
 
-# ---------------------------------------------------------------- as a cohort
+# ---------------------------------------------------------------- cases
 
 
 def read_project_cases(
-    project: QuPathProject, moved: SlideFinder | None = None
+    project: QuPathProject, finder: SlideFinder | None = None
 ) -> tuple[list[Case], list[str]]:
-    """The slides of a project with their outlines, and what the user should know.
-
-    CohortError lists slides with outlines that cannot be found, and slides that two entries have outlines on. An
-    image that was never opened has no outlines; one without slide or outlines is left out; both are told.
+    """Read the cases of a project.
 
     Args:
         project: The project.
-        moved: Finds slides that were moved; None if none were.
+        finder: Finds slides that were moved by their names; None if no slide was moved.
+
+    Returns:
+        The cases, and notes on entries without annotations or slide. An image that was never opened in QuPath has no
+        annotations; entries without slide and annotations are left out.
+
+    Raises:
+        CohortError: If annotated slides cannot be found, or two entries have annotations on the same slide.
     """
-    slides = {number: project.slide_of(entry, moved) for number, entry in enumerate(project.entries)}
-    any_slide = any(slide is not None for slide in slides.values())
-    lost = [
-        entry
-        for number, entry in enumerate(project.entries)
-        if slides[number] is None and (entry.annotations is not None or not any_slide)
+    slides = [project.find_slide(entry, finder) for entry in project.entries]
+    entries = list(zip(project.entries, slides, strict=True))
+    # If no slide at all is found, the cohort would be empty: then all of them are missing.
+    any_slide = any(slide is not None for slide in slides)
+    missing = [
+        entry.name
+        for entry, slide in entries
+        if slide is None and (entry.annotations is not None or not any_slide)
     ]
-    if lost:
+    if missing:
         fault = (
-            f"{len(lost)} of {len(project.entries)} slides are not where the project says ({_names(lost)})"
+            f"{len(missing)} of {len(entries)} slides are not where the project says ({_list_names(missing)})"
         )
         raise CohortError(project.path, fault, "Give their present folder with --slides")
+    # Of several entries of one slide, the annotated one is used.
     cases: dict[Path, Case] = {}
-    named: dict[Path, str] = {}
-    for number, entry in enumerate(project.entries):
-        slide = slides[number]
+    patients: dict[Path, str] = {}
+    for entry, slide in entries:
         if slide is None:
             continue
-        before = cases.get(slide.resolve())
-        if before is not None and before.annotations is not None and entry.annotations is not None:
+        path = slide.resolve()
+        earlier = cases.get(path)
+        if earlier is not None and earlier.annotations is not None and entry.annotations is not None:
             fault = f"there are annotations on {slide.name} in two entries"
             raise CohortError(project.path, fault, "Merge them in QuPath, or remove one of the entries")
-        if before is None or entry.annotations is not None:
-            cases[slide.resolve()] = Case(slide, entry.annotations, entry.patient, mpp=entry.mpp)
-            named[slide.resolve()] = entry.patient
-    own, nameless = assign_own_patients(list(cases.values()), list(named.values()))
-    found = [moved.told] if moved is not None and moved.found else []
-    return own, [*nameless, *_told(project, slides), *found]
+        if earlier is None or entry.annotations is not None:
+            cases[path] = Case(slide, entry.annotations, entry.patient, mpp=entry.mpp)
+            patients[path] = entry.patient
+    assigned, notes = assign_own_patients(list(cases.values()), list(patients.values()))
+    notes = [*notes, *_project_notes(project, slides)]
+    if finder is not None and finder.found:
+        notes.append(finder.note)
+    return assigned, notes
 
 
-def _told(project: QuPathProject, slides: Mapping[int, Path | None]) -> Iterator[str]:
-    empty = [entry for entry in project.entries if entry.annotations is None]
-    gone = [entry for n, entry in enumerate(project.entries) if slides[n] is None]
+def _project_notes(project: QuPathProject, slides: Sequence[Path | None]) -> Iterator[str]:
+    empty = [entry.name for entry in project.entries if entry.annotations is None]
+    gone = [entry.name for entry, slide in zip(project.entries, slides, strict=True) if slide is None]
     if empty:
-        yield f"{len(empty)} of {len(project.entries)} images of the project have no data file ({_names(empty)})"
+        yield f"{len(empty)} of {len(slides)} images of the project have no data file ({_list_names(empty)})"
     if gone:
-        yield f"left out, since neither slides nor annotations exist: {len(gone)} ({_names(gone)})"
-    listed = {slide.resolve() for slide in slides.values() if slide is not None}
-    if more := [slide.name for slide in find_slides(project.path.parent) if slide.resolve() not in listed]:
-        yield f"slides beside the project that are not in it, left out: {len(more)} ({', '.join(more[:_SHOWN])})"
+        yield f"left out, since neither slides nor annotations exist: {len(gone)} ({_list_names(gone)})"
+    used = {slide.resolve() for slide in slides if slide is not None}
+    if more := [slide.name for slide in find_slides(project.path.parent) if slide.resolve() not in used]:
+        yield f"slides beside the project that are not in it, left out: {len(more)} ({_list_names(more)})"
 
 
-def _names(entries: list[ProjectEntry]) -> str:
-    shown = ", ".join(entry.name for entry in entries[:_SHOWN])
-    return shown + ", ..." if len(entries) > _SHOWN else shown
+def _list_names(names: Sequence[str]) -> str:
+    return list_some(names, _MAX_NAMES)

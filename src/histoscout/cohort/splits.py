@@ -1,4 +1,4 @@
-"""Splits: training, tuning and test set by patient, blocks of slides for tuning, and folds.
+"""Splits: training, tuning and test set by patient, and blocks of slides for tuning.
 
 With too few patients for a tuning set, blocks of the training slides are used. Neighboring tissue is alike, so blocks
 are large (1 mm) with a gap around them, and metrics on them are still marked optimistic.
@@ -7,8 +7,8 @@ are large (1 mm) with a gap around them, and metrics on them are still marked op
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,86 +20,136 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
 from histoscout.io.tables import write_csv
 
-_OPTIMISTIC = (
-    "too few patients with positive regions to keep some apart: tuning is done on blocks of the training "
-    "slides themselves, so its figures are optimistic"
-)
-_TRAIN_AND_TUNE = "train and tune"
+BLOCK_UM = 1000.0
+"""Side of a tuning block in um."""
+
+GAP_UM = 250.0
+"""Gap around a tuning block in um that no training patch may touch."""
+
+COLUMNS = ["part", "slide", "patient"]
+"""The columns of a written split."""
+
+TRAIN_AND_TUNE = "train and tune"
+"""Part of a written split whose slides are in both sets, tuning on blocks of them."""
+
+NOTE = "note"
+"""Part of a written split that holds a note instead of a slide."""
+
+_PARTS = ("train", "tune", "test", TRAIN_AND_TUNE)
 
 
 @dataclass(frozen=True)
 class Split:
-    """The cases to train on, to tune on, and to test on.
+    """The cases of the training, tuning and test set.
 
-    With `blocks`, training and tuning share the same slides, and tuning happens on blocks of them (see
-    `histoscout.cohort.splits`). Otherwise no patient is in two of the three.
+    Attributes:
+        train: Cases to train on.
+        tune: Cases to tune on.
+        test: Cases to test on.
+        blocks: Whether training and tuning share the same slides, and tuning uses blocks of them. Otherwise no
+            patient is in two of the sets.
+        notes: Notes for the user.
     """
 
     train: tuple[Case, ...]
     tune: tuple[Case, ...]
     test: tuple[Case, ...]
-    blocks: bool
+    _: KW_ONLY
+    blocks: bool = False
     notes: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- drawing patients
 
 
 def split_cohort(
     cohort: Cohort, tune_share: float, seed: int, has_positive: Callable[[Case], bool], turn: int = 0
 ) -> Split:
-    """Divide a cohort by patient, keeping every split that its table already says.
+    """Split a cohort by patient, keeping the splits that its table names.
 
-    If the table names no case to tune on, `tune_share` of the other patients (test aside) are drawn for it,
-    of patients with and without positive regions alike, the same for the same `seed` and patients. Another
-    `turn` of the same seed draws patients who have not had theirs, until everybody has. If fewer than two
-    patients have positive regions, nobody can be kept apart: `blocks`. `has_positive` is never asked about
-    test cases. CohortError if there is nothing to train on, or nothing positive in it.
+    If the table names no tuning case, a share of the patients outside the test split is drawn, with and without
+    positive regions alike. With fewer than two patients with positive regions, tuning uses blocks.
 
     Args:
         cohort: The cohort.
         tune_share: Share of patients for tuning.
-        seed: Random seed.
-        has_positive: Whether a case has positive regions.
-        turn: Number of the ensemble member.
+        seed: Random seed; the same seed and patients give the same split.
+        has_positive: Whether a case has positive regions; it is not called for test cases.
+        turn: Number of the ensemble member: every turn draws other patients until all were drawn.
+
+    Returns:
+        The split.
+
+    Raises:
+        CohortError: If there is nothing to train on, or no positive region in it.
     """
     test = cohort.in_split("test").cases
     tune = cohort.in_split("tune").cases
     pool = tuple(case for case in cohort.cases if case.split in ("train", None))
     if not pool:
-        raise CohortError(
-            cohort.where, "has no slides to train on", "Leave the split of some rows empty, or 'train'"
-        )
+        fault = "the cohort has no slides to train on"
+        raise CohortError(cohort.where, fault, "Leave the split of some rows empty, or set it to train")
     positive = {case.patient for case in pool if has_positive(case)}
     if not positive:
         fault = "there is no annotation of the positive class on any training slide"
         raise CohortError(cohort.where, fault, "Check the class names (--positive), or annotate some slides")
     if tune:
         notes = () if any(map(has_positive, tune)) else ("no tuning slide has a positive region",)
-        return Split(pool, tune, test, False, notes)
+        return Split(pool, tune, test, notes=notes)
     if len(positive) < 2:
-        return Split(pool, pool, test, True, (_OPTIMISTIC,))
-    chosen = _drawn({case.patient for case in pool}, positive, tune_share, (seed, turn))
-    tune = tuple(case for case in pool if case.patient in chosen)
-    train = tuple(case for case in pool if case.patient not in chosen)
-    return Split(train, tune, test, False, tuple(_thin(chosen & positive)))
+        note = (
+            "too few patients with positive regions for a tuning set of their own: tuning uses blocks of the training "
+            "slides, so its metrics are optimistic"
+        )
+        return Split(pool, pool, test, blocks=True, notes=(note,))
+    # Draw at least one patient with positive regions, and leave at least one to train on.
+    negative = {case.patient for case in pool} - positive
+    random = np.random.default_rng(seed)
+    count = min(len(positive) - 1, max(1, round(tune_share * len(positive))))
+    drawn_positive = _draw_patients(positive, count, random, turn)
+    drawn = drawn_positive | _draw_patients(negative, round(tune_share * len(negative)), random, turn)
+    notes = ()
+    if len(drawn_positive) == 1:
+        notes = (f"only one patient with positive regions is left for tuning ({min(drawn_positive)})",)
+    return Split(
+        tuple(case for case in pool if case.patient not in drawn),
+        tuple(case for case in pool if case.patient in drawn),
+        test,
+        notes=notes,
+    )
+
+
+def _draw_patients(patients: Iterable[str], count: int, random: np.random.Generator, turn: int) -> set[str]:
+    """Draw patients; each turn takes those that follow the ones of the turn before."""
+    ordered = sorted(patients)
+    places = np.roll(random.permutation(len(ordered)), -turn * count)[:count]
+    return {ordered[place] for place in places}
 
 
 def split_by_class(cohort: Cohort, tune_share: float, seed: int) -> Split:
-    """Divide images of one class each by patient, keeping every split that they already have.
+    """Split image classification data by patient, keeping the splits that it names.
 
-    If none is to tune on, patients are drawn for it (test aside), the rarest classes first, until `tune_share` of the
-    patients of each class are among them; one patient of each class at least stays to train on. The same for the same
-    `seed` and patients. CohortError if there are fewer than two classes to train on, or nobody to tune on.
+    If there is no tuning set, patients outside the test split are drawn, the rarest class first, until a share of the
+    patients of each class is in it. At least one patient of each class stays to train on.
 
     Args:
         cohort: The cohort.
         tune_share: Share of patients for tuning.
-        seed: Random seed.
+        seed: Random seed; the same seed and patients give the same split.
+
+    Returns:
+        The split.
+
+    Raises:
+        CohortError: If there are fewer than two classes to train on, or too few patients for a tuning set.
     """
-    test, tune = cohort.in_split("test").cases, cohort.in_split("tune").cases
+    test = cohort.in_split("test").cases
+    tune = cohort.in_split("tune").cases
     pool = tuple(case for case in cohort.cases if case.split in ("train", None))
     if not tune:
-        chosen = _drawn_by_class(pool, tune_share, np.random.default_rng(seed))
-        tune = tuple(case for case in pool if case.patient in chosen)
-        pool = tuple(case for case in pool if case.patient not in chosen)
+        drawn = _draw_patients_by_class(pool, tune_share, np.random.default_rng(seed))
+        tune = tuple(case for case in pool if case.patient in drawn)
+        pool = tuple(case for case in pool if case.patient not in drawn)
     if len({case.label for case in pool}) < 2:
         raise CohortError(
             cohort.where, "there are fewer than two classes", "Give images of two classes at least"
@@ -107,135 +157,118 @@ def split_by_class(cohort: Cohort, tune_share: float, seed: int) -> Split:
     if not tune:
         fault = "there are too few patients for a tuning set"
         raise CohortError(cohort.where, fault, "Give images of two patients of each class at least")
-    unseen = sorted({case.label for case in pool} - {case.label for case in tune})
-    notes = (f"no tuning patient has images of: {', '.join(unseen)}",) if unseen else ()
-    return Split(pool, tune, test, False, notes)
+    absent = sorted({case.label for case in pool} - {case.label for case in tune})
+    notes = (f"no tuning patient has images of: {', '.join(absent)}",) if absent else ()
+    return Split(pool, tune, test, notes=notes)
 
 
-def _drawn_by_class(cases: Sequence[Case], share: float, random: np.random.Generator) -> set[str]:
-    """The patients to tune on: of each class a share, and never its last patient."""
-    of_class: dict[str, set[str]] = {}
+def _draw_patients_by_class(cases: Sequence[Case], share: float, random: np.random.Generator) -> set[str]:
+    """Draw a share of the patients of each class, and never the last patient of a class."""
+    patients_by_class: dict[str, set[str]] = {}
     for case in cases:
-        of_class.setdefault(case.label, set()).add(case.patient)
-    chosen: set[str] = set()
-    for _, patients in sorted(of_class.items(), key=lambda item: (len(item[1]), item[0])):
+        patients_by_class.setdefault(case.label, set()).add(case.patient)
+    drawn: set[str] = set()
+    rarest_first = sorted(patients_by_class.items(), key=lambda item: (len(item[1]), item[0]))
+    for _, patients in rarest_first:
         wanted = max(1, round(share * len(patients)))
-        ordered = sorted(patients - chosen)
+        ordered = sorted(patients - drawn)
         for place in random.permutation(len(ordered)):
-            more = chosen | {ordered[place]}
-            if len(patients & more) <= wanted and all(one - more for one in of_class.values()):
-                chosen = more
-    return chosen
+            larger = drawn | {ordered[place]}
+            leaves_some = all(others - larger for others in patients_by_class.values())
+            if len(patients & larger) <= wanted and leaves_some:
+                drawn = larger
+    return drawn
 
 
-def _drawn(patients: set[str], positive: set[str], share: float, draw: tuple[int, int]) -> set[str]:
-    """The patients to tune on: at least one with positive regions, and at least one such left to train on."""
-    seed, turn = draw
-    random = np.random.default_rng(seed)
-    most = min(len(positive) - 1, max(1, round(share * len(positive))))
-    negative = patients - positive
-    return _some_patients(positive, most, random, turn) | _some_patients(
-        negative, round(share * len(negative)), random, turn
-    )
-
-
-def _some_patients(patients: Iterable[str], count: int, random: np.random.Generator, turn: int) -> set[str]:
-    """So many of the patients, those who follow on those of the turn before."""
-    ordered = sorted(patients)
-    places = np.roll(random.permutation(len(ordered)), -turn * count)[:count]
-    return {ordered[place] for place in places}
-
-
-def _thin(positive: set[str]) -> list[str]:
-    if len(positive) > 1:
-        return []
-    return [f"only one patient with positive regions is left for tuning ({min(positive)})"]
-
-
-# ---------------------------------------------------------------- on disk
+# ---------------------------------------------------------------- files
 
 
 def write_split(split: Split, path: Path) -> None:
-    """Write a split as a table of part, slide and patient, to be read back when a training resumes.
+    """Write a split as a table, to be read when training resumes.
 
     Args:
         split: The split.
-        path: The file or folder.
+        path: The CSV file.
+
+    Raises:
+        OutputError: If the file cannot be written.
     """
-    parts: list[tuple[str, Sequence[Case]]] = [
-        ("train", split.train),
-        ("tune", split.tune),
-        ("test", split.test),
-    ]
+    parts: list[tuple[str, Sequence[Case]]] = [("test", split.test)]
     if split.blocks:
-        parts = [(_TRAIN_AND_TUNE, split.train), ("test", split.test)]
+        parts = [(TRAIN_AND_TUNE, split.train), *parts]
+    else:
+        parts = [("train", split.train), ("tune", split.tune), *parts]
     rows = [(part, str(case.slide), case.patient) for part, cases in parts for case in cases]
-    rows += [("note", note, "") for note in split.notes]
-    write_csv(path, ("part", "slide", "patient"), rows)
+    rows += [(NOTE, note, "") for note in split.notes]
+    write_csv(path, COLUMNS, rows)
 
 
 def read_split(path: Path, cohort: Cohort) -> Split:
-    """Read a split of this very cohort back; CohortError if the cohort's slides are not the split's.
+    """Read a split of a cohort.
 
-    Slides are known by their paths, or by name and patient if they have moved.
+    Slides are recognized by their paths, or by name and patient if they were moved.
 
     Args:
-        path: The file or folder.
+        path: The CSV file.
         cohort: The cohort.
+
+    Returns:
+        The split.
+
+    Raises:
+        CohortError: If the file is not a split, or the split of other slides than the cohort's.
     """
-    rows = _rows(path)
-    parts: dict[str, list[Case]] = {part: [] for part in ("train", "tune", "test", _TRAIN_AND_TUNE)}
-    strangers = []
+    rows = _read_rows(path)
+    parts: dict[str, list[Case]] = {part: [] for part in _PARTS}
+    missing = []
     for part, slide, patient in rows:
-        if part in parts:
-            case = _case(slide, patient, cohort)
-            if case is None:
-                strangers.append(Path(slide).name)
-            else:
-                parts[part].append(case)
-    held = {case for cases in parts.values() for case in cases}
-    new = [case.name for case in cohort.cases if case not in held]
-    if strangers or new:
-        gone, come = ", ".join(strangers) or "none", ", ".join(new) or "none"
-        fault = f"this is the split of another cohort (missing slides: {gone}; new slides: {come})"
+        if part == NOTE:
+            continue
+        case = _find_case(slide, patient, cohort)
+        if case is None:
+            missing.append(Path(slide).name)
+        else:
+            parts[part].append(case)
+    assigned = {case for cases in parts.values() for case in cases}
+    new = [case.name for case in cohort.cases if case not in assigned]
+    if missing or new:
+        lists = f"missing slides: {', '.join(missing) or 'none'}; new slides: {', '.join(new) or 'none'}"
+        fault = f"this is the split of another cohort ({lists})"
         raise CohortError(path, fault, "Train into a new folder")
-    shared = tuple(parts[_TRAIN_AND_TUNE])
-    notes = tuple(text for part, text, _ in rows if part == "note")
+    shared = parts[TRAIN_AND_TUNE]
     return Split(
-        tuple(parts["train"]) + shared,
-        tuple(parts["tune"]) + shared,
+        tuple(parts["train"] + shared),
+        tuple(parts["tune"] + shared),
         tuple(parts["test"]),
-        bool(shared),
-        notes,
+        blocks=bool(shared),
+        notes=tuple(text for part, text, _ in rows if part == NOTE),
     )
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _read_rows(path: Path) -> list[list[str]]:
+    remedy = "Train into a new folder"
     try:
         rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
     except OSError as error:
-        raise CohortError(path, f"cannot be read ({error.strerror})", "Train into a new folder") from error
+        raise CohortError(path, f"the file cannot be read ({error.strerror})", remedy) from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise CohortError(path, "is damaged", "Train into a new folder") from error
-    parts = {"train", "tune", "test", _TRAIN_AND_TUNE, "note"}
-    if rows[:1] != [["part", "slide", "patient"]] or any(
-        len(row) != 3 or row[0] not in parts for row in rows[1:]
-    ):
-        raise CohortError(path, "is not a split", "Train into a new folder")
+        raise CohortError(path, "the file is damaged", remedy) from error
+    if rows[:1] != [COLUMNS] or any(len(row) != 3 or row[0] not in (*_PARTS, NOTE) for row in rows[1:]):
+        raise CohortError(path, "this is not a split", remedy)
     return rows[1:]
 
 
-def _case(slide: str, patient: str, cohort: Cohort) -> Case | None:
+def _find_case(slide: str, patient: str, cohort: Cohort) -> Case | None:
     for case in cohort.cases:
         if str(case.slide) == slide:
             return case
-    namesakes = [
+    same_name = [
         case for case in cohort.cases if (case.slide.name, case.patient) == (Path(slide).name, patient)
     ]
-    return namesakes[0] if len(namesakes) == 1 else None
+    return same_name[0] if len(same_name) == 1 else None
 
 
-BLOCK_UM, GAP_UM = 1000.0, 250.0
+# ---------------------------------------------------------------- blocks
 
 
 def choose_tuning_blocks(
@@ -246,26 +279,28 @@ def choose_tuning_blocks(
     block_um: float = BLOCK_UM,
     holding: Regions | None = None,
 ) -> list[Box]:
-    """The blocks of a slide to tune on: `share` of its area, at least one block and never all of them.
+    """Choose the blocks of a slide to tune on: at least one, and never all of them.
 
-    The slide is divided into equal blocks of at least `block_um`; one too small for two blocks is
-    halved. With `holding`, blocks that meet these regions and blocks that do not are drawn in the same share,
-    so that both sides get some. Level-0 px; the same seed gives the same blocks.
+    The slide is divided into equal blocks of at least `block_um`; one that is too small for two blocks is halved.
 
     Args:
         slide_box: The slide in level-0 px.
-        mpp: Resolution in um/px.
-        seed: Random seed.
-        share: Share of the area.
+        mpp: um per level-0 px.
+        seed: Random seed; the same seed gives the same blocks.
+        share: Share of the blocks.
         block_um: Side of a block in um.
-        holding: Regions that some block should hold.
+        holding: Regions that both the tuning and the other blocks should hold: blocks with and without them are
+            drawn in the same share.
+
+    Returns:
+        The blocks in level-0 px, by rows.
     """
-    rows, columns = (
-        max(1, math.floor(side * mpp / block_um)) for side in (slide_box.height, slide_box.width)
-    )
+    rows = max(1, math.floor(slide_box.height * mpp / block_um))
+    columns = max(1, math.floor(slide_box.width * mpp / block_um))
     if rows * columns == 1:
         rows, columns = (2, 1) if slide_box.height > slide_box.width else (1, 2)
-    width, height = slide_box.width / columns, slide_box.height / rows
+    width = slide_box.width / columns
+    height = slide_box.height / rows
     blocks = [
         Box(slide_box.x + column * width, slide_box.y + row * height, width, height)
         for row in range(rows)
@@ -274,129 +309,13 @@ def choose_tuning_blocks(
     random = np.random.default_rng(seed)
     with_regions = [block for block in blocks if holding is not None and len(holding.intersecting(block))]
     without = [block for block in blocks if block not in with_regions]
-    chosen = _some_blocks(with_regions, share, random) + _some_blocks(without, share, random)
-    return sorted(chosen or [blocks[int(random.integers(len(blocks)))]], key=lambda block: (block.y, block.x))
+    chosen = _draw_blocks(with_regions, share, random) + _draw_blocks(without, share, random)
+    if not chosen:
+        chosen = [blocks[int(random.integers(len(blocks)))]]
+    return sorted(chosen, key=lambda block: (block.y, block.x))
 
 
-def _some_blocks(blocks: list[Box], share: float, random: np.random.Generator) -> list[Box]:
-    """A share of the blocks: one at least and not all, if there are two; none if there is one."""
+def _draw_blocks(blocks: list[Box], share: float, random: np.random.Generator) -> list[Box]:
+    """Draw a share of the blocks: of two or more at least one and never all, of one none."""
     count = min(len(blocks) - 1, max(1, round(share * len(blocks))))
     return [blocks[i] for i in random.permutation(len(blocks))[: max(0, count)]]
-
-
-HEAD = ["fold", "patient"]
-
-
-@dataclass(frozen=True)
-class Folds:
-    """The patients of each fold, sorted; no patient is in two. Folds are counted from 1."""
-
-    patients: tuple[tuple[str, ...], ...]
-
-    def __len__(self) -> int:
-        return len(self.patients)
-
-    @property
-    def numbers(self) -> range:
-        return range(1, len(self.patients) + 1)
-
-    def of(self, number: int) -> tuple[str, ...]:
-        return self.patients[number - 1]
-
-
-def draw_folds(positive: Mapping[str, bool], count: int, seed: int, where: str = "cohort") -> Folds:
-    """Deal patients out to folds; `positive` says of each whether he has positive regions.
-
-    Folds differ by one patient at most, and by one with positive regions. The same for the same patients and seed,
-    whatever their order. CohortError for fewer patients than folds, or fewer than two with positive regions: then a
-    fold would leave nothing to learn from.
-
-    Args:
-        positive: Whether each patient has positive regions.
-        count: How many at most.
-        seed: Random seed.
-        where: What an error names as its place.
-    """
-    if count < 2:
-        raise CohortError("--folds", f"{count} folds leave no patient out", "Use 2 or more; 4 or 5 are usual")
-    if len(positive) < count:
-        fault = f"has {len(positive)} patients with annotations, too few for {count} folds"
-        raise CohortError(where, fault, "Use fewer folds with --folds")
-    random = np.random.default_rng(seed)
-    dealt = [patient for wanted in (True, False) for patient in _shuffled(positive, wanted, random)]
-    if sum(positive.values()) < 2:
-        fault = (
-            "fewer than two patients have positive regions: without one of them nothing is left for training"
-        )
-        raise CohortError(where, fault, "Check the class names (--positive), or annotate more patients")
-    return Folds(tuple(tuple(sorted(dealt[fold::count])) for fold in range(count)))
-
-
-def _shuffled(positive: Mapping[str, bool], wanted: bool, random: np.random.Generator) -> list[str]:
-    names = sorted(patient for patient, has in positive.items() if has is wanted)
-    return [names[place] for place in random.permutation(len(names))]
-
-
-def cohort_of_fold(cohort: Cohort, folds: Folds, number: int) -> Cohort:
-    """The cohort with the patients of this fold as its test split; all others are trained and tuned on.
-
-    Whatever the cohort said of splits is gone: who is tuned on is drawn anew, from the others alone.
-
-    Args:
-        cohort: The cohort.
-        folds: The folds.
-        number: Number of the fold.
-    """
-    apart = set(folds.of(number))
-    cases = tuple(replace(case, split="test" if case.patient in apart else "train") for case in cohort.cases)
-    return Cohort(cases, f"{cohort.where}, fold {number}")
-
-
-def write_folds(folds: Folds, path: Path) -> None:
-    """Write folds as a table of fold and patient, to be read back or kept with a study.
-
-    Args:
-        folds: The folds.
-        path: The file or folder.
-    """
-    rows = [(number, patient) for number in folds.numbers for patient in folds.of(number)]
-    write_csv(path, HEAD, rows)
-
-
-def read_folds(path: Path, patients: Sequence[str]) -> Folds:
-    """Read folds of exactly these patients; CohortError if the file is none, or is one of other patients.
-
-    Args:
-        path: The file or folder.
-        patients: The patients.
-    """
-    try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
-    except OSError as error:
-        raise CohortError(path, f"cannot be read ({error.strerror})", "Give a table of folds") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise CohortError(path, "is not a table of folds", "Columns are fold and patient") from error
-    filled = [row for row in rows if any(cell.strip() for cell in row)]
-    if filled[:1] != [HEAD] or any(len(row) != 2 or not row[0].isdecimal() for row in filled[1:]):
-        remedy = "Its first line is fold,patient; then a fold's number and a patient in each"
-        raise CohortError(path, "is not a table of folds", remedy)
-    numbers = sorted({int(row[0]) for row in filled[1:]})
-    if numbers != list(range(1, len(numbers) + 1)) or len(numbers) < 2:
-        raise CohortError(path, f"has the folds {numbers}", "Number two folds or more from 1 without gaps")
-    folds = Folds(tuple(tuple(sorted(p for n, p in filled[1:] if int(n) == number)) for number in numbers))
-    _check_patients(folds, patients, path)
-    return folds
-
-
-def _check_patients(folds: Folds, patients: Sequence[str], path: Path) -> None:
-    listed = [patient for fold in folds.patients for patient in fold]
-    twice = sorted({patient for patient in listed if listed.count(patient) > 1})
-    if twice:
-        raise CohortError(path, f"lists patients twice: {', '.join(twice)}", "Give each one fold")
-    absent, strange = sorted(set(patients) - set(listed)), sorted(set(listed) - set(patients))
-    if absent or strange:
-        fault = (
-            f"these are folds of other patients (not in them: {', '.join(absent) or 'none'}; "
-            f"not in the cohort or without annotations: {', '.join(strange) or 'none'})"
-        )
-        raise CohortError(path, fault, "List every annotated patient of the cohort once")

@@ -1,13 +1,14 @@
-"""From the rows of a table to cases; every problem is reported at once."""
+"""The cases of a cohort table; all problems of the table are reported at once."""
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.discovery import SLIDE_SUFFIXES, SlideFinder, assign_own_patients, find_annotations
+from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.errors import CohortError
 from histoscout.io.notes import pluralize
 from histoscout.io.tables import CsvRow, CsvTable
@@ -27,100 +28,105 @@ SPLITS: Mapping[str, SplitName] = MappingProxyType(
         "testing": "test",
     }
 )
-LARGEST_MPP = 100.0  # um/px; a whole slide would be a few hundred px wide
+"""What a cell of the column `split` may hold, in lower case, and the split it means."""
+
+MAX_MPP = 100.0
+"""um/px; with coarser pixels a whole slide would be a few hundred px wide."""
 
 
 class _Problems:
-    """What is wrong with a table, row by row, to be told all at once."""
+    """Collects what is wrong with the cells of a table."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def of(self, row: CsvRow, read: Callable[[str], T], column: str) -> T | None:
-        """What a cell says, None if it is empty or wrong."""
+    def read(self, row: CsvRow, column: str, convert: Callable[[str], T]) -> T | None:
+        """The converted content of a cell; None if it is empty or cannot be converted."""
         cell = row.cell(column)
         try:
-            return read(cell) if cell else None
+            return convert(cell) if cell else None
         except ValueError as error:
             self.lines.append(f"row {row.number}: {column}: {error}")
             return None
 
 
 def read_table_cases(
-    table: CsvTable, path: Path, moved: SlideFinder | None = None
+    table: CsvTable, path: Path, finder: SlideFinder | None = None
 ) -> tuple[list[Case], list[str]]:
-    """The case of each row, paths against the table's folder, and a note on those that name no patient.
-
-    CohortError lists all that is wrong. Slides that are not there are looked for by their names where they were `displacement` to.
+    """Read the case of each row of a cohort table.
 
     Args:
         table: The table.
-        path: The file or folder.
-        moved: Finds slides that were moved; None if none were.
+        path: The file of the table; paths in it are relative to its folder.
+        finder: Finds slides that were moved by their names; None if no slide was moved.
+
+    Returns:
+        The cases in the order of the rows, and notes on slides that name no patient.
+
+    Raises:
+        CohortError: Lists all problems: missing files, slides listed twice, patients in two splits, wrong cells.
     """
     problems = _Problems()
-    read = [_case(row, table, _Places(path.parent, moved), problems) for row in table.rows]
-    cases, nameless = assign_own_patients(read, [row.cell("patient") for row in table.rows])
-    for which in (_missing, _repeated, _leaks):
-        problems.lines += which(table.rows, cases)
+    listed = []
+    for row in table.rows:
+        slide = _find_slide(row.cell("slide"), path.parent, finder)
+        # Without a column of annotations, they are found by the name of the slide.
+        cell = row.cell("annotations")
+        if "annotations" in table.columns:
+            annotations = _resolve(cell, path.parent) if cell else None
+        else:
+            annotations = next(iter(find_annotations(slide)), None)
+        case = Case(
+            slide=slide,
+            annotations=annotations,
+            patient=row.cell("patient"),
+            split=problems.read(row, "split", read_split_name),
+            mpp=problems.read(row, "mpp", read_mpp),
+            site=row.cell("site") or None,
+            mask_labels=problems.read(row, "mask_labels", read_mask_labels) or (),
+            mask_threshold=problems.read(row, "mask_threshold", _read_mask_threshold),
+        )
+        listed.append(case)
+    cases, notes = assign_own_patients(listed, [row.cell("patient") for row in table.rows])
+    for find_problems in (_missing_files, _repeated_slides, _split_conflicts):
+        problems.lines += find_problems(table.rows, cases)
     if problems.lines:
-        listed = "\n".join(f"  {line}" for line in problems.lines)
-        fault = f"{pluralize(len(problems.lines), 'problem')}\n{listed}\n "
+        lines = "\n".join(f"  {line}" for line in problems.lines)
+        fault = f"{pluralize(len(problems.lines), 'problem')}\n{lines}\n "
         raise CohortError(path, fault, "Correct these rows; paths are relative to the table's folder")
-    return cases, nameless
+    return cases, notes
 
 
-class _Places(NamedTuple):
-    """The table's folder, and where slides are that are not found from there."""
-
-    folder: Path
-    moved: SlideFinder | None
-
-
-def _case(row: CsvRow, table: CsvTable, places: _Places, problems: _Problems) -> Case:
-    folder = places.folder
-    slide = _slide(row.cell("slide"), places)
-    annotations = row.cell("annotations")
-    if "annotations" in table.columns:
-        drawn = _path(annotations, folder) if annotations else None
-    else:
-        drawn = next(iter(find_annotations(slide)), None)
-    return Case(
-        slide=slide,
-        annotations=drawn,
-        patient=row.cell("patient"),
-        split=problems.of(row, read_split_name, "split"),
-        mpp=problems.of(row, read_mpp, "mpp"),
-        site=row.cell("site") or None,
-        mask_labels=problems.of(row, read_mask_labels, "mask_labels") or (),
-        mask_threshold=problems.of(row, _mask_threshold, "mask_threshold"),
-    )
-
-
-def _path(cell: str, folder: Path) -> Path:
-    """A path of the table; one written on Windows is understood elsewhere."""
+def _resolve(cell: str, folder: Path) -> Path:
+    """A path of the table; on other systems, the backslashes of Windows are read as slashes."""
     path = folder / cell
     return path if path.exists() or "\\" not in cell else folder / cell.replace("\\", "/")
 
 
-def _slide(cell: str, places: _Places) -> Path:
-    """The slide of a row; a name without suffix is completed if that is possible in one way only."""
-    path = _path(cell, places.folder)
+def _find_slide(cell: str, folder: Path, finder: SlideFinder | None) -> Path:
+    """The slide of a cell; a missing suffix is added if only one such slide exists."""
+    path = _resolve(cell, folder)
     if not cell or path.exists():
         return path
-    completed = [path.with_name(path.name + suffix) for suffix in sorted(SLIDE_SUFFIXES)]
-    there = [candidate for candidate in completed if candidate.is_file()]
-    if len(there) == 1:
-        return there[0]
-    found = None if places.moved is None else places.moved.find(cell.replace("\\", "/").rsplit("/", 1)[-1])
-    return found or path
+    candidates = [path.with_name(path.name + suffix) for suffix in sorted(SLIDE_SUFFIXES)]
+    existing = [candidate for candidate in candidates if candidate.is_file()]
+    if len(existing) == 1:
+        return existing[0]
+    moved = None if finder is None else finder.find(cell.replace("\\", "/").rsplit("/", 1)[-1])
+    return moved or path
 
 
 def read_split_name(cell: str) -> SplitName:
-    """The split that a cell means; ValueError if none.
+    """The split that a cell names.
 
     Args:
-        cell: Content of a cell.
+        cell: Content of a cell, such as "train", "validation" or "test".
+
+    Returns:
+        The split; "validation" and its short forms mean "tune".
+
+    Raises:
+        ValueError: If the cell names no split.
     """
     if cell.casefold() not in SPLITS:
         raise ValueError(f"{cell!r} is not train, tune or test")
@@ -128,45 +134,59 @@ def read_split_name(cell: str) -> SplitName:
 
 
 def read_mpp(cell: str) -> float:
-    """The um per px that a cell says, also with a decimal comma; ValueError if that is not possible.
+    """The resolution in um/px that a cell states.
 
     Args:
-        cell: Content of a cell.
+        cell: Content of a cell; a decimal comma is accepted.
+
+    Returns:
+        um/px.
+
+    Raises:
+        ValueError: If the cell is not a number, or the number is impossible.
     """
     try:
         mpp = float(cell.replace(",", "."))
     except ValueError:
         raise ValueError(f"{cell!r} is not a number (um per pixel, such as 0.25)") from None
-    if not (math.isfinite(mpp) and 0 < mpp <= LARGEST_MPP):
+    if not (math.isfinite(mpp) and 0 < mpp <= MAX_MPP):
         raise ValueError(f"{cell} um per pixel is not possible")
     return mpp
 
 
 def read_mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
-    """ "1=tumour;2=stroma" as pairs; a name alone is that of value 1.
+    """The values of a mask and their classes.
 
     Args:
-        cell: Content of a cell.
+        cell: Content of a cell, such as "1=tumor;2=stroma"; a name alone is the class of value 1.
+
+    Returns:
+        Pairs of value and class, by value.
+
+    Raises:
+        ValueError: If a value or name is missing.
     """
     pairs = [part.partition("=") for part in cell.replace(",", ";").split(";") if part.strip()]
     if len(pairs) == 1 and not pairs[0][1]:
         return ((1, pairs[0][0].strip()),)
-    named = {int(value): name.strip() for value, mark, name in pairs if mark and value.strip().isdecimal()}
-    if len(named) < len(pairs) or not all(named.values()):
+    names = {
+        int(value): name.strip() for value, equals, name in pairs if equals and value.strip().isdecimal()
+    }
+    if len(names) < len(pairs) or not all(names.values()):
         raise ValueError(f"{cell!r} does not name the mask's values, as in 1=tumor;2=stroma")
-    return tuple(sorted(named.items()))
+    return tuple(sorted(names.items()))
 
 
-def _mask_threshold(cell: str) -> int:
+def _read_mask_threshold(cell: str) -> int:
     if not (cell.isdecimal() and 0 < int(cell) < 2**16):
         raise ValueError(f"{cell!r} is not a gray value, such as 128")
     return int(cell)
 
 
-# ---------------------------------------------------------------- the table as a whole
+# ---------------------------------------------------------------- problems of the table as a whole
 
 
-def _missing(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
+def _missing_files(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
     lines = [f"row {row.number}: no slide is named" for row in rows if not row.cell("slide")]
     for row, case in zip(rows, cases, strict=True):
         if row.cell("slide") and not case.slide.exists():
@@ -176,28 +196,24 @@ def _missing(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
     return lines
 
 
-def _repeated(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
-    first: dict[Path, int] = {}
+def _repeated_slides(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
+    first_row: dict[Path, int] = {}
     lines = []
     for row, case in zip(rows, cases, strict=True):
-        before = first.setdefault(case.slide.resolve(), row.number)
-        if before != row.number and row.cell("slide"):
-            lines.append(f"rows {before} and {row.number} name the same slide {case.slide.name}")
+        earlier = first_row.setdefault(case.slide.resolve(), row.number)
+        if earlier != row.number and row.cell("slide"):
+            lines.append(f"rows {earlier} and {row.number} name the same slide {case.slide.name}")
     return lines
 
 
-def _leaks(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
-    """Patients in more than one split: what is learnt from one slide would be asked on another."""
-    where: dict[str, dict[str, list[int]]] = {}
-    for row, case in zip(rows, cases, strict=True):
-        if case.split is not None:
-            where.setdefault(case.patient, {}).setdefault(case.split, []).append(row.number)
-    return [
-        f"patient {patient} is in {' and '.join(_in_rows(*rows_of) for rows_of in splits.items())}"
-        for patient, splits in where.items()
-        if len(splits) > 1
-    ]
-
-
-def _in_rows(split: str, numbers: list[int]) -> str:
-    return f"{split} ({'row' if len(numbers) == 1 else 'rows'} {', '.join(map(str, numbers))})"
+def _split_conflicts(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
+    """Patients in more than one split, with the rows in question."""
+    lines = []
+    conflicts = find_split_conflicts([case.patient for case in cases], [case.split for case in cases])
+    for patient, positions_by_split in conflicts.items():
+        splits = []
+        for split, positions in positions_by_split.items():
+            numbers = ", ".join(str(rows[position].number) for position in positions)
+            splits.append(f"{split} ({'row' if len(positions) == 1 else 'rows'} {numbers})")
+        lines.append(f"patient {patient} is in {' and '.join(splits)}")
+    return lines

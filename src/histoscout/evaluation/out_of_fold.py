@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from histoscout.cohort.splits import Folds
+from histoscout.cohort.folds import Folds
 from histoscout.evaluation.bootstrap import (
     CONFIDENCE_LEVEL,
     DRAWS,
@@ -122,7 +122,7 @@ class Crossval:
 
     Example:
         >>> from histoscout import Crossval
-        >>> from histoscout.cohort.splits import Folds
+        >>> from histoscout.cohort.folds import Folds
         >>> Crossval(positive="UDH", folds=Folds(patients=()), recipes=()).patients
         ()
     """

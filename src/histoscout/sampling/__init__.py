@@ -1,6 +1,6 @@
-"""Training patches.
+"""Training and validation patches.
 
-- `sampler`: where patches are drawn, from seed and number alone; the grid of validation patches.
-- `augment`: random changes of a patch.
-- `datasets`: patches and targets by number, as worker processes read them.
+- `sampler`: where training patches are drawn, from seed and number alone, and the grid of validation patches.
+- `augment`: random rotation, scale, mirroring and colors of a patch.
+- `datasets`: images and targets by number, as worker processes read them.
 """

@@ -1,4 +1,4 @@
-"""Training and validation patches by number: what worker processes read."""
+"""Training and validation patches by number: image and target, as worker processes read them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,21 +13,25 @@ from histoscout.sampling.augment import draw_pose, read_augmented, vary_colors
 from histoscout.sampling.sampler import Patch
 
 Example = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-KEPT_BYTES = 2**29
+"""Image (H, W, 3) uint8 and target (H, W) uint8, or () for a tile classifier."""
+
+CACHE_BYTES = 2**29
 """Bytes of validation patches that are kept in memory."""
 
 
 class Sampler(Protocol):
     """Draws a patch for each number; the same number always gives the same patch."""
 
-    def draw(self, number: int) -> Patch: ...
+    def draw(self, number: int) -> Patch:
+        """Draw the patch of a number."""
+        ...
 
 
 @dataclass(frozen=True)
 class SampledExamples:
-    """Training examples by number: image (H, W, 3) uint8 and target (H, W) uint8, or () for a tile classifier.
+    """Training examples by number: augmented patches with their targets.
 
-    An example is a function of the recipe's seed and its number alone.
+    An example depends on the recipe's seed and its number alone.
 
     Attributes:
         slides: The training slides.
@@ -40,66 +44,68 @@ class SampledExamples:
     recipe: Recipe
 
     def __getitem__(self, number: int) -> Example:
-        window = self.sampler.draw(number)
-        labeled = self.slides[window.slide]
-        # a stream of its own, apart from that of the sampler
+        patch = self.sampler.draw(number)
+        slide = self.slides[patch.slide]
+        # a random stream of its own, independent of the sampler's
         random = np.random.default_rng([self.recipe.seed, number, 1])
         pose = draw_pose(self.recipe.augment, random)
-        reads = (labeled.picture, labeled.mask)
-        picture, mask = read_augmented(reads, window.box, self.recipe.patches.mpp, pose)
-        return vary_colors(picture, self.recipe.augment, random), make_target(mask, self.recipe)
+        reads = (slide.picture, slide.mask)
+        image, mask = read_augmented(reads, patch.box, mpp=self.recipe.patches.mpp, pose=pose)
+        return vary_colors(image, self.recipe.augment, random), make_target(mask, self.recipe)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlainExamples:
-    """Validation examples: patches without augmentation, kept in memory up to `KEPT_BYTES`.
+    """Validation examples: patches without augmentation, kept in memory up to `CACHE_BYTES`.
 
     Attributes:
         slides: The slides.
-        windows: The patches.
+        patches: The patches.
         recipe: The recipe.
-        kept: Examples that were read, by number.
+        cache: Examples that were read, by number.
     """
 
     slides: Sequence[LabeledSlide]
-    windows: Sequence[Patch]
+    patches: Sequence[Patch]
     recipe: Recipe
-    kept: dict[int, Example] = field(default_factory=dict, compare=False, repr=False)
+    cache: dict[int, Example] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
-        return len(self.windows)
+        return len(self.patches)
 
     def __getitem__(self, number: int) -> Example:
-        if number in self.kept:
-            return self.kept[number]
-        window = self.windows[number]
-        labeled, mpp = self.slides[window.slide], self.recipe.patches.mpp
-        example = labeled.picture(window.box, mpp), make_target(labeled.mask(window.box, mpp), self.recipe)
-        if (len(self.kept) + 1) * (example[0].nbytes + example[1].nbytes) <= KEPT_BYTES:
-            self.kept[number] = example
+        if number in self.cache:
+            return self.cache[number]
+        patch = self.patches[number]
+        slide, mpp = self.slides[patch.slide], self.recipe.patches.mpp
+        example = slide.picture(patch.box, mpp), make_target(slide.mask(patch.box, mpp), self.recipe)
+        if (len(self.cache) + 1) * (example[0].nbytes + example[1].nbytes) <= CACHE_BYTES:
+            self.cache[number] = example
         return example
 
 
 def make_target(mask: NDArray[np.uint8], recipe: Recipe) -> NDArray[np.uint8]:
-    """The target of a patch: its mask, or for a tile classifier its class.
+    """Make the target of a patch: its mask, or for a tile classifier the class of the tile.
 
-    A tile is of the first class (the positive one first) that covers at least `tile_coverage` of it; one that a class
-    merely touches is ignored, and so is one that is mostly ignored.
+    A tile has the first class (the positive one comes first) that covers at least `tile_coverage` of it. A tile that
+    classes only touch is ignored, and so is one that is mostly ignored.
 
     Args:
-        mask: Mask (H, W).
+        mask: Mask (H, W) uint8.
         recipe: The recipe.
+
+    Returns:
+        (H, W) uint8, or () for a tile classifier.
     """
     if not recipe.network.predicts_tiles:
         return mask
     shares = np.bincount(mask.ravel(), minlength=256) / mask.size
     classes = range(1, len(recipe.classes.labels) + 1)
-    least = recipe.patches.tile_coverage
     for value in classes:
-        if shares[value] > 0 and shares[value] >= least:
+        if shares[value] > 0 and shares[value] >= recipe.patches.tile_coverage:
             return np.array(value, np.uint8)
-    touched = any(shares[value] > 0 for value in classes) or shares[IGNORE] > 0.5
-    return np.array(IGNORE if touched else BACKGROUND, np.uint8)
+    is_ambiguous = any(shares[value] > 0 for value in classes) or shares[IGNORE] > 0.5
+    return np.array(IGNORE if is_ambiguous else BACKGROUND, np.uint8)
 
 
 def class_shares(examples: SampledExamples, count: int) -> list[float]:
@@ -107,11 +113,14 @@ def class_shares(examples: SampledExamples, count: int) -> list[float]:
 
     Args:
         examples: Training patches by number.
-        count: How many at most.
+        count: Number of examples.
+
+    Returns:
+        Shares of the pixels (or tiles) that are not ignored: background, then the classes in the recipe's order.
     """
-    classes = len(examples.recipe.classes.labels) + 1
+    class_count = len(examples.recipe.classes.labels) + 1
     totals = np.zeros(256, np.int64)
     for number in range(count):
         totals += np.bincount(examples[number][1].ravel(), minlength=256)
-    seen = totals[:classes]
-    return [float(value) for value in seen / max(1, seen.sum())]
+    counted = totals[:class_count]
+    return [float(value) for value in counted / max(1, counted.sum())]

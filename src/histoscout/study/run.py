@@ -212,7 +212,7 @@ def make_training(
         loss=loss,
         class_shares=None,
         training_examples=SampledExamples((), PatchSampler((), recipe, {}), recipe),
-        tuning_examples=PlainExamples((), (), recipe),
+        tuning_examples=PlainExamples(slides=(), patches=(), recipe=recipe),
         make_batches=data.train.batches,
         validate=validate_network,
         folder=folder,

@@ -155,7 +155,7 @@ def time_validation(context: TrainingContext, network: nn.Module) -> tuple[float
     Returns:
         Seconds of one validation once its patches are in memory, and seconds to read one patch.
     """
-    some = replace(context.tuning_examples, windows=context.tuning_examples.windows[:TIMED_READS], kept={})
+    some = replace(context.tuning_examples, patches=context.tuning_examples.patches[:TIMED_READS], cache={})
     reading = _time_reading(some) / max(1, len(some))
     _time_reading(context.tuning_examples)
     started = time.monotonic()

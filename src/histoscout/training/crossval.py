@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.cohort.splits import Folds, cohort_of_fold, draw_folds, read_folds, write_folds
+from histoscout.cohort.folds import Folds, cohort_of_fold, draw_folds, read_folds, write_folds
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.out_of_fold import Crossval, FoldResult, RecipeResult, write_crossval

@@ -113,7 +113,9 @@ def finalize_images(members: Sequence[EnsembleMember], recipe: Recipe, out: Path
     context = members[0].context
     ensemble = TrainedEnsemble.calibrated(members, offset=False)
     # predict the tuning images as `evaluate` will predict new ones
-    images = [RoiImage(case.slide, case.label, case.patient, case.mpp) for case in members[0].data.split.tune]
+    images = [
+        RoiImage(case.slide, case.label, case.patient, mpp=case.mpp) for case in members[0].data.split.tune
+    ]
     context.progress.start("classifying tuning images", len(images))
     engine = ensemble.engine()
     paths = [(image.path, image.mpp) for image in images]

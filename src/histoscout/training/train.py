@@ -283,7 +283,7 @@ def prepare_training(
     training_examples = SampledExamples(data.train, make_sampler(data, recipe), recipe)
     grid = grid_patches(data.tune, recipe, data.tuning_boxes)
     tuning_patches = choose_evenly(grid, recipe.training.validation_patches, recipe.seed)
-    tuning_examples = PlainExamples(data.tune, tuning_patches, recipe)
+    tuning_examples = PlainExamples(slides=data.tune, patches=tuning_patches, recipe=recipe)
     loss = make_loss(recipe)
     classes = range(1, len(recipe.classes.labels) + 1) if data.by_class else (1,)
 

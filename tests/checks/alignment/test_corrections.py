@@ -1,4 +1,4 @@
-"""Undoing what was done gives back the outlines."""
+"""Corrections undo mistakes: the annotations are what they were."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def same(one: shapely.Geometry, two: shapely.Geometry) -> bool:
     return bool(shapely.area(shapely.symmetric_difference(one, two)) < 1e-2 * shapely.area(one))
 
 
-def test_every_mistake_is_tried_here() -> None:
+def test_every_mistake_is_tested_here() -> None:
     assert {mistake.name for mistake in known_mistakes(FRAME)} == MADE.keys() | BY_TILE.keys()
 
 
@@ -58,8 +58,8 @@ def test_every_mistake_is_tried_here() -> None:
 def test_what_was_done_is_undone(name: str, regions: Regions) -> None:
     mistake = {one.name: one for one in known_mistakes(FRAME)}[name]
     wrong = Regions.of(replace(one, outline=affine_transform(one.outline, MADE[name])) for one in regions)
-    mended = mistake.correct(wrong)
-    for before, after in zip(regions, mended, strict=True):
+    corrected = mistake.correct(wrong)
+    for before, after in zip(regions, corrected, strict=True):
         assert same(before.outline, after.outline)
         assert (before.label, before.id) == (after.label, after.id)
 
@@ -69,11 +69,11 @@ def test_what_was_done_is_undone(name: str, regions: Regions) -> None:
 def test_what_was_done_tile_by_tile_is_undone(name: str, regions: Regions) -> None:
     mistake = {one.name: one for one in known_mistakes(FRAME)}[name]
     mirror, rows = BY_TILE[name]
-    mended = mistake.correct(mirror_by_tile(regions, FRAME.tile, mirror, rows))
-    assert mended.labels == regions.labels
+    corrected = mistake.correct(mirror_by_tile(regions, FRAME.tile, mirror, rows))
+    assert corrected.labels == regions.labels
     for label in regions.labels:
         before = shapely.union_all([one.outline for one in regions.with_labels(label)])
-        after = shapely.union_all([one.outline for one in mended.with_labels(label)])
+        after = shapely.union_all([one.outline for one in corrected.with_labels(label)])
         assert same(before, after)
 
 
@@ -91,6 +91,6 @@ def test_the_study_fault_is_what_it_was() -> None:
     assert wrong.outline.bounds == pytest.approx((600, 1536 + 336, 700, 1536 + 436), abs=0.2)
 
 
-def test_without_a_scanned_part_nothing_is_said_of_it() -> None:
+def test_without_a_scanned_part_its_mistakes_are_not_tried() -> None:
     named = {one.name for one in known_mistakes(replace(FRAME, corner=(0.0, 0.0)))}
     assert not [name for name in named if "scanned" in name]

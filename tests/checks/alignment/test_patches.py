@@ -1,22 +1,26 @@
-"""Masks at the network's door belong to their pictures, or it is said what happened."""
+"""Masks of patches belong to their images, or the mistake is named."""
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from histoscout.checks.alignment.patch_scoring import straightness
 from histoscout.checks.alignment.patches import (
     RECTANGLES,
     PatchFit,
-    _outlines_alone,
+    check_cohort_patches,
     check_patch_alignment,
     check_training_patches,
-    straightness,
+    patch_verdict,
 )
+from histoscout.checks.integrity import load_case
 from histoscout.cohort.annotated_slide import LabeledSlide
+from histoscout.cohort.cohort import read_cohort
 from histoscout.geometry.box import Box
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
@@ -24,6 +28,7 @@ from histoscout.sampling.sampler import PatchSampler
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.tissue.mask import find_tissue
 from tests import toy
+from tests.checks.test_run import RECIPE as COHORT_RECIPE
 
 Mask = NDArray[np.uint8]
 RECIPE = Recipe.from_dict({**toy.CHOICES, "patches": {"mpp": 2.0, "size_um": 128.0}})
@@ -32,7 +37,7 @@ COUNT = 64
 
 
 class Misread(LabeledSlide):
-    """A slide whose masks come from the tile above, upside down: the study's fault."""
+    """A slide whose masks come from the tile above, upside down: a fault of the study."""
 
     def mask(self, box: Box, mpp: float) -> Mask:
         return np.flipud(super().mask(box.translate(0, -box.height), mpp)).copy()
@@ -80,7 +85,7 @@ FAULTS: dict[str, Callable[[list[tuple[Mask, Mask]]], list[tuple[Mask, Mask]]]] 
     "mirrored top to bottom": changed(np.flipud),
     "mirrored left to right": changed(np.fliplr),
     "rows and columns swapped": changed(np.transpose),
-    "shifted right by 0.25 of a window": changed(lambda mask: np.roll(mask, mask.shape[1] // 4, 1)),
+    "shifted right by 0.25 of a patch": changed(lambda mask: np.roll(mask, mask.shape[1] // 4, 1)),
     "no better than": lambda pairs: [
         (picture, pairs[(place + 5) % len(pairs)][1]) for place, (picture, _) in enumerate(pairs)
     ],
@@ -120,7 +125,7 @@ def test_rectangles_that_fit_nothing_are_not_called_faulty(slides: list[LabeledS
 
 @pytest.mark.parametrize(("fit", "state"), [(50.0, "good"), (20.0, "cannot tell"), (1.0, "failed")])
 def test_more_windows_must_fit_better(fit: float, state: str) -> None:
-    assert _outlines_alone(PatchFit(fit, "", 0.0, windows=100)).state == state
+    assert patch_verdict(PatchFit(given=fit, patches=100)).state == state
 
 
 def test_too_few_windows_cannot_tell(slides: list[LabeledSlide]) -> None:
@@ -148,3 +153,24 @@ def test_masks_that_lose_their_lesions_on_the_way_are_found(slides: list[Labeled
     verdict = check_patch_alignment(empty, RECIPE.patches.mpp, pairs)
     assert verdict.state == "failed"
     assert "directly from the slides" in verdict.message
+
+
+# ---------------------------------------------------------------- cohorts
+
+
+def test_patches_of_a_cohort_fit_also_for_a_class_that_does_not_occur(table: Path) -> None:
+    cases = [load_case(case) for case in read_cohort(table).cases]
+    assert check_cohort_patches(cases, COHORT_RECIPE).state == "good"
+    absent = COHORT_RECIPE.with_choices({"classes.positive": "DCIS"})
+    assert check_cohort_patches(cases, absent).state == "good"
+
+
+def test_strong_colors_are_no_displacement(table: Path) -> None:
+    cases = [load_case(case) for case in read_cohort(table).cases]
+    strong = {"augment.stain": 0.1, "augment.brightness": 0.2}
+    assert check_cohort_patches(cases, COHORT_RECIPE.with_choices(strong)).state == "good"
+
+
+def test_a_cohort_without_annotations_cannot_tell(table: Path) -> None:
+    bare = [load_case(replace(case, annotations=None)) for case in read_cohort(table).cases]
+    assert check_cohort_patches(bare, Recipe()).state == "cannot tell"

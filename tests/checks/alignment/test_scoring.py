@@ -37,21 +37,23 @@ def test_what_is_explained_is_the_share_of_variance_between_zones() -> None:
     zones = np.zeros((ZONES, 40, 40), np.float32)
     zones[0, 10:20, 10:20] = 1
     zones[-1, 20:30, 10:20] = 1
-    explained, _ = AlignmentTest(CellGrid(values, tissue, 4.0, 4.0)).explained(zones)
+    explained, _ = AlignmentTest(CellGrid(values=values, tissue=tissue, side=4.0, side_um=4.0)).explained(
+        zones
+    )
     inside, outside = values[0, 10:20, 10:20], values[0, 20:30, 10:20]
     overall = (inside.mean() + outside.mean()) / 2
     by_hand = ((inside.mean() - overall) ** 2 + (outside.mean() - overall) ** 2) / 2
     assert explained[0, 0] == pytest.approx(by_hand, rel=1e-3)
 
 
-def test_no_outline_on_the_slide_is_not_judged() -> None:
+def test_no_annotation_on_the_slide_has_no_fit() -> None:
     cells = SUBJECT.cells
     fit = SUBJECT.test(np.zeros((ZONES, *cells.shape), np.float32), 10.0, 3.0)
     assert np.isnan(fit.z)
     assert fit.on_tissue == 0
 
 
-def test_a_slide_without_tissue_is_not_judged() -> None:
+def test_a_slide_without_tissue_has_no_fit() -> None:
     cells = SUBJECT.cells
     bare = replace(cells, tissue=np.zeros_like(cells.tissue), values=np.zeros_like(cells.values))
     zones = annotation_zones([one.outline for one in SUBJECT.regions], cells.shape, cells.side, cells.side_um)

@@ -1,4 +1,4 @@
-"""The pixels say whether outlines fit, which mistake was made, and when they cannot tell."""
+"""Annotations fit the tissue or do not, which mistake was made, and when nobody can tell."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,7 @@ from shapely.affinity import affine_transform, scale
 from histoscout.checks.alignment.corrections import mirror_by_tile
 from histoscout.checks.alignment.slides import (
     AS_GIVEN,
-    FITS,
+    MIN_FIT,
     Alignment,
     AlignmentSubject,
     check_cohort_alignment,
@@ -62,7 +62,7 @@ def faulty(subject: AlignmentSubject, fault: str, regions: Regions) -> Alignment
 
 @pytest.mark.parametrize("shape", [lambda regions: regions, loosely], ids=["tight", "rectangles"])
 @pytest.mark.parametrize("seed", range(2))
-def test_outlines_that_fit_are_good(
+def test_annotations_that_fit_are_good(
     subjects: Subjects, seed: int, shape: Callable[[Regions], Regions]
 ) -> None:
     subject = subjects(seed)
@@ -83,8 +83,8 @@ def test_a_mistake_is_found_named_and_undone(
     assert found.mistake is not None
     assert found.mistake.name == fault
     assert fault in found.verdict.message
-    mended = check_slide_alignment(replace(wrong, regions=found.mistake.correct(wrong.regions)))
-    assert mended.verdict.state == "good"
+    corrected = check_slide_alignment(replace(wrong, regions=found.mistake.correct(wrong.regions)))
+    assert corrected.verdict.state == "good"
 
 
 def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:
@@ -96,26 +96,28 @@ def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:
     assert "y by 9" in found.verdict.message or "y by 8" in found.verdict.message
 
 
-def test_another_slides_outlines_are_known_for_what_they_are(subjects: Subjects) -> None:
+def test_annotations_of_another_slide_are_recognized(subjects: Subjects) -> None:
     one, two = subjects(0), subjects(1)
     found = check_slide_alignment(replace(one, regions=two.regions), lambda: [("toy 0", one.regions)])
     assert found.mistake is not None
-    assert found.mistake.name == "outlines of toy 0"
+    assert found.mistake.name == "annotations of toy 0"
     assert found.verdict.state == "failed"
 
 
-def test_nothing_is_said_where_nothing_shows() -> None:
+def test_a_slide_that_shows_nothing_cannot_tell() -> None:
     noise = np.random.default_rng(0).normal(0, 8, (toy.SIDE, toy.SIDE, 1))
     pixels = np.clip(np.array(toy.PINK) + noise, 0, 255).astype(np.uint8)
     slide = slide_from_array(pixels, toy.MPP)
     regions = toy.draw(0)[1]
     found = check_slide_alignment(
-        prepare_subject(slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), TILE_UM)
+        prepare_subject(
+            slide, regions, find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches), tile_um=TILE_UM
+        )
     )
     assert found.verdict.state == "cannot tell"
 
 
-def test_outlines_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Subjects) -> None:
+def test_annotations_beside_the_tissue_are_wrong_whatever_the_mistake(subjects: Subjects) -> None:
     subject = subjects(0)
     far = Regions.of(one.translate(0, 5 * toy.SIDE + 37 * place) for place, one in enumerate(subject.regions))
     found = check_slide_alignment(replace(subject, regions=far))
@@ -130,7 +132,7 @@ def test_an_area_that_was_reviewed_is_no_lesion(subjects: Subjects) -> None:
     assert found.fits[AS_GIVEN] == check_slide_alignment(subject).fits[AS_GIVEN]
 
 
-def test_areas_reviewed_move_with_the_outlines_but_are_no_lesions(subjects: Subjects) -> None:
+def test_reviewed_areas_move_with_the_annotations_but_are_no_lesions(subjects: Subjects) -> None:
     subject = subjects(0)
     part = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), "Reviewed area")
     reviewed = Regions((part, *subject.regions))
@@ -143,7 +145,7 @@ def test_areas_reviewed_move_with_the_outlines_but_are_no_lesions(subjects: Subj
     assert mistake.correct(wrong.regions)[0].outline.equals(part.outline)
 
 
-def test_an_area_reviewed_alone_says_nothing(subjects: Subjects) -> None:
+def test_a_reviewed_area_alone_cannot_tell(subjects: Subjects) -> None:
     corner = Region(shapely.box(0, 0, 10, 10), "Reviewed")
     found = check_slide_alignment(replace(subjects(0), regions=Regions((corner,))))
     assert found.verdict.state == "cannot tell"
@@ -151,7 +153,7 @@ def test_an_area_reviewed_alone_says_nothing(subjects: Subjects) -> None:
 
 
 @given(order=st.permutations(range(9)))
-def test_the_order_of_outlines_does_not_matter(order: list[int]) -> None:
+def test_the_order_of_annotations_does_not_matter(order: list[int]) -> None:
     subject = SUBJECT
     shuffled = Regions.of(subject.regions[place] for place in order)
     assert subject.fit(shuffled).z == pytest.approx(subject.fit(subject.regions).z, rel=1e-3)
@@ -182,12 +184,13 @@ def test_one_wrong_slide_fails_the_cohort_and_is_named(subjects: Subjects) -> No
 
 
 def weak(subject: AlignmentSubject, given: float, undone: float) -> Alignment:
-    """A slide that tells too little by itself."""
+    """A slide with too little to decide by itself."""
     one = check_slide_alignment(subject)
     fits = {name: replace(fit, z=0.1) for name, fit in one.fits.items()}
     fits[AS_GIVEN] = replace(fits[AS_GIVEN], z=given)
     fits["mirrored top to bottom"] = replace(fits["mirrored top to bottom"], z=undone)
-    return Alignment("weak", Verdict(name="v", state="cannot tell", message=""), fits)
+    verdict = Verdict(name="v", state="cannot tell", message="")
+    return Alignment(slide="weak", verdict=verdict, fits=fits)
 
 
 def test_slides_that_cannot_tell_alone_can_together(subjects: Subjects) -> None:
@@ -196,14 +199,14 @@ def test_slides_that_cannot_tell_alone_can_together(subjects: Subjects) -> None:
     together = check_cohort_alignment([few] * 5)
     assert together.state == "failed"
     assert "mirrored top to bottom" in together.message
-    assert check_cohort_alignment([weak(subjects(0), FITS / 2, 0.0)] * 5).state == "good"
+    assert check_cohort_alignment([weak(subjects(0), MIN_FIT / 2, 0.0)] * 5).state == "good"
 
 
 def test_no_slides_cannot_tell() -> None:
     assert check_cohort_alignment([]).state == "cannot tell"
 
 
-def test_slides_that_training_opened_are_asked() -> None:
+def test_slides_of_a_training_are_checked() -> None:
     slides = []
     for seed in range(2):
         pixels, regions = toy.draw(seed)
@@ -215,12 +218,12 @@ def test_slides_that_training_opened_are_asked() -> None:
     assert check_training_alignment(mirrored).state == "failed"
 
 
-def test_what_nobody_looked_at_is_no_outline() -> None:
+def test_unreviewed_tissue_is_no_annotation() -> None:
     pixels, regions = toy.draw(0)
     slide = slide_from_array(pixels, toy.MPP, "toy")
     tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
     one = LabeledSlide(slide, "p", regions, tissue, toy.RECIPE)
     area = Region(shapely.box(0, 0, toy.SIDE / 2, toy.SIDE), REVIEWED)
-    seen, _ = replace_unreviewed(Regions((area, *regions)), slide.box)
-    assert len(seen) == len(regions) + 1
-    assert check_training_alignment([replace(one, regions=seen)]) == check_training_alignment([one])
+    unreviewed, _ = replace_unreviewed(Regions((area, *regions)), slide.box)
+    assert len(unreviewed) == len(regions) + 1
+    assert check_training_alignment([replace(one, regions=unreviewed)]) == check_training_alignment([one])

@@ -63,7 +63,7 @@ def augmented(
         random = np.random.default_rng(random_of(number))
         pose = draw_pose(choices, random)
         reads = (labeled.picture, labeled.mask)
-        picture, _ = read_augmented(reads, window.box, context.recipe.patches.mpp, pose)
+        picture, _ = read_augmented(reads, window.box, mpp=context.recipe.patches.mpp, pose=pose)
         return vary_colors(picture, choices, random)
 
     return read

@@ -1,6 +1,8 @@
 """Whether annotations fit the tissue they are on.
 
-- `slides`: annotations of a slide and of a cohort; `corrections`: typical mistakes and how they are undone.
-- `scoring`: the slide as a grid of stain quantities, and how well zones of annotations explain them.
+- `slides`: whether the annotations of a slide, and of a cohort, fit the tissue.
+- `scoring`: how well annotations fit the stain of a slide.
+- `corrections`: typical mistakes in annotations, and the corrections that undo them.
 - `patches`: whether masks fit their images, exactly as training receives them.
+- `patch_scoring`: how well masks fit the images of patches; glass and rectangles in patches.
 """

@@ -1,7 +1,7 @@
-"""Do the annotations fit the tissue? For a slide, and for a cohort.
+"""Whether annotations fit the tissue, for a slide and for a cohort.
 
-The outlines as given are compared with the same outlines after undoing every known mistake: whichever fits the pixels
-best, measured by `histoscout.check.fit`, is what the pixels support.
+The annotations as given are compared with the same annotations after undoing each typical mistake. The pixels support
+whichever fits best, as measured by `histoscout.checks.alignment.scoring`.
 """
 
 import math
@@ -21,40 +21,69 @@ from histoscout.checks.alignment.scoring import (
 )
 from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, annotated_only
 from histoscout.geometry.regions import Region, Regions, valid_outline
-from histoscout.io.notes import list_some
+from histoscout.io.notes import list_some, pluralize
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 from histoscout.verdict import Verdict
 
 ALIGNMENT = "annotations fit the tissue"
+"""Name of the check."""
+
 AS_GIVEN = "as given"
+"""Name of the fit without any correction."""
 
-FITS = 4.0
-"""Standard deviations from which outlines fit."""
+MIN_FIT = 4.0
+"""Standard deviations from which annotations fit."""
 
-MISTAKEN, MARGIN = 5.5, 3.0
-"""A mistake is found if undoing it fits by so much, and so much better than the outlines as they are."""
+MISTAKE_FIT = 5.5
+"""A mistake is reported if undoing it gives at least this fit, and `MARGIN` more than as given."""
 
-UNNAMED = 7.0
-"""The same for a displacement by any amount, of which thousands are tried."""
+DISPLACEMENT_FIT = 7.0
+"""The same for a displacement by any amount, since thousands of them are tried."""
 
-CLIP = 6.0  # what one slide may add to the fit of all
-NEARLY = 0.8
+MARGIN = 3.0
+
+NAMED_SHARE = 0.8
+"""A named mistake is preferred if it fits at least this share as well as the displacement that was searched for."""
+
+MIN_ON_TISSUE = 0.5
+"""Corrected annotations must be on tissue with this share of their cells."""
+
+KEPT_ON_TISSUE = 0.9
+"""And with this share of what is on tissue as given."""
+
 OFF_TISSUE = 0.4
-MOST_TOLD = 3
-MOST_ASKED = 40  # of the slides that training has opened
-LEAST_ON_TISSUE, AS_MUCH = 0.5, 0.9
-FINER = 0.2  # of a cell: by how much outlines may be simplified
-LEAST_CLEAR = 3.0  # cells; nearer than this or half an outline is where the outlines are
-LARGEST_SHARE = 0.5  # of the slide; an outline of more that holds others is a reviewed area
+"""Annotations with a smaller share on tissue are wrong, even if no mistake explains them."""
+
+MAX_SLIDE_FIT = 6.0
+"""What one slide may add to the fit of all slides."""
+
+MAX_LISTED = 3
+"""Slides that a message names."""
+
+MAX_TRAINING_SLIDES = 40
+"""Training slides that are checked at most."""
+
+SIMPLIFY_CELLS = 0.2
+"""Tolerance in cells by which outlines are simplified."""
+
+MIN_CLEARANCE = 3.0
+"""Displacements up to this many cells, or half an annotation, count as the place itself."""
+
+LARGEST_LESION = 0.5
+"""Share of the slide; a larger annotation that holds others is a reviewed area."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """What the pixels of one slide say: the fit as given and after undoing each mistake, by name, and the verdict.
+    """How well the annotations of one slide fit, as given and after undoing each mistake.
 
-    `mistake` is what is undone by the correction that is offered, if there is one.
+    Attributes:
+        slide: Name of the slide.
+        verdict: The result.
+        fits: The fit by name of the mistake that was undone, and as given.
+        mistake: The mistake that the offered correction undoes, if there is one.
     """
 
     slide: str
@@ -63,11 +92,16 @@ class Alignment:
     mistake: Mistake | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AlignmentSubject:
-    """A slide ready to be asked: its cells, its outlines as they are in the file, and what mistakes refer to.
+    """A slide prepared for the check.
 
-    `classes` says which of the outlines are areas that were merely reviewed: they move with the others, but are no lesions.
+    Attributes:
+        name: Name of the slide.
+        regions: Annotations as in the file, in level-0 px, not clipped to the slide.
+        frame: What mistakes refer to.
+        test: Measures the fit on this slide.
+        classes: Tell which annotations are reviewed areas: these move with the others, but are no lesions.
     """
 
     name: str
@@ -78,134 +112,171 @@ class AlignmentSubject:
 
     @property
     def cells(self) -> CellGrid:
+        """The slide's cells."""
         return self.test.cells
 
     def fit(self, regions: Regions) -> AlignmentFit:
-        """How well any outlines fit this slide."""
+        """Measure how well any annotations fit this slide.
+
+        Args:
+            regions: The annotations in level-0 px.
+
+        Returns:
+            The fit of their lesions.
+        """
         lesions = self.lesions(regions)
         outlines = [region.outline for region in lesions]
         areas = np.array([outline.area for outline in outlines]) / self.cells.side**2
         if not len(areas):
-            return AlignmentFit(math.nan, math.nan, 0)
-        zones = annotation_zones(outlines, self.cells.shape, self.cells.side, self.cells.side_um)
-        return self.test(zones, float(areas.sum()), max(LEAST_CLEAR, 0.5 * self.width(lesions)))
+            return AlignmentFit(z=math.nan, on_tissue=math.nan, cells=0)
+        cells = self.cells
+        zones = annotation_zones(outlines, cells.shape, cells.side, cells.side_um)
+        return self.test(zones, float(areas.sum()), max(MIN_CLEARANCE, 0.5 * self.width(lesions)))
 
     def lesions(self, regions: Regions) -> Regions:
-        """The outlines without areas that were merely reviewed: by their class, or as they hold others and most of the slide."""
+        """Leave out reviewed areas: by their class, or by their size and what they contain.
+
+        Args:
+            regions: The annotations in level-0 px.
+
+        Returns:
+            The annotations of lesions.
+        """
         reviewed = [label for label in regions.labels if self.classes.canonical(label) == REVIEWED]
         regions = regions.where(lambda region: region.label not in reviewed)
-        most = LARGEST_SHARE * self.frame.box.area
+        largest = LARGEST_LESION * self.frame.box.area
         points = [region.outline.representative_point() for region in regions]
 
         def is_lesion(region: Region) -> bool:
-            return region.outline.area <= most or int(shapely.contains(region.outline, points).sum()) < 2
+            return region.outline.area <= largest or int(shapely.contains(region.outline, points).sum()) < 2
 
         return regions.where(is_lesion)
 
     def width(self, regions: Regions) -> float:
-        """How wide a usual outline is, in cells."""
+        """The side of a square of the median area of annotations, in cells.
+
+        Args:
+            regions: The annotations, at least one.
+        """
         return math.sqrt(float(np.median([region.outline.area for region in regions]))) / self.cells.side
 
 
-def prepare_subject(slide: Slide, regions: Regions, tissue: Tissue, tile_um: float) -> AlignmentSubject:
-    """Measure a slide; `regions` are its outlines in level-0 px, not clipped to the slide.
+def prepare_subject(slide: Slide, regions: Regions, tissue: Tissue, *, tile_um: float) -> AlignmentSubject:
+    """Measure a slide for the check.
 
     Args:
         slide: The slide.
-        regions: The annotations.
+        regions: Its annotations in level-0 px, not clipped to the slide.
         tissue: Its tissue.
         tile_um: Side of a tile in um.
+
+    Returns:
+        The prepared slide.
     """
-    frame = ReferenceFrame(slide.box, tile_um / slide.mpp, slide.scan_corner)
     cells = measure_cells(slide, tissue)
     return AlignmentSubject(
-        slide.name, simplify_regions(regions, cells.side * FINER), frame, AlignmentTest(cells)
+        name=slide.name,
+        regions=simplify_regions(regions, cells.side * SIMPLIFY_CELLS),
+        frame=ReferenceFrame(slide.box, tile_um / slide.mpp, slide.scan_corner),
+        test=AlignmentTest(cells),
     )
 
 
 def simplify_regions(regions: Regions, tolerance: float) -> Regions:
-    """The same outlines with as few corners as cells can show.
+    """Simplify annotations to as few corners as cells can show.
 
     Args:
         regions: The annotations.
         tolerance: Tolerance in level-0 px.
+
+    Returns:
+        The same annotations; one that would become invalid is not simplified.
     """
     simple = shapely.simplify(np.array([region.outline for region in regions], dtype=object), tolerance)
-    sound = [valid_outline(outline) for outline in simple.tolist()]
+    valid = [valid_outline(outline) for outline in simple.tolist()]
     return Regions.of(
         replace(region, outline=outline or region.outline)
-        for region, outline in zip(regions, sound, strict=True)
+        for region, outline in zip(regions, valid, strict=True)
     )
+
+
+# ---------------------------------------------------------------- one slide
 
 
 def check_slide_alignment(
     subject: AlignmentSubject, others: Callable[[], Sequence[tuple[str, Regions]]] = tuple
 ) -> Alignment:
-    """Whether the outlines of a slide fit its tissue, which mistake explains it if they do not, or that none can tell.
-
-    `others` gives the outlines of the cohort's other slides; they are tried only where this slide's own do not fit.
+    """Check whether the annotations of a slide fit its tissue, or which mistake was made.
 
     Args:
         subject: The slide and its annotations.
-        others: Gives annotations of other slides by name.
+        others: Gives name and annotations of the cohort's other slides; called only if this slide's do not fit.
+
+    Returns:
+        Fits and verdict; "cannot tell" with too few annotations.
     """
     given = subject.fit(subject.regions)
     fits = {AS_GIVEN: given}
+    # typical mistakes, the displacement that fits best, and annotations of other slides
     mistakes = {mistake.name: mistake for mistake in known_mistakes(subject.frame)}
-    if (displaced := _displaced(subject, given)) is not None:
+    if (displaced := _best_displacement(subject, given)) is not None:
         mistakes[displaced.name] = displaced
-    if not given.z >= FITS:
-        mistakes |= {mistake.name: mistake for mistake in map(_swapped, others())}
-    fits |= {name: subject.fit(one.correct(subject.regions)) for name, one in mistakes.items()}
+    if not given.z >= MIN_FIT:
+        mistakes |= {mistake.name: mistake for mistake in map(_exchanged, others())}
+    fits |= {name: subject.fit(mistake.correct(subject.regions)) for name, mistake in mistakes.items()}
     mistake = mistakes.get(best_supported(fits, displaced.name if displaced else ""))
-    return Alignment(subject.name, _verdict(subject, fits, mistake), fits, mistake)
+    verdict = _verdict(subject, fits, mistake)
+    return Alignment(slide=subject.name, verdict=verdict, fits=fits, mistake=mistake)
 
 
-def best_supported(fits: Mapping[str, AlignmentFit], unnamed: str = "") -> str:
-    """The mistake whose undoing fits clearly better than the outlines as given; "" if there is none.
+def best_supported(fits: Mapping[str, AlignmentFit], searched: str = "") -> str:
+    """Find the mistake after whose correction annotations fit clearly better than as given.
 
-    Undone, outlines must also lie on tissue, and no less than as given: a few that hit some by chance prove nothing.
-    `unnamed` is the displacement that was searched for.
+    Corrected annotations must also be on tissue, and no less than as given: a few that fit by chance prove nothing.
 
     Args:
-        fits: Fit by name of the mistake.
-        unnamed: Name of mistakes that are not listed.
+        fits: Fit by name of the mistake, and as given.
+        searched: Name of the displacement that was searched for.
+
+    Returns:
+        Name of the mistake; "" if there is none.
     """
     given = fits[AS_GIVEN]
-    least, on_tissue = _z(given) + MARGIN, max(LEAST_ON_TISSUE, AS_MUCH * given.on_tissue)
-    found = {
+    # a fit that cannot be computed counts as none
+    min_fit = (0.0 if math.isnan(given.z) else given.z) + MARGIN
+    min_on_tissue = max(MIN_ON_TISSUE, KEPT_ON_TISSUE * given.on_tissue)
+    supported = {
         name: fit.z
         for name, fit in fits.items()
         if name != AS_GIVEN
-        and fit.on_tissue >= on_tissue
-        and fit.z >= max(least, UNNAMED if name == unnamed else MISTAKEN)
+        and fit.on_tissue >= min_on_tissue
+        and fit.z >= max(min_fit, DISPLACEMENT_FIT if name == searched else MISTAKE_FIT)
     }
-    if any(z >= NEARLY * found.get(unnamed, 0.0) for name, z in found.items() if name != unnamed):
-        found.pop(unnamed, None)  # a name says more than a distance that was searched for
-    return max(found, key=lambda name: found[name], default="")
+    # a named mistake explains more than a distance that was searched for
+    if any(
+        z >= NAMED_SHARE * supported.get(searched, 0.0) for name, z in supported.items() if name != searched
+    ):
+        supported.pop(searched, None)
+    return max(supported, key=lambda name: supported[name], default="")
 
 
-def _z(fit: AlignmentFit) -> float:
-    """A fit that cannot be judged counts as none."""
-    return 0.0 if math.isnan(fit.z) else fit.z
-
-
-def _displaced(subject: AlignmentSubject, given: AlignmentFit) -> Mistake | None:
-    """The displacement at which the outlines would fit best, unless that is where they are."""
+def _best_displacement(subject: AlignmentSubject, given: AlignmentFit) -> Mistake | None:
+    """The displacement at which the annotations fit best, unless that is where they are."""
     dx, dy = given.best
-    if not given.best_z >= FITS or math.hypot(dx, dy) <= max(
-        LEAST_CLEAR, subject.width(subject.lesions(subject.regions))
+    if not given.best_z >= MIN_FIT or math.hypot(dx, dy) <= max(
+        MIN_CLEARANCE, subject.width(subject.lesions(subject.regions))
     ):
         return None
     side, side_um = subject.cells.side, subject.cells.side_um
-    told = f"all annotations are displaced: x by {-dx * side_um:.0f} um, y by {-dy * side_um:.0f} um"
-    return displacement(-dx * side, -dy * side, "displaced", told)
+    message = f"all annotations are displaced: x by {-dx * side_um:.0f} um, y by {-dy * side_um:.0f} um"
+    return displacement(-dx * side, -dy * side, name="displaced", message=message)
 
 
-def _swapped(other: tuple[str, Regions]) -> Mistake:
+def _exchanged(other: tuple[str, Regions]) -> Mistake:
+    """The mistake that a slide has the annotations of another one."""
     name, regions = other
     return Mistake(
-        f"outlines of {name}",
+        f"annotations of {name}",
         f"these annotations belong to another slide; those of {name} fit here",
         lambda _: regions,
     )
@@ -213,99 +284,108 @@ def _swapped(other: tuple[str, Regions]) -> Mistake:
 
 def _verdict(subject: AlignmentSubject, fits: Mapping[str, AlignmentFit], mistake: Mistake | None) -> Verdict:
     given, count = fits[AS_GIVEN], len(subject.lesions(subject.regions))
-    shown = f"fit {given.z:.1f}" if not math.isnan(given.z) else "fit not to be judged"
+    given_fit = "not computable" if math.isnan(given.z) else f"{given.z:.1f}"
+    # in this order: a mistake counts even if annotations also fit as given
     if mistake is not None:
-        undone = fits[mistake.name].z
-        message = (
-            f"{mistake.name} ({mistake.message}): corrected, they fit by {undone:.1f} (as given: {shown})"
-        )
+        corrected = f"fit {fits[mistake.name].z:.1f} when corrected, {given_fit} as given"
         return Verdict(
             name=ALIGNMENT,
             state="failed",
-            message=message,
+            message=f"{mistake.name} ({mistake.message}): {corrected}",
             remedy="Look at the picture; `histoscout check --apply DIR` writes corrected annotations",
         )
-    if given.z >= FITS:
+    if given.z >= MIN_FIT:
         return Verdict(
             name=ALIGNMENT,
             state="good",
-            message=f"{shown}: standard deviations better than the same annotations elsewhere",
+            message=f"fit {given_fit}: standard deviations better than the same annotations elsewhere",
         )
     if given.on_tissue < OFF_TISSUE and count:
-        message = f"only {given.on_tissue:.0%} of the annotated area is tissue of this slide, and no typical mistake explains it"
+        on_tissue = f"only {given.on_tissue:.0%} of the annotated area is tissue of this slide"
         return Verdict(
             name=ALIGNMENT,
             state="failed",
-            message=message,
-            remedy="Are these the annotations of this slide, in its level-0 px?",
+            message=f"{on_tissue}, and no typical mistake explains it",
+            remedy="Check that these are the annotations of this slide, in its level-0 px",
         )
-    message = f"{count} annotations are too few to decide ({shown}; {FITS:g} are needed)"
-    return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the picture")
+    too_few = pluralize(count, "annotation is", "annotations are")
+    return Verdict(
+        name=ALIGNMENT,
+        state="cannot tell",
+        message=f"{too_few} too few to decide (fit {given_fit}; {MIN_FIT:g} is needed)",
+        remedy="Look at the picture",
+    )
+
+
+# ---------------------------------------------------------------- cohorts
 
 
 def check_cohort_alignment(alignments: Sequence[Alignment]) -> Verdict:
-    """What the slides say together: a mistake made on all of them shows even where each tells too little.
+    """Check whether annotations fit on all slides together.
 
-    Fits are added up over the slides (Stouffer 1949), each counted up to `CLIP` so that no slide decides alone.
+    A mistake made on all slides shows even where each slide alone has too few annotations. Fits are combined over the
+    slides (Stouffer 1949), each counted up to `MAX_SLIDE_FIT`, so that no slide decides alone.
 
     Args:
-        alignments: Alignment of each slide.
+        alignments: Alignment of each slide; slides without a fit are left out.
+
+    Returns:
+        Failed if a slide fails, or if all together support a mistake.
     """
-    asked = [one for one in alignments if AS_GIVEN in one.fits]
-    if failed := [one for one in asked if one.verdict.state == "failed"]:
-        told = list_some([f"{one.slide}: {one.verdict.message}" for one in failed], MOST_TOLD, "; ")
+    measured = [alignment for alignment in alignments if AS_GIVEN in alignment.fits]
+    if failed := [alignment for alignment in measured if alignment.verdict.state == "failed"]:
+        faults = [f"{alignment.slide}: {alignment.verdict.message}" for alignment in failed]
         return Verdict(
             name=ALIGNMENT,
             state="failed",
-            message=f"{len(failed)} of {len(asked)} slides: {told}",
+            message=f"{len(failed)} of {len(measured)} slides: {list_some(faults, MAX_LISTED, '; ')}",
             remedy=failed[0].verdict.remedy,
         )
-    together = {name: _together(asked, name) for name in _names(asked)}
-    given = together.pop(AS_GIVEN, 0.0)
-    worst = max(together, key=lambda name: together[name], default="")
-    if worst and together[worst] >= max(MISTAKEN, given + MARGIN):
-        message = f"no slide shows it alone, but together they do: {worst}; corrected, fit {together[worst]:.1f} (as given: {given:.1f})"
+    # mistakes that were tried on every slide
+    names = sorted(set.intersection(*(set(alignment.fits) for alignment in measured))) if measured else []
+    combined = {name: _combined_fit(measured, name) for name in names}
+    given = combined.pop(AS_GIVEN, 0.0)
+    mistake = max(combined, key=lambda name: combined[name], default="")
+    if mistake and combined[mistake] >= max(MISTAKE_FIT, given + MARGIN):
+        corrected = f"fit {combined[mistake]:.1f} when corrected, {given:.1f} as given"
         return Verdict(
-            name=ALIGNMENT, state="failed", message=message, remedy="Look at the pictures before training"
+            name=ALIGNMENT,
+            state="failed",
+            message=f"no slide shows it alone, but all together do: {mistake}; {corrected}",
+            remedy="Look at the pictures before training",
         )
-    good = sum(one.verdict.state == "good" for one in asked)
-    message = f"on {good} of {len(asked)} slides each by itself; fit of all together {given:.1f}"
-    if given >= FITS:
+    good = sum(alignment.verdict.state == "good" for alignment in measured)
+    message = f"good on {good} of {len(measured)} slides alone; fit of all together {given:.1f}"
+    if given >= MIN_FIT:
         return Verdict(name=ALIGNMENT, state="good", message=message)
     return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the pictures")
 
 
-def _names(alignments: Sequence[Alignment]) -> list[str]:
-    """What was tried on every slide."""
-    return sorted(set.intersection(*(set(one.fits) for one in alignments))) if alignments else []
-
-
-def _together(alignments: Sequence[Alignment], name: str) -> float:
-    fits = [one.fits[name].z for one in alignments]
-    judged = [min(max(z, -CLIP), CLIP) for z in fits if not math.isnan(z)]
-    return sum(judged) / math.sqrt(len(judged)) if judged else 0.0
+def _combined_fit(alignments: Sequence[Alignment], name: str) -> float:
+    fits = [alignment.fits[name].z for alignment in alignments]
+    clipped = [min(max(z, -MAX_SLIDE_FIT), MAX_SLIDE_FIT) for z in fits if not math.isnan(z)]
+    return sum(clipped) / math.sqrt(len(clipped)) if clipped else 0.0
 
 
 def check_training_alignment(slides: Sequence[LabeledSlide]) -> Verdict:
-    """Whether the outlines of slides that training has opened fit their tissue; they are clipped to the slides.
+    """Check whether the annotations of training slides fit their tissue.
 
-    Of many slides `MOST_ASKED` are asked, from the first to the last: a mistake is seldom made on one slide alone, and
-    `histoscout check` asks them all.
+    Of many slides `MAX_TRAINING_SLIDES` are checked, evenly spread: a mistake is seldom made on one slide alone, and
+    `histoscout check` checks all.
 
     Args:
-        slides: The slides.
+        slides: The slides; their annotations are clipped to them.
+
+    Returns:
+        The verdict on all of them.
     """
-    drawn = [(one, outlines) for one in slides if len(outlines := annotated_only(one.regions))]
-    asked = (
-        [drawn[place] for place in np.unique(np.linspace(0, len(drawn) - 1, MOST_ASKED).astype(int))]
-        if drawn
-        else []
-    )
-    return check_cohort_alignment(
-        [
-            check_slide_alignment(
-                prepare_subject(one.slide, outlines, one.tissue, one.recipe.patches.size_um)
-            )
-            for one, outlines in asked
-        ]
-    )
+    annotated = [(slide, regions) for slide in slides if len(regions := annotated_only(slide.regions))]
+    if annotated:
+        chosen = np.unique(np.linspace(0, len(annotated) - 1, MAX_TRAINING_SLIDES).astype(int))
+        annotated = [annotated[index] for index in chosen]
+    alignments = []
+    for slide, regions in annotated:
+        tile_um = slide.recipe.patches.size_um
+        subject = prepare_subject(slide.slide, regions, slide.tissue, tile_um=tile_um)
+        alignments.append(check_slide_alignment(subject))
+    return check_cohort_alignment(alignments)

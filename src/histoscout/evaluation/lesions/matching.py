@@ -302,7 +302,7 @@ class _GrowingMatching:
     """A maximum matching to which detections are added one by one.
 
     If a search for a free lesion fails, all lesions that it reached stay with the detections they have
-    (`unambiguous_splits`): later searches need not enter there, so thousands of detections on one lesion cost no more
+    (`settled`): later searches need not enter there, so thousands of detections on one lesion cost no more
     than one step each.
     """
 

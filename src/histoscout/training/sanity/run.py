@@ -223,7 +223,7 @@ def data_checks(context: TrainingContext, data: TrainingData) -> list[Check]:
     checks.append(lambda: check_field_of_view(fields, recipe))
     checks.append(
         lambda: check_patch_overlap(
-            _locations(data.train, _draw_patches(context)), _locations(data.tune, tuning.windows)
+            _locations(data.train, _draw_patches(context)), _locations(data.tune, tuning.patches)
         )
     )
     if not data.by_class:
@@ -347,7 +347,7 @@ def _mask_reader(context: TrainingContext) -> MaskReader:
 
 def _plain_example(context: TrainingContext, number: int) -> Example:
     """A tuning patch read straight from its slide."""
-    window, mpp = context.tuning_examples.windows[number], context.recipe.patches.mpp
+    window, mpp = context.tuning_examples.patches[number], context.recipe.patches.mpp
     labeled = context.tuning_examples.slides[window.slide]
     return labeled.picture(window.box, mpp), make_target(labeled.mask(window.box, mpp), context.recipe)
 
