@@ -45,7 +45,7 @@ _NOT_REVIEWED = re.compile(r"unreviewed|\b(un|not|non|never|to be)( yet| been)* 
 
 
 class ClassConfig(RecipeSection):
-    """Which annotated classes are detected, told apart, ignored, or mark reviewed areas."""
+    """Which annotated classes are detected, distinguished, ignored, or mark reviewed areas."""
 
     positive: str = Field(default="UDH", min_length=1, description="The class to detect.")
     other: tuple[str, ...] = Field(
@@ -275,7 +275,7 @@ class TrainingConfig(RecipeSection):
 
 
 class TissueConfig(RecipeSection):
-    """How tissue is told from glass."""
+    """How tissue is distinguished from glass."""
 
     method: Literal["saturation", "tile_std"] = Field(
         default="saturation", description="saturation, or tile_std (the study's rule)."

@@ -20,7 +20,7 @@ from histoscout.slides.slide import Slide
 from histoscout.verdict import Verdict
 
 SHORTEST_NAME = 3
-"""Letters of a name in which a typo can be told from another name."""
+"""Letters of a name in which a typo can be distinguished from another name."""
 
 LONG_NAME = 6
 """Letters of a name from which a single wrong letter counts as a typo."""

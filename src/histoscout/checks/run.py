@@ -256,7 +256,7 @@ def _refuse_originals(folder: Path, cases: Sequence[Case]) -> None:
 def apply_corrections(slides: Sequence[CheckedSlide], folder: Path) -> list[Path]:
     """Write corrected annotations of the slides on which a mistake was found.
 
-    Slides of one file name are told apart by their folders, and in one folder by their suffixes.
+    Slides of one file name are distinguished by their folders, and in one folder by their suffixes.
 
     Args:
         slides: Checked slides; those without a mistake are left out.

@@ -32,7 +32,7 @@ class TrainingChecks(StrEnum):
 
 
 class EvaluatedSplit(StrEnum):
-    """The patients on whom a model is evaluated."""
+    """The patients a model is evaluated on."""
 
     test = "test"
     tuning = "tuning"

@@ -92,7 +92,7 @@ def required_patients(share: float) -> int:
     """The fewest patients for a guarantee on a share of missed patients, never below 20.
 
     Args:
-        share: Share of patients of whom a lesion may be missed.
+        share: Share of patients in whom a lesion may be missed.
 
     Returns:
         The number of patients with lesions.
@@ -104,7 +104,7 @@ def min_patients(share: float) -> int:
     """The fewest patients for whom arithmetic allows a guarantee: 1 / share - 1, rounded up.
 
     Args:
-        share: Share of patients of whom a lesion may be missed.
+        share: Share of patients in whom a lesion may be missed.
 
     Returns:
         The number of patients with lesions.
@@ -118,7 +118,7 @@ def conformal_score_threshold(weakest: Sequence[float], share: float) -> float |
     Args:
         weakest: For each patient with lesions, the highest score threshold at which all of them are found; 0 where
             none finds them all.
-        share: Share of patients of whom a lesion may be missed.
+        share: Share of patients in whom a lesion may be missed.
 
     Returns:
         The score threshold; None if the patients are too few by arithmetic. A threshold of 0 or below guarantees

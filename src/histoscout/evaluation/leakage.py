@@ -1,14 +1,12 @@
 """Sanity checks before an evaluation: leakage of training data, and patch size."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.duplicates import Fingerprint
-from histoscout.cohort.image_folders import RoiImage
 from histoscout.cohort.leakage import (
     check_disjoint_sets,
     check_known_patients,
@@ -20,10 +18,8 @@ from histoscout.detection.self_check import check_field_of_view, check_no_augmen
 from histoscout.errors import CohortError, HistoscoutError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.hardware import usable_cores
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe import Recipe
-from histoscout.slides.open import open_slide
 from histoscout.verdict import Verdict
 
 SanityMode = Literal["all", "warn"]
@@ -97,50 +93,5 @@ def _check_slide(case: Case, recipe: Recipe) -> _CheckedSlide | None:
                 mpp=slide.mpp,
                 reading=check_no_augmentation(slide, boxes, plan),
             )
-    except HistoscoutError:
-        return None
-
-
-def check_images(
-    model: ModelFolder, images: Sequence[RoiImage], sanity_checks: SanityMode
-) -> tuple[str, ...]:
-    """Check that no image is a copy of a training or tuning image, under whatever name.
-
-    An image that cannot be read is skipped here: the evaluation reports it.
-
-    Args:
-        model: The model to evaluate.
-        images: The images to evaluate on.
-        sanity_checks: Whether to stop at a failure.
-
-    Returns:
-        Notes on copies.
-
-    Raises:
-        CohortError: There are copies, unless `sanity_checks` is "warn".
-    """
-    # older models hold no fingerprints to compare with
-    training = known_fingerprints(model)
-    if not training:
-        return ()
-
-    # fingerprints of the images, without those that cannot be read
-    with ThreadPoolExecutor(min(4, usable_cores()), thread_name_prefix="histoscout-read") as pool:
-        fingerprints = [
-            fingerprint for fingerprint in pool.map(_fingerprint, images) if fingerprint is not None
-        ]
-    verdict = check_disjoint_sets(training, fingerprints, "test")
-    if verdict.state != "failed":
-        return ()
-    if sanity_checks == "all":
-        remedy = "Remove these images. To evaluate all the same: --sanity warn"
-        raise CohortError(f"sanity check: {verdict.name}", verdict.message, remedy)
-    return (f"failed: {verdict.name}: {verdict.message}; the metrics are too good",)
-
-
-def _fingerprint(image: RoiImage) -> Fingerprint | None:
-    try:
-        with open_slide(image.path, image.mpp) as opened:
-            return Fingerprint.of(opened, image.owner)
     except HistoscoutError:
         return None

@@ -139,7 +139,7 @@ def plot_froc(lines: Sequence[Line], unit: str) -> bytes:
 def plot_reliability(predicted: Sequence[float], observed: Sequence[float]) -> bytes:
     """Plot a reliability diagram: observed frequency against predicted probability.
 
-    Both axes are logarithmic if the median prediction is below 5 %, so that those bins can be told apart.
+    Both axes are logarithmic if the median prediction is below 5 %, so that those bins can be distinguished.
 
     Args:
         predicted: Mean predicted probability of each bin.

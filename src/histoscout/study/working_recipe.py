@@ -1,4 +1,4 @@
-"""A recipe that works, on the same slides, tested on a patient whom it was not trained on."""
+"""A recipe that works, on the same slides, tested on a patient that it was not trained on."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,15 +1,17 @@
 """Evaluation of a model on image classification data, such as the regions of BRACS."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histoscout.cohort.duplicates import Fingerprint
 from histoscout.cohort.image_folders import RoiImage, RoiImages, assign_scale, read_images, slide_of_image
-from histoscout.cohort.leakage import find_known_patients
-from histoscout.errors import CohortError
+from histoscout.cohort.leakage import check_disjoint_sets, find_known_patients, known_fingerprints
+from histoscout.errors import CohortError, HistoscoutError
 from histoscout.evaluation.bootstrap import DRAWS
 from histoscout.evaluation.images.inference import predict_images
 from histoscout.evaluation.images.scores import (
@@ -18,13 +20,15 @@ from histoscout.evaluation.images.scores import (
     score_images,
     write_image_scores,
 )
-from histoscout.evaluation.leakage import SanityMode, check_images
+from histoscout.evaluation.leakage import SanityMode
 from histoscout.evaluation.protocol import refuse_scores
+from histoscout.hardware import usable_cores
 from histoscout.network.engines import open_engine
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import SET_ASIDE
 from histoscout.recipe_sections import ClassConfig
+from histoscout.slides.open import open_slide
 
 NONE_OF_THESE = "none of these"
 """The class, predicted or true, of an image that shows none of the model's classes."""
@@ -112,7 +116,7 @@ def evaluate_images(
     if ignored := len(images.images) - len(kept):
         notes.append(f"{ignored} images of classes to be ignored are left out")
     kept, scale_notes = assign_scale(kept, options.mpp)
-    notes += [*scale_notes, *check_images(model, kept, options.sanity_checks)]
+    notes += [*scale_notes, *_check_images(model, kept, options.sanity_checks)]
 
     # predict
     sources = [(image.path, image.mpp) for image in kept]
@@ -187,3 +191,48 @@ def classify_images(
     if unlisted := sorted(label for label, label_class in truth.items() if label_class == NONE_OF_THESE):
         notes.append(f"classes that the model does not know, taken as none of these: {', '.join(unlisted)}")
     return classified, all_classes, tuple(notes)
+
+
+def _check_images(
+    model: ModelFolder, images: Sequence[RoiImage], sanity_checks: SanityMode
+) -> tuple[str, ...]:
+    """Check that no image is a copy of a training or tuning image, under whatever name.
+
+    An image that cannot be read is skipped here: the evaluation reports it.
+
+    Args:
+        model: The model to evaluate.
+        images: The images to evaluate on.
+        sanity_checks: Whether to stop at a failure.
+
+    Returns:
+        Notes on copies.
+
+    Raises:
+        CohortError: There are copies, unless `sanity_checks` is "warn".
+    """
+    # older models hold no fingerprints to compare with
+    training = known_fingerprints(model)
+    if not training:
+        return ()
+
+    # fingerprints of the images, without those that cannot be read
+    with ThreadPoolExecutor(min(4, usable_cores()), thread_name_prefix="histoscout-read") as pool:
+        fingerprints = [
+            fingerprint for fingerprint in pool.map(_fingerprint, images) if fingerprint is not None
+        ]
+    verdict = check_disjoint_sets(training, fingerprints, "test")
+    if verdict.state != "failed":
+        return ()
+    if sanity_checks == "all":
+        remedy = "Remove these images. To evaluate all the same: --sanity warn"
+        raise CohortError(f"sanity check: {verdict.name}", verdict.message, remedy)
+    return (f"failed: {verdict.name}: {verdict.message}; the metrics are too good",)
+
+
+def _fingerprint(image: RoiImage) -> Fingerprint | None:
+    try:
+        with open_slide(image.path, image.mpp) as opened:
+            return Fingerprint.of(opened, image.owner)
+    except HistoscoutError:
+        return None

@@ -54,7 +54,7 @@ ANNOTATION_POLICIES: Mapping[str, AnnotationPolicy] = MappingProxyType(
             lambda slide: slide.tissue_mm2,
         ),
         ANNOTATED_ONLY: AnnotationPolicy(
-            "Only detections on annotations, of any class, count: this shows whether lesions are told apart "
+            "Only detections on annotations, of any class, count: this shows whether lesions are distinguished "
             "from the other classes, and nothing about the tissue between. False positives are given per "
             "cm2 of annotated area.",
             lambda location: location.kind in ("lesion", "other class"),

@@ -200,7 +200,7 @@ def _class_choices(facts: ImageCohortFacts, positive: str) -> list[Choice]:
     names = class_names(facts)
     ordered = [name for name in BRACS if name in names] if set(names) <= set(BRACS) else sorted(names)
     reason = (
-        "The first class; all classes are told apart alike. It is detected if the model is used on slides."
+        "The first class; all classes are distinguished alike. It is detected if the model is used on slides."
     )
     left_out = sorted({name for name, _, _ in facts.classes} - set(names))
     unsure = "Unsure classes are left out."
