@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from histoscout.detection import class_smoothing
-from histoscout.detection.class_smoothing import smooth_classes
+from histoscout.detection import pipeline
 from histoscout.detection.heatmap import Heatmap
+from histoscout.detection.pipeline import smooth_classes
 from histoscout.geometry.box import Box
 
 Levels = NDArray[np.uint8]
@@ -77,7 +77,7 @@ def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     values = probable(0, 3, (301, 97))
     whole = decided(values, 45.0)
     for strip in (7, 64, 100):
-        monkeypatch.setattr(class_smoothing, "STRIP", strip)
+        monkeypatch.setattr(pipeline, "STRIP", strip)
         assert np.abs(decided(values, 45.0).astype(int) - whole).max() <= 1
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import Any
 from histoscout.annotations.files import read_json
 from histoscout.annotations.polygons import is_geometry, outline_to_geojson, parse_geometry, writable_outline
 from histoscout.annotations.qupath_properties import (
+    NATIVE_PROPERTIES,
     PRIVATE,
+    REGION_FIELDS,
+    SCORE,
     checked_outline,
+    class_color,
     feature_to_region,
     file_notes,
-    geojson_properties,
     is_plane,
     is_uuid,
     read_id,
@@ -233,3 +237,65 @@ def left_out_note(counts: Mapping[str, int]) -> str:
     """
     objects = ", ".join(f"{_PLURALS.get(kind, kind)} ({number})" for kind, number in counts.items())
     return f"left out, as only annotations are read: {objects}"
+
+
+# ---------------------------------------------------------------- properties
+
+
+def geojson_properties(region: Region, usual_type: str) -> dict[str, Any]:
+    """Convert the properties of a region to GeoJSON properties that QuPath reads.
+
+    Args:
+        region: The region.
+        usual_type: Object type of most of the file, which need not be stored per region.
+
+    Returns:
+        The properties of a GeoJSON Feature.
+    """
+    native = {
+        k: v for k, v in region.properties.items() if k in NATIVE_PROPERTIES and NATIVE_PROPERTIES[k](v)
+    }
+    if native.get("objectType") == usual_type:
+        # the reader drops the usual type, so a stated one is stored as a private property
+        del native["objectType"]
+    if not region.label.strip() or native.get("classColor") == list(class_color(region.label)):
+        native.pop("classColor", None)
+    other = {k: v for k, v in region.properties.items() if k not in native}
+    public = {k: v for k, v in other.items() if k not in NATIVE_PROPERTIES and k not in REGION_FIELDS}
+    written = {"objectType": usual_type, **public, **native}
+
+    # class with its color; a name that QuPath would change is written in a form that it accepts
+    name = " ".join(region.label.split()) if _is_awkward(region.label) else region.label
+    if name:
+        color = list(native.get("classColor", class_color(region.label)))
+        written["classification"] = {"name": name, "color": color}
+
+    # measurements, of which the score is one
+    score = {} if region.score is None else {SCORE: float(region.score)}
+    measured = {**native.get("measurements", {}), **score}
+    if measurements := {key: value for key, value in measured.items() if math.isfinite(value)}:
+        written["measurements"] = measurements
+
+    # these have another place in the Feature
+    for key in ("classColor", "plane"):
+        written.pop(key, None)
+    if private := _private_values(region, {k: v for k, v in other.items() if k not in public}):
+        written[PRIVATE] = private
+    return written
+
+
+def _is_awkward(label: str) -> bool:
+    """Whether QuPath would refuse or change this class name."""
+    return not label.strip() or len(label.splitlines()) > 1 or label != label.strip()
+
+
+def _private_values(region: Region, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What QuPath could not keep of a region."""
+    private: dict[str, Any] = {}
+    if not is_uuid(region.id):
+        private["id"] = region.id
+    if region.label and _is_awkward(region.label):
+        private["label"] = region.label
+    if properties:
+        private["properties"] = dict(properties)
+    return private

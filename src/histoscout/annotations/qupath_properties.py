@@ -35,7 +35,7 @@ LEGACY_TYPES = {
 """Java class -> object type; before QuPath 0.4 the class was in the place of the id."""
 _NAMESPACE = uuid.UUID("5c1a3f60-7e0b-4f5b-9d7c-6a1d5f8f2b11")
 # properties that have a field of their own in a region
-_REGION_FIELDS = frozenset(
+REGION_FIELDS = frozenset(
     {"classification", "object_type", "childObjects", "children", "nucleusGeometry", PRIVATE}
 )
 
@@ -230,6 +230,29 @@ def private_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
     return private
 
 
+def _are_measurements(value: object) -> bool:
+    if not isinstance(value, Mapping) or not value or SCORE in value:
+        return False
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in value.values())
+
+
+def _is_metadata(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, str) for v in value.values())
+
+
+NATIVE_PROPERTIES: Mapping[str, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str),
+    "color": is_rgb,
+    "isLocked": lambda value: value is True,
+    "objectType": lambda value: isinstance(value, str) and value in OBJECT_TYPES,
+    "measurements": _are_measurements,
+    "metadata": _is_metadata,
+    "classColor": is_rgb,
+    "plane": is_plane,
+}
+"""Properties that QuPath reads itself, and a test of what it can read; else it refuses the whole file."""
+
+
 def read_properties(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Read the properties of an object that are not fields of a region.
 
@@ -241,7 +264,9 @@ def read_properties(raw: Mapping[str, Any]) -> dict[str, Any]:
         define.
     """
     private = private_properties(raw)
-    other = {key: value for key, value in raw.items() if key not in _REGION_FIELDS and key not in _NATIVE}
+    other = {
+        key: value for key, value in raw.items() if key not in REGION_FIELDS and key not in NATIVE_PROPERTIES
+    }
     if PRIVATE in raw and not private and raw[PRIVATE] != {}:
         other[PRIVATE] = raw[PRIVATE]
     # what QuPath defines is kept if it is valid
@@ -357,86 +382,3 @@ def file_notes(regions: Sequence[Region], counter: NoteCounter) -> tuple[str, ..
     for name in repeated:
         counter.add("ids that occur more than once", name)
     return tuple(counter.notes() if regions or counter.names_by_note else ["this file has no annotations"])
-
-
-# ---------------------------------------------------------------- writing
-
-
-def _are_measurements(value: object) -> bool:
-    if not isinstance(value, Mapping) or not value or SCORE in value:
-        return False
-    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in value.values())
-
-
-def _is_metadata(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, str) for v in value.values())
-
-
-_NATIVE: Mapping[str, Callable[[Any], bool]] = {
-    "name": lambda value: isinstance(value, str),
-    "color": is_rgb,
-    "isLocked": lambda value: value is True,
-    "objectType": lambda value: isinstance(value, str) and value in OBJECT_TYPES,
-    "measurements": _are_measurements,
-    "metadata": _is_metadata,
-    "classColor": is_rgb,
-    "plane": is_plane,
-}
-"""Properties that QuPath reads itself, and a test of what it can read; else it refuses the whole file."""
-
-
-def geojson_properties(region: Region, usual_type: str) -> dict[str, Any]:
-    """Convert the properties of a region to GeoJSON properties that QuPath reads.
-
-    Args:
-        region: The region.
-        usual_type: Object type of most of the file, which need not be stored per region.
-
-    Returns:
-        The properties of a GeoJSON Feature.
-    """
-    native = {k: v for k, v in region.properties.items() if k in _NATIVE and _NATIVE[k](v)}
-    if native.get("objectType") == usual_type:
-        # the reader drops the usual type, so a stated one is stored as a private property
-        del native["objectType"]
-    if not region.label.strip() or native.get("classColor") == list(class_color(region.label)):
-        native.pop("classColor", None)
-    other = {k: v for k, v in region.properties.items() if k not in native}
-    public = {k: v for k, v in other.items() if k not in _NATIVE and k not in _REGION_FIELDS}
-    written = {"objectType": usual_type, **public, **native}
-
-    # class with its color; a name that QuPath would change is written in a form that it accepts
-    name = " ".join(region.label.split()) if _is_awkward(region.label) else region.label
-    if name:
-        color = list(native.get("classColor", class_color(region.label)))
-        written["classification"] = {"name": name, "color": color}
-
-    # measurements, of which the score is one
-    score = {} if region.score is None else {SCORE: float(region.score)}
-    measured = {**native.get("measurements", {}), **score}
-    if measurements := {key: value for key, value in measured.items() if math.isfinite(value)}:
-        written["measurements"] = measurements
-
-    # these have another place in the Feature
-    for key in ("classColor", "plane"):
-        written.pop(key, None)
-    if private := _private_values(region, {k: v for k, v in other.items() if k not in public}):
-        written[PRIVATE] = private
-    return written
-
-
-def _is_awkward(label: str) -> bool:
-    """Whether QuPath would refuse or change this class name."""
-    return not label.strip() or len(label.splitlines()) > 1 or label != label.strip()
-
-
-def _private_values(region: Region, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What QuPath could not keep of a region."""
-    private: dict[str, Any] = {}
-    if not is_uuid(region.id):
-        private["id"] = region.id
-    if region.label and _is_awkward(region.label):
-        private["label"] = region.label
-    if properties:
-        private["properties"] = dict(properties)
-    return private

@@ -21,9 +21,8 @@ from histoscout.report.blocks import (
     Table,
     VerdictList,
 )
-from histoscout.report.evaluation.data import DASH
 from histoscout.report.evaluation.pictures import to_jpeg
-from histoscout.report.formatting import format_number
+from histoscout.report.formatting import DASH, format_number
 from histoscout.report.page import Page, Section, slug, write_page
 
 PICTURE_SIZES = ((12, 800), (60, 460))

@@ -10,8 +10,14 @@ from histoscout.evaluation.out_of_fold import Crossval, RecipeResult, pixels_to_
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.io.notes import pluralize
 from histoscout.report.blocks import Block, BulletList, Cell, Facts, Table
-from histoscout.report.evaluation.data import DASH, format_estimate
-from histoscout.report.formatting import Estimate, estimate_text, format_fraction, format_number
+from histoscout.report.formatting import (
+    DASH,
+    Estimate,
+    estimate_text,
+    format_estimate,
+    format_fraction,
+    format_number,
+)
 from histoscout.report.page import Page, Section, write_page
 
 PIXEL_COLUMNS: Mapping[str, str] = MappingProxyType(

@@ -8,8 +8,7 @@ from histoscout.evaluation.images.scores import BRACS_GROUPS, ImageScores, group
 from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.blocks import Block, BulletList, Cell, Facts, Picture, Pictures, Table
-from histoscout.report.evaluation.data import CI_NOTE, format_estimate
-from histoscout.report.formatting import NOT_ESTIMABLE, estimate_text
+from histoscout.report.formatting import CI_NOTE, NOT_ESTIMABLE, estimate_text, format_estimate
 from histoscout.report.page import Page, Section, write_page
 from histoscout.report.plots import plot_confusion
 

@@ -12,10 +12,9 @@ from shapely.geometry.base import BaseGeometry
 
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.case import Case
-from histoscout.detection.class_smoothing import smooth_classes
 from histoscout.detection.grid import WindowPlan
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, read_heatmap, write_heatmap
-from histoscout.detection.pipeline import SlideSurvey, hide_excluded
+from histoscout.detection.pipeline import SlideSurvey, hide_excluded, smooth_classes
 from histoscout.detection.postprocess import find_candidates
 from histoscout.evaluation.lesions.compare import LocationKind, SlideLesions, compare_lesions
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels

@@ -13,9 +13,9 @@ from histoscout.evaluation.regions import CompareOptions, evaluate_regions, scor
 from histoscout.evaluation.scores import Scores
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
-from histoscout.report.evaluation.data import ReportData
 from histoscout.report.evaluation.page import write_report
 from histoscout.report.evaluation.pictures import open_slide_regions
+from histoscout.report.formatting import ReportData
 from histoscout.training.train import train
 from histoscout.verdict import Verdict
 from tests import toy

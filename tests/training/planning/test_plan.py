@@ -15,6 +15,7 @@ from histoscout.errors import CohortError, RecipeError
 from histoscout.progress import NoProgress
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import plain
+from histoscout.training.planning.choices import PlanRequest
 from histoscout.training.planning.classes import assign_classes, choose_positive, have_similar_names
 from histoscout.training.planning.fingerprint import (
     ClassStatistics,
@@ -34,7 +35,6 @@ from histoscout.training.planning.plan import (
     plan_file,
     read_plan,
 )
-from histoscout.training.planning.rules import PlanRequest
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.training.fingerprints import fingerprints

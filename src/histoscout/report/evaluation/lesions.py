@@ -33,9 +33,8 @@ from histoscout.evaluation.lesions.summary import (
 )
 from histoscout.io.notes import pluralize
 from histoscout.report.blocks import Block, BulletList, Cell, Heading, Picture, Pictures, Table, Text
-from histoscout.report.evaluation.data import DASH, ReportData
 from histoscout.report.evaluation.pixels import metric_rows
-from histoscout.report.formatting import format_fraction, format_number, format_units
+from histoscout.report.formatting import DASH, ReportData, format_fraction, format_number, format_units
 from histoscout.report.page import Section
 from histoscout.report.plots import Bar, Line, plot_bars, plot_froc
 

@@ -28,11 +28,10 @@ from histoscout.report.blocks import (
     Text,
     VerdictList,
 )
-from histoscout.report.evaluation.data import ReportData
 from histoscout.report.evaluation.lesions import lesion_section
 from histoscout.report.evaluation.pictures import gallery_section, slide_section
 from histoscout.report.evaluation.pixels import calibration_section, class_section, pixel_section
-from histoscout.report.formatting import estimate_text, format_fraction, format_number
+from histoscout.report.formatting import ReportData, estimate_text, format_fraction, format_number
 from histoscout.report.page import Page, Section, write_page
 from histoscout.report.plots import plot_training
 from histoscout.training.history import read_rows

@@ -32,8 +32,7 @@ from histoscout.report.blocks import (
     Table,
     Text,
 )
-from histoscout.report.evaluation.data import DASH, ReportData
-from histoscout.report.formatting import format_fraction, format_number
+from histoscout.report.formatting import DASH, ReportData, format_fraction, format_number
 from histoscout.report.page import Section, slug
 from histoscout.slides.slide import Slide
 

@@ -7,8 +7,7 @@ from histoscout.evaluation.pixels.metrics import MEAN_DICE, Curve
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS
 from histoscout.io.notes import pluralize
 from histoscout.report.blocks import Block, BulletList, Cell, Heading, Picture, Pictures, Table, Text
-from histoscout.report.evaluation.data import DASH, ReportData
-from histoscout.report.formatting import estimate_text, format_fraction
+from histoscout.report.formatting import DASH, ReportData, estimate_text, format_fraction
 from histoscout.report.page import Section
 from histoscout.report.plots import Line, plot_confusion, plot_precision_recall, plot_reliability, plot_roc
 

@@ -14,20 +14,18 @@ from histoscout.io.notes import count_and_list
 from histoscout.progress import Progress
 from histoscout.recipe import SET_ASIDE
 from histoscout.recipe_sections import ClassConfig, plain
-from histoscout.training.planning.classes import exact_pattern
-from histoscout.training.planning.fingerprint import Machine, Quantiles
-from histoscout.training.planning.rules import (
+from histoscout.training.planning.choices import (
     CONVENTION,
     GIVEN,
-    MAX_WORKERS,
-    MPP_LADDER,
-    SMALL_MEMORY_GB,
     Choice,
     PlanRequest,
     augmentation_choice,
     minutes_choice,
     seed_choice,
 )
+from histoscout.training.planning.classes import exact_pattern
+from histoscout.training.planning.fingerprint import Machine, Quantiles
+from histoscout.training.planning.rules import MAX_WORKERS, MPP_LADDER, SMALL_MEMORY_GB
 
 SIDE_PX = 224
 """Side of a patch."""

@@ -16,6 +16,7 @@ from histoscout.io.files import write_text
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import RENAMED, Recipe, description_of
 from histoscout.recipe_sections import plain
+from histoscout.training.planning.choices import Choice, PlanRequest
 from histoscout.training.planning.classes import assign_classes, choose_positive
 from histoscout.training.planning.fingerprint import (
     CohortFingerprint,
@@ -29,7 +30,7 @@ from histoscout.training.planning.images import (
     image_choices,
     inspect_images,
 )
-from histoscout.training.planning.rules import Choice, PlanRequest, make_choices
+from histoscout.training.planning.rules import make_choices
 from histoscout.training.run_folder import has_started
 from histoscout.training.setup import inspect_machine
 

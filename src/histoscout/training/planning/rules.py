@@ -4,9 +4,22 @@ Pure functions: the same fingerprint gives the same choices. Where nothing was m
 """
 
 import math
-from dataclasses import dataclass
 
 from histoscout.recipe_sections import ClassConfig
+from histoscout.training.planning.choices import (
+    CONVENTION,
+    DEFAULT_MINUTES,
+    GIVEN,
+    GLAS,
+    MEASURED,
+    THIS_COHORT,
+    THIS_MACHINE,
+    Choice,
+    PlanRequest,
+    augmentation_choice,
+    minutes_choice,
+    seed_choice,
+)
 from histoscout.training.planning.classes import ClassRoles, exact_pattern
 from histoscout.training.planning.fingerprint import (
     ClassStatistics,
@@ -45,9 +58,6 @@ FEW_PATIENTS = 15
 MEMBER_MINUTES = 6.0
 """Minutes that an ensemble member needs on two cores with bfloat16."""
 
-DEFAULT_MINUTES = 20.0
-"""Minutes of training if the user gives none."""
-
 CUDA_SPEEDUP = 4.0
 """How much faster a step is with an NVIDIA GPU than on two fast cores, at least: 14 times on an idle H200."""
 
@@ -62,49 +72,6 @@ PX_PER_SECOND_FLOAT32 = 0.36e6
 
 MAX_SECONDS_PER_SLIDE = 1800.0
 """Time of detection on a slide, if fewer views (TTA) make it fit."""
-
-MEASURED = "measured: docs/log.md"
-GLAS = "as in recipes/glas.toml, which was evaluated as a whole"
-CONVENTION = "convention, not measured"
-GIVEN = "given"
-THIS_COHORT = "this cohort"
-THIS_MACHINE = "this machine"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One choice of a recipe.
-
-    Attributes:
-        name: The dotted key.
-        value: The value.
-        reason: Why; empty for a key that shares the reason of the key before it.
-        basis: What the reason rests on.
-    """
-
-    name: str
-    value: object
-    reason: str = ""
-    basis: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanRequest:
-    """What the user has decided.
-
-    Attributes:
-        positive: The class to look for.
-        minutes: Minutes of training; None for the default.
-        seed: Random seed.
-        weights: The value of `network.weights`; None for the rule's choice.
-        complete: Whether every lesion is annotated.
-    """
-
-    positive: str
-    minutes: float | None = None
-    seed: int = 0
-    weights: str | None = None
-    complete: bool = True
 
 
 def make_choices(facts: CohortFingerprint, roles: ClassRoles, request: PlanRequest) -> tuple[Choice, ...]:
@@ -140,54 +107,6 @@ def make_choices(facts: CohortFingerprint, roles: ClassRoles, request: PlanReque
         *_training_choices(facts, lesion, members),
         *_detection_choices(facts, lesion, choose_views(facts, mpp, members=members)),
     )
-
-
-# ---------------------------------------------------------------- choices that images by class share
-
-
-def seed_choice(seed: int) -> Choice:
-    """The random seed.
-
-    Args:
-        seed: The seed.
-
-    Returns:
-        The choice.
-    """
-    return Choice("seed", seed, "The same seed gives the same patches and weights.", GIVEN)
-
-
-def minutes_choice(minutes: float | None) -> Choice:
-    """The minutes of training, given or by default.
-
-    Args:
-        minutes: The user's minutes; None for the default.
-
-    Returns:
-        The choice.
-    """
-    if minutes is None:
-        reason = "The default; give more if the curves still rise at the end."
-        return Choice("training.minutes", DEFAULT_MINUTES, reason, CONVENTION)
-    return Choice("training.minutes", minutes, "As requested.", GIVEN)
-
-
-def augmentation_choice(patients: int, description: str = "") -> Choice:
-    """The amount of stain augmentation.
-
-    Args:
-        patients: Number of patients.
-        description: What was measured of the stain.
-
-    Returns:
-        The choice.
-    """
-    few = patients < 20
-    reason = "Few patients: color must not identify them." if few else "Many patients: the usual amount."
-    if not description:
-        return Choice("augment.stain", 0.07 if few else 0.05, reason, CONVENTION)
-    basis = GLAS if few else "published: Tellez 2019, for stain augmentation; the amount is the default"
-    return Choice("augment.stain", 0.07 if few else 0.05, f"{description} {reason}", basis)
 
 
 # ---------------------------------------------------------------- classes
