@@ -272,33 +272,32 @@ def check_readable(cases: Sequence[LoadedCase]) -> Verdict:
             message=f"{len(faults)} of {pluralize(len(cases), 'slide')}: {faults[0]}{more}",
             remedy="Repair them, or leave them out of the cohort",
         )
-    missing = [loaded.case.name for loaded in cases if loaded.case.annotations is None]
-    empty = [
-        loaded.case.name
-        for loaded in cases
-        if loaded.case.annotations is not None and not len(loaded.regions)
-    ]
-    if len(missing) == len(cases):
+    missing = [loaded.case.name for loaded in cases if not loaded.case.annotated]
+    empty = [loaded.case for loaded in cases if loaded.case.annotated and not len(loaded.regions)]
+    # QuPath writes a data file for every image that was opened, annotated or not
+    doubtful = [case.name for case in empty if case.annotations and case.annotations.suffix == ".qpdata"]
+    if len(missing) + len(empty) == len(cases):
         return Verdict(
             name=name,
             state="failed",
             message="no slide has annotations",
             remedy="Name them in the column 'annotations' of the table",
         )
-    if missing or empty:
-        kinds = (("without an annotation file", missing), ("with an empty annotation file", empty))
+    if missing or doubtful:
+        kinds = (("not annotated", missing), ("opened in QuPath, without annotations", doubtful))
         message = "; ".join(f"{kind}: {list_some(names, 5)}" for kind, names in kinds if names)
         return Verdict(
             name=name,
             state="warning",
             message=message,
-            remedy="Check that these slides really have no lesion",
+            remedy='Write "none" in the column annotations for slides that have no lesion',
         )
     total = sum(len(loaded.regions) for loaded in cases)
+    without = f"; {len(empty)} looked through without lesions" if empty else ""
     return Verdict(
         name=name,
         state="good",
-        message=f"{pluralize(len(cases), 'slide')}, {pluralize(total, 'annotation')}",
+        message=f"{pluralize(len(cases), 'slide')}, {pluralize(total, 'annotation')}{without}",
     )
 
 

@@ -25,7 +25,7 @@ def check(
     Exits with code 1 if a check fails.
     """
     from histoscout.checks.run import CheckOptions, apply_corrections, check_cohort, refuse_output_folder
-    from histoscout.cli.console import Console
+    from histoscout.cli.console import Console, show_cohort
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import OutputError
     from histoscout.recipe import Recipe
@@ -39,6 +39,7 @@ def check(
     class_named = recipe is not None or positive is not None
     with Console(quiet) as console:
         listed = read_cohort(cohort, slides)
+        show_cohort(console, listed)
         if apply is not None:
             refuse_output_folder(apply, listed.cases)
         checks = check_cohort(listed, choices, CheckOptions(class_named=class_named, progress=console))

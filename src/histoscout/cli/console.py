@@ -3,11 +3,14 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+if TYPE_CHECKING:
+    from histoscout.cohort.cohort import Cohort
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -78,6 +81,13 @@ class Console:
         else:
             self._print(f"note: {text}")
 
+    def say(self, text: str) -> None:
+        """Show a plain line, unless the console is quiet."""
+        if self.bars:
+            self.bars.console.print(text, markup=False, highlight=False)
+        elif not self.quiet:
+            self._print(text)
+
     def done(self) -> None:
         """End the current task."""
         if self.bars and self._bar is not None:
@@ -87,6 +97,21 @@ class Console:
 
     def _print(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
+
+
+def show_cohort(console: Console, cohort: "Cohort") -> None:
+    """Show the notes on a cohort, then how many of its slides are annotated, negative, or neither.
+
+    Args:
+        console: Where to show them.
+        cohort: The cohort; images that belong to one class as a whole need no annotations.
+    """
+    from histoscout.cohort.annotation_status import annotation_status
+
+    for note in cohort.notes:
+        console.note(note)
+    if not cohort.by_class:
+        console.say(annotation_status(cohort).line)
 
 
 def format_duration(seconds: float) -> str:

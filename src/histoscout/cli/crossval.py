@@ -65,15 +65,14 @@ def crossval(
         choices = {"training.minutes": minutes, "training.epochs": epochs}
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console
+    from histoscout.cli.console import Console, show_cohort
     from histoscout.cli.tables import crossval_table
     from histoscout.report.crossval import write_crossval_report
     from histoscout.training.crossval import CrossvalOptions
     from histoscout.training.crossval import crossval as run
 
     with Console(quiet) as console:
-        for note in cases.notes:
-            console.note(note)
+        show_cohort(console, cases)
         options = CrossvalOptions(
             folds=folds,
             seed=seed,

@@ -37,7 +37,7 @@ def detect(
     Writes GeoJSON for QuPath, heatmaps, lesions.csv, and a ledger of all slides. Re-run the same command to
     resume.
     """
-    from histoscout.cli.console import Console
+    from histoscout.cli.console import Console, show_cohort
     from histoscout.cli.tables import ledger_table
     from histoscout.cohort.cohort import read_cohort
     from histoscout.detection.detect import DetectOptions
@@ -46,8 +46,13 @@ def detect(
     cohorts = [read_cohort(path, moved) for path in slides]
     cases = [case for cohort in cohorts for case in cohort.cases]
     with Console(quiet) as console:
-        for note in dict.fromkeys(note for cohort in cohorts for note in cohort.notes):
-            console.note(note)
+        for cohort in cohorts:
+            # annotations matter only where they limit what is examined
+            if within is None:
+                for note in cohort.notes:
+                    console.note(note)
+            else:
+                show_cohort(console, cohort)
         options = DetectOptions(
             device=device,
             within=within,

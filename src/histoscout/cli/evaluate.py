@@ -63,7 +63,7 @@ def evaluate(
 
     A model is evaluated on patients it was not trained on, beside trivial baselines.
     """
-    from histoscout.cli.console import Console
+    from histoscout.cli.console import Console, show_cohort
     from histoscout.cli.images import report_images
     from histoscout.cli.tables import score_table
     from histoscout.cohort.cohort import read_cohort
@@ -103,6 +103,7 @@ def evaluate(
     cases = read_cohort(cohort, slides)
     is_model = (model / INDEX).is_file()
     with Console(quiet) as console:
+        show_cohort(console, cases)
         if is_model:
             _refuse(for_detections, "is for detections; a model brings its own recipe")
             options = EvaluateOptions(

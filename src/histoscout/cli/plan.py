@@ -46,13 +46,12 @@ def plan(
     cases = read_training_cohort(cohort, slides, mpp)
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console
+    from histoscout.cli.console import Console, show_cohort
     from histoscout.training.planning.plan import PlanOptions
     from histoscout.training.planning.plan import plan as make_plan
 
     with Console(quiet) as console:
-        for note in cases.notes:
-            console.note(note)
+        show_cohort(console, cases)
         options = PlanOptions(
             positive=positive,
             minutes=minutes,

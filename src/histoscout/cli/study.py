@@ -48,10 +48,12 @@ def study(
     cases = None if cohort is None else read_cohort(cohort)
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console
+    from histoscout.cli.console import Console, show_cohort
     from histoscout.study.study import StudyOptions, plan_study, repeat_study
 
     with Console(quiet) as console:
+        if cases is not None:
+            show_cohort(console, cases)
         options = StudyOptions(
             data=data,
             cohort=cases,

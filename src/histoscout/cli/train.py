@@ -62,15 +62,14 @@ def train(
         check_image_scores(cases, scores, overwrite=overwrite)
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console
+    from histoscout.cli.console import Console, show_cohort
     from histoscout.cli.tables import training_table
     from histoscout.training.planning.plan import PlanOptions, load_or_make_plan, plan_file
     from histoscout.training.train import TrainOptions
     from histoscout.training.train import train as run
 
     with Console(quiet) as console:
-        for note in cases.notes:
-            console.note(note)
+        show_cohort(console, cases)
         plan_options = PlanOptions(
             positive=positive,
             minutes=minutes,

@@ -72,7 +72,7 @@ def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None 
         AnnotationError: If the annotations cannot be read, or belong to an image of another size.
     """
     if case.annotations is None:
-        return Annotations(Regions(), ("no annotations belong to this slide",))
+        return Annotations(Regions(), () if case.negative else ("no annotations belong to this slide",))
     slide_box = slide.box if isinstance(slide, Slide) else slide
     annotations = read_annotated_regions(case, case.annotations, slide)
     regions = annotations.regions

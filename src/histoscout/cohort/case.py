@@ -1,7 +1,7 @@
 """A case: one slide of a cohort with its annotations, and how it is opened."""
 
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -26,7 +26,7 @@ class Case:
 
     Attributes:
         slide: The slide file.
-        annotations: The annotation file; None if the slide is not annotated.
+        annotations: The annotation file; None if there is none.
         patient: The patient; a slide without one is a patient of its own.
         split: "train", "tune" or "test"; None if training decides.
         mpp: um per level-0 px, used where the slide does not state it.
@@ -34,6 +34,8 @@ class Case:
         mask_labels: Value and class, if the annotations are a mask.
         mask_threshold: Gray values of a mask from here on count as 1, those below as 0.
         label: Class of an image that belongs to one class as a whole.
+        negative: Whether the slide was looked through and holds no lesion, so that it needs no annotation file.
+        row: Number of the row in the cohort's table, for messages.
 
     Example:
         >>> from pathlib import Path
@@ -52,6 +54,8 @@ class Case:
     mask_labels: tuple[tuple[int, str], ...] = ()
     mask_threshold: int | None = None
     label: str = ""
+    negative: bool = False
+    row: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.patient:
@@ -61,6 +65,11 @@ class Case:
     def name(self) -> str:
         """The slide file's name without its suffix."""
         return self.slide.stem
+
+    @property
+    def annotated(self) -> bool:
+        """Whether somebody looked through the slide: it has an annotation file, or is known to be negative."""
+        return self.annotations is not None or self.negative
 
 
 def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:

@@ -15,7 +15,7 @@ from histoscout.cohort.discovery import (
     find_slides,
 )
 from histoscout.cohort.qupath_project import PROJECT, find_project, read_project, read_project_cases
-from histoscout.cohort.table import read_table_cases
+from histoscout.cohort.table import NO_LESION, read_table_cases
 from histoscout.errors import CohortError
 from histoscout.io.tables import read_table, write_csv
 
@@ -78,6 +78,9 @@ def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
     (train, tune or test), `mpp` (um/px) and `site` are optional, and for masks `mask_labels` ("1=tumor;2=stroma") and
     `mask_threshold` (128, for JPEG). Paths are relative to the table's folder. In a folder, and in a table without a
     column of annotations, these are found by the slide's name, beside it or in a folder `annotations`.
+
+    `none` in the column `annotations` means that the slide was looked through and has no lesion; an empty cell, that it
+    is not annotated.
 
     Args:
         path: A table, a project (.qpproj or its folder), a folder of slides, or a slide.
@@ -183,7 +186,7 @@ def write_cohort(cohort: Cohort, path: Path) -> None:
 def _cells(case: Case, folder: Path) -> dict[str, str]:
     return {
         "slide": _relative_path(case.slide, folder),
-        "annotations": "" if case.annotations is None else _relative_path(case.annotations, folder),
+        "annotations": _annotation_cell(case, folder),
         "patient": case.patient,
         "split": case.split or "",
         "mpp": "" if case.mpp is None else repr(case.mpp),
@@ -191,6 +194,12 @@ def _cells(case: Case, folder: Path) -> dict[str, str]:
         "mask_labels": ";".join(f"{value}={name}" for value, name in case.mask_labels),
         "mask_threshold": "" if case.mask_threshold is None else str(case.mask_threshold),
     }
+
+
+def _annotation_cell(case: Case, folder: Path) -> str:
+    if case.annotations is not None:
+        return _relative_path(case.annotations, folder)
+    return NO_LESION if case.negative else ""
 
 
 def _relative_path(path: Path, folder: Path) -> str:

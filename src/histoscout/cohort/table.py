@@ -30,6 +30,9 @@ SPLITS: Mapping[str, SplitName] = MappingProxyType(
 )
 """What a cell of the column `split` may hold, in lower case, and the split it means."""
 
+NO_LESION = "none"
+"""What a cell of the column `annotations` holds for a slide that was looked through and has no lesion."""
+
 MAX_MPP = 100.0
 """um/px; with coarser pixels a whole slide would be a few hundred px wide."""
 
@@ -72,7 +75,10 @@ def read_table_cases(
         slide = _find_slide(row.cell("slide"), path.parent, finder)
         # Without a column of annotations, they are found by the name of the slide.
         cell = row.cell("annotations")
-        if "annotations" in table.columns:
+        negative = cell.casefold() == NO_LESION and not (path.parent / cell).exists()
+        if negative:
+            annotations = None
+        elif "annotations" in table.columns:
             annotations = _resolve(cell, path.parent) if cell else None
         else:
             annotations = next(iter(find_annotations(slide)), None)
@@ -85,6 +91,8 @@ def read_table_cases(
             site=row.cell("site") or None,
             mask_labels=problems.read(row, "mask_labels", read_mask_labels) or (),
             mask_threshold=problems.read(row, "mask_threshold", _read_mask_threshold),
+            negative=negative,
+            row=row.number,
         )
         listed.append(case)
     cases, notes = assign_own_patients(listed, [row.cell("patient") for row in table.rows])

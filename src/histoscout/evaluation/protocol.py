@@ -156,14 +156,14 @@ def select_annotated_cases(cohort: Cohort) -> EvaluationCases:
 
 
 def _with_annotations(cohort: Cohort, cases: Sequence[Case], has_test_split: bool) -> EvaluationCases:
-    annotated = tuple(case for case in cases if case.annotations is not None)
+    annotated = tuple(case for case in cases if case.annotated)
     if not annotated:
         raise CohortError(
             cohort.where,
             "the cohort has no annotated slide of a patient that the model was not trained on",
             "Give slides whose split is test, or of new patients",
         )
-    without = [case.name for case in cases if case.annotations is None]
+    without = [case.name for case in cases if not case.annotated]
     notes = (f"without annotations, not evaluated: {', '.join(without)}",) if without else ()
     return EvaluationCases(annotated, has_test_split, notes)
 

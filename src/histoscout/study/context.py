@@ -117,7 +117,7 @@ def select_cases(cohort: Cohort) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
     Raises:
         CohortError: There are fewer than two patients with annotations in the study.
     """
-    annotated = [case for case in cohort.cases if case.annotations is not None]
+    annotated = [case for case in cohort.cases if case.annotated]
     referees = tuple(case for case in annotated if case.split == "test")
     cases = [case for case in annotated if case.split != "test"]
     if len({case.patient for case in cases}) < 2:

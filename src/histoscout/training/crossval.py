@@ -204,7 +204,7 @@ def plan_fold(cohort: Cohort, model: Path, options: CrossvalOptions) -> Plan:
 def _select_annotated(cohort: Cohort) -> tuple[Cohort, list[str]]:
     """The annotated cases that are not in the split test, and notes on the others."""
     cases = [case for case in cohort.cases if case.split != "test"]
-    annotated = tuple(case for case in cases if case.annotations is not None)
+    annotated = tuple(case for case in cases if case.annotated)
     if not annotated:
         fault = "the cohort has no annotated slide outside the split test"
         raise CohortError(cohort.where, fault, "Put annotations beside the slides, or name them in the table")

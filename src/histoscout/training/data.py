@@ -83,12 +83,12 @@ def open_training_slides(
         TrainingError: If no region of the positive class is left to train on.
     """
     cases = [case for case in cohort.cases if case.split != "test"]
-    annotated = [case for case in cases if case.annotations is not None]
+    annotated = [case for case in cases if case.annotated]
     opened, notes = _open_slides(annotated, recipe, progress)
     if not any(labeled.has_positive for labeled in opened.values()):
         raise _no_positive(cohort, opened.values(), recipe)
     if len(annotated) < len(cases):
-        names = ", ".join(case.name for case in cases if case.annotations is None)
+        names = ", ".join(case.name for case in cases if not case.annotated)
         notes.append(f"slides without annotations are not used for training: {names}")
         progress.note(notes[-1])
     # by patient, or by blocks of each slide where patients are too few

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from histoscout.cohort.cohort import Cohort
+from histoscout.cohort.table import NO_LESION
 from histoscout.errors import OutputError
 from histoscout.io.files import output_error, sha256, write_text
 from histoscout.network.model_folder import ModelFolder, read_model
@@ -163,7 +164,7 @@ def _fingerprint(cohort: Cohort, recipe: Recipe, start: ModelFolder | None) -> d
             # not the path: a cohort may be moved, or its table named in another way
             case.slide.name,
             case.slide.stat().st_size,
-            sha256(case.annotations) if case.annotations else None,
+            sha256(case.annotations) if case.annotations else NO_LESION if case.negative else None,
             case.patient,
             case.split,
             case.mpp,

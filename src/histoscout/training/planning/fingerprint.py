@@ -196,7 +196,7 @@ def read_slide_annotations(cohort: Cohort, progress: Progress) -> tuple[SlideAnn
     Raises:
         CohortError: If there is no annotated slide.
     """
-    cases = [case for case in cohort.cases if case.split != "test" and case.annotations is not None]
+    cases = [case for case in cohort.cases if case.split != "test" and case.annotated]
     if not cases:
         fault = "the cohort has no annotated slide outside the split test"
         raise CohortError(cohort.where, fault, "Put annotations beside the slides, or name them in the table")
