@@ -12,7 +12,14 @@ from histoscout.detection.domain_shift import AppearanceReference, check_appeara
 from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.pipeline import PipelineOptions, SlideSurvey, detect_on_slide, survey_slide
-from histoscout.detection.results import LedgerRow, ResultFolder, read_ledger, write_ledger, write_lesions
+from histoscout.detection.results import (
+    LedgerRow,
+    ResultFolder,
+    read_ledger,
+    write_cases,
+    write_ledger,
+    write_lesions,
+)
 from histoscout.detection.settings import (
     DetectionContext,
     area_hash,
@@ -165,6 +172,7 @@ def _run(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
         if todo:
             # a device that does not exist is reported before anything is replaced
             context.engine()
+        write_cases(cases, context.output)
         for case in todo:
             rows[case.name] = _attempt(context, case)
             _write_rows(context, rows)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
-from histoscout.errors import AnnotationError, OutputError
-from histoscout.io.tables import write_csv
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import Cohort, write_cohort
+from histoscout.cohort.table import read_mask_labels, read_mpp, read_split_name
+from histoscout.errors import AnnotationError, CohortError, OutputError
+from histoscout.io.tables import CsvRow, read_table, write_csv
 
 COLUMNS = ("slide", "id", "label", "score", "area_mm2", "x_um", "y_um", "x_px", "y_px")
 """Columns of lesions.csv."""
@@ -133,6 +136,11 @@ class ResultFolder:
         return self.folder / "ledger.csv"
 
     @property
+    def cohort(self) -> Path:
+        """The table of the slides that were given, with the files they were read from."""
+        return self.folder / "cohort.csv"
+
+    @property
     def lesions(self) -> Path:
         """The table of lesions."""
         return self.folder / "lesions.csv"
@@ -179,6 +187,53 @@ class ResultFolder:
 
     def _files(self, slide: str) -> tuple[Path, ...]:
         return self.regions(slide), self.heatmap(slide), self.overlay(slide)
+
+
+def write_cases(cases: Iterable[Case], output: ResultFolder) -> None:
+    """Add cases to the table of the slides that were given; a case replaces an earlier one of its name.
+
+    Args:
+        cases: The cases of a run.
+        output: The folder of results.
+    """
+    known = {case.name: case for case in (*read_cases(output), *cases)}
+    ordered = tuple(known[name] for name in sorted(known))
+    write_cohort(Cohort(ordered, str(output.cohort)), output.cohort)
+
+
+def read_cases(output: ResultFolder) -> tuple[Case, ...]:
+    """The cases that results were made from, whether or not their files are still there.
+
+    Args:
+        output: The folder of results.
+
+    Returns:
+        The cases; none if the folder has no table of them, as folders of histoscout 0.2.0 and before.
+
+    Raises:
+        CohortError: If the table cannot be read.
+    """
+    if not output.cohort.is_file():
+        return ()
+    try:
+        return tuple(_case(row, output.folder) for row in read_table(output.cohort).rows)
+    except ValueError as error:
+        remedy = "Run detect again to make this table again"
+        raise CohortError(output.cohort, f"a row cannot be read ({error})", remedy) from error
+
+
+def _case(row: CsvRow, folder: Path) -> Case:
+    annotations, mpp, threshold = row.cell("annotations"), row.cell("mpp"), row.cell("mask_threshold")
+    return Case(
+        folder / row.cell("slide"),
+        folder / annotations if annotations else None,
+        row.cell("patient"),
+        split=read_split_name(row.cell("split")) if row.cell("split") else None,
+        mpp=read_mpp(mpp) if mpp else None,
+        site=row.cell("site") or None,
+        mask_labels=read_mask_labels(row.cell("mask_labels")) if row.cell("mask_labels") else (),
+        mask_threshold=int(threshold) if threshold else None,
+    )
 
 
 def write_lesions(rows: Iterable[LedgerRow], output: ResultFolder) -> list[str]:
