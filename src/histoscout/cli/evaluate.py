@@ -51,6 +51,14 @@ def evaluate(
     ] = None,
     at: OperatingTarget = None,
     operating: OperatingPoints = None,
+    tiles: Annotated[
+        Path | None,
+        typer.Option(help="Table of labeled tiles to score as well: slide or patient, x_px, y_px, label."),
+    ] = None,
+    tile_um: Annotated[
+        float | None,
+        typer.Option("--tile-um", metavar="UM", help="Side of these tiles; without a table, of a grid."),
+    ] = None,
     mpp: ImageMpp = None,
     sanity_checks: Sanity = SanityChecks.all,
     device: Device = "auto",
@@ -88,7 +96,10 @@ def evaluate(
     for_detections: dict[str, object] = {"--positive": positive, "--recipe": recipe}
 
     if is_image_folder(cohort):
-        _refuse({**for_models, **for_detections}, "is for slides, not for images")
+        _refuse(
+            {**for_models, **for_detections, "--tiles": tiles, "--tile-um": tile_um},
+            "is for slides, not for images",
+        )
         with Console(quiet) as console:
             image_options = ImageOptions(
                 device=device,
@@ -117,6 +128,8 @@ def evaluate(
                 sanity_checks=sanity_checks.value,
                 at=at,
                 operating_points=operating,
+                tiles=tiles,
+                tile_um=tile_um,
             )
             scores = run(model, cases, out, options)
         else:
@@ -126,6 +139,8 @@ def evaluate(
                 recipe=None if recipe is None else Recipe.read(recipe),
                 progress=console,
                 overwrite=overwrite,
+                tiles=tiles,
+                tile_um=tile_um,
             )
             scores = evaluate_regions(model, cases, out, compare_options)
         report = write_report(scores, out, cases, read_model(model) if is_model else None)

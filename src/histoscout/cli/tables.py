@@ -34,6 +34,9 @@ PROBABILITY_COLUMNS: Mapping[str, str] = MappingProxyType(
     {"AUROC": "auroc", "ECE": "ece", "Brier skill": "brier_skill"}
 )
 TILE_COLUMNS: Mapping[str, str] = MappingProxyType({"AUROC": "auroc", "AP": "ap"})
+TILE_SET_COLUMNS: Mapping[str, str] = MappingProxyType(
+    {"F1": "f1", "balanced accuracy": "balanced_accuracy", "AUROC": "auroc"}
+)
 LESION_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "sensitivity": "sensitivity",
@@ -104,6 +107,10 @@ def score_table(scores: Scores) -> str:
         _score_rows(scores, f"lesions of the {evaluated_on}", "lesion", LESION_COLUMNS),
         _lesion_counts(scores),
     ]
+    if scores.tile_set:
+        head = f"tiles of {scores.protocol.tile_um:g} um ({scores.protocol.tile_source})"
+        cells = [interval_cell(scores.tile_set[name]) for name in TILE_SET_COLUMNS.values()]
+        parts.append(table((head, *TILE_SET_COLUMNS), [(scores.protocol.method, *cells)]))
     if scores.differences:
         columns = [name.replace("_", " ") for name in scores.differences]
         cells = [interval_cell(difference) for difference in scores.differences.values()]

@@ -26,6 +26,7 @@ from histoscout.detection.settings import choose_point
 from histoscout.errors import CohortError, HistoscoutError, ModelError
 from histoscout.evaluation.leakage import SanityMode, check_evaluation
 from histoscout.evaluation.lesions.froc import measure_operating_points
+from histoscout.evaluation.pixels.tile_table import TileSet, make_tile_set
 from histoscout.evaluation.protocol import EvaluationProtocol, refuse_other_scores, select_test_cases
 from histoscout.evaluation.reference import Reference
 from histoscout.evaluation.review import ReviewPlan, prepare_review
@@ -70,6 +71,8 @@ class EvaluateOptions:
         sanity_checks: "all" stops if a sanity check fails, "warn" continues.
         at: An operating target, such as "1 FP/cm2", as `detect` has it.
         operating_points: The folder of scores from which the operating target is chosen, as `detect` has it.
+        tiles: A table of labeled tiles to score as well, as papers on patches do.
+        tile_um: Side of these tiles in um; without a table they are a grid over the tissue.
 
     Example:
         >>> from histoscout import EvaluateOptions
@@ -87,6 +90,8 @@ class EvaluateOptions:
     sanity_checks: SanityMode = "all"
     at: str | None = None
     operating_points: Path | None = None
+    tiles: Path | None = None
+    tile_um: float | None = None
 
     @property
     def detect_options(self) -> DetectOptions:
@@ -109,12 +114,14 @@ class ModelUnderTest:
         output: Where its detections are written.
         detect_options: How it detects.
         review_results: An expert review of its detections.
+        tile_set: Tiles of a fixed size to score as well.
     """
 
     model: ModelFolder
     output: ResultFolder
     detect_options: DetectOptions
     review_results: ReviewResults | None = None
+    tile_set: TileSet | None = None
 
     @cached_property
     def operating_point(self) -> OperatingPoint | None:
@@ -222,10 +229,12 @@ def _models_under_test(
     model: ModelFolder | Path, out: Path, options: EvaluateOptions
 ) -> tuple[ModelUnderTest, ...]:
     """The model to evaluate, and the previous one if there is one to compare with."""
+    model = read_model(model) if isinstance(model, Path) else model
     tested = ModelUnderTest(
-        model=read_model(model) if isinstance(model, Path) else model,
+        model=model,
         output=ResultFolder(out / "found"),
         detect_options=options.detect_options,
+        tile_set=make_tile_set(options.tiles, options.tile_um, model.recipe.classes.positive),
     )
     # an operating target that cannot be reached is an error before any slide is opened
     _ = tested.operating_point
@@ -265,6 +274,8 @@ def _protocol(
         operating_target="" if tested.operating_point is None else tested.operating_point.summary,
         previous_model=str(options.against) if options.against else None,
         previous_threshold=previous[0].threshold if previous else 1.0,
+        tile_um=None if tested.tile_set is None else tested.tile_set.tile_um,
+        tile_source="" if tested.tile_set is None else tested.tile_set.source,
     )
 
 
@@ -353,8 +364,7 @@ def _score_detections(
         if overlays is not None:
             draw_overlay(labeled.slide, regions, reference.positive, overlays / f"{case.name}.png")
 
-        # with an operating target, lesions are scored at its score threshold
-        point = tested.operating_point
+        point = tested.operating_point  # lesions are scored at its score threshold
         scores = score_slide_heatmap(
             reference,
             heatmap,
@@ -362,6 +372,7 @@ def _score_detections(
             threshold=tested.threshold,
             score_threshold=None if point is None else point.score_threshold,
             model_hash=tested.model.hash,
+            tile_set=tested.tile_set,
         )
 
     # an expert review adds a second comparison, with the corrected reference

@@ -52,6 +52,8 @@ class EvaluationProtocol:
         leak: The message of a failed sanity check that found training data in the set; "" if none did.
         model_hash: Hash of the model; "" for regions.
         classes: The classes, if regions are evaluated.
+        tile_um: Side of the tiles of a fixed size that are scored as well, um; None without such.
+        tile_source: Where these tiles come from.
     """
 
     method: str
@@ -67,6 +69,8 @@ class EvaluationProtocol:
     leak: str = ""
     model_hash: str = ""
     classes: ClassConfig | None = None
+    tile_um: float | None = None
+    tile_source: str = ""
 
     @property
     def set_label(self) -> str:

@@ -12,6 +12,7 @@ from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError
 from histoscout.evaluation.evaluate import score_slides
+from histoscout.evaluation.pixels.tile_table import TileSet, make_tile_set
 from histoscout.evaluation.protocol import EvaluationProtocol, refuse_other_scores, select_annotated_cases
 from histoscout.evaluation.reference import Reference
 from histoscout.evaluation.scores import Scores
@@ -107,7 +108,7 @@ def _with_positive(recipe: Recipe | None, positive: str | None) -> Recipe:
     return recipe if positive is None else recipe.with_choices({"classes.positive": positive})
 
 
-def _protocol(recipe: Recipe) -> EvaluationProtocol:
+def _protocol(recipe: Recipe, tile_set: TileSet | None = None) -> EvaluationProtocol:
     return EvaluationProtocol(
         method=METHOD,
         set_name="given",
@@ -116,6 +117,8 @@ def _protocol(recipe: Recipe) -> EvaluationProtocol:
         has_test_split=False,
         has_probabilities=False,
         classes=recipe.classes,
+        tile_um=None if tile_set is None else tile_set.tile_um,
+        tile_source="" if tile_set is None else tile_set.source,
     )
 
 
@@ -150,6 +153,8 @@ class CompareOptions:
         recipe: A recipe that says how classes are called.
         progress: Where to report progress.
         overwrite: Whether to replace scores of something else.
+        tiles: A table of labeled tiles to score as well, as papers on patches do.
+        tile_um: Side of these tiles in um; without a table they are a grid over the tissue.
 
     Example:
         >>> from histoscout import CompareOptions
@@ -161,6 +166,8 @@ class CompareOptions:
     recipe: Recipe | None = None
     progress: Progress = field(default_factory=NoProgress)
     overwrite: bool = False
+    tiles: Path | None = None
+    tile_um: float | None = None
 
 
 def evaluate_regions(
@@ -197,14 +204,16 @@ def evaluate_regions(
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     # refuse what must not be replaced before anything is read
     recipe = _with_positive(options.recipe, options.positive)
-    refuse_other_scores(out, _protocol(recipe), options.overwrite)
+    tile_set = make_tile_set(options.tiles, options.tile_um, recipe.classes.positive)
+    protocol = _protocol(recipe, tile_set)
+    refuse_other_scores(out, protocol, options.overwrite)
 
     # score each slide that has a file
     selected = select_annotated_cases(cohort)
     files = _detection_files(detected, selected.cases)
-    score_slide = partial(_score_file, files, recipe, out / "overlays")
+    score_slide = partial(_score_file, files, recipe, out / "overlays", tile_set)
     slides, notes = score_slides(selected.cases, score_slide, options.progress)
-    scores = Scores(protocol=_protocol(recipe), slides=slides, notes=(*cohort.notes, *selected.notes, *notes))
+    scores = Scores(protocol=protocol, slides=slides, notes=(*cohort.notes, *selected.notes, *notes))
     write_scores(scores, out)
     return scores
 
@@ -230,7 +239,12 @@ def _detection_files(folder: Path, cases: Sequence[Case]) -> dict[str, Path]:
 
 
 def _score_file(
-    files: Mapping[str, Path], recipe: Recipe, overlays: Path, case: Case, notes: SlideNotes
+    files: Mapping[str, Path],
+    recipe: Recipe,
+    overlays: Path,
+    tile_set: TileSet | None,
+    case: Case,
+    notes: SlideNotes,
 ) -> SlideScores:
     """Score the regions of one file, and draw an overlay of both."""
     if (file := files.get(case.name)) is None:
@@ -244,4 +258,4 @@ def _score_file(
         detected = annotations.regions.with_labels(recipe.classes.positive)
         notes.add(case.name, *case_notes, *annotations.notes)
         draw_overlay(labeled.slide, detected, reference.positive, overlays / f"{case.name}.png")
-        return replace(score_slide_regions(reference, detected), site=case.site)
+        return replace(score_slide_regions(reference, detected, tile_set), site=case.site)

@@ -15,6 +15,7 @@ from histoscout.evaluation.bootstrap import (
 from histoscout.evaluation.lesions.compare import SlideLesions
 from histoscout.evaluation.lesions.froc import STRICT, FrocCurve, froc_curve, lesion_statistic
 from histoscout.evaluation.lesions.matching import PRIMARY_RULE
+from histoscout.evaluation.lesions.objects import object_statistic, sum_objects
 from histoscout.evaluation.lesions.summary import class_auroc_statistic
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.evaluation.pixels.metrics import (
@@ -32,6 +33,7 @@ from histoscout.evaluation.pixels.metrics import (
     roc_curve,
     select_metrics,
 )
+from histoscout.evaluation.pixels.tile_table import REGION_THRESHOLD, TILE_SET_METRICS
 from histoscout.evaluation.protocol import CohortSummary, EvaluationProtocol, list_claims
 from histoscout.evaluation.slide_metrics import BASELINES, PREVALENCE, PREVIOUS, MethodCounts, SlideScores
 from histoscout.verdict import Verdict
@@ -175,6 +177,30 @@ class Scores:
         if not self.reviewed:
             return {}
         return self.intervals(lesion_statistic(self.reviewed, self.patient_numbers))
+
+    @cached_property
+    def objects(self) -> MetricIntervals:
+        """Object metrics of the GlaS challenge and panoptic quality of the evaluated method."""
+        sums = [sum_objects(slide.lesions, slide.mpp) for slide in self.slides]
+        return self.intervals(object_statistic(sums, self.patient_numbers))
+
+    @cached_property
+    def tile_set(self) -> MetricIntervals:
+        """Metrics of the tiles of a fixed size; empty without such."""
+        if self.protocol.tile_um is None:
+            return {}
+        counts = self.by_patient(self.tile_set_counts)
+        return self.intervals(pixel_statistic(counts, self.tile_threshold, TILE_SET_METRICS))
+
+    @property
+    def tile_set_counts(self) -> list[PixelCounts]:
+        """Histograms of the tiles of a fixed size, of each slide."""
+        return [slide.tile_set or PixelCounts.empty() for slide in self.slides]
+
+    @property
+    def tile_threshold(self) -> float:
+        """The mean probability from which a tile of a fixed size is positive."""
+        return self.threshold if self.protocol.has_probabilities else REGION_THRESHOLD
 
     @cached_property
     def class_auroc(self) -> MetricIntervals:

@@ -30,6 +30,7 @@ from histoscout.evaluation.lesions.summary import (
 )
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.evaluation.pixels.metrics import Curve
+from histoscout.evaluation.pixels.tile_table import TILE_SET_METRICS
 from histoscout.evaluation.protocol import SCORES_FILE, EvaluationProtocol
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS, SlideScores
@@ -136,6 +137,7 @@ def scores_to_dict(scores: Scores) -> dict[str, Any]:
         "tile": _metrics_to_dict(scores.tile),
         "lesion": _lesion_to_dict(scores),
         "class_auroc": _metrics_to_dict(scores.class_auroc),
+        "tile_set": _tile_set_to_dict(scores),
         "baselines": {name: _method_to_dict(scores, name) for name in BASELINES},
         "against": _previous_to_dict(scores),
         "curves": _curves_to_dict(scores),
@@ -204,6 +206,7 @@ def _lesion_to_dict(scores: Scores) -> dict[str, Any]:
         "rule": describe_rule(PRIMARY_RULE),
         **_metrics_to_dict(metrics),
         "sensitivity_at": sensitivity_at,
+        "objects": _metrics_to_dict(scores.objects),
         "froc": _froc_to_list(scores.froc),
         "counts": count_lesions(scores.lesions).to_dict(),
         "by_size": {
@@ -231,6 +234,20 @@ def _froc_to_list(curve: FrocCurve) -> list[dict[str, float | None]]:
         return []
     points = np.stack(list(columns.values()), axis=1)
     return [dict(zip(columns, _finite_or_none(point), strict=True)) for point in points]
+
+
+def _tile_set_to_dict(scores: Scores) -> dict[str, Any] | None:
+    """Tiles of a fixed size: which, and their metrics; null without such."""
+    if scores.protocol.tile_um is None:
+        return None
+    total = PixelCounts.total(scores.tile_set_counts)
+    return {
+        "tile_um": scores.protocol.tile_um,
+        "source": scores.protocol.tile_source,
+        "threshold": scores.tile_threshold,
+        **_metrics_to_dict(scores.tile_set),
+        "confusion": asdict(total.confusion(scores.tile_threshold)),
+    }
 
 
 def _previous_to_dict(scores: Scores) -> dict[str, Any] | None:
@@ -295,7 +312,15 @@ def patient_rows(scores: Scores) -> list[dict[str, Any]]:
     pixels = scores.by_patient([slide.pixels for slide in scores.slides])
     for patient, counts in zip(scores.patients, pixels, strict=True):
         slides = [slide for slide in scores.slides if slide.patient == patient]
-        rows.append({**_row(slides, counts, scores.protocol), "slides": len(slides)})
+        row = {**_row(slides, counts, scores.protocol), "slides": len(slides)}
+        # the tiles of a fixed size, if there are any
+        if scores.protocol.tile_um is not None:
+            tiles = PixelCounts.total(slide.tile_set or PixelCounts.empty() for slide in slides)
+            row |= {
+                f"tile_{name}": metric(tiles, scores.tile_threshold)
+                for name, metric in TILE_SET_METRICS.items()
+            }
+        rows.append(row)
     return rows
 
 

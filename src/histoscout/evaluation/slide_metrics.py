@@ -21,6 +21,7 @@ from histoscout.evaluation.lesions.compare import (
 )
 from histoscout.evaluation.lesions.summary import ScoredAnnotation, score_annotations
 from histoscout.evaluation.pixels.counts import PixelCounts, count_tiles
+from histoscout.evaluation.pixels.tile_table import TileSet, count_tile_set
 from histoscout.evaluation.reference import (
     HeatmapRaster,
     PredictionRaster,
@@ -125,6 +126,7 @@ class SlideScores:
         baselines: What each baseline, and the previous model if there is one, counts, by name.
         scored_annotations: The annotations of all classes, scored by the heatmap; empty without one.
         reviewed: Lesions and detections after an expert review; None without one.
+        tile_set: Histograms of the tiles of `TileSet`; None without one.
     """
 
     name: str
@@ -136,6 +138,7 @@ class SlideScores:
     baselines: Mapping[str, MethodCounts]
     scored_annotations: tuple[ScoredAnnotation, ...] = ()
     reviewed: SlideLesions | None = None
+    tile_set: PixelCounts | None = None
 
     @property
     def pixels(self) -> PixelCounts:
@@ -166,6 +169,7 @@ def score_slide_heatmap(
     threshold: float,
     score_threshold: float | None = None,
     model_hash: str = "",
+    tile_set: TileSet | None = None,
 ) -> SlideScores:
     """Score a model on one slide: its heatmap, and the regions outlined in it.
 
@@ -178,6 +182,7 @@ def score_slide_heatmap(
             detection keeps them (`regions` are some of the candidates, which are outlined again). Pixels and
             tiles are scored at `threshold` all the same.
         model_hash: Hash of the model, which is part of the regions' ids.
+        tile_set: Tiles of a fixed size to score as well.
 
     Returns:
         The scores; `site` is None.
@@ -195,15 +200,22 @@ def score_slide_heatmap(
     annotated = find_reference_lesions(reference)
     lesions = compare_lesions(reference, detected, score_threshold or threshold, lesions=annotated)
     scores = _score_slide(reference, predictions, annotated=annotated, lesions=lesions)
-    return replace(scores, scored_annotations=score_annotations(reference, heatmap))
+    return replace(
+        scores,
+        scored_annotations=score_annotations(reference, heatmap),
+        tile_set=None if tile_set is None else count_tile_set(tile_set, reference, predictions),
+    )
 
 
-def score_slide_regions(reference: Reference, regions: Regions) -> SlideScores:
+def score_slide_regions(
+    reference: Reference, regions: Regions, tile_set: TileSet | None = None
+) -> SlideScores:
     """Score detected regions on one slide, whatever detected them.
 
     Args:
         reference: The annotations and tissue of the slide.
         regions: The regions, level-0 px; one without a score counts as certain.
+        tile_set: Tiles of a fixed size to score as well.
 
     Returns:
         The scores; `site` is None.
@@ -212,7 +224,9 @@ def score_slide_regions(reference: Reference, regions: Regions) -> SlideScores:
     predictions = RegionRaster(regions, mpp, mpp / reference.mpp)
     annotated = find_reference_lesions(reference)
     lesions = compare_lesions(reference, regions, lesions=annotated)
-    return _score_slide(reference, predictions, annotated=annotated, lesions=lesions)
+    scores = _score_slide(reference, predictions, annotated=annotated, lesions=lesions)
+    counts = None if tile_set is None else count_tile_set(tile_set, reference, predictions)
+    return replace(scores, tile_set=counts)
 
 
 def _score_slide(

@@ -24,6 +24,7 @@ from histoscout.evaluation.lesions.froc import (
     sensitivity_metric,
 )
 from histoscout.evaluation.lesions.matching import MATCHING_RULES, PRIMARY_RULE, describe_rule
+from histoscout.evaluation.lesions.objects import OBJECT_METRICS
 from histoscout.evaluation.lesions.summary import (
     LesionCounts,
     choose_size_strata,
@@ -98,6 +99,7 @@ def lesion_section(data: ReportData) -> Section:
         *_false_positives(counts),
         Heading("Other matching rules and annotation policies"),
         _rule_table(data),
+        _object_table(data),
         _policy_table(data),
     ]
     notes = tuple(
@@ -348,6 +350,23 @@ def _rule_table(data: ReportData) -> Table:
         "and conclusions "
         "should rest on it; use the others to compare with results published under the same rule.",
         highlighted=(0,),
+    )
+
+
+def _object_table(data: ReportData) -> Table:
+    """Single lesions as objects: what is lost where detections of neighbors run together."""
+    rows = tuple(
+        (
+            format_units(description),
+            data.estimate(data.scores.objects[name], is_fraction=not name.endswith("_um")),
+        )
+        for name, description in OBJECT_METRICS.items()
+    )
+    return Table(
+        head=("single lesions as objects", data.scores.protocol.method),
+        rows=rows,
+        caption="The first three as in the GlaS challenge (Sirinukunwattana 2017), the last is the panoptic quality "
+        f"(Kirillov 2019). Lesions that run together lower all of them. {data.ci_note}",
     )
 
 

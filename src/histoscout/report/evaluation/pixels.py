@@ -20,6 +20,15 @@ PIXEL_COLUMNS: Mapping[str, str] = {
 }
 """Metrics of pixels, and their names above a column."""
 
+TILE_SET_COLUMNS: Mapping[str, str] = {
+    "f1": "F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+"""Metrics of tiles of a fixed size, and their names above a column."""
+
 TILE_COLUMNS: Mapping[str, str] = {"auroc": "AUROC", "ap": "AP", "prevalence": "prevalence"}
 """Metrics of tiles, and their names above a column."""
 
@@ -47,7 +56,7 @@ def pixel_section(data: ReportData) -> Section:
     ]
     if scores.protocol.has_probabilities and len(scores.roc.x):
         blocks.append(Pictures((_pr_picture(data), _roc_picture(data))))
-    blocks += [Pictures(_confusion_pictures(data)), *_tile_blocks(data)]
+    blocks += [Pictures(_confusion_pictures(data)), *_tile_blocks(data), *_tile_set_blocks(data)]
 
     # what each baseline does
     descriptions = {**BASELINES, PREVIOUS: "another model, on the same slides"}
@@ -223,6 +232,28 @@ def _tile_blocks(data: ReportData) -> Sequence[Block]:
             caption="Whether tiles with lesion score higher than tiles without, at any threshold. Guessing "
             "has an AUROC of .50, "
             f"and the prevalence as its AP. {data.ci_note}",
+            highlighted=(0,),
+        ),
+    )
+
+
+def _tile_set_blocks(data: ReportData) -> Sequence[Block]:
+    """Tiles of a fixed size: the figures that papers on patches give."""
+    scores = data.scores
+    if not scores.tile_set:
+        return ()
+    count = sum(int(counts.positive.sum() + counts.negative.sum()) for counts in scores.tile_set_counts)
+    return (
+        Table(
+            head=(f"tiles of {scores.protocol.tile_um:g} \u00b5m", *TILE_SET_COLUMNS.values()),
+            rows=(
+                (
+                    scores.protocol.method,
+                    *(data.estimate(scores.tile_set[name]) for name in TILE_SET_COLUMNS),
+                ),
+            ),
+            caption=f"{count:,} tiles ({scores.protocol.tile_source}), as papers on patches count them. A tile "
+            f"is positive if its mean probability is at least {format_fraction(scores.tile_threshold)}. {data.ci_note}",
             highlighted=(0,),
         ),
     )
