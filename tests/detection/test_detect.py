@@ -100,7 +100,7 @@ def test_a_dry_run_writes_nothing(model: ModelFolder, table: Path, tmp_path: Pat
 
 def test_other_settings_do_not_mix_with_what_is_there(found: Path, model: ModelFolder, table: Path) -> None:
     with pytest.raises(OutputError, match="settings"):
-        detect(model, [table.parent / "slide_3.tif"], found, replace(ON_TORCH, threshold=0.9))
+        detect(model, [table.parent / "slide_3.tif"], found, replace(ON_TORCH, within="UDH"))
 
 
 def test_two_slides_of_one_name_are_refused(model: ModelFolder, table: Path, tmp_path: Path) -> None:

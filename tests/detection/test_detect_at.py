@@ -89,8 +89,9 @@ def test_a_score_above_the_threshold_drops_regions_and_one_below_adds_fainter_on
 def test_another_target_is_another_setting(model: ModelFolder, table: Path, tmp_path: Path) -> None:
     slide = [table.parent / "slide_3.tif"]
     detect(model, slide, tmp_path, replace(ON_TORCH, at="sensitivity 0.25"))
+    within = replace(ON_TORCH, within="UDH")
     with pytest.raises(OutputError, match="other settings"):
-        detect(model, slide, tmp_path, ON_TORCH)
+        detect(model, slide, tmp_path, within)
 
 
 def test_evaluation_scores_what_the_target_keeps(

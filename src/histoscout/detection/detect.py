@@ -10,6 +10,7 @@ from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case, find_name_clash, open_case
 from histoscout.detection.domain_shift import AppearanceReference, check_appearance
 from histoscout.detection.heatmap import compute_heatmap, write_heatmap
+from histoscout.detection.outlines import holds_usable_heatmaps, outline_again
 from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.pipeline import PipelineOptions, SlideSurvey, detect_on_slide, survey_slide
 from histoscout.detection.results import (
@@ -50,7 +51,8 @@ def detect(
 
     Writes under `out`: regions/NAME.geojson (for QuPath), heatmaps/NAME.ome.tiff, overlays/NAME.png,
     lesions.csv (all slides) and ledger.csv. Slides that are finished with the same model and settings are
-    skipped. A slide that fails gets a row with its reason and errors/NAME.txt; the others continue.
+    skipped. If the folder holds their heatmaps and only the threshold is another one (`threshold`, `at`), regions are
+    outlined from them, in seconds, into a folder inside `out`. A slide that fails gets a row with its reason and errors/NAME.txt; the others continue.
 
     Args:
         model: A model, or its folder.
@@ -93,7 +95,12 @@ def detect(
         settings=settings_hash(model, options, point),
         operating_point=point,
     )
-    return plan_detection(context, cases) if options.dry_run else _run(context, cases)
+    if options.dry_run:
+        return plan_detection(context, cases)
+    earlier = {} if options.overwrite else read_ledger(context.output.ledger)
+    if holds_usable_heatmaps(context, cases, earlier):
+        return outline_again(context, cases, earlier)
+    return _run(context, cases)
 
 
 def _check_cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:

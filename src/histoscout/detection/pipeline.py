@@ -151,12 +151,28 @@ def detect_on_slide(
     )
     smooth_classes(heatmap, model.recipe.detection.class_smoothing_um)
     hide_excluded(heatmap, survey)
+    return heatmap, regions_of_heatmap(heatmap, model, threshold, options.score_threshold)
+
+
+def regions_of_heatmap(
+    heatmap: Heatmap, model: ModelFolder, threshold: float, score_threshold: float | None = None
+) -> Regions:
+    """Find regions of the positive class in a finished heatmap.
+
+    Args:
+        heatmap: The heatmap, in memory or read from a file.
+        model: The model that it comes from.
+        threshold: Probability from which a place counts as detected.
+        score_threshold: The score from which regions are kept; None for all.
+
+    Returns:
+        The regions with their scores.
+    """
     label, choices = model.recipe.classes.positive, model.recipe.detection
-    if options.score_threshold is None:
-        return heatmap, find_regions(heatmap, label, threshold, choices, model.hash)
-    lowest = options.score_threshold
-    regions = find_candidates(heatmap, label, threshold, choices, model.hash)
-    return heatmap, regions.where(lambda region: (region.score or 0.0) >= lowest)
+    if score_threshold is None:
+        return find_regions(heatmap, label, threshold, choices, model.hash)
+    candidates = find_candidates(heatmap, label, threshold, choices, model.hash)
+    return candidates.where(lambda region: (region.score or 0.0) >= score_threshold)
 
 
 def hide_excluded(heatmap: Heatmap, survey: SlideSurvey) -> None:

@@ -40,6 +40,7 @@ class LedgerRow:
         operating_target: The operating target and its score threshold.
         file_hash: Hash of the slide file, which recognizes another slide of the same name.
         area: Hash of the annotations that limit what is examined; empty for the whole slide.
+        heatmap_settings: Hash of everything that changes the heatmap; empty in ledgers of earlier versions.
     """
 
     slide: str
@@ -58,6 +59,7 @@ class LedgerRow:
     operating_target: str = ""
     file_hash: str = ""
     area: str = ""
+    heatmap_settings: str = ""
 
 
 def read_ledger(path: Path) -> dict[str, LedgerRow]:
@@ -117,6 +119,7 @@ def _row(cells: Mapping[str, str]) -> LedgerRow:
         operating_target=cells.get("operating_target", cells.get("at", "")),
         file_hash=cells.get("file_hash", ""),
         area=cells.get("area", ""),
+        heatmap_settings=cells.get("heatmap_settings", ""),
     )
 
 
@@ -126,9 +129,11 @@ class ResultFolder:
 
     Attributes:
         folder: The folder.
+        heatmaps: The folder whose heatmaps the regions were outlined from; None if it is this one.
     """
 
     folder: Path
+    heatmaps: Path | None = None
 
     @property
     def ledger(self) -> Path:
@@ -151,7 +156,7 @@ class ResultFolder:
 
     def heatmap(self, slide: str) -> Path:
         """Heatmap of a slide."""
-        return self.folder / "heatmaps" / f"{slide}.ome.tiff"
+        return (self.heatmaps or self.folder) / "heatmaps" / f"{slide}.ome.tiff"
 
     def overlay(self, slide: str) -> Path:
         """Picture of a slide with its regions."""
@@ -186,7 +191,9 @@ class ResultFolder:
                 ) from error
 
     def _files(self, slide: str) -> tuple[Path, ...]:
-        return self.regions(slide), self.heatmap(slide), self.overlay(slide)
+        # heatmaps of another folder are only read
+        own = (self.heatmap(slide),) if self.heatmaps is None else ()
+        return self.regions(slide), *own, self.overlay(slide)
 
 
 def write_cases(cases: Iterable[Case], output: ResultFolder) -> None:

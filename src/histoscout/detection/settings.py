@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from histoscout.cohort.case import Case
@@ -180,6 +180,19 @@ def settings_hash(model: ModelFolder, options: DetectOptions, point: OperatingPo
     return hashlib.sha256(json.dumps(choices, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def heatmap_settings(model: ModelFolder, options: DetectOptions) -> str:
+    """Hash everything that changes heatmaps: the settings without any threshold.
+
+    Args:
+        model: The model.
+        options: The options.
+
+    Returns:
+        Twelve digits; those of `settings_hash` for a run without --threshold and --at.
+    """
+    return settings_hash(model, replace(options, threshold=None))
+
+
 def file_hash(case: Case) -> str:
     """Hash a slide's file: its size, and samples from its start, middle and end.
 
@@ -245,5 +258,6 @@ def planned_row(context: DetectionContext, case: Case, slide: Slide, survey: Sli
         area=area_hash(case, context.options),
         model=context.model.hash,
         settings=context.settings,
+        heatmap_settings=heatmap_settings(context.model, context.options),
         operating_target="" if context.operating_point is None else context.operating_point.summary,
     )
