@@ -2,6 +2,7 @@
 
     python benchmarks/alignment.py DATA              slides and cohorts (about 20 minutes on 2 cores)
     python benchmarks/alignment.py DATA --patches    training patches (about 5 minutes)
+    python benchmarks/alignment.py DATA --sound      untouched annotations on whole slides (about 5 minutes)
 
 DATA holds `glas/` and `bcss/`; without it only synthetic slides are tested. No parameter was chosen on these slides: GlaS
 patients 1, 5, 8, 12, 13 and 16, each field of view by itself; BCSS region 1019, whole and in quarters; synthetic patients 0
@@ -25,20 +26,20 @@ from shapely.affinity import affine_transform, scale
 
 from histoscout.annotations.masks import read_mask
 from histoscout.annotations.read import read_annotations
+from histoscout.checks.alignment.cohort import check_cohort_alignment
 from histoscout.checks.alignment.corrections import mirror_by_tile
 from histoscout.checks.alignment.patches import PAIRS, check_patch_alignment, check_training_patches
 from histoscout.checks.alignment.scoring import annotation_zones
 from histoscout.checks.alignment.slides import (
     Alignment,
     AlignmentSubject,
-    check_cohort_alignment,
     check_slide_alignment,
     prepare_subject,
     simplify_regions,
 )
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.geometry.box import Box
-from histoscout.geometry.regions import Regions, valid_outline
+from histoscout.geometry.regions import Region, Regions, valid_outline
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import PatchConfig, TissueConfig
 from histoscout.sampling.datasets import SampledExamples
@@ -51,6 +52,8 @@ from histoscout.tissue.mask import find_tissue
 
 GLAS_PATIENTS = ("01", "05", "08", "12", "13", "16")
 SYNTHETIC_COUNT = 40
+SOUND_COUNT = 12
+SQUARE_UM = 200.0
 MIN_ON_TISSUE = 0.8
 GROUPS = ("built-in", "GlaS fields", "BCSS")
 TILE_UM = {"built-in": 256.0, "GlaS fields": 128.0, "BCSS": 128.0}
@@ -148,6 +151,48 @@ def crop(slide: Slide, regions: Regions, box: Box) -> tuple[Slide, Regions]:
     return slide_from_array(slide.read(box, slide.mpp), slide.mpp), Regions.of(kept).translate(-box.x, -box.y)
 
 
+def list_sound_sources(data: Path | None) -> Iterator[SlideSource]:
+    """Whole slides whose annotations are sound: nothing is done to them."""
+    for number in range(SOUND_COUNT):
+        yield SlideSource("built-in", f"P{number:04d}", partial(synthetic_slide, number))
+        yield SlideSource("built-in, squares", f"P{number:04d}", partial(blocky_slide, number))
+    if data is None:
+        return
+    folders = {"GlaS": data / "glas", "breast, squares": data / "idc"}
+    for group, folder in folders.items():
+        for path in sorted((folder / "slides").glob("*.tif")):
+            yield SlideSource(group, path.stem, partial(whole_slide, folder, path.stem))
+    for region in sorted((data / "bcss" / "images").glob("*.jpg")):
+        yield SlideSource("BCSS", region.stem, partial(bcss_region, data / "bcss", region.stem, None))
+
+
+def whole_slide(folder: Path, name: str) -> tuple[Slide, Regions]:
+    slide = open_slide(folder / "slides" / f"{name}.tif")
+    return slide, read_annotations(folder / "annotations" / f"{name}.geojson").regions
+
+
+def blocky_slide(patient: int) -> tuple[Slide, Regions]:
+    """A synthetic slide with outlines as coarse as those of public patch data."""
+    slide, regions = synthetic_slide(patient)
+    return slide, to_squares(regions, slide)
+
+
+def to_squares(regions: Regions, slide: Slide) -> Regions:
+    """Every square of 200 um that is annotated by a third, neighbors joined."""
+    side = SQUARE_UM / slide.mpp
+    squares = [
+        shapely.box(x, y, x + side, y + side)
+        for x in np.arange(0, slide.box.width, side)
+        for y in np.arange(0, slide.box.height, side)
+    ]
+    parts = []
+    for label in regions.labels:
+        lesions = shapely.union_all([region.outline for region in regions.with_labels(label)])
+        chosen = [square for square in squares if square.intersection(lesions).area >= square.area / 3]
+        parts += [Region(part, label) for part in shapely.get_parts(shapely.union_all(chosen)).tolist()]
+    return Regions.of(parts)
+
+
 # ---------------------------------------------------------------- faults
 
 
@@ -229,7 +274,7 @@ def check_slide(pair: tuple[SlideSource, SlideSource]) -> list[ResultRow]:
             results[name] = check_slide_alignment(replace(subject, regions=fault(own)))
         swapped = replace(subject, regions=change(other_regions))
         results["swapped"] = check_slide_alignment(swapped, partial(only_candidate, source.name, own))
-        # mistakes do not pickle
+        # mistakes do not all pickle; those that other slides must confirm do
         rows += [
             ResultRow(
                 group=source.group,
@@ -245,6 +290,40 @@ def check_slide(pair: tuple[SlideSource, SlideSource]) -> list[ResultRow]:
 
 def only_candidate(name: str, regions: Regions) -> list[tuple[str, Regions]]:
     return [(name, regions)]
+
+
+def check_sound(pair: tuple[SlideSource, list[SlideSource]]) -> tuple[str, Alignment] | None:
+    """The result on a slide as it is; annotations of others of its group are tried where its own do not fit."""
+    source, others = pair
+    slide, regions = source.load()
+    if not len(regions):
+        return None
+    tissue = find_tissue(slide, TissueConfig(), PatchConfig())
+    subject = prepare_subject(slide, regions, tissue, tile_um=PatchConfig().size_um)
+    found = check_slide_alignment(
+        replace(subject, name=source.name), lambda: [(other.name, other.load()[1]) for other in others]
+    )
+    return source.group, replace(found, mistake=None, suspected=None)
+
+
+def print_sound_table(data: Path | None, workers: int) -> None:
+    sources = list(list_sound_sources(data))
+    pairs = [
+        (source, [other for other in sources if other.group == source.group and other is not source])
+        for source in sources
+    ]
+    with ProcessPoolExecutor(workers) as pool:
+        results = [result for result in pool.map(check_sound, pairs) if result is not None]
+    print("| slides | count | failed | cannot tell | good | all together |\n|---|--:|--:|--:|--:|---|")
+    for group in dict.fromkeys(group for group, _ in results):
+        alignments = [alignment for other, alignment in results if other == group]
+        states = Counter(alignment.verdict.state for alignment in alignments)
+        counts = " | ".join(str(states[state]) for state in ("failed", "cannot tell", "good"))
+        together = check_cohort_alignment(alignments).state
+        print(f"| {group} | {len(alignments)} | {counts} | {together} |")
+    for group, alignment in results:
+        if alignment.verdict.state == "failed":
+            print(f"{group}: {alignment.slide}: {alignment.verdict.message}", file=sys.stderr)
 
 
 def print_slide_tables(rows: list[ResultRow]) -> None:
@@ -372,11 +451,15 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, nargs="?", help="folder with glas/ and bcss/")
     parser.add_argument("--patches", action="store_true", help="check training patches instead of slides")
+    parser.add_argument("--sound", action="store_true", help="check untouched annotations on whole slides")
     parser.add_argument("--workers", type=int, default=2, help="number of processes")
     parser.add_argument("--group", choices=GROUPS, action="append", help="only this group; can be repeated")
     options = parser.parse_args()
     if options.patches:
         print_patch_table(options.data)
+        return
+    if options.sound:
+        print_sound_table(options.data, options.workers)
         return
     # each slide is paired with another one of its group
     sources = list(list_sources(options.data))

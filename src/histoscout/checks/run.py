@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from histoscout.annotations.write import write_annotations
+from histoscout.checks.alignment.cohort import check_cohort_alignment, confirm_suspicions
 from histoscout.checks.alignment.patches import check_cohort_patches
 from histoscout.checks.alignment.slides import (
     ALIGNMENT,
     Alignment,
-    check_cohort_alignment,
     check_slide_alignment,
     prepare_subject,
 )
@@ -163,6 +163,8 @@ def check_cohort(
     with ThreadPoolExecutor(usable_cores()) as pool:
         slides = tuple(pool.map(check, cases))
     options.progress.done()
+    confirmed = confirm_suspicions([slide.alignment for slide in slides])
+    slides = tuple(replace(slide, alignment=one) for slide, one in zip(slides, confirmed, strict=True))
     # a slide that breaks further in is known as broken only now
     cases = [slide.loaded for slide in slides]
     seen = [slide for slide in slides if slide.landmarks is not None and slide.fingerprint is not None]

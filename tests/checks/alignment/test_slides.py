@@ -1,7 +1,9 @@
 """Annotations fit the tissue or do not, which mistake was made, and when nobody can tell."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,20 +12,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.affinity import affine_transform, scale
 
+from histoscout.checks.alignment.cohort import (
+    check_cohort_alignment,
+    check_training_alignment,
+    confirm_suspicions,
+)
 from histoscout.checks.alignment.corrections import mirror_by_tile
 from histoscout.checks.alignment.slides import (
     AS_GIVEN,
     MIN_FIT,
+    MISTAKE_FIT,
     Alignment,
     AlignmentSubject,
-    check_cohort_alignment,
     check_slide_alignment,
-    check_training_alignment,
     prepare_subject,
 )
+from histoscout.checks.integrity import load_case
 from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, replace_unreviewed
+from histoscout.cohort.case import Case, open_case
 from histoscout.geometry.regions import Region, Regions
+from histoscout.recipe import Recipe
 from histoscout.slides.image_reader import slide_from_array
+from histoscout.synthetic.slide import draw_slide
 from histoscout.tissue.mask import find_tissue
 from histoscout.verdict import Verdict
 from tests import toy
@@ -72,7 +82,7 @@ def test_annotations_that_fit_are_good(
 
 
 @pytest.mark.parametrize("shape", [lambda regions: regions, loosely], ids=["tight", "rectangles"])
-@pytest.mark.parametrize("fault", [*MATRICES, "of the tile above, mirrored"])
+@pytest.mark.parametrize("fault", MATRICES)
 def test_a_mistake_is_found_named_and_undone(
     subjects: Subjects, fault: str, shape: Callable[[Regions], Regions]
 ) -> None:
@@ -85,6 +95,86 @@ def test_a_mistake_is_found_named_and_undone(
     assert fault in found.verdict.message
     corrected = check_slide_alignment(replace(wrong, regions=found.mistake.correct(wrong.regions)))
     assert corrected.verdict.state == "good"
+
+
+def test_a_mistake_within_tiles_needs_two_slides(subjects: Subjects) -> None:
+    fault = "of the tile above, mirrored"
+    wrong = [faulty(subjects(seed), fault, subjects(seed).regions) for seed in (1, 2)]
+    alone = [check_slide_alignment(subject) for subject in wrong]
+    for one in alone:
+        assert (one.verdict.state, one.mistake) == ("cannot tell", None)
+        assert one.suspected is not None
+        assert one.suspected.name == fault
+        assert confirm_suspicions([one]) == [one]
+        assert check_cohort_alignment([one]).state == "cannot tell"
+    good = check_slide_alignment(subjects(0))
+    first, second, third = confirm_suspicions([alone[0], good, alone[1]])
+    assert second == good
+    assert check_cohort_alignment([*alone, good]).state == "failed"
+    for subject, found in zip(wrong, (first, third), strict=True):
+        assert found.verdict.state == "failed"
+        assert found.mistake is not None
+        corrected = check_slide_alignment(replace(subject, regions=found.mistake.correct(subject.regions)))
+        assert corrected.verdict.state == "good"
+
+
+def test_annotations_that_cover_the_tissue_are_accused_of_nothing(subjects: Subjects) -> None:
+    subject = subjects(0)
+    whole = Regions.of([Region(shapely.box(8, 8, toy.SIDE - 8, toy.SIDE - 8), "UDH")])
+    others = [("toy 0", subject.regions), ("toy 1", subjects(1).regions)]
+    found = check_slide_alignment(replace(subject, regions=whole), lambda: others)
+    assert math.isnan(found.fits[AS_GIVEN].z)
+    # the annotations that another slide has would fit here, and still prove nothing
+    assert found.fits["annotations of toy 0"].z >= MISTAKE_FIT
+    assert (found.verdict.state, found.mistake) == ("cannot tell", None)
+
+
+SQUARE_UM = 200.0
+
+
+def in_squares(regions: Regions, side: float, extent: float) -> Regions:
+    """Outlines as coarse as those of public patch data: every square that is annotated by a third."""
+    starts = np.arange(0, extent, side)
+    squares = [shapely.box(x, y, x + side, y + side) for x in starts for y in starts]
+    lesions = shapely.union_all([region.outline for region in regions])
+    chosen = [square for square in squares if square.intersection(lesions).area >= square.area / 3]
+    parts = shapely.get_parts(shapely.union_all(chosen))
+    return Regions.of(Region(part, "UDH") for part in parts.tolist())
+
+
+@pytest.mark.parametrize(
+    "patient", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)]
+)
+def test_blocky_outlines_are_no_mistake(patient: int) -> None:
+    synthetic = draw_slide(0, patient, (3072, 3072))
+    slide = slide_from_array(synthetic.pixels, synthetic.mpp)
+    tissue = find_tissue(slide, toy.RECIPE.tissue, toy.RECIPE.patches)
+    blocky = in_squares(synthetic.regions, SQUARE_UM / synthetic.mpp, 3072)
+    subject = prepare_subject(slide, blocky, tissue, tile_um=TILE_UM)
+    other = draw_slide(0, patient + 3, (3072, 3072)).regions
+    found = check_slide_alignment(subject, lambda: [("another", other)])
+    assert found.verdict.state != "failed", found.verdict
+    assert found.mistake is None
+
+
+def breast_slide(folder: Path, name: str) -> AlignmentSubject:
+    case = Case(folder / "slides" / f"{name}.tif", folder / "annotations" / f"{name}.geojson", mpp=4.0)
+    with open_case(case) as slide:
+        tissue = find_tissue(slide, Recipe().tissue, Recipe().patches)
+        return prepare_subject(slide, load_case(case).regions, tissue, tile_um=256.0)
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_sound_breast_slides_do_not_fail(shared_data: Path) -> None:
+    idc = shared_data / "idc"
+    other = breast_slide(idc, "9035").regions
+    found = [
+        check_slide_alignment(breast_slide(idc, name), lambda: [("9035", other)])
+        for name in ("8916", "8917", "9037", "9036")
+    ]
+    assert [one.verdict.state for one in found] == ["cannot tell"] * 3 + ["good"]
+    assert check_cohort_alignment(found).state != "failed"
 
 
 def test_a_displacement_by_any_amount_is_found(subjects: Subjects) -> None:

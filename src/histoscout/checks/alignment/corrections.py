@@ -26,11 +26,14 @@ class Mistake:
         name: Name of the mistake.
         message: What a user reads.
         correct: Undoes the mistake.
+        by_tile: Whether it is made within each tile. Cutting annotations along tiles changes their shape, which may
+            fit by chance: two slides must show it.
     """
 
     name: str
     message: str
     correct: Callable[[Regions], Regions]
+    by_tile: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ def _reflections_by_tile(tile: float) -> list[Mistake]:
             name,
             f"{message} (tiles of {tile:g} px)",
             partial(mirror_by_tile, tile=tile, mirror=mirror, rows=rows),
+            by_tile=True,
         )
         for name, (message, mirror, rows) in reflections.items()
     ]

@@ -1,4 +1,4 @@
-"""Whether annotations fit the tissue, for a slide and for a cohort.
+"""Whether annotations fit the tissue of a slide.
 
 The annotations as given are compared with the same annotations after undoing each typical mistake. The pixels support
 whichever fits best, as measured by `histoscout.checks.alignment.scoring`.
@@ -19,9 +19,9 @@ from histoscout.checks.alignment.scoring import (
     annotation_zones,
     measure_cells,
 )
-from histoscout.cohort.annotated_slide import REVIEWED, LabeledSlide, annotated_only
+from histoscout.cohort.annotated_slide import REVIEWED
 from histoscout.geometry.regions import Region, Regions, valid_outline
-from histoscout.io.notes import list_some, pluralize
+from histoscout.io.notes import pluralize
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
@@ -56,17 +56,11 @@ KEPT_ON_TISSUE = 0.9
 OFF_TISSUE = 0.4
 """Annotations with a smaller share on tissue are wrong, even if no mistake explains them."""
 
-MAX_SLIDE_FIT = 6.0
-"""What one slide may add to the fit of all slides."""
-
-MAX_LISTED = 3
-"""Slides that a message names."""
-
-MAX_TRAINING_SLIDES = 40
-"""Training slides that are checked at most."""
-
 SIMPLIFY_CELLS = 0.2
 """Tolerance in cells by which outlines are simplified."""
+
+MIN_SLIDES = 2
+"""Slides that must show a mistake which no slide proves alone."""
 
 MIN_CLEARANCE = 3.0
 """Displacements up to this many cells, or half an annotation, count as the place itself."""
@@ -84,12 +78,14 @@ class Alignment:
         verdict: The result.
         fits: The fit by name of the mistake that was undone, and as given.
         mistake: The mistake that the offered correction undoes, if there is one.
+        suspected: A mistake that fits, but that other slides must show, too.
     """
 
     slide: str
     verdict: Verdict
     fits: Mapping[str, AlignmentFit] = field(default_factory=dict)
     mistake: Mistake | None = None
+    suspected: Mistake | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,6 +221,9 @@ def check_slide_alignment(
         mistakes |= {mistake.name: mistake for mistake in map(_exchanged, others())}
     fits |= {name: subject.fit(mistake.correct(subject.regions)) for name, mistake in mistakes.items()}
     mistake = mistakes.get(best_supported(fits, displaced.name if displaced else ""))
+    if mistake is not None and mistake.by_tile:
+        verdict = _suspicion(fits, mistake)
+        return Alignment(slide=subject.name, verdict=verdict, fits=fits, suspected=mistake)
     verdict = _verdict(subject, fits, mistake)
     return Alignment(slide=subject.name, verdict=verdict, fits=fits, mistake=mistake)
 
@@ -233,6 +232,8 @@ def best_supported(fits: Mapping[str, AlignmentFit], searched: str = "") -> str:
     """Find the mistake after whose correction annotations fit clearly better than as given.
 
     Corrected annotations must also be on tissue, and no less than as given: a few that fit by chance prove nothing.
+    Annotations as given that are on tissue and still cannot be judged, such as those that cover nearly all of it, are
+    not accused of any mistake: whatever fits better would have nothing to be better than.
 
     Args:
         fits: Fit by name of the mistake, and as given.
@@ -242,14 +243,15 @@ def best_supported(fits: Mapping[str, AlignmentFit], searched: str = "") -> str:
         Name of the mistake; "" if there is none.
     """
     given = fits[AS_GIVEN]
-    # a fit that cannot be computed counts as none
+    if math.isnan(given.z) and not given.on_tissue < OFF_TISSUE:
+        return ""
+    # off the tissue, a fit that cannot be computed counts as none
     min_fit = (0.0 if math.isnan(given.z) else given.z) + MARGIN
-    min_on_tissue = max(MIN_ON_TISSUE, KEPT_ON_TISSUE * given.on_tissue)
     supported = {
         name: fit.z
         for name, fit in fits.items()
         if name != AS_GIVEN
-        and fit.on_tissue >= min_on_tissue
+        and stays_on_tissue(fit, given)
         and fit.z >= max(min_fit, DISPLACEMENT_FIT if name == searched else MISTAKE_FIT)
     }
     # a named mistake explains more than a distance that was searched for
@@ -258,6 +260,16 @@ def best_supported(fits: Mapping[str, AlignmentFit], searched: str = "") -> str:
     ):
         supported.pop(searched, None)
     return max(supported, key=lambda name: supported[name], default="")
+
+
+def stays_on_tissue(corrected: AlignmentFit, given: AlignmentFit) -> bool:
+    """Whether corrected annotations are on tissue, and with about as much as those given.
+
+    Args:
+        corrected: The fit after a correction.
+        given: The fit as given.
+    """
+    return corrected.on_tissue >= max(MIN_ON_TISSUE, KEPT_ON_TISSUE * given.on_tissue)
 
 
 def _best_displacement(subject: AlignmentSubject, given: AlignmentFit) -> Mistake | None:
@@ -282,23 +294,46 @@ def _exchanged(other: tuple[str, Regions]) -> Mistake:
     )
 
 
+def _compare(fits: Mapping[str, AlignmentFit], mistake: Mistake) -> str:
+    given = fits[AS_GIVEN].z
+    as_given = "not computable" if math.isnan(given) else f"{given:.1f}"
+    return f"fit {fits[mistake.name].z:.1f} when corrected, {as_given} as given"
+
+
+def _suspicion(fits: Mapping[str, AlignmentFit], mistake: Mistake) -> Verdict:
+    return Verdict(
+        name=ALIGNMENT,
+        state="cannot tell",
+        message=f"perhaps {mistake.name} ({_compare(fits, mistake)}); {MIN_SLIDES} slides must show it",
+        remedy="Look at the picture",
+    )
+
+
+def failed_verdict(fits: Mapping[str, AlignmentFit], mistake: Mistake) -> Verdict:
+    """The verdict that names a mistake.
+
+    Args:
+        fits: Fit by name of the mistake, and as given.
+        mistake: The mistake.
+    """
+    return Verdict(
+        name=ALIGNMENT,
+        state="failed",
+        message=f"{mistake.name} ({mistake.message}): {_compare(fits, mistake)}",
+        remedy="Look at the picture; `histoscout check --apply DIR` writes corrected annotations",
+    )
+
+
 def _verdict(subject: AlignmentSubject, fits: Mapping[str, AlignmentFit], mistake: Mistake | None) -> Verdict:
     given, count = fits[AS_GIVEN], len(subject.lesions(subject.regions))
-    given_fit = "not computable" if math.isnan(given.z) else f"{given.z:.1f}"
     # in this order: a mistake counts even if annotations also fit as given
     if mistake is not None:
-        corrected = f"fit {fits[mistake.name].z:.1f} when corrected, {given_fit} as given"
-        return Verdict(
-            name=ALIGNMENT,
-            state="failed",
-            message=f"{mistake.name} ({mistake.message}): {corrected}",
-            remedy="Look at the picture; `histoscout check --apply DIR` writes corrected annotations",
-        )
+        return failed_verdict(fits, mistake)
     if given.z >= MIN_FIT:
         return Verdict(
             name=ALIGNMENT,
             state="good",
-            message=f"fit {given_fit}: standard deviations better than the same annotations elsewhere",
+            message=f"fit {given.z:.1f}: standard deviations better than the same annotations elsewhere",
         )
     if given.on_tissue < OFF_TISSUE and count:
         on_tissue = f"only {given.on_tissue:.0%} of the annotated area is tissue of this slide"
@@ -308,84 +343,9 @@ def _verdict(subject: AlignmentSubject, fits: Mapping[str, AlignmentFit], mistak
             message=f"{on_tissue}, and no typical mistake explains it",
             remedy="Check that these are the annotations of this slide, in its level-0 px",
         )
-    too_few = pluralize(count, "annotation is", "annotations are")
-    return Verdict(
-        name=ALIGNMENT,
-        state="cannot tell",
-        message=f"{too_few} too few to decide (fit {given_fit}; {MIN_FIT:g} is needed)",
-        remedy="Look at the picture",
-    )
-
-
-# ---------------------------------------------------------------- cohorts
-
-
-def check_cohort_alignment(alignments: Sequence[Alignment]) -> Verdict:
-    """Check whether annotations fit on all slides together.
-
-    A mistake made on all slides shows even where each slide alone has too few annotations. Fits are combined over the
-    slides (Stouffer 1949), each counted up to `MAX_SLIDE_FIT`, so that no slide decides alone.
-
-    Args:
-        alignments: Alignment of each slide; slides without a fit are left out.
-
-    Returns:
-        Failed if a slide fails, or if all together support a mistake.
-    """
-    measured = [alignment for alignment in alignments if AS_GIVEN in alignment.fits]
-    if failed := [alignment for alignment in measured if alignment.verdict.state == "failed"]:
-        faults = [f"{alignment.slide}: {alignment.verdict.message}" for alignment in failed]
-        return Verdict(
-            name=ALIGNMENT,
-            state="failed",
-            message=f"{len(failed)} of {len(measured)} slides: {list_some(faults, MAX_LISTED, '; ')}",
-            remedy=failed[0].verdict.remedy,
-        )
-    # mistakes that were tried on every slide
-    names = sorted(set.intersection(*(set(alignment.fits) for alignment in measured))) if measured else []
-    combined = {name: _combined_fit(measured, name) for name in names}
-    given = combined.pop(AS_GIVEN, 0.0)
-    mistake = max(combined, key=lambda name: combined[name], default="")
-    if mistake and combined[mistake] >= max(MISTAKE_FIT, given + MARGIN):
-        corrected = f"fit {combined[mistake]:.1f} when corrected, {given:.1f} as given"
-        return Verdict(
-            name=ALIGNMENT,
-            state="failed",
-            message=f"no slide shows it alone, but all together do: {mistake}; {corrected}",
-            remedy="Look at the pictures before training",
-        )
-    good = sum(alignment.verdict.state == "good" for alignment in measured)
-    message = f"good on {good} of {len(measured)} slides alone; fit of all together {given:.1f}"
-    if given >= MIN_FIT:
-        return Verdict(name=ALIGNMENT, state="good", message=message)
-    return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the pictures")
-
-
-def _combined_fit(alignments: Sequence[Alignment], name: str) -> float:
-    fits = [alignment.fits[name].z for alignment in alignments]
-    clipped = [min(max(z, -MAX_SLIDE_FIT), MAX_SLIDE_FIT) for z in fits if not math.isnan(z)]
-    return sum(clipped) / math.sqrt(len(clipped)) if clipped else 0.0
-
-
-def check_training_alignment(slides: Sequence[LabeledSlide]) -> Verdict:
-    """Check whether the annotations of training slides fit their tissue.
-
-    Of many slides `MAX_TRAINING_SLIDES` are checked, evenly spread: a mistake is seldom made on one slide alone, and
-    `histoscout check` checks all.
-
-    Args:
-        slides: The slides; their annotations are clipped to them.
-
-    Returns:
-        The verdict on all of them.
-    """
-    annotated = [(slide, regions) for slide in slides if len(regions := annotated_only(slide.regions))]
-    if annotated:
-        chosen = np.unique(np.linspace(0, len(annotated) - 1, MAX_TRAINING_SLIDES).astype(int))
-        annotated = [annotated[index] for index in chosen]
-    alignments = []
-    for slide, regions in annotated:
-        tile_um = slide.recipe.patches.size_um
-        subject = prepare_subject(slide.slide, regions, slide.tissue, tile_um=tile_um)
-        alignments.append(check_slide_alignment(subject))
-    return check_cohort_alignment(alignments)
+    if math.isnan(given.z) and count:
+        message = "the annotations cover most of this tissue, so there is little to compare with"
+    else:
+        too_few = pluralize(count, "annotation is", "annotations are")
+        message = f"{too_few} too few to decide (fit {given.z:.1f}; {MIN_FIT:g} is needed)"
+    return Verdict(name=ALIGNMENT, state="cannot tell", message=message, remedy="Look at the picture")

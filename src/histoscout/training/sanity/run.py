@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from histoscout.checks.alignment.cohort import check_training_alignment
 from histoscout.checks.alignment.patches import check_training_patches
-from histoscout.checks.alignment.slides import check_training_alignment
 from histoscout.cohort.annotated_slide import LabeledSlide
 from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_landmarks
 from histoscout.cohort.leakage import check_disjoint_sets, check_patient_count, check_shared_tissue
