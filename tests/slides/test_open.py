@@ -14,7 +14,7 @@ from histoscout.errors import MppMissingError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.registry import load_factory
 from histoscout.slides import openslide_reader
-from histoscout.slides.open import FORMATS, combine_mpp, info, open_slide
+from histoscout.slides.open import FORMATS, info, open_slide
 from histoscout.slides.pyramid import write_pyramid
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
@@ -131,20 +131,13 @@ def test_the_barcode_of_a_slide_is_never_shown_or_stored(
         assert b"PATIENT-42" not in pickle.dumps(slide)
 
 
-def test_impossible_pixel_sizes_are_ignored() -> None:
-    assert combine_mpp(0.5, 0.5) == (0.5, ())
-    for mpp in (1e-9, 1e6):
-        stated, notes = combine_mpp(mpp, mpp)
-        assert stated is None
-        assert len(notes) == 1
-
-
-def test_a_given_resolution_that_contradicts_the_file_is_noted(tmp_path: Path) -> None:
+def test_a_given_resolution_wins_over_the_file_with_a_note(tmp_path: Path) -> None:
     path = tmp_path / "slide.tif"
     write_pyramid(path, PIXELS, 0.5)
-    for given, count in ((0.51, 0), (0.25, 1)):
+    for given, mpp, source, count in ((0.502, 0.5, "metadata", 0), (0.25, 0.25, "cohort", 1)):
         with open_slide(path, given) as slide:
-            assert slide.mpp == pytest.approx(0.5)
+            assert slide.mpp == pytest.approx(mpp)
+            assert slide.mpp_source == source
             assert len(slide.notes) == count
     with pytest.raises(SlideError, match="-1"):
         open_slide(path, -1.0)

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import SlideMpp
+from histoscout.cli.options import Series, SlideMpp
 
 
 def info(
     slides: Annotated[list[Path], typer.Argument(metavar="SLIDE", help="Slides to describe.")],
     mpp: SlideMpp = None,
+    series: Series = None,
     thumbnail: Annotated[
         Path | None, typer.Option(help="Write a thumbnail of the (first) slide here (PNG).")
     ] = None,
@@ -22,7 +23,7 @@ def info(
     faults = []
     for slide in slides:
         try:
-            rows = read_info(slide, mpp).rows()
+            rows = read_info(slide, mpp, series).rows()
         except SlideError as error:
             faults.append(str(error))
             continue
@@ -31,12 +32,12 @@ def info(
     for fault in faults:
         typer.echo(f"histoscout: {fault}", err=True)
     if thumbnail is not None and not faults:
-        _write_thumbnail(slides[0], thumbnail, mpp)
+        _write_thumbnail(slides[0], thumbnail, mpp, series=series)
     if faults:
         raise typer.Exit(1)
 
 
-def _write_thumbnail(slide: Path, path: Path, mpp: float | None) -> None:
+def _write_thumbnail(slide: Path, path: Path, mpp: float | None, *, series: int | None) -> None:
     from PIL import Image
 
     from histoscout.errors import OutputError
@@ -45,6 +46,6 @@ def _write_thumbnail(slide: Path, path: Path, mpp: float | None) -> None:
 
     if path.exists():
         raise OutputError(path, "the file exists already", "Give another name, or delete it first")
-    with open_slide(slide, mpp) as opened, atomic_write(path) as temporary:
+    with open_slide(slide, mpp, series=series) as opened, atomic_write(path) as temporary:
         Image.fromarray(opened.overview()[0]).save(temporary, format="PNG")
     typer.echo(f"{'thumbnail':<12} {path}")

@@ -38,6 +38,15 @@ class EvaluatedSplit(StrEnum):
     tuning = "tuning"
 
 
+def possible_mpp(value: float | None) -> float | None:
+    """Refuse a number that cannot be um/px, such as a magnification."""
+    from histoscout.slides.scale import given_fault
+
+    if value is not None and (fault := given_fault(value)):
+        raise typer.BadParameter(f"{fault}; give the size of a pixel in um, for example 0.25")
+    return value
+
+
 CohortPath = Annotated[
     Path,
     typer.Argument(metavar="COHORT", help="A cohort.csv, a QuPath project, or a folder of annotated slides."),
@@ -62,9 +71,16 @@ Weights = Annotated[
     str | None,
     typer.Option(help='Initial weights: "built-in", "imagenet", "none" or a .safetensors file.'),
 ]
-SlideMpp = Annotated[float | None, typer.Option(help="Microns per pixel, for slides without a scale.")]
+SlideMpp = Annotated[
+    float | None,
+    typer.Option(help="Microns per pixel; wins over the file's.", callback=possible_mpp),
+]
+Series = Annotated[
+    int | None, typer.Option(min=0, help="Image of a file that holds several, from 0 as in QuPath.")
+]
 ImageMpp = Annotated[
-    float | None, typer.Option(min=0, help="Microns per pixel, for image folders without a scale.")
+    float | None,
+    typer.Option(help="Microns per pixel, for image folders without a scale.", callback=possible_mpp),
 ]
 OperatingTarget = Annotated[
     str | None,

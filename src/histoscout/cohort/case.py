@@ -8,7 +8,8 @@ from typing import Literal
 from histoscout.annotations.read import Annotations, ImageMetadata, read_image_metadata, to_slide_frame
 from histoscout.errors import AnnotationError, MppMissingError
 from histoscout.geometry.box import Box
-from histoscout.slides.open import MPP_TOLERANCE, open_slide
+from histoscout.slides.open import open_slide
+from histoscout.slides.scale import MPP_TOLERANCE
 from histoscout.slides.slide import Slide
 
 SplitName = Literal["train", "tune", "test"]

@@ -10,14 +10,16 @@ from PIL import Image, UnidentifiedImageError
 
 from histoscout.errors import SlideError
 from histoscout.io.tiff import can_hold
-from histoscout.slides.open import MAX_WHOLE_PIXELS, OpenedFile, combine_mpp, damaged_file, plausible_mpp
+from histoscout.io.units import UM_PER_UNIT, parse_number
+from histoscout.slides.open import OpenedFile, damaged_file
+from histoscout.slides.scale import MAX_WHOLE_PIXELS, combine_mpp, plausible_mpp
 from histoscout.slides.slide import Slide, SlideMetadata
+from histoscout.slides.tiff_checks import LAST_ORIENTATION, ORIENTATION, UPRIGHT, turned_image
+from histoscout.slides.tiff_images import no_such_series
 
 FORMATS = ("PNG", "JPEG", "BMP", "JPEG2000", "WEBP")
 EIGHT_BIT = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 GRAY = {"1", "L", "LA"}
-
-UM_PER_INCH = 25_400
 
 # What Pillow raises for files that are damaged in one way or another.
 PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, MemoryError)
@@ -25,17 +27,18 @@ PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeErr
 _limit_lock = threading.Lock()
 
 
-def open_with_pillow(path: Path) -> OpenedFile | None:
+def open_with_pillow(path: Path, series: int | None = None) -> OpenedFile | None:
     """Open a plain image; its pixels are decoded when they are first read.
 
     Args:
         path: The file.
+        series: The number of the image; there is only 0.
 
     Returns:
         The opened file; None if it is not one of `FORMATS`.
 
     Raises:
-        SlideError: The image is damaged, too large, or not 8-bit.
+        SlideError: The image is damaged, too large, not 8-bit, or stored turned, or there is no such image.
     """
     try:
         with _open_header(path) as image:
@@ -43,12 +46,17 @@ def open_with_pillow(path: Path) -> OpenedFile | None:
             mode = image.mode
             channels = len(image.getbands())
             dpi = image.info.get("dpi")
+            orientation = image.getexif().get(ORIENTATION, UPRIGHT)
             image_format = str(image.format)
     except UnidentifiedImageError:
         return None
     except PILLOW_ERRORS as error:
         raise damaged_file(path, error) from error
 
+    if series:
+        raise no_such_series(path, series, 1)
+    if orientation in range(UPRIGHT + 1, LAST_ORIENTATION + 1):
+        raise turned_image(path, int(orientation))
     # refuse what cannot be decoded as a whole, or is not what it states
     if width * height > MAX_WHOLE_PIXELS:
         fault = f"{width} x {height} px are too many for {image_format}, which is decoded as a whole"
@@ -59,11 +67,12 @@ def open_with_pillow(path: Path) -> OpenedFile | None:
     if mode not in EIGHT_BIT:
         raise SlideError(path, f"the pixels have mode {mode}, not 8 bits", "Save it as 8-bit RGB")
 
-    mpp_x, mpp_y = (plausible_mpp(UM_PER_INCH / float(value)) if value else None for value in dpi or (0, 0))
-    mpp, notes = combine_mpp(mpp_x, mpp_y)
-    if mode in GRAY:
-        notes = (*notes, "the image is gray; it is read as red = green = blue")
-    return OpenedFile(source=PlainImageSource(path, mpp, (width, height)), format=image_format, notes=notes)
+    per_inch = [parse_number(float(value)) for value in dpi or (0, 0)]
+    sides = (UM_PER_UNIT["inch"] / value if value else None for value in per_inch)
+    scale = combine_mpp(*plausible_mpp(*sides))
+    notes = ("the image is gray; it is read as red = green = blue",) if mode in GRAY else ()
+    source = PlainImageSource(path, scale.mpp, (width, height))
+    return OpenedFile(source=source, format=image_format, scale=scale, notes=notes)
 
 
 class PlainImageSource:

@@ -3,16 +3,25 @@
 Only a few facts of a file are kept: label, macro image, barcode and other properties are never read.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from histoscout.errors import MppMissingError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.registry import load_factory
-from histoscout.slides.slide import MppSource, Slide, SlideMetadata, SlideSource
+from histoscout.slides.files import main_file
+from histoscout.slides.foreign import unread_format
+from histoscout.slides.scale import (
+    GIVE_MPP,
+    MppSource,
+    ResolvedScale,
+    ScaledFile,
+    StatedScale,
+    resolve_scale,
+)
+from histoscout.slides.slide import Slide, SlideMetadata, SlideSource
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
@@ -25,25 +34,11 @@ FORMATS: Mapping[str, str] = MappingProxyType(
 """The readers, in the order they are tried.
 
 OME-TIFF comes before OpenSlide, which would read it as a plain TIFF and miss its smaller levels; other TIFF comes
-after it, for what it refuses. A reader is a function from a path to an `OpenedFile`. It returns None for a file of
-another format, and raises SlideError for a damaged file of its own. To add a format, write one and add a line here.
+after it. A reader is a function from a path and the number of an image (None for the slide) to an `OpenedFile`. It
+returns None for a file of another format. It raises SlideError for a file of its own format that it refuses, which is
+final: another reader would show a label, or tiles that nobody has put together. To add a format, write one and add a
+line here.
 """
-
-PLAUSIBLE_MPP = (0.05, 20.0)
-"""The um/px that a resolution tag of an ordinary image can mean.
-
-Often the tag is a program's default: 72 dpi would be 353 um/px, 300 dpi 85, 1200 dpi 21, "1 pixel per centimeter"
-10,000. No slide is scanned at more than 20 or less than 0.05 um/px.
-"""
-
-CONCEIVABLE_MPP = (0.01, 1000.0)
-"""The um/px that a slide or a smaller copy of it can have: a file that states anything else is wrong."""
-
-MPP_TOLERANCE = 0.05
-"""Two resolutions that differ by more than this share contradict each other."""
-
-MAX_WHOLE_PIXELS = 1 << 30
-"""The most pixels of what must be decoded as a whole (a plain image, a strip): 3 GB of memory."""
 
 COPY_AGAIN = "The file is probably incomplete: copy or download it again, and check that it opens in QuPath"
 
@@ -55,35 +50,41 @@ class OpenedFile:
     Attributes:
         source: Its pixels.
         format: The reader's or the scanner maker's name of the format.
+        scale: The scale that the file states.
         power: Magnification of the objective, if stated.
         bounds: The part of level 0 that was scanned, if stated.
+        series: The number of the image in the file; None if the format has only one.
         notes: Notes for the user.
     """
 
     source: SlideSource
     format: str
+    scale: StatedScale = field(default_factory=StatedScale)
     power: float | None = None
     bounds: Box | None = None
+    series: int | None = None
     notes: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------- opening
 
 
-def open_slide(path: Path, mpp: float | None = None, mpp_source: MppSource = "cohort") -> Slide:
+def open_slide(
+    path: Path, mpp: float | None = None, mpp_source: MppSource = "cohort", *, series: int | None = None
+) -> Slide:
     """Open a slide file, whatever scanner or program wrote it.
 
     Args:
         path: The file.
-        mpp: Resolution in um per level-0 px, used if the file states none. If the file states another one, the file
-            is trusted, and a difference of more than 5 % is noted in `Slide.notes`.
+        mpp: Resolution in um per level-0 px. It wins over what the file states; then `Slide.notes` says so.
         mpp_source: Where `mpp` comes from.
+        series: The number of the image in the file, from 0 as QuPath counts; None for the largest.
 
     Returns:
         The slide; close it, or use it in a `with` statement.
 
     Raises:
-        SlideError: The file cannot be opened.
+        SlideError: The file cannot be opened, or its scale cannot be true.
         MppMissingError: Neither the file nor `mpp` gives the resolution.
 
     Example:
@@ -96,7 +97,7 @@ def open_slide(path: Path, mpp: float | None = None, mpp_source: MppSource = "co
         ...     slide.mpp, slide.box.width, slide.read(slide.box, mpp=2.0).shape
         (0.5, 400, (75, 100, 3))
     """
-    file = open_file(path)
+    file = open_file(path, series)
     try:
         return Slide(file.source, _describe(path, file, mpp, mpp_source=mpp_source))
     except SlideError:
@@ -105,32 +106,49 @@ def open_slide(path: Path, mpp: float | None = None, mpp_source: MppSource = "co
 
 
 def _describe(path: Path, file: OpenedFile, mpp: float | None, *, mpp_source: MppSource) -> SlideMetadata:
-    if mpp is not None and not mpp > 0:
-        remedy = "Give the size of a pixel in um, for example 0.25"
-        raise SlideError(path, f"{mpp} um/px is not a resolution", remedy)
-    resolved, source, notes = resolve_mpp(file, mpp)
-    if resolved is None:
-        fault = "the file does not state its resolution"
-        remedy = (
-            "Give um/px in the column mpp of the cohort table or with --mpp (about 0.25 for 40x, 0.5 for 20x)"
-        )
-        raise MppMissingError(path, fault, remedy)
+    scale = find_scale(path, file, mpp, mpp_source)
+    if scale.mpp is None:
+        raise MppMissingError(path, "the file does not state its resolution", GIVE_MPP)
     return SlideMetadata(
         name=path.stem,
-        mpp=resolved,
-        mpp_source=mpp_source if source == "cohort" else source,
+        mpp=scale.mpp,
+        mpp_source=scale.source,
         path=path,
+        series=file.series,
         vendor=file.format,
         bounds=file.bounds,
-        notes=notes,
+        notes=(*scale.notes, *file.notes),
     )
 
 
-def open_file(path: Path) -> OpenedFile:
+def find_scale(
+    path: Path, file: OpenedFile, mpp: float | None, mpp_source: MppSource = "cohort"
+) -> ResolvedScale:
+    """The um/px of an opened file, from it or from the user.
+
+    Args:
+        path: The file, for messages.
+        file: The opened file.
+        mpp: The um/px that the user states, or None.
+        mpp_source: Where `mpp` comes from.
+
+    Returns:
+        The um/px (None if unknown), where it comes from, and notes.
+
+    Raises:
+        SlideError: The scale cannot be true.
+    """
+    width, height = file.source.level_sizes[0]
+    scaled = ScaledFile(where=path, stated=file.scale, size=(width, height), power=file.power)
+    return resolve_scale(scaled, mpp, mpp_source)
+
+
+def open_file(path: Path, series: int | None = None) -> OpenedFile:
     """Open a slide file by the first reader that recognizes it, with or without a resolution.
 
     Args:
         path: The file.
+        series: The number of the image in the file; None for the slide.
 
     Returns:
         The opened file.
@@ -139,19 +157,11 @@ def open_file(path: Path) -> OpenedFile:
         SlideError: The file cannot be opened.
     """
     _check_file(path)
-    refusal: SlideError | None = None
     for factory in FORMATS.values():
-        try:
-            file: OpenedFile | None = load_factory(factory)(path)
-        except SlideError as error:
-            refusal = refusal or error
-        else:
-            if file is not None:
-                return file
-    if refusal is not None:
-        raise refusal
-    fault = "the file is not a slide or image of a supported format"
-    raise SlideError(path, fault, "Check that it opens in QuPath, and export it from there as OME-TIFF")
+        file: OpenedFile | None = load_factory(factory)(path, series)
+        if file is not None:
+            return file
+    raise unread_format(path)
 
 
 def _check_file(path: Path) -> None:
@@ -192,65 +202,6 @@ def damaged_file(path: Path, reason: object) -> SlideError:
     return SlideError(path, f"the file is damaged ({reason})", COPY_AGAIN)
 
 
-# ---------------------------------------------------------------- resolution
-
-
-def plausible_mpp(mpp: float | None) -> float | None:
-    """The um/px of a resolution tag; None where it can only be a program's default.
-
-    Args:
-        mpp: um/px of the tag.
-
-    Returns:
-        The same, or None.
-    """
-    low, high = PLAUSIBLE_MPP
-    return mpp if mpp is not None and low <= mpp <= high else None
-
-
-def combine_mpp(mpp_x: float | None, mpp_y: float | None) -> tuple[float | None, tuple[str, ...]]:
-    """One um/px for both directions.
-
-    Args:
-        mpp_x: The um/px that the file states horizontally, or None.
-        mpp_y: The same vertically.
-
-    Returns:
-        The mean, and a note if the two differ by more than 1 % or cannot be true (then there is no mean).
-    """
-    stated = [mpp for mpp in (mpp_x, mpp_y) if mpp is not None and math.isfinite(mpp) and mpp > 0]
-    if not stated:
-        return None, ()
-    low, high = CONCEIVABLE_MPP
-    if min(stated) < low or max(stated) > high:
-        values = " x ".join(f"{mpp:.4g}" for mpp in stated)
-        return None, (f"the file states {values} um/px, which no slide has; the value is ignored",)
-    mpp = sum(stated) / len(stated)
-    if max(stated) <= 1.01 * min(stated):
-        return mpp, ()
-    sides = f"{stated[0]:.4g} um wide and {stated[1]:.4g} um high"
-    return mpp, (f"pixels are not square ({sides}); they are treated as squares of {mpp:.4g} um",)
-
-
-def resolve_mpp(file: OpenedFile, mpp: float | None) -> tuple[float | None, MppSource, tuple[str, ...]]:
-    """The um/px of a slide, from its file or else from the cohort.
-
-    Args:
-        file: The opened file.
-        mpp: The um/px that the cohort gives, or None.
-
-    Returns:
-        The um/px (None if unknown), where it comes from, and all notes on the slide.
-    """
-    stated = file.source.mpp
-    if stated is None:
-        return mpp, "cohort", file.notes
-    if mpp is None or abs(mpp / stated - 1) <= MPP_TOLERANCE:
-        return stated, "metadata", file.notes
-    note = f"the file states {stated:.4g} um/px but {mpp:.4g} was given; the value of the file is used"
-    return stated, "metadata", (*file.notes, note)
-
-
 # ---------------------------------------------------------------- facts
 
 
@@ -265,6 +216,7 @@ class SlideInfo:
         levels: Width and height of each level.
         mpp: Resolution in um per level-0 px; None if unknown.
         mpp_source: "metadata" or "given".
+        series: The number of the image in the file; None if the format has only one.
         power: Magnification of the objective, if stated.
         file_bytes: Size of the file.
         notes: Notes for the user.
@@ -276,6 +228,7 @@ class SlideInfo:
     levels: tuple[tuple[int, int], ...]
     mpp: float | None
     mpp_source: str
+    series: int | None
     power: float | None
     file_bytes: int
     notes: tuple[str, ...]
@@ -290,7 +243,7 @@ class SlideInfo:
             extent = f"{width * self.mpp / 1000:.2f} x {height * self.mpp / 1000:.2f} mm"
         rows = [
             ("slide", str(self.path)),
-            ("format", self.format),
+            ("format", self.format + (f", series {self.series}" if self.series else "")),
             ("size", f"{width} x {height} px"),
             ("extent", extent),
             ("um/px", resolution),
@@ -301,18 +254,19 @@ class SlideInfo:
         return rows + [("note", note) for note in self.notes]
 
 
-def info(path: Path, mpp: float | None = None) -> SlideInfo:
+def info(path: Path, mpp: float | None = None, series: int | None = None) -> SlideInfo:
     """The facts about a slide file: size, resolution and its source, levels, scanner maker.
 
     Args:
         path: The file.
-        mpp: Resolution in um per level-0 px, used if the file states none.
+        mpp: Resolution in um per level-0 px; it wins over what the file states.
+        series: The number of the image in the file; None for the largest.
 
     Returns:
         The facts.
 
     Raises:
-        SlideError: The file cannot be opened.
+        SlideError: The file cannot be opened, or its scale cannot be true.
 
     Example:
         >>> from histoscout import info
@@ -324,9 +278,11 @@ def info(path: Path, mpp: float | None = None) -> SlideInfo:
         >>> facts.size, facts.mpp, facts.levels
         ((400, 300), 0.5, ((400, 300), (200, 150)))
     """
-    file = open_file(path)
+    # an image of a slide that consists of several files stands for the slide
+    path = main_file(path)
+    file = open_file(path, series)
     try:
-        resolved, source, notes = resolve_mpp(file, mpp)
+        scale = find_scale(path, file, mpp, "given")
         levels = tuple((int(w), int(h)) for w, h in file.source.level_sizes)
         size = levels[0] if file.bounds is None else (round(file.bounds.width), round(file.bounds.height))
         return SlideInfo(
@@ -334,11 +290,12 @@ def info(path: Path, mpp: float | None = None) -> SlideInfo:
             format=file.format,
             size=size,
             levels=levels,
-            mpp=resolved,
-            mpp_source=source if source == "metadata" else "given",
+            mpp=scale.mpp,
+            mpp_source="metadata" if scale.source == "metadata" else "given",
+            series=file.series,
             power=file.power,
             file_bytes=path.stat().st_size,
-            notes=notes,
+            notes=(*scale.notes, *file.notes),
         )
     finally:
         file.source.close()

@@ -20,8 +20,11 @@ from PIL import Image
 
 from histoscout.errors import SlideError
 from histoscout.geometry.box import Box
-from histoscout.slides.open import OpenedFile, combine_mpp, damaged_file, plausible_mpp
-from histoscout.slides.tiff_checks import check_tiff
+from histoscout.io.units import parse_number
+from histoscout.slides.open import OpenedFile, damaged_file
+from histoscout.slides.scale import StatedScale, combine_mpp, plausible_mpp
+from histoscout.slides.tiff_checks import check_orientation, check_tiff, open_tiff_directories
+from histoscout.slides.tiff_images import list_images, no_such_series, read_page_mpp
 
 MARGIN_PX = 8
 """Pixels to read beyond the wanted ones; what lies beyond weighs less than (1/3) ** 8 at downsample 2."""
@@ -30,46 +33,99 @@ MIN_SHIFT_PX = 1 / 512
 """A smaller shift changes a pixel by less than one gray value, even from black to white."""
 
 
-def open_with_openslide(path: Path) -> OpenedFile | None:
+PLAIN_TIFF = frozenset({"generic-tiff", "aperio"})
+"""OpenSlide's names of formats whose tiles any TIFF reader can put together.
+
+What OpenSlide refuses of them (a compression) may be read as TIFF. In other formats tiles overlap, or private tags place
+them: there, OpenSlide's refusal is final.
+"""
+
+
+def open_with_openslide(path: Path, series: int | None = None) -> OpenedFile | None:
     """Open a slide with OpenSlide.
 
     Args:
         path: The file.
+        series: The number of the image; OpenSlide knows only 0.
 
     Returns:
-        The opened file; None if its format is not one of OpenSlide's.
+        The opened file; None if its format is not one of OpenSlide's, or it is a TIFF that our own reader reads.
 
     Raises:
-        SlideError: The file is damaged.
+        SlideError: The file is damaged, or it is of OpenSlide's format and of a kind that it does not read.
     """
     check_tiff(path)
+    vendor = OpenSlide.detect_format(path)
+    if vendor is None or (vendor in PLAIN_TIFF and not _is_one_image(path, vendor, series)):
+        return None
+    if series:
+        raise no_such_series(path, series, 1)
     try:
         handle = OpenSlide(path)
     except OpenSlideUnsupportedFormatError:
         return None
     except OpenSlideError as error:
-        raise damaged_file(path, _reason(path, error)) from error
-    properties = handle.properties
-    vendor = str(properties.get("openslide.vendor", "openslide"))
-    mpp_x, mpp_y = _read_number(properties, "openslide.mpp-x"), _read_number(properties, "openslide.mpp-y")
-    # for these, OpenSlide passes on the TIFF's resolution tags, whatever they state
-    if vendor == "generic-tiff":
-        mpp_x, mpp_y = plausible_mpp(mpp_x), plausible_mpp(mpp_y)
-    mpp, notes = combine_mpp(mpp_x, mpp_y)
+        if vendor in PLAIN_TIFF:
+            return None
+        raise _refusal(path, vendor, error) from error
+    scale = _read_scale(path, vendor, handle.properties)
+    notes = []
+    sizes = handle.level_dimensions
+    if len(sizes) > 1 and sizes[0] == sizes[1]:
+        count = sizes.count(sizes[0])
+        notes.append(f"the file has {count} images of this size, such as focal planes; the first is read")
     return OpenedFile(
-        source=OpenSlideSource(path, mpp, handle),
+        source=OpenSlideSource(path, scale.mpp, handle),
         format=vendor,
-        power=_read_number(properties, "openslide.objective-power"),
-        bounds=_read_bounds(properties),
-        notes=notes,
+        scale=scale,
+        power=_read_power(handle.properties),
+        bounds=_read_bounds(handle.properties),
+        notes=tuple(notes),
     )
 
 
+def _is_one_image(path: Path, vendor: str, series: int | None) -> bool:
+    """Whether a TIFF has no other image beside the first that could be meant.
+
+    OpenSlide takes the first image of a plain TIFF, whether label or slide, and passes over others.
+    """
+    with open_tiff_directories(path) as file:
+        if file is None:
+            return True
+        check_orientation(path, file.pages.first)
+        if vendor != "generic-tiff":
+            return not series
+        images = list_images(file)
+        return len(images) == 1 and not images[0].is_associated
+
+
+def _refusal(path: Path, vendor: str, error: OpenSlideError) -> SlideError:
+    fault = f"it is a {vendor} file of a kind that OpenSlide cannot read ({_reason(path, error)})"
+    remedy = "Copy it again if it was cut off; otherwise export it as OME-TIFF from QuPath or the scanner's program"
+    return SlideError(path, fault, remedy)
+
+
+def _read_scale(path: Path, vendor: str, properties: Mapping[str, str]) -> StatedScale:
+    mpp_x, mpp_y = _read_number(properties, "openslide.mpp-x"), _read_number(properties, "openslide.mpp-y")
+    if mpp_x is None and mpp_y is None and vendor == "aperio":
+        # OpenSlide does not read a decimal comma
+        mpp_x = mpp_y = _read_number(properties, "aperio.MPP")
+    if vendor != "generic-tiff":
+        return combine_mpp(mpp_x, mpp_y)
+    # for these, OpenSlide passes on the TIFF's resolution tags, whatever they state, and no description
+    with open_tiff_directories(path) as file:
+        if file is not None:
+            return combine_mpp(*read_page_mpp(file.pages.first))
+    return combine_mpp(*plausible_mpp(mpp_x, mpp_y))
+
+
+def _read_power(properties: Mapping[str, str]) -> float | None:
+    power = _read_number(properties, "openslide.objective-power")
+    return power or _read_number(properties, "aperio.AppMag") or None
+
+
 def _read_number(properties: Mapping[str, str], name: str) -> float | None:
-    try:
-        return float(properties[name])
-    except (KeyError, ValueError):
-        return None
+    return parse_number(properties.get(name))
 
 
 def _read_bounds(properties: Mapping[str, str]) -> Box | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,7 @@ from PIL import Image
 
 from histoscout.errors import SlideError
 from histoscout.geometry.box import Box
-
-MppSource = Literal["metadata", "cohort", "annotations", "given"]
-"""Where a slide's um/px comes from."""
+from histoscout.slides.scale import MppSource as MppSource
 
 WHITE = 255
 
@@ -74,6 +72,7 @@ class SlideMetadata:
         mpp: Resolution in um per level-0 px.
         mpp_source: Where `mpp` comes from.
         path: Its file, if it has one.
+        series: The number of the image in its file; None if the file has only one.
         vendor: Scanner maker or format.
         bounds: The part of level 0 that was scanned, if the file states it. Its corner is the origin of the slide, as
             in QuPath.
@@ -84,6 +83,7 @@ class SlideMetadata:
     mpp: float
     mpp_source: MppSource = "given"
     path: Path | None = None
+    series: int | None = None
     vendor: str | None = None
     bounds: Box | None = None
     notes: tuple[str, ...] = ()
@@ -251,6 +251,11 @@ class Slide:
     def path(self) -> Path | None:
         """Its file; None for a slide in memory."""
         return self._metadata.path
+
+    @property
+    def series(self) -> int | None:
+        """The number of the image in its file; None if the file has only one."""
+        return self._metadata.series
 
     @property
     def box(self) -> Box:
