@@ -3,12 +3,34 @@
 import errno
 import hashlib
 import os
+import platform
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
 from histoscout.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:
+    # Windows
+    fcntl = None  # type: ignore[assignment]
+
+TEMPORARY = ".part."
+"""How the names of temporary files and folders begin."""
+
+OLD_TEMPORARY = re.compile(r"\.\d+\.part\.")
+"""How they began in histoscout 0.1.0."""
+
+LOCKS = ".locks"
+"""Folder in an output folder that tells which runs write there."""
+
+MAX_SUFFIX = 24
+"""Characters of a temporary name that come from the file's name, so that it is never too long."""
 
 
 def package_file(*parts: str) -> Path:
@@ -24,8 +46,8 @@ def package_file(*parts: str) -> Path:
 def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file completely or not at all, through a temporary file beside it.
 
-    The temporary file is renamed to `path` if the block succeeds, and deleted if not. Its name keeps the suffixes of
-    `path`, since writers choose their format by them.
+    The temporary file has a random name, reaches the disk before it is renamed to `path`, and is deleted if the block
+    fails. Its name keeps the suffixes of `path`, since writers choose their format by them.
 
     Args:
         path: The file to write; missing folders are created.
@@ -36,17 +58,195 @@ def atomic_write(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: The disk is full, a permission is missing, or the path is not possible.
     """
-    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
+    temporary = path.with_name(temporary_name("".join(path.suffixes[-2:])[-MAX_SUFFIX:]))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        with _in_use(temporary):
+            yield temporary
+            flush_to_disk(temporary)
+            os.replace(temporary, path)
+        flush_to_disk(path.parent)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
         # if the folder could not be created, there is nothing to delete
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """Make a folder for temporary files, which is deleted at the end.
+
+    Args:
+        parent: The folder to make it in, which exists.
+
+    Yields:
+        The new folder.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    folder = parent / temporary_name()
+    try:
+        with _in_use(folder, is_folder=True):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def temporary_name(suffix: str = "") -> str:
+    """A random name for a temporary file or folder, which also tells on which machine it is written.
+
+    Args:
+        suffix: The end of the name.
+
+    Returns:
+        The name, which begins with `.part.`.
+    """
+    return f"{TEMPORARY}{_machine_mark()}{secrets.token_hex(8)}{suffix}"
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk, so that no power cut loses them.
+
+    Args:
+        path: The file or folder.
+
+    Raises:
+        OSError: The disk reports an error, such as no space.
+    """
+    if path.is_dir():
+        # Windows cannot open folders, and some network drives cannot flush them
+        with suppress(PermissionError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+                    raise
+            finally:
+                os.close(descriptor)
+        return
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a name is that of a temporary file or folder, of this version or of 0.1.0.
+
+    Args:
+        path: The file or folder.
+    """
+    return path.name.startswith(TEMPORARY) or OLD_TEMPORARY.match(path.name) is not None
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Whether a folder holds nothing but locks, temporary files, and folders that hold nothing else.
+
+    Args:
+        folder: The folder; it may be missing.
+
+    Returns:
+        Whether a run that was killed in its first moment may have left it.
+    """
+    if not folder.exists():
+        return True
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(
+        is_temporary(path) or path.name == LOCKS or (path.is_dir() and holds_nothing(path))
+        for path in folder.iterdir()
+    )
+
+
+def remove_leftovers(*folders: Path, alone: bool = False) -> None:
+    """Remove temporary files that killed runs have left in folders; those that are in use stay.
+
+    Args:
+        *folders: The folders, without those in them; they may be missing.
+        alone: Whether a lock guarantees that no other run writes to these folders; then nothing is in use.
+    """
+    for folder in folders:
+        # a folder that cannot be read is told by those who need it
+        with suppress(OSError):
+            for path in [path for path in folder.iterdir() if is_temporary(path)]:
+                # what is locked is in use
+                with suppress(OSError):
+                    _remove_left_over(path, alone=alone)
+
+
+@contextmanager
+def _in_use(temporary: Path, *, is_folder: bool = False) -> Iterator[None]:
+    """Make a temporary file or folder under a lock that the system releases when the process ends.
+
+    The name of a file must stay free on Windows, where no open file can be renamed.
+    """
+    if fcntl is None:
+        if is_folder:
+            temporary.mkdir()
+        yield
+        return
+    descriptor = _make_locked(temporary, is_folder=is_folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_locked(temporary: Path, *, is_folder: bool) -> int:
+    """Make a temporary file or folder and lock it, again if another run removes it in between."""
+    while True:
+        if is_folder:
+            temporary.mkdir()
+        flags = os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(temporary, flags, 0o666)
+        # some network drives have no locks: temporary files of killed runs then stay there
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if temporary.exists():
+            return descriptor
+        os.close(descriptor)
+
+
+def _remove_left_over(temporary: Path, *, alone: bool) -> None:
+    """Remove a temporary file or folder, unless it is in use or of another machine."""
+    own = temporary.name.startswith(TEMPORARY + _machine_mark())
+    if not alone and (fcntl is None or not own):
+        return
+    if fcntl is None or temporary.is_symlink():
+        _remove(temporary)
+        return
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not alone:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(temporary)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, link or folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def machine_name() -> str:
+    """A name of the running system that is the same in all of its containers, where the system tells it.
+
+    Returns:
+        The name; another one after each start of the machine, where the system tells it.
+    """
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return platform.node()
+
+
+def _machine_mark() -> str:
+    return hashlib.sha256(machine_name().encode()).hexdigest()[:6] + "-"
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
