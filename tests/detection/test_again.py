@@ -73,13 +73,19 @@ def test_what_somebody_drew_or_spoilt_ends_no_run(found: Path, model: ModelFolde
         def note(self, text: str) -> None:
             told.append(text)
 
-    given = [slide(table, number) for number in (1, 2, 3)]
+    given = [slide(table, number) for number in (1, 3)]
     assert {row.state for row in detect(model, given, found, replace(ON_TORCH, progress=Told()))} == {"done"}
     with (found / "lesions.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert {line["slide"] for line in lines} == {"slide_1", "slide_3"}
     assert [line["area_mm2"] for line in lines if line["score"] == ""] == ["0.0025"]
     assert any("slide_2.geojson" in one and "lesions.csv" in one for one in told)
+    # what is damaged is made anew once its slide is given; what was drawn stays
+    edited = (found / "regions" / "slide_3.geojson").read_bytes()
+    detect(model, [slide(table, number) for number in (1, 2, 3)], found, ON_TORCH)
+    with (found / "lesions.csv").open(encoding="utf-8") as file:
+        assert {line["slide"] for line in csv.DictReader(file)} == {"slide_1", "slide_2", "slide_3"}
+    assert (found / "regions" / "slide_3.geojson").read_bytes() == edited
 
 
 def test_another_file_of_the_same_name_and_size_is_another_slide(model: ModelFolder, tmp_path: Path) -> None:
@@ -157,3 +163,102 @@ def test_areas_beside_the_slide_are_told(model: ModelFolder, table: Path, tmp_pa
     drawn = toy.draw(3)[1].with_labels("UDH")
     apart = Regions.of([*drawn[:1], *drawn[1:].translate(5000, 5000)])
     assert "outside the slide" in within(model, table, tmp_path, apart, "UDH").reason
+
+
+@pytest.mark.parametrize(
+    "name", ["regions/slide_3.geojson", "heatmaps/slide_3.ome.tiff", "overlays/slide_3.png"]
+)
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
+def test_damaged_results_are_made_again(
+    name: str, damage: str, found: Path, model: ModelFolder, table: Path
+) -> None:
+    whole = (found / name).read_bytes()
+    cut, changed = whole[: len(whole) // 2], bytes([whole[0] ^ 1]) + whole[1:]
+    (found / name).write_bytes({"empty": b"", "cut": cut, "changed": changed}[damage])
+    detect(model, [slide(table, 3)], found, ON_TORCH)
+    assert (found / name).read_bytes() == whole
+
+
+def test_a_slide_that_is_replaced_while_it_is_read_fails(
+    model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    moving = tmp_path / "A.tif"
+    moving.write_bytes(slide(table, 3).read_bytes())
+
+    class Replacing(NoProgress):
+        def start(self, name: str, total: int) -> None:
+            (tmp_path / "B.tif").write_bytes(slide(table, 2).read_bytes())
+            (tmp_path / "B.tif").replace(moving)
+
+    first = detect(model, [moving], tmp_path / "found", replace(ON_TORCH, progress=Replacing()))
+    assert (first[0].state, first[0].file_hash) == ("failed", "")
+    assert "was changed while it was read" in first[0].reason
+    detect(model, [slide(table, 2)], tmp_path / "alone", ON_TORCH)
+    second = detect(model, [moving], tmp_path / "found", ON_TORCH)[0]
+    assert second.file_hash == read_ledger(tmp_path / "alone" / "ledger.csv")["slide_2"].file_hash
+
+
+def test_results_to_be_replaced_stay_until_the_new_ones_are_whole(
+    found: Path, model: ModelFolder, table: Path
+) -> None:
+    class StoppedError(BaseException):
+        pass
+
+    begun: list[str] = []
+
+    class Stopping(NoProgress):
+        def start(self, name: str, total: int) -> None:
+            begun.append(name)
+            if len(begun) == 2:
+                raise StoppedError
+
+    given = [slide(table, 2), slide(table, 3)]
+    before = files(found)
+    anew = replace(ON_TORCH, threshold=0.9, overwrite=True)
+    with pytest.raises(StoppedError):
+        detect(model, given, found, replace(anew, progress=Stopping()))
+    now = files(found)
+    assert before.items() <= now.items()
+    assert {path.relative_to(found).parts[0] for path in now.keys() - before.keys()} == {".new"}
+    # the results in the folder are still those of the first settings
+    assert {row.state for row in detect(model, given, found, ON_TORCH)} == {"done"}
+    assert before.items() <= files(found).items()
+    # the same command goes on where it was stopped
+    rows = detect(model, given, found, replace(anew, progress=Stopping()))
+    assert begun == ["slide_2", "slide_3", "slide_3"]
+    assert not (found / ".new").exists()
+    assert read_ledger(found / "ledger.csv") == {row.slide: row for row in rows}
+
+
+def test_a_slide_that_fails_does_not_cost_its_results(
+    found: Path, model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    given = [tmp_path / "slide_2.tif", slide(table, 3)]
+    before = files(found)
+    given[0].write_bytes(slide(table, 2).read_bytes()[:1000])
+    rows = detect(model, given, found, replace(ON_TORCH, threshold=0.9, overwrite=True))
+    assert [row.state for row in rows] == ["failed", "done"]
+    assert before.items() <= files(found).items()
+
+
+def test_another_run_with_other_settings_is_refused_while_one_runs(
+    model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    refused = []
+
+    class Meanwhile(NoProgress):
+        def start(self, name: str, total: int) -> None:
+            for options in (replace(ON_TORCH, threshold=0.9), replace(ON_TORCH, overwrite=True)):
+                with pytest.raises(OutputError, match="another run is writing"):
+                    detect(model, [slide(table, 2)], tmp_path / "found", options)
+                refused.append(options)
+
+    detect(model, [slide(table, 3)], tmp_path / "found", replace(ON_TORCH, progress=Meanwhile()))
+    assert len(refused) == 2
+    assert {path.name for path in (tmp_path / "found").iterdir()} == {
+        "ledger.csv",
+        "lesions.csv",
+        "regions",
+        "heatmaps",
+        "overlays",
+    }

@@ -32,8 +32,8 @@ def read(folder: Path) -> dict[str, str]:
 def prepare(out: Path) -> Replacement:
     write(out, OLD_FILES | OTHERS)
     new = Replacement(out, ("training",))
-    new.begin({"recipe": "a"})
-    write(new.folder, NEW_FILES)
+    with new.prepare({"recipe": "a"}):
+        write(new.folder, NEW_FILES)
     return new
 
 
@@ -46,10 +46,12 @@ def test_new_results_take_the_place_of_the_old(tmp_path: Path) -> None:
 
 def test_new_results_are_resumed_for_the_same_purpose_only(tmp_path: Path) -> None:
     new = prepare(tmp_path)
-    new.begin({"recipe": "a"})
-    assert NEW_FILES.items() <= read(new.folder).items()
-    new.begin({"recipe": "b"})
-    assert not NEW_FILES.keys() & read(new.folder).keys()
+    with new.prepare({"recipe": "a"}):
+        assert NEW_FILES.items() <= read(new.folder).items()
+    with new.prepare({"recipe": "b"}):
+        assert not NEW_FILES.keys() & read(new.folder).keys()
+    # nothing was made
+    assert not new.folder.exists()
     assert (OLD_FILES | OTHERS).items() <= read(tmp_path).items()
 
 
@@ -80,7 +82,8 @@ def test_whichever_move_ends_it_the_old_or_the_new_results_are_whole(
             except OutputError:
                 before = {name: text for name, text in read(out).items() if not name.startswith(NEW)}
                 assert before == OLD_FILES | OTHERS
-                new.begin({"recipe": "a"})
+                with new.prepare({"recipe": "a"}):
+                    pass
             except KilledError:
                 assert (out / NEW).exists() != (out / COMMIT).exists()
             ended = moves < last

@@ -1,12 +1,13 @@
 """A case: one slide of a cohort with its annotations, and how it is opened."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
 from histoscout.annotations.read import Annotations, ImageMetadata, read_image_metadata, to_slide_frame
-from histoscout.errors import AnnotationError, MppMissingError
+from histoscout.errors import AnnotationError, MppMissingError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.slides.open import open_slide
 from histoscout.slides.scale import MPP_TOLERANCE
@@ -113,6 +114,49 @@ def open_case(case: Case) -> Slide:
         if image is None or image.mpp is None:
             raise
     return open_slide(case.slide, image.mpp, "annotations")
+
+
+FileStates = tuple[tuple[str, int, int, int], ...]
+"""Name, size, time of change and number of the files of a case."""
+
+
+def file_states(case: Case) -> FileStates:
+    """Read by what the system recognizes the files of a case, to see later whether they were changed meanwhile.
+
+    Args:
+        case: The case.
+
+    Returns:
+        Name, size, time of change and number of slide and annotations, without those that are missing.
+    """
+    paths = [path for path in (case.slide, case.annotations) if path is not None]
+    # the pixels of a MIRAX slide are in a folder of its name
+    if case.slide.suffix.casefold() == ".mrxs":
+        paths += sorted(case.slide.with_suffix("").glob("*"))
+    states = []
+    for path in paths:
+        # opening a missing file says what is wrong
+        with suppress(OSError):
+            stat = path.stat()
+            states.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return tuple(states)
+
+
+def check_unchanged(case: Case, before: FileStates) -> None:
+    """Check that the files of a case are still those that were read.
+
+    Args:
+        case: The case.
+        before: The states of its files before they were opened.
+
+    Raises:
+        SlideError: If one was replaced or written to.
+    """
+    if changed := set(before) ^ set(file_states(case)):
+        fault = "the file was changed while it was read"
+        raise SlideError(
+            sorted(changed)[0][0], fault, "Wait until it is complete, then run the same command again"
+        )
 
 
 def to_shown_frame(annotations: Annotations, path: Path, slide: Slide | Box) -> Annotations:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.cohort.case import Case, find_name_clash, open_case
+from histoscout.cohort.case import Case, check_unchanged, file_states, find_name_clash, open_case
 from histoscout.detection.domain_shift import AppearanceReference, check_appearance
 from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.outlines import holds_usable_heatmaps, outline_again
@@ -24,15 +24,18 @@ from histoscout.detection.results import (
 from histoscout.detection.settings import (
     DetectionContext,
     area_hash,
+    begun_row,
     choose_point,
     file_hash,
     planned_row,
     settings_hash,
 )
 from histoscout.detection.settings import DetectOptions as DetectOptions
-from histoscout.errors import CohortError, HistoscoutError, OutputError
+from histoscout.errors import CohortError, HistoscoutError, OutputError, SlideError
 from histoscout.io.files import write_text
+from histoscout.io.locks import claim_folder, hold
 from histoscout.io.notes import pluralize
+from histoscout.io.replacement import Replacement, finish_replacement, is_unfinished
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import NoProgress
 from histoscout.slides.slide import Slide
@@ -97,6 +100,9 @@ def detect(
     )
     if options.dry_run:
         return plan_detection(context, cases)
+    if is_unfinished(out):
+        with claim_folder(out):
+            finish_replacement(out)
     earlier = {} if options.overwrite else read_ledger(context.output.ledger)
     if holds_usable_heatmaps(context, cases, earlier):
         return outline_again(context, cases, earlier)
@@ -146,7 +152,8 @@ def plan_detection(context: DetectionContext, cases: Sequence[Case]) -> list[Led
                     if seconds_per_window is None and survey.boxes:
                         seconds_per_window = _time_windows(context, slide, survey)
                     seconds = surveyed + (seconds_per_window or 0) * len(survey.boxes)
-                    rows.append(replace(planned_row(context, case, slide, survey), seconds=round(seconds, 1)))
+                    row = planned_row(context, begun_row(context, case), slide, survey)
+                    rows.append(replace(row, seconds=round(seconds, 1)))
             except HistoscoutError as error:
                 rows.append(_failed_row(context, case, str(error)))
     finally:
@@ -166,11 +173,58 @@ def _time_windows(context: DetectionContext, slide: Slide, survey: SlideSurvey) 
 
 
 def _run(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
-    """Examine the slides that are not finished, and write the ledger after each."""
-    context.output.make()
-    earlier = _read_rows(context)
-    _refuse_other_settings(context, cases, earlier)
-    _refuse_other_slides(context, cases, earlier)
+    """Examine the slides that are not finished, in a folder that runs with the same settings may share."""
+    output, overwrite = context.output, context.options.overwrite
+    with claim_folder(output.folder, "" if overwrite else f"detect {context.settings}") as alone:
+        if alone:
+            finish_replacement(output.folder)
+        output.remove_leftovers(alone=alone)
+        try:
+            earlier = _read_rows(context, cases)
+            _refuse_other_settings(context, cases, earlier)
+            _refuse_other_slides(context, cases, earlier)
+            if overwrite:
+                return _replace_results(context, cases)
+            with hold(output.folder, "ledger"):
+                write_cases(cases, output)
+            return _fill(context, cases)
+        finally:
+            context.close()
+
+
+def _replace_results(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
+    """Examine all slides aside, and only then replace the results that are there."""
+    replacement = Replacement(context.output.folder)
+    aside = replace(
+        context, output=ResultFolder(replacement.folder), options=replace(context.options, overwrite=False)
+    )
+    with replacement.prepare({"settings": context.settings}):
+        rows = _fill(aside, cases)
+    before = read_ledger(context.output.ledger)
+    lost = [row.slide for row in rows if row.state == "failed" and _was_done(before.get(row.slide))]
+    if lost:
+        context.progress.note(
+            f"nothing is replaced, since slides failed whose results would be lost ({', '.join(lost)}). Run the same "
+            "command again to try these once more"
+        )
+        return rows
+    every = {**before, **{row.slide: row for row in rows}}
+    write_ledger(every.values(), aside.output.ledger)
+    for note in write_lesions(every.values(), aside.output, context.output):
+        context.progress.note(note)
+    # its paths are relative to the folder, so that it is not made aside
+    write_cases(cases, context.output)
+    replacement.commit()
+    return rows
+
+
+def _was_done(row: LedgerRow | None) -> bool:
+    return row is not None and row.state == "done"
+
+
+def _fill(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
+    """Examine the slides that are not finished, and write the ledger before and after each."""
+    earlier = _read_rows(context, cases)
     todo = [case for case in cases if not _is_done(case, earlier.get(case.name), context)]
     if len(todo) < len(cases):
         context.progress.note(f"{len(cases) - len(todo)} of {pluralize(len(cases), 'slide')} already done")
@@ -179,37 +233,66 @@ def _run(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
         if todo:
             # a device that does not exist is reported before anything is replaced
             context.engine()
-        write_cases(cases, context.output)
-        for case in todo:
-            rows[case.name] = _attempt(context, case)
-            _write_rows(context, rows)
+        # slides that another run examines right now come last
+        for wait in (False, True):
+            for case in [case for case in todo if case.name not in rows]:
+                with hold(context.output.folder, case.name, wait=wait) as is_ours:
+                    if is_ours:
+                        rows[case.name] = _examine(context, case, rows)
     finally:
-        context.close()
-        # the table of lesions covers all files in the folder, also those of earlier runs
-        if every := {**_read_rows(context), **rows}:
-            write_ledger(every.values(), context.output.ledger)
-            for note in write_lesions(every.values(), context.output):
-                context.progress.note(note)
+        _write_tables(context, rows)
     return [rows.get(case.name) or earlier[case.name] for case in cases]
 
 
-def _read_rows(context: DetectionContext) -> dict[str, LedgerRow]:
-    """The rows in the folder, except those whose results somebody has removed."""
-    rows = read_ledger(context.output.ledger)
+def _examine(context: DetectionContext, case: Case, rows: Mapping[str, LedgerRow]) -> LedgerRow:
+    """Examine one slide that is ours, unless another run has done so meanwhile."""
+    before = read_ledger(context.output.ledger).get(case.name)
+    if before is not None and _is_done(case, before, context) and context.output.is_complete(before):
+        return before
+    # from here on, the ledger does not call done what is being replaced
+    begun = begun_row(context, case)
+    try:
+        _merge_rows(context, {**rows, case.name: begun})
+    except OutputError as error:
+        if _was_done(before):
+            raise
+        context.progress.note(f"{error} (tried again after the slide)")
+    row = _attempt(context, case, begun)
+    try:
+        _merge_rows(context, {**rows, case.name: row})
+    except OutputError as error:
+        # a ledger that is open in another program, which locks it on Windows, does not end the run
+        context.progress.note(f"{error} (tried again after the next slide)")
+    return row
+
+
+def _read_rows(context: DetectionContext, cases: Sequence[Case]) -> dict[str, LedgerRow]:
+    """The rows in the folder, except those whose results somebody has removed or damaged."""
+    output, given = context.output, {case.name for case in cases}
     return {
-        name: row for name, row in rows.items() if row.state == "failed" or context.output.is_complete(name)
+        name: row
+        for name, row in read_ledger(output.ledger).items()
+        if row.state != "done" or (output.is_complete(row) if name in given else output.has_files(name))
     }
 
 
-def _write_rows(context: DetectionContext, rows: Mapping[str, LedgerRow]) -> None:
-    """Write the ledger; one that is open in another program, which locks it on Windows, does not end the run.
-
-    Rows of earlier runs, and of others that examine other slides meanwhile, are kept.
-    """
-    try:
+def _merge_rows(context: DetectionContext, rows: Mapping[str, LedgerRow]) -> None:
+    """Write rows into the ledger, where those of other slides are kept; other runs may write at the same time."""
+    with hold(context.output.folder, "ledger"):
         write_ledger({**read_ledger(context.output.ledger), **rows}.values(), context.output.ledger)
-    except OutputError as error:
-        context.progress.note(f"{error} (tried again after the next slide)")
+
+
+def _write_tables(context: DetectionContext, rows: Mapping[str, LedgerRow]) -> None:
+    """Write ledger and lesions, which cover all files in the folder, also those of earlier and other runs."""
+    output = context.output
+    with hold(output.folder, "ledger"):
+        known = read_ledger(output.ledger).items()
+        every = {name: row for name, row in known if row.state != "done" or output.has_files(name)}
+        every |= rows
+        if every:
+            write_ledger(every.values(), output.ledger)
+            for note in write_lesions(every.values(), output):
+                context.progress.note(note)
 
 
 def _refuse_other_settings(
@@ -257,7 +340,8 @@ def _is_done(case: Case, row: LedgerRow | None, context: DetectionContext) -> bo
         return False
     other_scale = row.mpp_source != "metadata" and case.mpp is not None and case.mpp != row.mpp
     other_area = row.area != area_hash(case, context.options)
-    return not other_scale and not other_area and context.output.is_complete(case.name)
+    other_file = row.file_hash and (now := file_hash(case)) and now != row.file_hash
+    return not other_scale and not other_area and not other_file
 
 
 def _failed_row(context: DetectionContext, case: Case, reason: str) -> LedgerRow:
@@ -270,12 +354,12 @@ def _failed_row(context: DetectionContext, case: Case, reason: str) -> LedgerRow
     )
 
 
-def _attempt(context: DetectionContext, case: Case) -> LedgerRow:
+def _attempt(context: DetectionContext, case: Case, begun: LedgerRow) -> LedgerRow:
     """Examine one slide; whatever goes wrong is written down and ends this slide only."""
     start = time.perf_counter()
     context.output.forget(case.name)
     try:
-        row = _detect_one(context, case)
+        row = _detect_one(context, case, begun)
     # one broken slide must not end a long run; the traceback is kept
     except Exception as error:  # noqa: BLE001
         written = context.output.error(case.name)
@@ -288,9 +372,10 @@ def _attempt(context: DetectionContext, case: Case) -> LedgerRow:
     return replace(row, seconds=round(time.perf_counter() - start, 2))
 
 
-def _detect_one(context: DetectionContext, case: Case) -> LedgerRow:
+def _detect_one(context: DetectionContext, case: Case, begun: LedgerRow) -> LedgerRow:
     """Examine one slide and write its results."""
     point = context.operating_point
+    before = file_states(case)
     with open_case(case) as slide:
         survey = survey_slide(slide, case, context.model, context.options.within)
         for note in survey.notes:
@@ -311,5 +396,12 @@ def _detect_one(context: DetectionContext, case: Case) -> LedgerRow:
         draw_overlay(slide, regions, None, context.output.overlay(case.name))
         write_geojson(regions, context.output.regions(case.name))
         context.progress.done()
-        row = planned_row(context, case, slide, survey)
-        return replace(row, state="done", regions=len(regions))
+        row = planned_row(context, begun, slide, survey)
+    # the hashes in the row are those of the content that was read
+    check_unchanged(case, before)
+    now = begun_row(context, case)
+    if (now.file_hash, now.area) != (begun.file_hash, begun.area):
+        fault = "the slide or its annotations were changed while they were read"
+        raise SlideError(case.slide, fault, "Run the same command again")
+    files = context.output.describe_files(case.name)
+    return replace(row, state="done", regions=len(regions), files=files)

@@ -12,6 +12,7 @@ from histoscout.detection.pipeline import regions_of_heatmap
 from histoscout.detection.results import LedgerRow, ResultFolder, read_ledger, write_ledger, write_lesions
 from histoscout.detection.settings import DetectionContext, area_hash, file_hash, heatmap_settings
 from histoscout.errors import HistoscoutError, OutputError
+from histoscout.io.locks import claim_folder
 from histoscout.io.notes import list_some
 
 
@@ -43,7 +44,7 @@ def _is_usable(context: DetectionContext, case: Case, row: LedgerRow) -> bool:
     same_scale = row.mpp_source == "metadata" or case.mpp is None or case.mpp == row.mpp
     same_file = not row.file_hash or file_hash(case) in ("", row.file_hash)
     same_area = row.area == area_hash(case, context.options)
-    return same and same_scale and same_file and same_area and context.output.heatmap(case.name).is_file()
+    return same and same_scale and same_file and same_area and context.output.has_whole_heatmap(row)
 
 
 def outline_again(
@@ -74,7 +75,17 @@ def outline_again(
         )
         raise OutputError(context.output.folder, fault, remedy)
     folder = output_folder(context)
-    folder.make()
+    # the heatmaps must not be replaced meanwhile
+    purpose = f"detect {rows[cases[0].name].settings}"
+    with claim_folder(context.output.folder, purpose), claim_folder(folder.folder):
+        folder.remove_leftovers(alone=True)
+        return _outline_all(context, cases, rows, folder)
+
+
+def _outline_all(
+    context: DetectionContext, cases: Sequence[Case], rows: Mapping[str, LedgerRow], folder: ResultFolder
+) -> list[LedgerRow]:
+    """Outline the regions of all slides in a folder that is locked."""
     context.progress.note(f"regions are outlined from the heatmaps in {context.output.folder}")
     context.progress.start("outlining", len(cases))
     done: dict[str, LedgerRow] = {}
@@ -107,6 +118,7 @@ def _outline_one(context: DetectionContext, case: Case, folder: ResultFolder, ro
         row,
         regions=len(regions),
         settings=context.settings,
+        files=folder.describe_files(case.name),
         operating_target="" if point is None else point.summary,
     )
 

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
@@ -11,12 +12,17 @@ from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.cohort.table import read_mask_labels, read_mpp, read_split_name
 from histoscout.errors import AnnotationError, CohortError, OutputError
+from histoscout.io.files import remove_leftovers, sha256
 from histoscout.io.tables import CsvRow, read_table, write_csv
 
 COLUMNS = ("slide", "id", "label", "score", "area_mm2", "x_um", "y_um", "x_px", "y_px")
 """Columns of lesions.csv."""
 
-SlideState = Literal["done", "failed", "planned"]
+SlideState = Literal["done", "failed", "planned", "begun"]
+STORED_STATES: Mapping[str, SlideState] = MappingProxyType(
+    {"done": "done", "failed": "failed", "begun": "begun"}
+)
+"""States in a ledger. A slide that is only begun was being examined when its run was killed, or is right now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +31,7 @@ class LedgerRow:
 
     Attributes:
         slide: Name of the slide.
-        state: "done", "failed" or "planned".
+        state: "done", "failed", "planned", or "begun" from before its first file is written.
         reason: Why it failed, or notes for the user.
         seconds: Time it took; an estimate if planned.
         windows: Windows that were examined.
@@ -41,6 +47,7 @@ class LedgerRow:
         file_hash: Hash of the slide file, which recognizes another slide of the same name.
         area: Hash of the annotations that limit what is examined; empty for the whole slide.
         heatmap_settings: Hash of everything that changes the heatmap; empty in ledgers of earlier versions.
+        files: Sizes and hashes of the files of regions, heatmap and overlay; empty in older ledgers.
     """
 
     slide: str
@@ -60,6 +67,7 @@ class LedgerRow:
     file_hash: str = ""
     area: str = ""
     heatmap_settings: str = ""
+    files: str = ""
 
 
 def read_ledger(path: Path) -> dict[str, LedgerRow]:
@@ -99,11 +107,11 @@ def write_ledger(rows: Iterable[LedgerRow], path: Path) -> None:
 
 def _row(cells: Mapping[str, str]) -> LedgerRow:
     """A row from its cells; ValueError or KeyError if it is none."""
-    if cells["state"] not in ("done", "failed"):
+    if cells["state"] not in STORED_STATES:
         raise ValueError(f"{cells['slide']} is {cells['state']!r}")
     return LedgerRow(
         slide=cells["slide"],
-        state="done" if cells["state"] == "done" else "failed",
+        state=STORED_STATES[cells["state"]],
         reason=cells["reason"],
         seconds=float(cells["seconds"]),
         windows=int(cells["windows"]),
@@ -120,6 +128,7 @@ def _row(cells: Mapping[str, str]) -> LedgerRow:
         file_hash=cells.get("file_hash", ""),
         area=cells.get("area", ""),
         heatmap_settings=cells.get("heatmap_settings", ""),
+        files=cells.get("files", ""),
     )
 
 
@@ -175,9 +184,43 @@ class ResultFolder:
             fault = f"the folder cannot be made ({reason})"
             raise OutputError(self.folder, fault, "Give another folder with -o") from error
 
-    def is_complete(self, slide: str) -> bool:
-        """Whether all files of a slide exist."""
-        return all(path.is_file() for path in self._files(slide))
+    def remove_leftovers(self, *, alone: bool) -> None:
+        """Remove temporary files of killed runs; `alone` says that no other run is in the folder."""
+        folders = {path.parent for path in (*self._files(""), self.error(""))}
+        remove_leftovers(self.folder, *sorted(folders), alone=alone)
+
+    def describe_files(self, slide: str) -> str:
+        """Sizes and hashes of the files of a slide, for its row of the ledger."""
+        return " ".join(_describe(path) for path in self._files(slide))
+
+    def has_files(self, slide: str) -> bool:
+        """Whether all files of a slide exist and none is empty."""
+        return all(path.is_file() and path.stat().st_size for path in self._files(slide))
+
+    def is_complete(self, row: LedgerRow) -> bool:
+        """Whether all files of a slide are as they were written; regions that somebody has edited count as well."""
+        if not self.has_files(row.slide):
+            return False
+        if not row.files:
+            return True
+        stated, found = row.files.split(" "), self.describe_files(row.slide).split(" ")
+        if stated[1:] != found[1:]:
+            return False
+        return stated[0] == found[0] or self._can_read_regions(row.slide)
+
+    def has_whole_heatmap(self, row: LedgerRow) -> bool:
+        """Whether the heatmap of a slide is as it was written."""
+        path = self.heatmap(row.slide)
+        if not (path.is_file() and path.stat().st_size):
+            return False
+        return not row.files or _describe(path) in row.files.split(" ")
+
+    def _can_read_regions(self, slide: str) -> bool:
+        try:
+            read_geojson(self.regions(slide))
+        except AnnotationError:
+            return False
+        return True
 
     def forget(self, slide: str, *, keep_error: bool = False) -> None:
         """Remove what an earlier run wrote for a slide."""
@@ -243,7 +286,13 @@ def _case(row: CsvRow, folder: Path) -> Case:
     )
 
 
-def write_lesions(rows: Iterable[LedgerRow], output: ResultFolder) -> list[str]:
+def _describe(path: Path) -> str:
+    return f"{path.stat().st_size}:{sha256(path)[:16]}"
+
+
+def write_lesions(
+    rows: Iterable[LedgerRow], output: ResultFolder, kept: ResultFolder | None = None
+) -> list[str]:
     """Write lesions.csv: a line for each region on each finished slide, by slide, highest score first.
 
     The centroid is in um and in level-0 px from the slide's top left corner, as QuPath shows it. A region that somebody
@@ -252,6 +301,7 @@ def write_lesions(rows: Iterable[LedgerRow], output: ResultFolder) -> list[str]:
     Args:
         rows: The ledger.
         output: The folder of results.
+        kept: Where the results of slides are that are not in this folder.
 
     Returns:
         Notes on files of regions that cannot be read any more.
@@ -261,7 +311,8 @@ def write_lesions(rows: Iterable[LedgerRow], output: ResultFolder) -> list[str]:
     for row in sorted(rows, key=lambda row: row.slide):
         if row.state == "done" and row.mpp is not None:
             try:
-                lines += _lines(row.slide, row.mpp, output)
+                has_own = kept is None or output.regions(row.slide).is_file()
+                lines += _lines(row.slide, row.mpp, output if has_own or kept is None else kept)
             except AnnotationError as error:
                 notes.append(f"its regions are not in {output.lesions.name}: {error}")
     write_csv(output.lesions, COLUMNS, lines)

@@ -232,20 +232,40 @@ def area_hash(case: Case, options: DetectOptions) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def planned_row(context: DetectionContext, case: Case, slide: Slide, survey: SlideSurvey) -> LedgerRow:
-    """Make the ledger row of a slide that is surveyed but not yet examined.
+def begun_row(context: DetectionContext, case: Case) -> LedgerRow:
+    """Make the ledger row of a slide before it is opened, with hashes of the content that will be read.
 
     Args:
         context: The run.
         case: The case.
-        slide: Its slide.
+
+    Returns:
+        A row of the state "begun".
+    """
+    return LedgerRow(
+        slide=case.name,
+        state="begun",
+        file_hash=file_hash(case),
+        area=area_hash(case, context.options),
+        model=context.model.hash,
+        settings=context.settings,
+    )
+
+
+def planned_row(context: DetectionContext, begun: LedgerRow, slide: Slide, survey: SlideSurvey) -> LedgerRow:
+    """Make the ledger row of a slide that is surveyed but not yet examined.
+
+    Args:
+        context: The run.
+        begun: The row from before the slide was opened.
+        slide: The slide.
         survey: Its tissue and windows.
 
     Returns:
         A row of the state "planned".
     """
-    return LedgerRow(
-        slide=case.name,
+    return replace(
+        begun,
         state="planned",
         reason="; ".join(survey.notes),
         windows=len(survey.boxes),
@@ -254,10 +274,6 @@ def planned_row(context: DetectionContext, case: Case, slide: Slide, survey: Sli
         blur_mm2=round(survey.tissue.artifact_mm2["out of focus"], 4),
         mpp=slide.mpp,
         mpp_source=slide.mpp_source,
-        file_hash=file_hash(case),
-        area=area_hash(case, context.options),
-        model=context.model.hash,
-        settings=context.settings,
         heatmap_settings=heatmap_settings(context.model, context.options),
         operating_target="" if context.operating_point is None else context.operating_point.summary,
     )

@@ -10,8 +10,8 @@ Which of the three exists tells how far a replacement came, whatever else is in 
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from typing import Any
 
 from histoscout.errors import OutputError
 from histoscout.io.files import (
+    LOCKS,
     flush_to_disk,
     is_temporary,
     output_error,
@@ -55,11 +56,15 @@ class Replacement:
         """Where the new results are made."""
         return self.out / NEW
 
-    def begin(self, purpose: Mapping[str, Any]) -> None:
+    @contextmanager
+    def prepare(self, purpose: Mapping[str, Any]) -> Iterator[None]:
         """Resume the new results of a killed run if they were made for the same purpose, else start anew.
 
         Args:
             purpose: What decides the new results; JSON values.
+
+        Yields:
+            Nothing; new results are made in `folder`, which is removed if it stays empty.
 
         Raises:
             OutputError: The folder cannot be written, or its files cannot be moved.
@@ -73,6 +78,11 @@ class Replacement:
         self._state(purpose, [])
         for folder in (self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())):
             remove_leftovers(folder, alone=True)
+        try:
+            yield
+        finally:
+            if self.folder.is_dir() and not _files(self.folder):
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def commit(self) -> None:
         """Put the new results in the place of the old ones.
@@ -104,6 +114,15 @@ class Replacement:
                     (here / "file").touch()
                     os.replace(here / "file", self.folder / "file")
                     (self.folder / "file").unlink()
+
+
+def is_unfinished(out: Path) -> bool:
+    """Whether a run was killed while its new results, which are whole, took the place of the old ones.
+
+    Args:
+        out: The folder whose results are replaced.
+    """
+    return (out / COMMIT).is_dir()
 
 
 def finish_replacement(out: Path) -> dict[str, Any] | None:
@@ -172,7 +191,7 @@ def _files(folder: Path) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.name != PURPOSE
-        and not any(is_temporary(Path(part)) for part in path.relative_to(folder).parts)
+        and not any(is_temporary(Path(part)) or part == LOCKS for part in path.relative_to(folder).parts)
         and (path.is_symlink() or not path.is_dir())
     ]
     return sorted(files, key=lambda path: (LAST.get(path.name, 0), path))

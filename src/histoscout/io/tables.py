@@ -56,6 +56,8 @@ def write_csv(
 ) -> None:
     """Write a CSV table with a header, completely or not at all.
 
+    A file that holds the same already is left as it is: results in a read-only folder can be looked up again.
+
     Args:
         path: The file to write.
         columns: The header.
@@ -70,7 +72,9 @@ def write_csv(
     for row in rows:
         cells = [row.get(column, "") for column in columns] if isinstance(row, Mapping) else row
         writer.writerow(cells)
-    write_text(path, text.getvalue())
+    content = text.getvalue()
+    if not (path.is_file() and path.read_bytes() == content.encode()):
+        write_text(path, content)
 
 
 # ---------------------------------------------------------------- tables of slides or images
