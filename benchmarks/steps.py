@@ -19,14 +19,14 @@ from histoscout.progress import NoProgress
 from histoscout.synthetic.cohort import write_synthetic_cohort
 from histoscout.training.budget import MAX_TIMED, time_steps, time_validation
 from histoscout.training.data import open_training_slides
-from histoscout.training.run_folder import open_run
+from histoscout.training.run_folder import open_run, training_fingerprint
 from histoscout.training.train import TrainOptions, prepare_training
 
 
 def measure(table: Path, folder: Path, workers: int, device: str) -> str:
     """The result of one number of workers, as a line."""
     cohort, recipe = read_cohort(table), demo_recipe().with_choices({"training.workers": workers})
-    run = open_run(folder, cohort, recipe)
+    run = open_run(folder, training_fingerprint(cohort, recipe))
     data = open_training_slides(cohort, recipe, run.split, NoProgress())
     context, state = prepare_training(data, recipe, run, options=TrainOptions(device=device))
     with_reading, batches = time_steps(context, state.network, context.make_batches(0, MAX_TIMED))

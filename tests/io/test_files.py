@@ -1,12 +1,22 @@
 """Files are written completely or not at all, and errors of the disk have their remedies."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from histoscout.errors import OutputError
-from histoscout.io.files import atomic_write, decode_text, package_file, sha256, write_text
+from histoscout.io.files import (
+    atomic_write,
+    decode_text,
+    holds_nothing,
+    package_file,
+    remove_leftovers,
+    sha256,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_completely(tmp_path: Path) -> None:
@@ -61,3 +71,39 @@ def test_binary_content_is_no_text() -> None:
 
 def test_package_files_are_found() -> None:
     assert package_file("demonstration.toml").is_file()
+
+
+def test_a_killed_writer_leaves_what_the_next_run_removes(tmp_path: Path) -> None:
+    script = """
+import sys, time
+from pathlib import Path
+from histoscout.io.files import atomic_write, scratch_folder
+with scratch_folder(Path(sys.argv[1])) as folder, atomic_write(Path(sys.argv[1]) / "a.ome.tiff") as temporary:
+    (folder / "b").touch()
+    print(temporary.name, flush=True)
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip().endswith(".ome.tiff")
+        (tmp_path / ".12.part.old.csv").touch()
+        (tmp_path / "mine").touch()
+        remove_leftovers(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 4
+        process.kill()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".12.part.old.csv", "mine"}
+    remove_leftovers(tmp_path, alone=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_a_folder_with_traces_of_a_killed_run_holds_nothing(tmp_path: Path) -> None:
+    assert holds_nothing(tmp_path / "missing")
+    (tmp_path / ".locks").mkdir()
+    (tmp_path / ".locks" / "run.lock").touch()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / ".part.123456-ab.csv").touch()
+    assert holds_nothing(tmp_path)
+    (tmp_path / "a" / "b" / "notes.txt").touch()
+    assert not holds_nothing(tmp_path)

@@ -11,7 +11,7 @@ from histoscout.recipe import Recipe
 from histoscout.training.checkpoint import TrainingState
 from histoscout.training.data import TrainingData, open_training_slides
 from histoscout.training.loop import TrainingContext
-from histoscout.training.run_folder import open_run
+from histoscout.training.run_folder import open_run, training_fingerprint
 from histoscout.training.train import TrainOptions, prepare_training
 from tests.toy import RECIPE
 
@@ -24,7 +24,7 @@ def prepare(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
     def make(recipe: Recipe) -> Parts:
         cohort = read_cohort(table)
-        run = open_run(tmp_path_factory.mktemp("parts") / "model", cohort, recipe)
+        run = open_run(tmp_path_factory.mktemp("parts") / "model", training_fingerprint(cohort, recipe))
         data = open_training_slides(cohort, recipe, run.split, NoProgress())
         return (*prepare_training(data, recipe, run, options=TrainOptions()), data)
 

@@ -16,13 +16,15 @@ from safetensors.numpy import load_file
 import histoscout.training.train as train_module
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.errors import CohortError, ModelError, OutputError, TrainingError
+from histoscout.errors import CohortError, ModelError, OutputError, SlideError, TrainingError
 from histoscout.geometry.regions import Regions
-from histoscout.network.model_folder import ModelFolder
+from histoscout.io.locks import claim_folder
+from histoscout.network.model_folder import ModelFolder, read_model
+from histoscout.progress import NoProgress
 from histoscout.recipe import Recipe
 from histoscout.training import loop
 from histoscout.training.ensemble import TrainedEnsemble, member_recipes
-from histoscout.training.run_folder import open_run, settle_replaced
+from histoscout.training.run_folder import open_run, training_fingerprint
 from histoscout.training.train import TrainOptions, train
 from tests import toy
 from tests.toy import CHOICES, RECIPE
@@ -87,20 +89,81 @@ def test_a_model_is_not_overwritten_by_a_training_that_is_refused(
     assert train(table, out, RECIPE).hash == model.hash
 
 
-def test_what_is_overwritten_comes_back_after_a_kill_before_the_first_step_only(
+SHORT = RECIPE.with_choices({"seed": 5, "training.epochs": 1, "training.steps_per_epoch": 2})
+
+
+def test_a_model_is_overwritten_only_once_the_new_one_is_whole(
+    table: Path, model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StoppedError(BaseException):
+        pass
+
+    def stop(*_: object) -> None:
+        raise StoppedError
+
+    out = tmp_path / "model"
+    shutil.copytree(model.path, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    overwrite = TrainOptions(overwrite=True, sanity_checks="quick")
+    with monkeypatch.context() as patch:
+        patch.setattr("histoscout.training.train.finalize", stop)
+        with pytest.raises(StoppedError):
+            train(table, out, SHORT, overwrite)
+    assert before == {path: path.read_bytes() for path in before}
+    assert read_model(out).hash == model.hash
+    assert train(table, out, RECIPE).hash == model.hash
+    # the same command goes on where it was stopped
+    notes: list[str] = []
+
+    class Noting(NoProgress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    new = train(table, out, SHORT, replace(overwrite, progress=Noting()))
+    assert "resuming at step 2 of 2" in notes
+    assert (new.hash, new.path) == (read_model(out).hash, out)
+    assert new.recipe == SHORT
+    assert {path.name for path in out.iterdir()} == {path.name for path in model.path.iterdir()}
+    assert len((out / "training" / "curves.csv").read_text().splitlines()) == 2
+
+
+def test_what_an_older_version_kept_aside_comes_back(table: Path, model: ModelFolder, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    shutil.copytree(model.path, out)
+    (out / ".replaced").mkdir()
+    # killed between its two renames
+    (out / "model.json").rename(out / ".replaced" / "model.json")
+    assert train(table, out, RECIPE).hash == model.hash
+    assert not (out / ".replaced").exists()
+
+
+def test_a_second_training_is_refused_before_it_does_anything(
     table: Path, model: ModelFolder, tmp_path: Path
 ) -> None:
-    out, cohort, other = tmp_path / "model", read_cohort(table), RECIPE.with_choices({"seed": 5})
-    shutil.copytree(model.path, out)
-    for step in (False, True):
-        run = open_run(out, cohort, other, overwrite=True)
-        assert run.finished is None
-        assert not (out / "model.json").exists()
-        if step:
-            run.budget.write_text("{}")
-        settle_replaced(out)  # as the next training begins
-        assert (out / "model.json").exists() is not step
-        assert not (out / ".replaced").exists()
+    with claim_folder(tmp_path / "model"), pytest.raises(OutputError, match="another run is writing"):
+        train(table, tmp_path / "model", SHORT)
+
+
+@pytest.mark.parametrize("left", ["training", "training/.part.1a2b3c-00.json", ".locks/run-1.lock"])
+def test_a_training_killed_in_its_first_moment_begins_again(left: str, table: Path, tmp_path: Path) -> None:
+    place = tmp_path / "model" / left
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch() if "." in place.name else place.mkdir()
+    cohort = read_cohort(table)
+    with claim_folder(tmp_path / "model"):
+        run = open_run(tmp_path / "model", training_fingerprint(cohort, SHORT))
+    assert run.finished is None
+
+
+def test_a_slide_that_changes_while_it_is_learned_ends_the_training(table: Path, tmp_path: Path) -> None:
+    changing = toy.write_cohort(tmp_path)
+
+    class Touching(NoProgress):
+        def start(self, name: str, total: int) -> None:
+            os.utime(tmp_path / "slide_1.tif", (1, 1))
+
+    with pytest.raises(SlideError, match="changed while it was read"):
+        train(changing, tmp_path / "model", SHORT, TrainOptions(progress=Touching()))
 
 
 def test_what_never_took_a_step_is_begun_anew_with_another_recipe(table: Path, tmp_path: Path) -> None:
@@ -348,7 +411,7 @@ def test_a_moved_cohort_is_the_same_and_other_masks_or_weights_are_not(table: Pa
     cohort = read_cohort(table)
 
     def marked(cohort: Cohort, recipe: Recipe, out: Path) -> str:
-        open_run(out, cohort, recipe)
+        open_run(out, training_fingerprint(cohort, recipe))
         return (out / "training" / "run.json").read_text()
 
     shutil.copytree(table.parent, tmp_path / "moved")

@@ -1,6 +1,6 @@
 """A case: one slide of a cohort with its annotations, and how it is opened."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path, PurePath
@@ -142,21 +142,20 @@ def file_states(case: Case) -> FileStates:
     return tuple(states)
 
 
-def check_unchanged(case: Case, before: FileStates) -> None:
-    """Check that the files of a case are still those that were read.
+def check_unchanged(states: Mapping[Case, FileStates]) -> None:
+    """Check that the files of cases are still those that were read.
 
     Args:
-        case: The case.
-        before: The states of its files before they were opened.
+        states: The states of their files before they were opened.
 
     Raises:
         SlideError: If one was replaced or written to.
     """
-    if changed := set(before) ^ set(file_states(case)):
-        fault = "the file was changed while it was read"
-        raise SlideError(
-            sorted(changed)[0][0], fault, "Wait until it is complete, then run the same command again"
-        )
+    for case, before in states.items():
+        if changed := set(before) ^ set(file_states(case)):
+            fault = "the file was changed while it was read"
+            remedy = "Wait until it is complete, then run the same command again"
+            raise SlideError(min(changed)[0], fault, remedy)
 
 
 def to_shown_frame(annotations: Annotations, path: Path, slide: Slide | Box) -> Annotations:

@@ -398,7 +398,7 @@ def _detect_one(context: DetectionContext, case: Case, begun: LedgerRow) -> Ledg
         context.progress.done()
         row = planned_row(context, begun, slide, survey)
     # the hashes in the row are those of the content that was read
-    check_unchanged(case, before)
+    check_unchanged({case: before})
     now = begun_row(context, case)
     if (now.file_hash, now.area) != (begun.file_hash, begun.area):
         fault = "the slide or its annotations were changed while they were read"

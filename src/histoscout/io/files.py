@@ -26,6 +26,9 @@ TEMPORARY = ".part."
 OLD_TEMPORARY = re.compile(r"\.\d+\.part\.")
 """How they began in histoscout 0.1.0."""
 
+PURPOSE = "replacement.json"
+"""File beside new results that are being made; it tells what they are made from."""
+
 LOCKS = ".locks"
 """Folder in an output folder that tells which runs write there."""
 
@@ -155,7 +158,7 @@ def holds_nothing(folder: Path) -> bool:
     if folder.is_symlink() or not folder.is_dir():
         return False
     return all(
-        is_temporary(path) or path.name == LOCKS or (path.is_dir() and holds_nothing(path))
+        is_temporary(path) or path.name in (LOCKS, PURPOSE) or (path.is_dir() and holds_nothing(path))
         for path in folder.iterdir()
     )
 

@@ -20,6 +20,7 @@ from typing import Any
 from histoscout.errors import OutputError
 from histoscout.io.files import (
     LOCKS,
+    PURPOSE,
     flush_to_disk,
     is_temporary,
     output_error,
@@ -31,9 +32,6 @@ from histoscout.io.files import (
 NEW = ".new"
 COMMIT = ".commit"
 OLD = ".old"
-
-PURPOSE = "replacement.json"
-"""File beside the new results that tells what they are made from."""
 
 LAST: Mapping[str, int] = MappingProxyType({"ledger.csv": 1, "scores.json": 2, "model.json": 3})
 """Files that say that the others are whole; they are moved after all others."""
@@ -123,6 +121,18 @@ def is_unfinished(out: Path) -> bool:
         out: The folder whose results are replaced.
     """
     return (out / COMMIT).is_dir()
+
+
+def final_place(path: Path) -> Path:
+    """Where a file of new results will be in the end, to name it to the user.
+
+    Args:
+        path: The file; it may also be outside of new results.
+
+    Returns:
+        Its path without the folder of new results.
+    """
+    return Path(*(part for part in path.parts if part != NEW))
 
 
 def finish_replacement(out: Path) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError, OutputError
-from histoscout.io.files import atomic_write, sha256
+from histoscout.io.files import atomic_write, flush_to_disk, scratch_folder, sha256
 from histoscout.network.build import build_network
 from histoscout.network.detector import Detector
 from histoscout.network.model_folder import (
@@ -72,10 +71,9 @@ def save_model(
         )
     with (
         atomic_write(folder / INDEX) as index_file,
-        TemporaryDirectory(dir=folder, prefix=".part.") as temporary,
+        scratch_folder(folder) as made,
     ):
         # all files are made beside their final place first
-        made = Path(temporary)
         _write_network(
             made, name, network=network, recipe=recipe, calibration=(temperature, prior_correction)
         )
@@ -94,6 +92,7 @@ def save_model(
         )
         # then they are moved, the index last
         for file in made.iterdir():
+            flush_to_disk(file)
             os.replace(file, folder / file.name)
         index_file.write_text(index.model_dump_json(indent=1), encoding="utf-8")
     return read_model(folder)

@@ -6,9 +6,7 @@ the paper and are outlined as in BRACS: many rectangles, loose outlines. `Scale`
 """
 
 import json
-import multiprocessing
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -29,6 +27,7 @@ from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.geometry.regions import Outline, Region, Regions, valid_outline
 from histoscout.hardware import usable_cores
 from histoscout.io.files import write_text
+from histoscout.io.processes import process_pool
 from histoscout.slides.pyramid import write_pyramid
 from histoscout.study import protocol
 from histoscout.synthetic.patient import DIFFICULTY, MPP, Patient, make_patient
@@ -268,9 +267,8 @@ def draw_mosaic(
         # one fragment is not worth a process of its own
         parallel_map = map
         if count > 1:
-            spawn = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(min(count, usable_cores()), mp_context=spawn)
-            parallel_map = stack.enter_context(pool).map  # type: ignore[assignment]
+            pool = stack.enter_context(process_pool(min(count, usable_cores())))
+            parallel_map = pool.map  # type: ignore[assignment]
         fragments = parallel_map(draw, range(count), lesions_per_fragment)
         for index, (fragment, fragment_regions) in enumerate(fragments):
             row, column = divmod(index, mosaic.columns)

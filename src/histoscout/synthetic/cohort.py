@@ -1,9 +1,7 @@
 """Write the built-in synthetic cohort: slides, annotations and the table that lists them."""
 
 import json
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +10,9 @@ from histoscout.cohort.case import BUILT_IN, Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.errors import CohortError, OutputError
 from histoscout.hardware import usable_cores
-from histoscout.io.files import write_text
+from histoscout.io.files import holds_nothing, remove_leftovers, write_text
+from histoscout.io.locks import claim_folder
+from histoscout.io.processes import process_pool
 from histoscout.slides.pyramid import write_pyramid
 from histoscout.synthetic.patient import DIFFICULTY, MPP
 from histoscout.synthetic.slide import draw_slide
@@ -82,19 +82,20 @@ def write_synthetic_cohort(
         difficulty=DIFFICULTY, seed=seed, patients=patients, slides_per_patient=slides_per_patient, size=size
     )
     _check_spec(spec, folder)
-    _claim_folder(folder, spec)
-    # draw the slides in parallel; each worker skips what is there already
-    tasks = _plan_slides(folder, spec)
-    workers = min(len(tasks), usable_cores())
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done, _ in enumerate(pool.map(_write_slide, tasks, [size] * len(tasks)), 1):
-            if on_slide is not None:
-                on_slide(done, len(tasks))
-    # the table comes last: where it exists, the cohort is complete
-    table = folder / "cohort.csv"
-    if not table.exists():
-        write_cohort(Cohort(tuple(task.case for task in tasks), str(table)), table)
-    return table
+    with claim_folder(folder):
+        remove_leftovers(folder, folder / "slides", folder / "annotations", alone=True)
+        _mark_folder(folder, spec)
+        # draw the slides in parallel; each worker skips what is there already
+        tasks = _plan_slides(folder, spec)
+        with process_pool(min(len(tasks), usable_cores())) as pool:
+            for done, _ in enumerate(pool.map(_write_slide, tasks, [size] * len(tasks)), 1):
+                if on_slide is not None:
+                    on_slide(done, len(tasks))
+        # the table comes last: where it exists, the cohort is complete
+        table = folder / "cohort.csv"
+        if not table.exists():
+            write_cohort(Cohort(tuple(task.case for task in tasks), str(table)), table)
+        return table
 
 
 def _check_spec(spec: _CohortSpec, folder: Path) -> None:
@@ -111,7 +112,7 @@ def _check_spec(spec: _CohortSpec, folder: Path) -> None:
         raise CohortError(folder, fault, "Use 512 px or more for each side, and a seed of 0 or more")
 
 
-def _claim_folder(folder: Path, spec: _CohortSpec) -> None:
+def _mark_folder(folder: Path, spec: _CohortSpec) -> None:
     """Write the marker file, or check that the folder's marker states the same."""
     text = json.dumps(asdict(spec), indent=1) + "\n"
     existing = [folder / name for name in (MARKER, *OLD_MARKERS) if (folder / name).exists()]
@@ -120,7 +121,8 @@ def _claim_folder(folder: Path, spec: _CohortSpec) -> None:
             fault = "the folder holds another built-in cohort (other version, seed, size or number of slides)"
             raise OutputError(folder, fault, "Choose another folder, or delete this one")
         return
-    if folder.is_dir() and any(folder.iterdir()):
+    # a run that was killed in its first moment leaves nothing but temporary files
+    if not holds_nothing(folder):
         fault = "the folder is not empty and holds no built-in cohort"
         raise OutputError(folder, fault, "Choose a new folder")
     write_text(folder / MARKER, text)

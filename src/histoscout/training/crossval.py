@@ -18,6 +18,8 @@ from histoscout.cohort.folds import Folds, cohort_of_fold, draw_folds, read_fold
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.out_of_fold import Crossval, FoldResult, RecipeResult, write_crossval
+from histoscout.io.files import holds_nothing, remove_leftovers
+from histoscout.io.locks import hold
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import ClassConfig
@@ -248,25 +250,19 @@ def _find_positive_patients(cohort: Cohort, classes: ClassConfig) -> dict[str, b
 
 
 def _write_or_check_folds(folds: Folds, out: Path, patients: Sequence[str]) -> None:
-    """Write the folds, or check that those in the folder are the same.
-
-    Several jobs may start at once. Each writes the folds before anything else, so that other files are listed
-    first.
-    """
+    """Write the folds, or check that those in the folder are the same; several jobs may start at once."""
     file = out / "folds.csv"
-    # another job may be writing the folds right now, to a temporary file
-    others = (
-        [path for path in out.iterdir() if path != file and ".part." not in path.name] if out.exists() else []
-    )
-    if file.exists():
-        if read_folds(file, patients) != folds:
-            remedy = f"Give a new folder with -o, or resume with --folds-file {file}"
-            raise OutputError(out, "the cross-validation was started with other folds", remedy)
-    elif others:
-        fault = "the folder is not empty and not a cross-validation"
-        raise OutputError(out, fault, "Give a new folder with -o")
-    else:
-        write_folds(folds, file)
+    with hold(out, "folds"):
+        remove_leftovers(out, alone=True)
+        if file.exists():
+            if read_folds(file, patients) != folds:
+                remedy = f"Give a new folder with -o, or resume with --folds-file {file}"
+                raise OutputError(out, "the cross-validation was started with other folds", remedy)
+        elif holds_nothing(out):
+            write_folds(folds, file)
+        else:
+            fault = "the folder is not empty and not a cross-validation"
+            raise OutputError(out, fault, "Give a new folder with -o")
 
 
 def _evaluation_notes(recipe_results: Sequence[RecipeResult]) -> list[str]:

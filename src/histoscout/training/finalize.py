@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from histoscout.evaluation.images.inference import predict_images
 from histoscout.evaluation.images.scores import score_images
 from histoscout.evaluation.lesions.froc import measure_operating_points
 from histoscout.evaluation.pixels.counts import PixelCounts
+from histoscout.io.files import scratch_folder
+from histoscout.io.replacement import final_place
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
 from histoscout.recipe import Recipe
@@ -57,11 +58,11 @@ def finalize(members: Sequence[EnsembleMember], recipe: Recipe, out: Path) -> Mo
     slides = ensemble.tuning_slides
     on_blocks = members[0].data.split.blocks
     # heatmaps in files, since lesions are found once the threshold is known
-    with TemporaryDirectory(dir=context.folder, prefix=".part.tuning.") as folder:
-        counts = count_tuning_pixels(context, slides, Path(folder), views=members[0].budget.tta_views)
+    with scratch_folder(context.folder) as folder:
+        counts = count_tuning_pixels(context, slides, folder, views=members[0].budget.tta_views)
         best = counts.best_threshold() if counts.positive.any() else 0.5
         threshold = best if recipe.detection.threshold is None else recipe.detection.threshold
-        lesions = compare_tuning_lesions(slides, threshold, Path(folder))
+        lesions = compare_tuning_lesions(slides, threshold, folder)
     operating = measure_operating_points(
         lesions,
         [slide.labeled.patient for slide in slides],
@@ -79,7 +80,7 @@ def finalize(members: Sequence[EnsembleMember], recipe: Recipe, out: Path) -> Mo
     if count := export_unannotated(by_path, cases, recipe.classes, review):
         shown = f"the {MAX_SHOWN} with the highest scores" if count > MAX_SHOWN else "they"
         context.progress.note(
-            f"{count} detections on tuning slides are on unannotated tissue; {shown} are in {review}. "
+            f"{count} detections on tuning slides are on unannotated tissue; {shown} are in {final_place(review)}. "
             "Annotate those that are lesions and train again"
         )
     # the model folder

@@ -8,7 +8,6 @@ import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from shapely.geometry.base import BaseGeometry
@@ -21,6 +20,7 @@ from histoscout.detection.postprocess import find_regions
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions, valid_outline
+from histoscout.io.files import scratch_folder
 from histoscout.network.detector import Detector
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
@@ -173,15 +173,15 @@ class PseudoLabeler:
         # heatmaps in files, since the threshold depends on all of them
         counts = PixelCounts.empty()
         windows_by_slide = self._choose_windows(step)
-        with TemporaryDirectory(dir=self.context.folder, prefix=".part.pseudo.") as scratch:
+        with scratch_folder(self.context.folder) as scratch:
             for index, windows in windows_by_slide.items():
                 labeled = self.data.train[index]
                 heatmap = compute_smoothed_heatmap(labeled, engine, windows, views=1)
                 counts = counts + count_pixels(labeled, heatmap, self.context.recipe.classes.positive)
-                write_heatmap(heatmap, heatmap_file(Path(scratch), index))
+                write_heatmap(heatmap, heatmap_file(scratch, index))
             threshold = lesion_threshold(counts)
             for index in windows_by_slide if counts.positive.any() else ():
-                heatmap = read_heatmap(heatmap_file(Path(scratch), index))
+                heatmap = read_heatmap(heatmap_file(scratch, index))
                 detections[index] = find_unannotated_regions(self.data.train[index], heatmap, threshold)
         return detections
 

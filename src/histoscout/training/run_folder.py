@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from histoscout.cohort.cohort import Cohort
-from histoscout.cohort.table import NO_LESION
+from histoscout.detection.settings import file_hash
 from histoscout.errors import OutputError
-from histoscout.io.files import output_error, sha256, write_text
+from histoscout.io.files import holds_nothing, output_error, remove_leftovers, sha256, write_text
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.recipe import Recipe
 
@@ -24,7 +24,10 @@ BUDGET = "budget.json"
 """Written right before the first step: where it exists, a training has started."""
 
 REPLACED = ".replaced"
-"""Folder for the model and training that `overwrite` replaces, until the new training has started."""
+"""Folder where histoscout 0.2.0 kept the model and training that `overwrite` replaced until the first step."""
+
+CONTENT = "content"
+"""Name of the hash of the slides' content in a fingerprint."""
 
 CHOICES_FILE = "choices.json"
 """The choices of the recipe that a fold of a cross-validation was planned with."""
@@ -66,20 +69,15 @@ class RunFolder:
         return self.folder / "last.safetensors"
 
 
-def open_run(
-    out: Path, cohort: Cohort, recipe: Recipe, *, start: ModelFolder | None = None, overwrite: bool = False
-) -> RunFolder:
+def open_run(out: Path, fingerprint: Mapping[str, str]) -> RunFolder:
     """Start a training in `out`/training, or resume the one that is there.
 
     A training that never took a step (its slides could not be read, say) is replaced by whatever is given
-    now. What `overwrite` replaces is kept aside until `settle_replaced`.
+    now.
 
     Args:
         out: The model folder.
-        cohort: The cohort.
-        recipe: The recipe.
-        start: The model whose weights are the start, if any.
-        overwrite: Whether to replace a model or training in `out`.
+        fingerprint: That of the training, by `training_fingerprint`.
 
     Returns:
         The run folder.
@@ -89,21 +87,10 @@ def open_run(
     """
     folder, model = out / "training", out / "model.json"
     mark = folder / "run.json"
-    fingerprint = _fingerprint(cohort, recipe, start)
-    settle_replaced(out)
-    # keep what is to be overwritten aside; other files in the folder stay where they are
-    if overwrite and (mark.exists() or model.exists()):
-        try:
-            for name in ("model.json", "training"):
-                if (out / name).exists():
-                    (out / REPLACED).mkdir(exist_ok=True)
-                    (out / name).rename(out / REPLACED / name)
-        except OSError as error:
-            raise output_error(out, error) from error
     run = RunFolder(folder, read_model(out) if model.exists() else None)
     # resume the same training, refuse another one that has started
     if mark.exists():
-        if json.loads(mark.read_text(encoding="utf-8")) == fingerprint:
+        if is_same_training(out, fingerprint):
             return run
         if has_started(out):
             raise OutputError(
@@ -112,15 +99,51 @@ def open_run(
                 "Give a new folder with -o, or --overwrite to delete it",
             )
         shutil.rmtree(folder)
-    elif not overwrite and out.exists() and any(out.iterdir()):
+    # a run that was killed in its first moment leaves empty folders
+    elif not holds_nothing(out):
         fault = "the folder is not empty and not a training of histoscout"
         raise OutputError(out, fault, "Give a new folder with -o")
     write_text(mark, json.dumps(fingerprint, indent=1) + "\n")
     return run
 
 
-def settle_replaced(out: Path) -> None:
-    """Put back what was kept aside for `overwrite` if the new training never took a step, else delete it.
+def is_same_training(out: Path, fingerprint: Mapping[str, str]) -> bool:
+    """Whether the training in the folder `out` has a fingerprint.
+
+    Args:
+        out: The model folder.
+        fingerprint: That of the training that is to be run.
+
+    Returns:
+        Whether all parts are the same that the training in the folder has written down.
+    """
+    mark = out / "training" / "run.json"
+    if not mark.is_file():
+        return False
+    stored = json.loads(mark.read_text(encoding="utf-8"))
+    # histoscout 0.2.0 and older did not look into slide files
+    return bool(
+        stored == {key: fingerprint[key] for key in fingerprint if key != CONTENT or CONTENT in stored}
+    )
+
+
+def needs_replacement(out: Path, fingerprint: Mapping[str, str]) -> bool:
+    """Whether a training with `overwrite` must be made aside: there is something that it replaces.
+
+    Args:
+        out: The model folder.
+        fingerprint: That of the training.
+
+    Returns:
+        False where the folder is empty, or holds a killed run of the same training, which is resumed.
+    """
+    if (out / "model.json").exists():
+        return True
+    return has_started(out) and not is_same_training(out, fingerprint)
+
+
+def restore_replaced(out: Path) -> None:
+    """Put back what histoscout 0.2.0 kept aside while it overwrote, wherever nothing took its place.
 
     Args:
         out: The model folder.
@@ -132,13 +155,22 @@ def settle_replaced(out: Path) -> None:
     if not replaced.is_dir():
         return
     try:
-        if not has_started(out):
-            shutil.rmtree(out / "training", ignore_errors=True)
-            for kept in replaced.iterdir():
+        for kept in replaced.iterdir():
+            if not (out / kept.name).exists():
                 kept.rename(out / kept.name)
     except OSError as error:
         raise output_error(out, error) from error
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def remove_training_leftovers(out: Path) -> None:
+    """Remove temporary files that killed runs have left in a model folder, which is locked.
+
+    Args:
+        out: The model folder.
+    """
+    training = out / "training"
+    remove_leftovers(out, training, *training.glob("*/"), alone=True)
 
 
 def has_started(out: Path) -> bool:
@@ -153,18 +185,23 @@ def has_started(out: Path) -> bool:
     return (out / "training" / BUDGET).exists() or (out / "model.json").exists()
 
 
-def _fingerprint(cohort: Cohort, recipe: Recipe, start: ModelFolder | None) -> dict[str, str]:
-    """Hashes of what decides the result of a training.
+def training_fingerprint(cohort: Cohort, recipe: Recipe, start: ModelFolder | None = None) -> dict[str, str]:
+    """Hash what decides the result of a training.
 
-    The recipe, the slides by name and size, the annotations by content, the start model, and the weights by
-    content if they are a file.
+    Args:
+        cohort: The cohort: slides by name, size and samples of their content, annotations by content.
+        recipe: The recipe.
+        start: The start model.
+
+    Returns:
+        Hashes of the recipe, the cohort, the slides' content, the start model, and the weights if they are a file.
     """
     rows = [
         [
             # not the path: a cohort may be moved, or its table named in another way
             case.slide.name,
             case.slide.stat().st_size,
-            sha256(case.annotations) if case.annotations else NO_LESION if case.negative else None,
+            sha256(case.annotations) if case.annotations else None,
             case.patient,
             case.split,
             case.mpp,
@@ -174,10 +211,12 @@ def _fingerprint(cohort: Cohort, recipe: Recipe, start: ModelFolder | None) -> d
         ]
         for case in cohort.cases
     ]
+    slides = sorted([case.slide.name, file_hash(case)] for case in cohort.cases if case.split != "test")
     weights = Path(recipe.network.weights)
     return {
         "recipe": hashlib.sha256(recipe.identity().encode()).hexdigest(),
         "cohort": hashlib.sha256(json.dumps(sorted(rows, key=str)).encode()).hexdigest(),
+        CONTENT: hashlib.sha256(json.dumps(slides).encode()).hexdigest(),
         "start": start.hash if start else "",
         **({"weights": sha256(weights)} if weights.is_file() else {}),
     }

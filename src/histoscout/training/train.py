@@ -10,7 +10,9 @@ set.
 
 import copy
 import itertools
+import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +20,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from histoscout.cohort.case import check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leakage import find_start_model_overlap
 from histoscout.errors import TrainingError
+from histoscout.io.locks import claim_folder
+from histoscout.io.replacement import Replacement, finish_replacement
 from histoscout.network.losses import make_loss
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import NoProgress, Progress
@@ -65,7 +70,15 @@ from histoscout.training.pseudo_labels import (
     count_pseudo_label_windows,
     uses_pseudo_labels,
 )
-from histoscout.training.run_folder import RunFolder, open_run, settle_replaced
+from histoscout.training.run_folder import (
+    RunFolder,
+    has_started,
+    needs_replacement,
+    open_run,
+    remove_training_leftovers,
+    restore_replaced,
+    training_fingerprint,
+)
 from histoscout.training.sanity.run import check_member_split, run_sanity_checks
 from histoscout.training.setup import make_fabric, make_network
 from histoscout.training.validation import predict_logits, validate
@@ -141,45 +154,110 @@ def train(
     if recipe is None:
         plan_options = PlanOptions(progress=options.progress, notes=False)
         recipe = load_or_make_plan(cohort, out, plan_options, overwrite=options.overwrite)
-    plan = recipe if isinstance(recipe, Plan) else None
     chosen = recipe.recipe if isinstance(recipe, Plan) else recipe
-    try:
-        # start, resume, or return what is finished
-        run = open_run(out, cohort, chosen, start=start, overwrite=options.overwrite)
-        if plan is not None and not plan_file(out).exists():
-            plan.write(plan_file(out))
-        if run.finished is not None:
-            options.progress.note(f"{out} is finished already; --overwrite trains it again")
-            return run.finished
+    task = TrainingTask(
+        cohort=cohort,
+        recipe=chosen,
+        plan=recipe if isinstance(recipe, Plan) else None,
+        start=start,
+        options=options,
+        clock=TrainingClock(chosen.network.ensemble_size, started),
+    )
+    with claim_folder(out):
+        purpose = training_fingerprint(cohort, chosen, start)
+        # what a killed run had finished, or the version before
+        finished = finish_replacement(out)
+        restore_replaced(out)
+        remove_training_leftovers(out)
+        if options.overwrite and finished == purpose:
+            options.progress.note(f"{out} was replaced by this training already")
+            return read_model(out)
+        if not (options.overwrite and needs_replacement(out, purpose)):
+            return train_in_folder(task, out, purpose)
+        # the old model stays until the new one is whole
+        replacement = Replacement(out, ("training",))
+        with replacement.prepare(purpose):
+            try:
+                train_in_folder(task, replacement.folder, purpose)
+                replacement.commit()
+            finally:
+                if not has_started(replacement.folder):
+                    shutil.rmtree(replacement.folder, ignore_errors=True)
+        return read_model(out)
 
-        # the slides, divided by patient
-        open_data = open_training_images if cohort.by_class else open_training_slides
-        data = open_data(cohort, chosen, run.split, options.progress)
-        clock = TrainingClock(chosen.network.ensemble_size, started)
-        clock.share()
 
-        # one network after the other
-        members = []
-        for number, member_recipe in enumerate(member_recipes(chosen)):
-            clock.start_member()
-            member_run = run.member(number)
-            # by the seed of the model: turns of one seed have different tuning sets
-            member_data = rotate_tuning_set(data, cohort, chosen, turn=number, split_file=member_run.split)
-            if start is not None:
-                check_start_model(start, member_data, cohort, options=options)
-            for note in member_data.notes if member_data is not data else ():
-                options.progress.note(note)
-            member = train_member(
-                member_data, member_recipe, member_run, options=options, start=start, clock=clock
-            )
-            members.append(member)
+@dataclass(frozen=True, kw_only=True)
+class TrainingTask:
+    """What is to be trained.
 
-        # calibration, threshold, model folder
-        write_model = finalize_images if cohort.by_class else finalize
-        return write_model(members, chosen, out)
-    finally:
-        # a model that was to be overwritten comes back if the new training never took a step
-        settle_replaced(out)
+    Attributes:
+        cohort: The cohort.
+        recipe: The recipe.
+        plan: The plan that the recipe is from, if any.
+        start: The model whose weights are the start, if any.
+        options: Device, sanity checks and so on.
+        clock: How much of the minutes is used.
+    """
+
+    cohort: Cohort
+    recipe: Recipe
+    plan: Plan | None
+    start: ModelFolder | None
+    options: TrainOptions
+    clock: TrainingClock
+
+
+def train_in_folder(task: TrainingTask, out: Path, fingerprint: Mapping[str, str]) -> ModelFolder:
+    """Train in a folder that is locked, resume there, or return the model that is finished there.
+
+    Args:
+        task: What is to be trained.
+        out: The folder.
+        fingerprint: That of the training.
+
+    Returns:
+        The model.
+
+    Raises:
+        HistoscoutError: As `train`.
+    """
+    cohort, recipe, start, options = task.cohort, task.recipe, task.start, task.options
+    states = {case: file_states(case) for case in cohort.cases if case.split != "test"}
+    # start, resume, or return what is finished
+    run = open_run(out, fingerprint)
+    if task.plan is not None and not plan_file(out).exists():
+        task.plan.write(plan_file(out))
+    if run.finished is not None:
+        options.progress.note(f"{out} is finished already; --overwrite trains it again")
+        return run.finished
+
+    # the slides, divided by patient
+    open_data = open_training_images if cohort.by_class else open_training_slides
+    data = open_data(cohort, recipe, run.split, options.progress)
+    check_unchanged(states)
+    task.clock.share()
+
+    # one network after the other
+    members = []
+    for number, member_recipe in enumerate(member_recipes(recipe)):
+        task.clock.start_member()
+        member_run = run.member(number)
+        # by the seed of the model: turns of one seed have different tuning sets
+        member_data = rotate_tuning_set(data, cohort, recipe, turn=number, split_file=member_run.split)
+        if start is not None:
+            check_start_model(start, member_data, cohort, options=options)
+        for note in member_data.notes if member_data is not data else ():
+            options.progress.note(note)
+        member = train_member(
+            member_data, member_recipe, member_run, options=options, start=start, clock=task.clock
+        )
+        members.append(member)
+
+    # the fingerprint belongs to what was read until now
+    check_unchanged(states)
+    # calibration, threshold, model folder
+    write_model = finalize_images if cohort.by_class else finalize
+    return write_model(members, recipe, out)
 
 
 def check_start_model(
