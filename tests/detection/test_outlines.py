@@ -35,8 +35,8 @@ def test_regions_are_those_of_a_run_of_its_own(
     (row,) = detect(model, slides, found, replace(NO_ENGINE, **options))  # type: ignore[arg-type]
     (expected,) = detect(model, slides, tmp_path, replace(ON_TORCH, **options))  # type: ignore[arg-type]
     # a folder of its own has a heatmap, too
-    regions, overlay = row.files.split(" ")
-    assert expected.files.split(" ")[::2] == [regions, overlay]
+    outlines, overlay = row.files.split(" ")
+    assert expected.files.split(" ")[::2] == [outlines, overlay]
     assert replace(row, seconds=0, files="") == replace(expected, seconds=0, files="")
     for file in ("regions/slide_3.geojson", "overlays/slide_3.png", "lesions.csv"):
         assert (found / name / file).read_bytes() == (tmp_path / file).read_bytes()
