@@ -1,9 +1,11 @@
 """Conversion of annotations between formats, one file, a folder or a QuPath project at a time."""
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from histoscout.annotations.geojson import ANNOTATION, object_type
 from histoscout.annotations.masks import read_mask, read_mask_metadata
@@ -18,16 +20,20 @@ from histoscout.annotations.read import (
 from histoscout.annotations.write import MaskCanvas, write_annotations, writer_of
 from histoscout.cohort.annotated_slide import is_mask, mask_scale
 from histoscout.cohort.case import Case, open_case, to_shown_frame
-from histoscout.cohort.discovery import MASK_SUFFIXES, find_slides
-from histoscout.cohort.qupath_project import read_project
+from histoscout.cohort.discovery import MASK_SUFFIXES, NO_ANNOTATIONS, find_by_name, find_slides
+from histoscout.cohort.qupath_project import find_project, read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
-from histoscout.io.notes import pluralize
+from histoscout.io.names import number_names, slide_name
+from histoscout.io.notes import count_and_list, pluralize
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe_sections import plain
 from histoscout.slides.slide import Slide
 
 PROJECT_SUFFIX = ".qpproj"
+
+DATA_FILE = "data.qpdata"
+"""What QuPath calls the data file of every image of a project."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +106,11 @@ class _Task:
     target: Path
     slide: Path | None
 
+    @property
+    def place(self) -> str:
+        """What a fault is about: the data files of a project are all called alike, so the image is named."""
+        return f"{self.target.stem}: " if self.source.name == DATA_FILE else ""
+
 
 @dataclass(frozen=True)
 class _SlideGeometry:
@@ -146,14 +157,14 @@ def convert(
     if source.is_dir() or source.suffix.casefold() == PROJECT_SUFFIX:
         return tuple(_convert_folder(source, target, options))
     if target.is_dir():
-        target = target / f"{_stem(source)}{options.suffix}"
+        target = target / f"{_output_name(source)}{options.suffix}"
     # an unknown format or an existing target is an error before anything is read
     writer_of(target)
     if target.exists() and not options.overwrite:
         raise OutputError(target, "the file exists already", "Give another name, or --overwrite")
     slide = options.slide
     if slide is None or slide.is_dir():
-        slide = _match_slide(source, _find_slides(options))
+        slide = _match_slide(_stem(source), _find_slides(options))
     return (_convert_file(_Task(source, target, slide), options),)
 
 
@@ -161,8 +172,11 @@ def convert(
 
 
 def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iterator[ConversionResult]:
-    find_tasks = _tasks_of_project if source.is_file() else _tasks_of_folder
-    tasks = list(find_tasks(source, target, options))
+    project = source if source.is_file() else find_project(source)
+    tasks = [] if source.is_file() else _tasks_of_folder(source, target, options)
+    # the folder of a project holds its data files further below
+    if project is not None and not tasks:
+        tasks = _tasks_of_project(project, target, options)
     if not tasks:
         suffixes = ", ".join(suffix for suffix in FORMATS if suffix not in MASK_SUFFIXES)
         fault = f"there are no annotation files here ({suffixes})"
@@ -170,9 +184,9 @@ def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iter
     writer_of(tasks[0].target)
 
     options.progress.start("converting", len(tasks))
-    source_of_target: dict[Path, Path] = {}
+    source_of_target: dict[str, Path] = {}
     for task in tasks:
-        other = source_of_target.setdefault(task.target, task.source)
+        other = source_of_target.setdefault(task.target.name.casefold(), task.source)
         if other != task.source:
             fault = f"{task.source}: the file has the same name as {other.name}"
             yield ConversionResult(source=task.source, target=task.target, fault=fault)
@@ -182,49 +196,82 @@ def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iter
             try:
                 yield _convert_file(task, options)
             except HistoscoutError as error:
-                yield ConversionResult(source=task.source, target=task.target, fault=str(error))
+                yield ConversionResult(source=task.source, target=task.target, fault=f"{task.place}{error}")
         options.progress.advance()
     options.progress.done()
 
 
-def _tasks_of_folder(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Task]:
+def _tasks_of_folder(source: Path, target: Path, options: ConvertOptions) -> list[_Task]:
     """The annotation files in a folder, without pictures, which may be slides."""
     slides = _find_slides(options)
-    for path in sorted(source.iterdir()):
-        suffix = format_of(path)
-        if (
-            path.is_file()
-            and suffix is not None
-            and suffix not in MASK_SUFFIXES
-            and not path.name.startswith(".")
-        ):
-            yield _Task(path, target / f"{_stem(path)}{options.suffix}", _match_slide(path, slides))
+    paths = [
+        path
+        for path in sorted(source.iterdir())
+        if path.is_file()
+        and format_of(path) not in (None, *MASK_SUFFIXES, *NO_ANNOTATIONS)
+        and not path.name.startswith(".")
+    ]
+    return [
+        _Task(path, target / f"{_output_name(path)}{options.suffix}", _match_slide(_stem(path), slides))
+        for path in paths
+    ]
 
 
-def _tasks_of_project(source: Path, target: Path, options: ConvertOptions) -> Iterator[_Task]:
+def _tasks_of_project(source: Path, target: Path, options: ConvertOptions) -> list[_Task]:
+    """The data files of a project; the outputs are named after the images, and numbered if these are called alike."""
     slides = _find_slides(options)
     project = read_project(source)
-    for entry in project.entries:
-        if entry.annotations is not None:
-            stem = PurePath(entry.name).stem or entry.annotations.parent.name
-            slide = slides.get(stem) or project.find_slide(entry)
-            yield _Task(entry.annotations, target / f"{stem}{options.suffix}", slide)
+    for note in project.notes:
+        options.progress.note(note)
+    without = [entry.name for entry in project.entries if entry.annotations is None]
+    if without:
+        options.progress.note(
+            f"images of the project without a data file, left out: {count_and_list(without)}"
+        )
+    found = [
+        (
+            entry.annotations,
+            _file_name(slide_name(entry.name)) or entry.annotations.parent.name,
+            _match_slide(entry.name, slides) or project.find_slide(entry),
+        )
+        for entry in project.entries
+        if entry.annotations is not None
+    ]
+    tasks = []
+    for (source, wanted, slide), name in zip(
+        found, number_names([name for _, name, _ in found]), strict=True
+    ):
+        if name != wanted:
+            options.progress.note(
+                f"there are several {wanted}: {source.parent.name}/{source.name} becomes {name}"
+            )
+        tasks.append(_Task(source, target / f"{name}{options.suffix}", slide))
+    return tasks
 
 
-def _find_slides(options: ConvertOptions) -> dict[str, Path]:
-    """The slides that annotations may belong to, by name."""
+def _find_slides(options: ConvertOptions) -> list[Path]:
+    """The slides that annotations may belong to."""
     place = options.slide
     if place is None:
-        return {}
+        return []
     if not place.exists():
         raise SlideError(place, "there is no such file or folder", "Give the slide, or the folder of slides")
-    return {slide.stem: slide for slide in (find_slides(place) if place.is_dir() else [place])}
+    return find_slides(place) if place.is_dir() else [place]
 
 
-def _match_slide(source: Path, slides: Mapping[str, Path]) -> Path | None:
-    """The slide with the name of a file: A1 for A1.geojson and for A1.svs.geojson."""
-    stem = _stem(source)
-    return slides.get(stem) or slides.get(Path(stem).stem)
+def _match_slide(name: str, slides: Sequence[Path]) -> Path | None:
+    """The slide that a name means: A1 for A1 and for A1.svs."""
+    return next(iter(find_by_name(slides, name)), None)
+
+
+def _output_name(path: Path) -> str:
+    """The name of what becomes of an annotation file, without a suffix."""
+    return unicodedata.normalize("NFC", _stem(path))
+
+
+def _file_name(name: str) -> str:
+    """The name of an image as one that a file can have on every system."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .")
 
 
 def _stem(path: Path) -> str:

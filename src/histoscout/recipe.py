@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from histoscout import registry
 from histoscout.errors import RecipeError
-from histoscout.io.files import write_text
+from histoscout.io.files import read_text, write_text
 from histoscout.io.notes import pluralize
 from histoscout.recipe_sections import (
     AugmentConfig,
@@ -184,7 +184,7 @@ class Recipe(RecipeSection):
             RecipeError: If the file cannot be read or is not TOML, or with every problem of the recipe at once.
         """
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(read_text(path))
         except OSError as error:
             raise RecipeError(
                 path, f"cannot be read ({error.strerror})", "Give the path of a .toml file"

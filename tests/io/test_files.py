@@ -11,10 +11,13 @@ from histoscout.errors import OutputError
 from histoscout.io.files import (
     atomic_write,
     decode_text,
+    encoding_note,
     holds_nothing,
     package_file,
+    read_text,
     remove_leftovers,
     sha256,
+    text_encoding,
     write_text,
 )
 
@@ -107,3 +110,29 @@ def test_a_folder_with_traces_of_a_killed_run_holds_nothing(tmp_path: Path) -> N
     assert holds_nothing(tmp_path)
     (tmp_path / "a" / "b" / "notes.txt").touch()
     assert not holds_nothing(tmp_path)
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_text_of_every_encoding_is_read_and_noted_unless_it_is_utf8(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("slide,Müller\n".encode(encoding))
+    assert read_text(path) == "slide,Müller\n"
+    assert bool(encoding_note(path.read_bytes())) is not encoding.startswith("utf-8")
+
+
+@pytest.mark.parametrize("content", [bytes(range(256)), b"\0" * 8, b"\x89PNG\r\n\x1a\n\0\0\0\r", b"a\0"])
+def test_what_is_not_text(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    assert text_encoding(content) is None
+    assert not encoding_note(content)
+    with pytest.raises(UnicodeDecodeError):
+        read_text(tmp_path / "a")
+
+
+def test_a_name_of_no_encoding_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="not in UTF-8"):
+        write_text(tmp_path / "a.csv", "slide\nM\udcfcller.svs\n")
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from histoscout.errors import AnnotationError
+from histoscout.io.files import decode_text, encoding_note
 
 MAX_UNPACK_RATIO = 200
 """Unpacked bytes allowed per byte of the file: polygons pack to a tenth, seldom to a fiftieth; a file made to
@@ -99,11 +100,31 @@ def read_json(path: Path) -> Any:
     Raises:
         AnnotationError: The file cannot be read or is not valid JSON; it names line and column.
     """
+    return read_json_text(path)[0]
+
+
+def read_json_text(path: Path) -> tuple[Any, list[str]]:
+    """Read a JSON file as `read_json` does, with the note on an encoding that is not UTF-8.
+
+    Args:
+        path: The file, plain, gzipped or zipped whatever its name.
+
+    Returns:
+        The content as Python objects, and notes for the user.
+
+    Raises:
+        AnnotationError: The file cannot be read or is not valid JSON; it names line and column.
+    """
     content = read_content(path)
-    if not content.strip(b"\xef\xbb\xbf \t\r\n\x00"):
+    if not content.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\x00"):
         raise AnnotationError(path, "the file is empty", "Export the annotations again")
+    text = decode_text(content)
+    if text is None:
+        fault = "the file is not text, so it is not JSON"
+        raise AnnotationError(path, fault, "Export it as GeoJSON from QuPath")
     try:
-        return json.loads(content, object_pairs_hook=_unique_keys)
+        note = encoding_note(content)
+        return json.loads(text, object_pairs_hook=_unique_keys), [note] if note else []
     except _RepeatedKeyError as error:
         fault = f"one object has the key {str(error)[:60]!r} twice, with different values"
         raise AnnotationError(path, fault, "Remove one of them, or export the annotations again") from error
@@ -111,9 +132,6 @@ def read_json(path: Path) -> Any:
         place = f"line {error.lineno}, column {error.colno}: {error.msg}"
         fault = f"the file is not valid JSON ({place})"
         raise AnnotationError(path, fault, "Export the annotations again") from error
-    except UnicodeDecodeError as error:
-        fault = "the file is not text, so it is not JSON"
-        raise AnnotationError(path, fault, "Export it as GeoJSON from QuPath") from error
     except (ValueError, RecursionError) as error:
         # numbers of thousands of digits; thousands of brackets
         fault = "the numbers are too long, or the lists are nested too deeply, for annotations"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from histoscout.annotations.files import read_json
+from histoscout.annotations.files import read_json_text
 from histoscout.annotations.polygons import is_geometry, outline_to_geojson, parse_geometry, writable_outline
 from histoscout.annotations.qupath_properties import (
     NATIVE_PROPERTIES,
@@ -68,7 +68,7 @@ def read_geojson(path: Path) -> Annotations:
         >>> annotations.notes
         ('annotations without a class: 1 (feature 1)',)
     """
-    content = read_json(path)
+    content, text_notes = read_json_text(path)
     # files of histoscout state whether most of their objects are annotations or detections
     file_properties = content.get(PRIVATE) if isinstance(content, dict) else None
     usual_type = DETECTION if file_properties == {"objectType": DETECTION} else ANNOTATION
@@ -86,7 +86,7 @@ def read_geojson(path: Path) -> Annotations:
                     feature, outline, name=name, usual_type=usual_type, counter=counter, place=place
                 )
             )
-    return Annotations(Regions.of(regions), file_notes(regions, counter))
+    return Annotations(Regions.of(regions), (*file_notes(regions, counter), *text_notes))
 
 
 def _features(content: object, path: Path) -> Iterator[tuple[dict[str, Any], str]]:

@@ -7,7 +7,7 @@ refused.
 import re
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from xml.parsers import expat
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from histoscout.annotations.files import read_content
 from histoscout.annotations.read import Annotations, ImageMetadata, load_function
 from histoscout.errors import AnnotationError
+from histoscout.io.files import encoding_note
 
 ROOTS: Mapping[str, str] = MappingProxyType(
     {
@@ -53,7 +54,7 @@ def read_xml(path: Path) -> Annotations:
         fault = f"the root element {root.name[:40]!r} is neither of ImageScope (Annotations) nor of ASAP"
         raise AnnotationError(path, fault, f"Give a file with one of these root elements: {', '.join(ROOTS)}")
     annotations: Annotations = load_function(ROOTS[root.name])(root, path)
-    return annotations
+    return replace(annotations, notes=(*annotations.notes, *root.notes))
 
 
 def read_xml_image(path: Path) -> ImageMetadata | None:
@@ -85,6 +86,7 @@ class XmlElement:
         line: Line in the file.
         children: The elements in it, without points.
         vertices: The points in it as (order, x, y), one after another.
+        notes: Of the root element: notes on the file.
     """
 
     name: str
@@ -92,6 +94,7 @@ class XmlElement:
     line: int
     children: list["XmlElement"] = field(default_factory=list)
     vertices: "array[float]" = field(default_factory=lambda: array("d"))
+    notes: tuple[str, ...] = ()
 
     def get(self, name: str) -> str:
         """An attribute without surrounding blanks; "" if it is missing."""
@@ -180,7 +183,8 @@ def read_xml_tree(path: Path) -> XmlElement:
     if not content.strip(b"\xef\xbb\xbf \t\r\n\x00"):
         raise AnnotationError(path, "the file is empty", _EXPORT_AGAIN)
     # entities and document types are refused as soon as they are declared
-    parser = expat.ParserCreate(_encoding(content))
+    encoding = _encoding(content)
+    parser = expat.ParserCreate(encoding)
     builder = _Builder(path, parser)
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
@@ -197,6 +201,9 @@ def read_xml_tree(path: Path) -> XmlElement:
         raise AnnotationError(path, fault, "Save it as UTF-8") from error
     if builder.root is None:
         raise AnnotationError(path, "the file is not valid XML (no elements)", _EXPORT_AGAIN)
+    # a declared code page is no news, one that contradicts the declaration is
+    if encoding == "windows-1252" and (note := encoding_note(content)):
+        builder.root.notes = (note,)
     return builder.root
 
 

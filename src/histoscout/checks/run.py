@@ -176,7 +176,7 @@ def check_cohort(
         check_annotations(cases),
         check_cohort_alignment([slide.alignment for slide in slides]),
         check_cohort_patches(cases, recipe),
-        check_patient_splits(cohort.cases),
+        check_patient_splits(cohort.cases, cohort.spellings),
         check_duplicate_slides(fingerprints, splits),
         check_shared_tissue([slide.landmarks for slide in seen if slide.landmarks is not None]),
     )

@@ -25,7 +25,7 @@ def check(
     Exits with code 1 if a check fails.
     """
     from histoscout.checks.run import CheckOptions, apply_corrections, check_cohort, refuse_output_folder
-    from histoscout.cli.console import Console, show_cohort
+    from histoscout.cli.console import Console, read_recipe, show_cohort
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import OutputError
     from histoscout.recipe import Recipe
@@ -33,7 +33,7 @@ def check(
 
     if out.exists() and not overwrite:
         raise OutputError(out, "the file exists already", "Give another name with -o, or use --overwrite")
-    choices = Recipe.read(recipe) if recipe else Recipe()
+    choices = read_recipe(recipe) if recipe else Recipe()
     if positive:
         choices = choices.with_choices({"classes.positive": positive})
     class_named = recipe is not None or positive is not None

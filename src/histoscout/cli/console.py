@@ -2,15 +2,18 @@
 
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+import typer
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort
+    from histoscout.recipe import Recipe
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -112,6 +115,27 @@ def show_cohort(console: Console, cohort: "Cohort") -> None:
         console.note(note)
     if not cohort.by_class:
         console.say(annotation_status(cohort).line)
+
+
+def read_recipe(path: Path) -> "Recipe":
+    """Read a recipe for a command; a file that is not in UTF-8 is noted on stderr.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: If the file cannot be read or has problems.
+    """
+    from histoscout.io.files import encoding_note
+    from histoscout.recipe import Recipe
+
+    recipe = Recipe.read(path)
+    if note := encoding_note(path.read_bytes()):
+        typer.echo(f"note: {path.name}: {note}", err=True)
+    return recipe
 
 
 def format_duration(seconds: float) -> str:

@@ -98,12 +98,12 @@ def crossval(
 
 def _read_recipes(names: Sequence[str]) -> "dict[str, Recipe | None]":
     """Recipes by the stem of their file name; None for one that is planned."""
-    from histoscout.recipe import Recipe
+    from histoscout.cli.console import read_recipe
 
     recipes: dict[str, Recipe | None] = {}
     for text in names:
         name = Path(text).stem
         if name in recipes:
             raise RecipeError(text, f"there are two recipes called {name}", "Rename one of the files")
-        recipes[name] = None if text == PLANNED else Recipe.read(Path(text))
+        recipes[name] = None if text == PLANNED else read_recipe(Path(text))
     return recipes

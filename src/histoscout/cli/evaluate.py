@@ -71,7 +71,7 @@ def evaluate(
 
     A model is evaluated on patients it was not trained on, beside trivial baselines.
     """
-    from histoscout.cli.console import Console, show_cohort
+    from histoscout.cli.console import Console, read_recipe, show_cohort
     from histoscout.cli.images import report_images
     from histoscout.cli.tables import score_table
     from histoscout.cohort.cohort import read_cohort
@@ -81,7 +81,6 @@ def evaluate(
     from histoscout.evaluation.images.evaluate import ImageOptions
     from histoscout.evaluation.regions import CompareOptions, evaluate_regions
     from histoscout.network.model_folder import INDEX, read_model
-    from histoscout.recipe import Recipe
     from histoscout.report.evaluation.page import write_report
 
     # options that hold for slides alone, or for detections alone
@@ -136,7 +135,7 @@ def evaluate(
             _refuse(for_models, "needs a model folder")
             compare_options = CompareOptions(
                 positive=positive,
-                recipe=None if recipe is None else Recipe.read(recipe),
+                recipe=None if recipe is None else read_recipe(recipe),
                 progress=console,
                 overwrite=overwrite,
                 tiles=tiles,

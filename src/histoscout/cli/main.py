@@ -1,6 +1,7 @@
 """`histoscout COMMAND`: the table of commands, and how errors end the program."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -75,6 +76,10 @@ def histoscout(
 
 def main() -> None:
     """Run a command; faults become one clear line and a non-zero exit code."""
+    # a name that the terminal or a file cannot show must not end the program
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False)
     except HistoscoutError as error:

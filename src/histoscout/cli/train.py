@@ -50,13 +50,13 @@ def train(
 
     Re-run the same command to resume.
     """
+    from histoscout.cli.console import read_recipe
     from histoscout.cli.images import check_image_scores, read_training_cohort, report_images
-    from histoscout.recipe import Recipe
 
     changes = _recipe_changes(positive, minutes, seed, weights)
     if incomplete:
         changes["classes.complete"] = False
-    given = Recipe.read(recipe).with_choices(changes) if recipe else None
+    given = read_recipe(recipe).with_choices(changes) if recipe else None
     cases = read_training_cohort(cohort, slides, mpp)
     if scores is not None:
         check_image_scores(cases, scores, overwrite=overwrite)

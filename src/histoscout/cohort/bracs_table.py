@@ -16,6 +16,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 from histoscout.cohort.case import SplitName
 from histoscout.cohort.table import SPLITS
 from histoscout.errors import CohortError
+from histoscout.io.names import patient_key
 from histoscout.io.notes import pluralize
 
 COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -183,21 +184,21 @@ def unambiguous_splits(rows: Iterable[BracsRow]) -> tuple[dict[str, SplitName], 
         The subset of each patient, and notes on slides that were moved.
     """
     slides: dict[str, dict[SplitName, list[str]]] = {}
+    spellings: dict[str, dict[str, None]] = {}
     for row in rows:
-        slides.setdefault(row.patient, {}).setdefault(row.split, []).append(row.slide)
+        slides.setdefault(patient_key(row.patient), {}).setdefault(row.split, []).append(row.slide)
+        spellings.setdefault(patient_key(row.patient), {}).setdefault(row.patient)
     splits: dict[str, SplitName] = {}
     notes = []
-    for patient, by_split in slides.items():
-        splits[patient] = next(split for split in _SPLIT_PRIORITY if split in by_split)
+    for key, by_split in slides.items():
+        chosen = next(split for split in _SPLIT_PRIORITY if split in by_split)
+        splits |= dict.fromkeys(spellings[key], chosen)
         moved = [
-            f"{name} from {split}"
-            for split, names in by_split.items()
-            if split != splits[patient]
-            for name in names
+            f"{name} from {split}" for split, names in by_split.items() if split != chosen for name in names
         ]
         if moved:
             notes.append(
-                f"patient {patient} is in two subsets; all slides are now in {splits[patient]}: "
+                f"patient {' = '.join(spellings[key])} is in two subsets; all slides are now in {chosen}: "
                 f"{', '.join(moved)} moved"
             )
     return splits, tuple(notes)

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from histoscout.annotations.read import Annotations, ImageMetadata, read_image_metadata, to_slide_frame
 from histoscout.errors import AnnotationError, MppMissingError, SlideError
 from histoscout.geometry.box import Box
+from histoscout.io.names import name_rank, slide_key, slide_name
 from histoscout.slides.open import open_slide
 from histoscout.slides.scale import MPP_TOLERANCE
 from histoscout.slides.slide import Slide
@@ -65,8 +66,8 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The slide file's name without its suffix."""
-        return self.slide.stem
+        """The slide file's name without the suffix of its format, see `slide_name`."""
+        return slide_name(self.slide)
 
     @property
     def annotated(self) -> bool:
@@ -75,7 +76,7 @@ class Case:
 
 
 def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:
-    """Find two slides of one name, ignoring case, whose results would have the same file name.
+    """Find two slides of one name (`slide_key`), whose results would have the same file name.
 
     Args:
         cases: The cases.
@@ -85,7 +86,7 @@ def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:
     """
     first: dict[str, Case] = {}
     for case in cases:
-        earlier = first.setdefault(case.name.casefold(), case)
+        earlier = first.setdefault(slide_key(case.slide), case)
         if earlier is not case:
             return earlier, case
     return None
@@ -201,15 +202,9 @@ def _has_size(image: ImageMetadata, width: float, height: float) -> bool:
 def _difference_notes(image: ImageMetadata, slide: Slide) -> list[str]:
     """Notes on what the annotated image has in another way than the slide: its name, its um/px."""
     notes = []
-    if image.name is not None and slide.path is not None:
-        # The names may be given with or without their suffixes.
-        own, other = (
-            {name.casefold(), PurePath(name).stem.casefold()} for name in (image.name, slide.path.name)
-        )
-        if not own & other:
-            notes.append(
-                f"drawn on an image called {image.name}, not {slide.path.name}; is it the right slide?"
-            )
+    same_name = image.name is None or slide.path is None or name_rank(slide.path, image.name) is not None
+    if not same_name and slide.path is not None:
+        notes.append(f"drawn on an image called {image.name}, not {slide.path.name}; is it the right slide?")
     if image.mpp is not None and abs(image.mpp / slide.mpp - 1) > MPP_TOLERANCE:
         notes.append(f"drawn at {image.mpp:.4g} um/px, but the slide has {slide.mpp:.4g}, which is used")
     return notes

@@ -1,7 +1,7 @@
 """A cohort: the cases of a study, read from a table, a folder, a QuPath project or a slide."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
 from histoscout.cohort.case import BUILT_IN
@@ -11,12 +11,14 @@ from histoscout.cohort.discovery import (
     SLIDE_SUFFIXES,
     SlideFinder,
     assign_own_patients,
-    find_annotations,
     find_slides,
+    match_annotations,
 )
 from histoscout.cohort.qupath_project import PROJECT, find_project, read_project, read_project_cases
 from histoscout.cohort.table import NO_LESION, read_table_cases
 from histoscout.errors import CohortError
+from histoscout.io.names import patient_key, patient_spellings, spellings_note
+from histoscout.io.notes import count_and_list
 from histoscout.io.tables import read_table, write_csv
 
 TABLES = frozenset({".csv", ".tsv", ".txt"})
@@ -34,6 +36,8 @@ class Cohort:
         cases: The cases.
         where: The table, folder or project they come from.
         notes: Notes for the user.
+        spellings: Patient ids that differ only in case, blanks, leading zeros or ".0". They are taken as one patient,
+            under the first spelling, so that no split can divide it.
 
     Example:
         >>> from pathlib import Path
@@ -46,6 +50,17 @@ class Cohort:
     cases: tuple[Case, ...]
     where: str
     notes: tuple[str, ...] = ()
+    _: KW_ONLY
+    spellings: tuple[tuple[str, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (found := patient_spellings(case.patient for case in self.cases)):
+            return
+        one = {spelling: group[0] for group in found for spelling in group}
+        cases = tuple(replace(case, patient=one.get(case.patient, case.patient)) for case in self.cases)
+        object.__setattr__(self, "cases", cases)
+        object.__setattr__(self, "notes", (*self.notes, spellings_note(found)))
+        object.__setattr__(self, "spellings", (*self.spellings, *found))
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -126,11 +141,13 @@ def _from_slides(slides: list[Path], where: Path) -> Cohort:
         kinds = ", ".join(sorted(SLIDE_SUFFIXES))
         fault = f"the folder holds no slides ({kinds})"
         raise CohortError(where, fault, "Give the folder that holds the slide files")
-    annotations = {slide: find_annotations(slide) for slide in slides}
+    matches = match_annotations(slides)
     cases, notes = assign_own_patients(
-        [Case(slide, next(iter(files), None)) for slide, files in annotations.items()], [""] * len(slides)
+        [Case(slide, next(iter(files), None)) for slide, files in matches.by_slide.items()],
+        [""] * len(slides),
     )
-    return Cohort(tuple(cases), str(where), (*notes, *_ambiguous_annotations(annotations)))
+    unclaimed = matches.notes if where.is_dir() else []
+    return Cohort(tuple(cases), str(where), (*notes, *_ambiguous_annotations(matches.by_slide), *unclaimed))
 
 
 def _ambiguous_annotations(annotations: Mapping[Path, Sequence[Path]]) -> list[str]:
@@ -146,16 +163,32 @@ def _from_table(path: Path, finder: SlideFinder | None) -> Cohort:
     table = read_table(path)
     listed, patient_notes = read_table_cases(table, path, finder)
     # A row without a split gets that of its patient, so that no test patient is trained on.
-    splits = {case.patient: case.split for case in listed if case.split is not None}
-    cases = tuple(replace(case, split=splits.get(case.patient)) for case in listed)
+    splits = {patient_key(case.patient): case.split for case in listed if case.split is not None}
+    cases = tuple(replace(case, split=splits.get(patient_key(case.patient))) for case in listed)
     notes = []
     if finder is not None and finder.found:
         notes.append(finder.note)
     notes += [*table.notes, *patient_notes]
-    annotated = sum(case.annotations is not None for case in cases)
-    if "annotations" not in table.columns and annotated:
-        notes.append(f"annotations of {annotated} slides were found by their names")
-        notes += _ambiguous_annotations({case.slide: find_annotations(case.slide) for case in cases})
+    # Without a column of annotations, they are found by the names of the slides.
+    matches = match_annotations(
+        [case.slide for case in cases], [case.annotations for case in cases if case.annotations]
+    )
+    if "annotations" not in table.columns:
+        cases = tuple(
+            replace(case, annotations=next(iter(matches.by_slide[case.slide]), None)) for case in cases
+        )
+        if annotated := sum(case.annotations is not None for case in cases):
+            notes.append(f"annotations of {annotated} slides were found by their names")
+            notes += _ambiguous_annotations(matches.by_slide)
+    elif unused := [
+        matches.by_slide[case.slide][0].name
+        for case in cases
+        if case.annotations is None and matches.by_slide[case.slide]
+    ]:
+        notes.append(
+            f"files named after slides whose cell of annotations is empty or none, left out: {count_and_list(unused)}"
+        )
+    notes += matches.notes
     inherited = sum(
         case.split is not None for row, case in zip(table.rows, cases, strict=True) if not row.cell("split")
     )

@@ -1,14 +1,16 @@
 """Find slides in folders, annotations by name and moved slides; name patients."""
 
 import os
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from histoscout.annotations.read import FORMATS
+from histoscout.annotations.read import FORMATS, format_of
 from histoscout.cohort.case import Case
 from histoscout.errors import CohortError
+from histoscout.io.names import name_rank, slide_key, slide_name
 from histoscout.io.notes import count_and_list
 
 SLIDE_SUFFIXES = frozenset(
@@ -19,6 +21,12 @@ SLIDE_SUFFIXES = frozenset(
 
 MASK_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 """Suffixes of images that may be masks, or slides themselves."""
+
+NO_ANNOTATIONS = frozenset({".csv", ".tsv", ".txt"})
+"""Suffixes of tables: they are no annotations by their name alone."""
+
+_ORDER = {suffix: number for number, suffix in enumerate(FORMATS)}
+"""The place of each format; of several files of a slide, the first format is read."""
 
 
 def find_slides(folder: Path) -> list[Path]:
@@ -34,33 +42,169 @@ def find_slides(folder: Path) -> list[Path]:
     return [file for file in files if file.suffix.casefold() in SLIDE_SUFFIXES]
 
 
-def find_annotations(slide: Path) -> list[Path]:
-    """Find annotation files that are named after a slide.
+@dataclass(frozen=True)
+class AnnotationMatches:
+    """Annotation files by the slide they are named after.
 
-    They are beside the slide, or in a folder `annotations` in or beside the folder of the slide. "a.svs" goes with
-    "a.geojson" and "a.svs.geojson".
+    Attributes:
+        by_slide: The files of each slide; the first one is to be read.
+        unclaimed: Files in the same folders that are named after no slide.
+    """
+
+    by_slide: Mapping[Path, tuple[Path, ...]]
+    unclaimed: tuple[Path, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """The note on files that belong to no slide."""
+        if not self.unclaimed:
+            return []
+        names = count_and_list([file.name for file in self.unclaimed])
+        return [f"annotation files that are named after no slide, left out: {names}"]
+
+
+def match_annotations(slides: Sequence[Path], listed: Collection[Path] = ()) -> AnnotationMatches:
+    """Find the annotation files that are named after slides, and those that are named after none.
+
+    They are beside a slide, or in a folder `annotations` in or beside its folder. "a.svs" goes with "a.geojson" and
+    "a.svs.geojson", "a.ome.tif" with "a.geojson"; a file goes with the slides whose name it fits best.
 
     Args:
-        slide: The slide file.
+        slides: Slide files.
+        listed: Annotation files that a table names: they are claimed, and their folders are searched for others.
 
     Returns:
-        The annotation files, usually one or none; the first one is to be read.
+        The files of each slide, and those that belong to no slide.
     """
-    folder = slide.parent
-    inside = folder / "annotations"
+    found: dict[Path, list[tuple[tuple[int, ...], Path]]] = {slide: [] for slide in slides}
+    claimed = {file.resolve() for file in listed}
+    seen: dict[Path, set[Path]] = {}
+    folders = dict.fromkeys(slide.parent for slide in slides)
+    for folder in folders:
+        index = _SlideIndex([*(slide for slide in slides if slide.parent == folder), *_slides_in(folder)])
+        for number, place in enumerate(_annotation_places(folder)):
+            for file in _annotation_files(place, beside_slides=place == folder):
+                seen.setdefault(place, set()).add(file)
+                order = _ORDER[format_of(file) or ""]
+                for slide, rank in index.find(file):
+                    claimed.add(file.resolve())
+                    if slide in found:
+                        whole = _annotation_stem(file) != slide_name(slide)
+                        found[slide].append(((rank, number, order, whole), file))
+    for place in {file.parent for file in listed} - seen.keys():
+        seen[place] = set(_annotation_files(place, beside_slides=bool(_slides_in(place))))
+    lost = []
+    for place, files in seen.items():
+        # a folder of annotations may serve several folders of slides
+        rest = {file for file in files if file.resolve() not in claimed}
+        around = _slides_around(place) if rest and place not in folders else []
+        lost += [file for file in rest if not _SlideIndex(around).find(file)]
+    return AnnotationMatches(
+        {slide: tuple(file for _, file in sorted(files)) for slide, files in found.items()},
+        tuple(sorted(lost)),
+    )
+
+
+def match_names(slides: Sequence[Path], files: Sequence[Path]) -> dict[Path, list[Path]]:
+    """Match annotation files with the slides whose names they fit best, wherever they are.
+
+    Args:
+        slides: Slide files.
+        files: Annotation files.
+
+    Returns:
+        The files of each slide, the best first.
+    """
+    index = _SlideIndex(slides)
+    found: dict[Path, list[tuple[int, int, Path]]] = {slide: [] for slide in slides}
+    for file in files:
+        for slide, rank in index.find(file):
+            found[slide].append((rank, _ORDER[format_of(file) or ""], file))
+    return {slide: [file for _, _, file in sorted(matched)] for slide, matched in found.items()}
+
+
+class _SlideIndex:
+    """Slides by their names, to find those that an annotation file is named after."""
+
+    def __init__(self, slides: Sequence[Path]) -> None:
+        self._by_key: dict[str, list[Path]] = {}
+        for slide in dict.fromkeys(slides):
+            # "A1.svs.tif" is called A1.svs, and an annotation of that name is looked up as A1
+            for key in {slide_key(slide), slide_key(slide_name(slide))}:
+                self._by_key.setdefault(key, []).append(slide)
+
+    def find(self, file: Path) -> list[tuple[Path, int]]:
+        """The slides that fit the name of an annotation file best, with their rank."""
+        stem = _annotation_stem(file)
+        ranked = [
+            (slide, rank)
+            for slide in self._by_key.get(slide_key(stem), ())
+            if slide != file and (rank := name_rank(slide, stem)) is not None
+        ]
+        best = min((rank for _, rank in ranked), default=0)
+        return [(slide, rank) for slide, rank in ranked if rank == best]
+
+
+def _annotation_stem(file: Path) -> str:
+    """The name of an annotation file without the suffix of its format, in NFC."""
+    return unicodedata.normalize("NFC", file.name[: -len(format_of(file) or "") or None])
+
+
+def _annotation_places(folder: Path) -> list[Path]:
+    """The folders that may hold annotations of the slides in a folder."""
     beside = Path(os.path.normpath(folder / ".." / "annotations"))
-    # Beside a slide, an image may be a slide itself, and a zip file may hold anything.
-    places = [(folder, [suffix for suffix in FORMATS if suffix not in MASK_SUFFIXES | {".zip"}])]
-    for place in dict.fromkeys((inside, beside)):
-        if place.is_dir() and place != folder:
-            places.append((place, list(FORMATS)))
-    candidates = [
-        place / f"{name}{suffix}"
-        for place, suffixes in places
-        for suffix in suffixes
-        for name in (slide.stem, slide.name)
+    places = dict.fromkeys((folder / "annotations", beside))
+    return [folder, *(place for place in places if place.is_dir() and place != folder)]
+
+
+def _annotation_files(place: Path, *, beside_slides: bool) -> list[Path]:
+    """The annotation files in a folder: beside slides, an image may be a slide, and a zip file may hold anything."""
+    left_out = {*NO_ANNOTATIONS, *((*MASK_SUFFIXES, ".zip") if beside_slides else ())}
+    try:
+        entries = sorted(place.iterdir())
+    except OSError:
+        return []
+    return [
+        entry
+        for entry in entries
+        if (suffix := format_of(entry)) is not None
+        and suffix not in left_out
+        and not entry.name.startswith(".")
+        and entry.is_file()
     ]
-    return [file for file in candidates if file.is_file() and file != slide]
+
+
+def _slides_in(folder: Path) -> list[Path]:
+    """The slides in a folder; none if it does not exist."""
+    return find_slides(folder) if folder.is_dir() else []
+
+
+def _slides_around(place: Path) -> list[Path]:
+    """The slides in a folder, in the folder above it, and in the folders beside it."""
+    above = place.parent
+    beside = [folder for folder in above.iterdir() if folder.is_dir() and folder != place]
+    return [slide for folder in (place, above, *beside) for slide in _slides_in(folder)]
+
+
+def find_by_name(paths: Sequence[Path], name: str, *, copies: bool = True) -> list[Path]:
+    """Find the slides that a name means: the exact one, else one that is spelled otherwise.
+
+    Args:
+        paths: Slide files.
+        name: Name of a slide file, perhaps without its suffix.
+        copies: Whether copies in another format count, where there is no better match.
+
+    Returns:
+        The slides that fit best; none if no slide fits.
+    """
+    wanted = unicodedata.normalize("NFC", name)
+    stages: tuple[Callable[[Path], bool], ...] = (
+        lambda path: unicodedata.normalize("NFC", path.name) == wanted,
+        lambda path: unicodedata.normalize("NFC", path.name).casefold() == wanted.casefold(),
+        lambda path: slide_name(path).casefold() == wanted.casefold(),
+        lambda path: copies and slide_key(path) == slide_key(wanted),
+    )
+    return next((found for stage in stages if (found := [path for path in paths if stage(path)])), [])
 
 
 @dataclass(frozen=True)
@@ -77,7 +221,7 @@ class SlideFinder:
 
     @cached_property
     def _slides(self) -> dict[str, list[Path]]:
-        """Every slide file below the folder by its name in lower case."""
+        """Every slide file below the folder by the key of its name."""
         if not self.folder.is_dir():
             raise CohortError(self.folder, "this is not a folder", "Give the present folder of the slides")
         slides: dict[str, list[Path]] = {}
@@ -85,7 +229,9 @@ class SlideFinder:
             folders.sort()
             for name in sorted(files):
                 if Path(name).suffix.casefold() in SLIDE_SUFFIXES and not name.startswith("."):
-                    slides.setdefault(name.casefold(), []).append(Path(place) / name)
+                    path = Path(place) / name
+                    for key in {slide_key(path), slide_key(slide_name(path))}:
+                        slides.setdefault(key, []).append(path)
         return slides
 
     def find(self, name: str) -> Path | None:
@@ -100,13 +246,7 @@ class SlideFinder:
         Raises:
             CohortError: If there are several such slides, or the folder does not exist.
         """
-        wanted = name.casefold()
-        paths = self._slides.get(wanted, [])
-        # A copy in another format differs by its suffix only.
-        for stem in (wanted, Path(wanted).stem):
-            paths = paths or [
-                path for other, same in self._slides.items() if Path(other).stem == stem for path in same
-            ]
+        paths = find_by_name(self._slides.get(slide_key(name), []), name)
         if len(paths) > 1:
             fault = f"there are {len(paths)} slides called {name} ({paths[0]}, {paths[1]})"
             raise CohortError(self.folder, fault, "Give a folder that holds one of them")
@@ -136,7 +276,7 @@ def assign_own_patients(cases: Sequence[Case], patients: Sequence[str]) -> tuple
     if not own:
         return list(cases), []
     note = f"{len(own)} slides name no patient: each counts as a patient of its own"
-    if longer := sorted({name for slide, name in own.items() if name != slide.stem}):
+    if longer := sorted({name for slide, name in own.items() if name != slide_name(slide)}):
         note += f", those of one file name are named with their folders: {count_and_list(longer)}"
     assigned = [
         case if patient else replace(case, patient=own[case.slide])
@@ -158,7 +298,7 @@ def unique_slide_names(slides: Sequence[Path]) -> dict[Path, str]:
     folders = {slide: Path(os.path.abspath(slide)).parent for slide in slides}
     folders_by_name: dict[str, set[Path]] = {}
     for slide, folder in folders.items():
-        folders_by_name.setdefault(slide.stem, set()).add(folder)
+        folders_by_name.setdefault(slide_key(slide), set()).add(folder)
     # How many parent folders distinguish all slides of a name.
     depths = {}
     for name, places in folders_by_name.items():
@@ -167,7 +307,7 @@ def unique_slide_names(slides: Sequence[Path]) -> dict[Path, str]:
             depth += 1
         depths[name] = depth
     return {
-        slide: "/".join((*_last_parts(folder, depths[slide.stem]), slide.stem))
+        slide: "/".join((*_last_parts(folder, depths[slide_key(slide)]), slide_name(slide)))
         for slide, folder in folders.items()
     }
 

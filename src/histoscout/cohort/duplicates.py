@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from histoscout.io.names import slide_key
 from histoscout.slides.slide import Slide
 from histoscout.tissue.artifacts import OPTICAL_DENSITY
 from histoscout.tissue.mask import Tissue
@@ -137,7 +138,7 @@ class Fingerprint:
             return False
         first, second = _centered(self.gray), _centered(other.gray)
         if min(first.std(), second.std()) < MIN_CONTRAST:
-            return self.gray == other.gray and self.name == other.name
+            return self.gray == other.gray and slide_key(self.name) == slide_key(other.name)
         return float((first * second).mean() / (first.std() * second.std())) >= COPY_CORRELATION
 
 

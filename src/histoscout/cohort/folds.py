@@ -10,6 +10,8 @@ import numpy as np
 
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
+from histoscout.io.files import read_text
+from histoscout.io.names import patient_key
 from histoscout.io.tables import write_csv
 
 COLUMNS = ["fold", "patient"]
@@ -93,8 +95,10 @@ def cohort_of_fold(cohort: Cohort, folds: Folds, number: int) -> Cohort:
     Returns:
         The cohort with the splits of this fold.
     """
-    test = set(folds.of(number))
-    cases = tuple(replace(case, split="test" if case.patient in test else "train") for case in cohort.cases)
+    test = set(map(patient_key, folds.of(number)))
+    cases = tuple(
+        replace(case, split="test" if patient_key(case.patient) in test else "train") for case in cohort.cases
+    )
     return Cohort(cases, f"{cohort.where}, fold {number}")
 
 
@@ -126,7 +130,7 @@ def read_folds(path: Path, patients: Sequence[str]) -> Folds:
         CohortError: If the file is not a table of folds, or one of other patients.
     """
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True))
+        rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
     except OSError as error:
         fault = f"the file cannot be read ({error.strerror})"
         raise CohortError(path, fault, "Give a table of folds") from error
@@ -138,7 +142,11 @@ def read_folds(path: Path, patients: Sequence[str]) -> Folds:
     if filled[:1] != [COLUMNS] or any(len(row) != 2 or not row[0].isdecimal() for row in filled[1:]):
         remedy = "Begin with the line fold,patient; then give the number of a fold and a patient in each line"
         raise CohortError(path, "this is not a table of folds", remedy)
-    listed = [(int(fold), patient) for fold, patient in filled[1:]]
+    # the cohort's spelling of each patient; one that a fold lists in two spellings counts once
+    known = {patient_key(patient): patient for patient in patients}
+    listed = [(int(fold), known.get(patient_key(patient), patient)) for fold, patient in filled[1:]]
+    if len({tuple(row) for row in filled[1:]}) == len(listed):
+        listed = list(dict.fromkeys(listed))
     numbers = sorted({fold for fold, _ in listed})
     if numbers != list(range(1, len(numbers) + 1)) or len(numbers) < 2:
         fault = f"the table has the folds {numbers}"

@@ -14,6 +14,7 @@ from histoscout.cohort.discovery import SLIDE_SUFFIXES, find_slides
 from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.cohort.table import SPLITS, read_mpp, read_split_name
 from histoscout.errors import CohortError
+from histoscout.io.names import patient_key, patient_spellings, spellings_note
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.io.tables import SLIDE_TABLE_COLUMNS, CsvRow, TableSchema, read_headings, read_table
 from histoscout.recipe_sections import plain
@@ -140,6 +141,11 @@ def read_all_images(path: Path) -> RoiImages:
     if merged:
         notes = [*notes, f"classes taken as one: {'; '.join(merged)}"]
     images = [replace(image, label=spellings[plain(image.label)][0]) for image in images]
+    # Different spellings of a patient become the first one.
+    if patients := patient_spellings(image.patient for image in images if image.patient):
+        one = {spelling: group[0] for group in patients for spelling in group}
+        images = [replace(image, patient=one.get(image.patient, image.patient)) for image in images]
+        notes = [*notes, spellings_note(patients)]
     return RoiImages(tuple(images), str(path), tuple(notes))
 
 
@@ -310,12 +316,12 @@ def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
         remedy = "Put all images of a patient into one split; `histoscout bracs` does so for BRACS"
         raise CohortError(path, f"patients are in two splits: {count_and_list(patients)}", remedy)
     # An image without a split gets that of its patient.
-    splits = {image.owner: image.split for image in images if image.split is not None}
+    splits = {patient_key(image.owner): image.split for image in images if image.split is not None}
     cases = tuple(
         Case(
             image.path,
             patient=image.owner,
-            split=splits.get(image.owner),
+            split=splits.get(patient_key(image.owner)),
             mpp=image.mpp,
             label=image.label,
         )

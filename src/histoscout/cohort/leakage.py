@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.duplicates import Fingerprint, Landmarks, find_shared_tissue
+from histoscout.io.names import patient_key, patient_spellings, patients_in_both, slide_key
 from histoscout.io.notes import list_some, pluralize
 from histoscout.network.model_folder import ModelFolder
 from histoscout.verdict import Verdict
@@ -41,31 +42,37 @@ _ONE_PATIENT = "Give both slides the same patient, or remove one from the cohort
 def find_split_conflicts(
     patients: Iterable[str], splits: Iterable[SplitName | None]
 ) -> dict[str, dict[SplitName, list[int]]]:
-    """Find the patients that are in more than one split.
+    """Find the patients that are in more than one split, however their ids are spelled.
 
     Args:
         patients: The patient of each slide or image.
         splits: The split of each, in the same order; None where the cohort names none.
 
     Returns:
-        For each such patient, the positions of their slides by split.
+        For each such patient, the positions of their slides by split; several spellings are joined: "001 = 1".
     """
     positions: dict[str, dict[SplitName, list[int]]] = {}
+    spellings: dict[str, dict[str, None]] = {}
     for position, (patient, split) in enumerate(zip(patients, splits, strict=True)):
         if split is not None:
-            positions.setdefault(patient, {}).setdefault(split, []).append(position)
-    return {patient: by_split for patient, by_split in positions.items() if len(by_split) > 1}
+            key = patient_key(patient)
+            spellings.setdefault(key, {}).setdefault(patient)
+            positions.setdefault(key, {}).setdefault(split, []).append(position)
+    return {" = ".join(spellings[key]): by_split for key, by_split in positions.items() if len(by_split) > 1}
 
 
-def check_patient_splits(cases: Sequence[Case]) -> Verdict:
-    """Check that every patient is in one split only.
+def check_patient_splits(cases: Sequence[Case], spellings: Sequence[tuple[str, ...]] = ()) -> Verdict:
+    """Check that every patient is in one split only, and that no id is spelled in two ways.
 
     Args:
         cases: The cases of a cohort.
+        spellings: `Cohort.spellings`: ids that the cohort took as one patient.
 
     Returns:
-        "failed" with the names of patients in two splits, else "good".
+        "failed" with the names of patients in two splits, "warning" where ids differ only in case, blanks, leading
+        zeros or ".0", else "good".
     """
+    spellings = [*spellings, *patient_spellings(case.patient for case in cases)]
     conflicts = find_split_conflicts([case.patient for case in cases], [case.split for case in cases])
     if conflicts:
         return Verdict(
@@ -75,6 +82,14 @@ def check_patient_splits(cases: Sequence[Case]) -> Verdict:
                 f"{patient} in {' and '.join(sorted(conflicts[patient]))}" for patient in sorted(conflicts)
             ),
             remedy="Put all slides of a patient into one split",
+        )
+    if spellings:
+        listed = list_some([" = ".join(group) for group in spellings], SHOWN_NAMES, "; ")
+        return Verdict(
+            name=PATIENT_SPLITS,
+            state="warning",
+            message=f"ids that are probably one patient, and are taken as one: {listed}",
+            remedy="Spell each patient in one way; patients who differ need ids that differ in letters or numbers",
         )
     patients = {case.patient for case in cases if case.split is not None}
     message = (
@@ -95,7 +110,7 @@ def check_duplicate_slides(fingerprints: Sequence[Fingerprint], splits: Sequence
     """
     slides = list(zip(fingerprints, splits, strict=True))
     copies = [
-        (first, second, first.patient != second.patient or split != other_split)
+        (first, second, not _same_patient(first, second) or split != other_split)
         for number, (first, split) in enumerate(slides)
         for second, other_split in slides[number + 1 :]
         if first.is_copy_of(second)
@@ -124,7 +139,7 @@ def check_shared_tissue(slides: Sequence[Landmarks]) -> Verdict:
     pairs = [
         pair
         for pair in find_shared_tissue(slides)
-        if pair.first.patient != pair.second.patient or pair.first.split != pair.second.split
+        if not _same_patient(pair.first, pair.second) or pair.first.split != pair.second.split
     ]
     if not pairs:
         message = f"no two of {len(slides)} slides share tissue"
@@ -140,6 +155,10 @@ def check_shared_tissue(slides: Sequence[Landmarks]) -> Verdict:
     )
 
 
+def _same_patient(first: Fingerprint | Landmarks, second: Fingerprint | Landmarks) -> bool:
+    return patient_key(first.patient) == patient_key(second.patient)
+
+
 def check_patient_count(patients: Iterable[str], tuned_on_blocks: bool) -> Verdict:
     """Check that there are enough patients to generalize to new ones.
 
@@ -152,7 +171,7 @@ def check_patient_count(patients: Iterable[str], tuned_on_blocks: bool) -> Verdi
     Returns:
         "warning" below `MIN_PATIENTS` patients or with blocks, else "good".
     """
-    count = len(set(patients))
+    count = len(set(map(patient_key, patients)))
     message = pluralize(count, "patient")
     if count >= MIN_PATIENTS and not tuned_on_blocks:
         return Verdict(name=PATIENT_COUNT, state="good", message=message)
@@ -187,7 +206,7 @@ def check_disjoint_sets(
         message = f"the training set or the {set_name} set is empty"
         return Verdict(name=DISJOINT_SETS, state="cannot tell", message=message)
     copies = [
-        own.name if own.name == other.name else f"{own.name} = {other.name}"
+        own.name if slide_key(own.name) == slide_key(other.name) else f"{own.name} = {other.name}"
         for own in training
         for other in evaluated
         if own.is_copy_of(other)
@@ -200,13 +219,13 @@ def check_disjoint_sets(
             f"{list_some(sorted(set(copies)), SHOWN_NAMES)}",
             remedy="Remove the copies from the cohort, or give them the same patient",
         )
-    patients = {slide.patient for slide in training} & {slide.patient for slide in evaluated}
+    patients = patients_in_both((slide.patient for slide in training), (slide.patient for slide in evaluated))
     if patients:
         return Verdict(
             name=DISJOINT_SETS,
             state="failed",
             message=f"patients are in the training set and in the {set_name} set: "
-            f"{list_some(sorted(patients), SHOWN_NAMES)}",
+            f"{list_some(patients, SHOWN_NAMES)}",
             remedy="Put all slides of a patient into one split",
         )
     return Verdict(
@@ -259,9 +278,9 @@ def find_known_patients(model: ModelFolder, patients: Iterable[str], set_name: s
         set_name: The evaluated set; the tuning set may hold patients that the model was tuned on.
 
     Returns:
-        The patients in both, sorted.
+        The patients in both, sorted, however their ids are spelled.
     """
-    return sorted(known_patients(model, set_name).intersection(patients))
+    return patients_in_both(patients, known_patients(model, set_name))
 
 
 def find_start_model_overlap(
@@ -294,7 +313,7 @@ def check_known_patients(set_name: str, evaluated: Iterable[str], known: Iterabl
     Returns:
         "failed" with the names of patients in both, else "good".
     """
-    both = set(evaluated).intersection(known)
+    both = patients_in_both(evaluated, known)
     if not both:
         message = f"the model was not trained on any patient of the {set_name} set"
         return Verdict(name=KNOWN_PATIENTS, state="good", message=message)
@@ -302,7 +321,7 @@ def check_known_patients(set_name: str, evaluated: Iterable[str], known: Iterabl
         name=KNOWN_PATIENTS,
         state="failed",
         message=f"the {set_name} set holds patients that the model was trained on: "
-        f"{list_some(sorted(both), SHOWN_NAMES)}",
+        f"{list_some(both, SHOWN_NAMES)}",
         remedy="Evaluate the model on other patients; these results are too good",
     )
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from histoscout.annotations.files import read_json
+from histoscout.annotations.files import read_json_text
 from histoscout.annotations.qpdata.image import calibrated_mpp, image_uri, uri_file_name
 from histoscout.cohort.case import Case
 from histoscout.cohort.discovery import SlideFinder, assign_own_patients, find_slides
 from histoscout.errors import AnnotationError, CohortError
-from histoscout.io.notes import list_some
-from histoscout.io.tables import SLIDE_TABLE_COLUMNS
+from histoscout.io.notes import count_and_list, list_some
+from histoscout.io.tables import EMPTY_CELLS, SLIDE_TABLE_COLUMNS
 
 PROJECT = ".qpproj"
 """Suffix of project files."""
@@ -52,11 +52,13 @@ class QuPathProject:
         path: The project file.
         entries: The images.
         uri: Where the project was when it was saved; "" if it does not say.
+        notes: Notes on the file, and on data files that no image of the project has.
     """
 
     path: Path
     entries: tuple[ProjectEntry, ...]
     uri: str = ""
+    notes: tuple[str, ...] = ()
 
     def find_slide(self, entry: ProjectEntry, finder: SlideFinder | None = None) -> Path | None:
         """Find the slide of an entry.
@@ -119,7 +121,7 @@ def read_project(path: Path) -> QuPathProject:
         CohortError: If the file is not a project, or lists no images.
     """
     try:
-        content = read_json(path)
+        content, notes = read_json_text(path)
     except AnnotationError as error:
         raise CohortError(error.where, error.fault, "Open the project in QuPath and save it") from error
     images = content.get("images") if isinstance(content, dict) else None
@@ -129,7 +131,16 @@ def read_project(path: Path) -> QuPathProject:
     if not entries:
         raise CohortError(path, "the project lists no images", "Add the slides to the project in QuPath")
     uri = content.get("uri")
-    return QuPathProject(path, entries, uri if isinstance(uri, str) else "")
+    claimed = {entry.annotations for entry in entries}
+    lost = [
+        file.relative_to(path.parent).as_posix()
+        for pattern in ("data/*/data.qpdata", "data/*.qpdata")
+        for file in sorted(path.parent.glob(pattern))
+        if file not in claimed
+    ]
+    if lost:
+        notes.append(f"data files that no image of the project has, left out: {count_and_list(lost)}")
+    return QuPathProject(path, entries, uri if isinstance(uri, str) else "", tuple(notes))
 
 
 def _read_entry(image: Mapping[str, Any], path: Path) -> ProjectEntry:
@@ -172,7 +183,8 @@ def _find_patient(metadata: Mapping[str, Any]) -> str:
     """The patient in the metadata that users enter in QuPath, under any name that tables use."""
     keys = {str(key).strip().replace(" ", "_").replace("-", "_").casefold(): key for key in metadata}
     key = next((keys[name] for name in SLIDE_TABLE_COLUMNS["patient"] if name in keys), None)
-    return "" if key is None else str(metadata[key]).strip()
+    patient = "" if key is None else str(metadata[key]).strip()
+    return "" if patient.casefold() in EMPTY_CELLS else patient
 
 
 def _local_path(uri: str) -> Path | None:
@@ -238,7 +250,7 @@ def read_project_cases(
             cases[path] = Case(slide, entry.annotations, entry.patient, mpp=entry.mpp)
             patients[path] = entry.patient
     assigned, notes = assign_own_patients(list(cases.values()), list(patients.values()))
-    notes = [*notes, *_project_notes(project, slides)]
+    notes = [*notes, *project.notes, *_project_notes(project, slides)]
     if finder is not None and finder.found:
         notes.append(finder.note)
     return assigned, notes

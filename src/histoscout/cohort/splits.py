@@ -18,6 +18,8 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
+from histoscout.io.files import encoding_note, read_text
+from histoscout.io.names import patient_key, slide_key
 from histoscout.io.tables import write_csv
 
 BLOCK_UM = 1000.0
@@ -236,19 +238,23 @@ def read_split(path: Path, cohort: Cohort) -> Split:
         fault = f"this is the split of another cohort ({lists})"
         raise CohortError(path, fault, "Train into a new folder")
     shared = parts[TRAIN_AND_TUNE]
+    encoding = encoding_note(path.read_bytes())
     return Split(
         tuple(parts["train"] + shared),
         tuple(parts["tune"] + shared),
         tuple(parts["test"]),
         blocks=bool(shared),
-        notes=tuple(text for part, text, _ in rows if part == NOTE),
+        notes=(
+            *(text for part, text, _ in rows if part == NOTE),
+            *([f"{path.name}: {encoding}"] if encoding else []),
+        ),
     )
 
 
 def _read_rows(path: Path) -> list[list[str]]:
     remedy = "Train into a new folder"
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
+        rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
     except OSError as error:
         raise CohortError(path, f"the file cannot be read ({error.strerror})", remedy) from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -262,8 +268,10 @@ def _find_case(slide: str, patient: str, cohort: Cohort) -> Case | None:
     for case in cohort.cases:
         if str(case.slide) == slide:
             return case
+    # by name, without the folders: a split may have been written on Windows
+    wanted = slide_key(slide.replace("\\", "/").rpartition("/")[2]), patient_key(patient)
     same_name = [
-        case for case in cohort.cases if (case.slide.name, case.patient) == (Path(slide).name, patient)
+        case for case in cohort.cases if (slide_key(case.slide), patient_key(case.patient)) == wanted
     ]
     return same_name[0] if len(same_name) == 1 else None
 

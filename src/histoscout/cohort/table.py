@@ -1,13 +1,14 @@
 """The cases of a cohort table; all problems of the table are reported at once."""
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
 from histoscout.cohort.case import Case, SplitName
-from histoscout.cohort.discovery import SLIDE_SUFFIXES, SlideFinder, assign_own_patients, find_annotations
+from histoscout.cohort.discovery import SlideFinder, assign_own_patients, find_by_name, find_slides
 from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.errors import CohortError
 from histoscout.io.notes import pluralize
@@ -64,7 +65,8 @@ def read_table_cases(
         finder: Finds slides that were moved by their names; None if no slide was moved.
 
     Returns:
-        The cases in the order of the rows, and notes on slides that name no patient.
+        The cases in the order of the rows, with the annotations that the table names, and notes on slides that name no
+        patient.
 
     Raises:
         CohortError: Lists all problems: missing files, slides listed twice, patients in two splits, wrong cells.
@@ -72,19 +74,11 @@ def read_table_cases(
     problems = _Problems()
     listed = []
     for row in table.rows:
-        slide = _find_slide(row.cell("slide"), path.parent, finder)
-        # Without a column of annotations, they are found by the name of the slide.
         cell = row.cell("annotations")
         negative = cell.casefold() == NO_LESION and not (path.parent / cell).exists()
-        if negative:
-            annotations = None
-        elif "annotations" in table.columns:
-            annotations = _resolve(cell, path.parent) if cell else None
-        else:
-            annotations = next(iter(find_annotations(slide)), None)
         case = Case(
-            slide=slide,
-            annotations=annotations,
+            slide=_find_slide(row.cell("slide"), path.parent, finder),
+            annotations=_resolve(cell, path.parent) if cell and not negative else None,
             patient=row.cell("patient"),
             split=problems.read(row, "split", read_split_name),
             mpp=problems.read(row, "mpp", read_mpp),
@@ -108,7 +102,18 @@ def read_table_cases(
 def _resolve(cell: str, folder: Path) -> Path:
     """A path of the table; on other systems, the backslashes of Windows are read as slashes."""
     path = folder / cell
-    return path if path.exists() or "\\" not in cell else folder / cell.replace("\\", "/")
+    if not path.exists() and "\\" in cell:
+        path = folder / cell.replace("\\", "/")
+    if path.exists() or not path.parent.is_dir():
+        return path
+    # the name may be spelled otherwise: case, or accents as macOS stores them
+    key = _spelling(path.name)
+    alike = [entry for entry in path.parent.iterdir() if _spelling(entry.name) == key]
+    return alike[0] if len(alike) == 1 else path
+
+
+def _spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _find_slide(cell: str, folder: Path, finder: SlideFinder | None) -> Path:
@@ -116,8 +121,8 @@ def _find_slide(cell: str, folder: Path, finder: SlideFinder | None) -> Path:
     path = _resolve(cell, folder)
     if not cell or path.exists():
         return path
-    candidates = [path.with_name(path.name + suffix) for suffix in sorted(SLIDE_SUFFIXES)]
-    existing = [candidate for candidate in candidates if candidate.is_file()]
+    slides = find_slides(path.parent) if path.parent.is_dir() else []
+    existing = find_by_name(slides, path.name, copies=False)
     if len(existing) == 1:
         return existing[0]
     moved = None if finder is None else finder.find(cell.replace("\\", "/").rsplit("/", 1)[-1])

@@ -32,8 +32,9 @@ from histoscout.detection.settings import (
 )
 from histoscout.detection.settings import DetectOptions as DetectOptions
 from histoscout.errors import CohortError, HistoscoutError, OutputError, SlideError
-from histoscout.io.files import write_text
+from histoscout.io.files import encoding_note, write_text
 from histoscout.io.locks import claim_folder, hold
+from histoscout.io.names import slide_key
 from histoscout.io.notes import pluralize
 from histoscout.io.replacement import Replacement, finish_replacement, is_unfinished
 from histoscout.network.model_folder import ModelFolder, read_model
@@ -179,6 +180,8 @@ def _run(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
         if alone:
             finish_replacement(output.folder)
         output.remove_leftovers(alone=alone)
+        if output.ledger.is_file() and (note := encoding_note(output.ledger.read_bytes())):
+            context.progress.note(f"{output.ledger.name}: {note}")
         try:
             earlier = _read_rows(context, cases)
             _refuse_other_settings(context, cases, earlier)
@@ -258,12 +261,21 @@ def _examine(context: DetectionContext, case: Case, rows: Mapping[str, LedgerRow
             raise
         context.progress.note(f"{error} (tried again after the slide)")
     row = _attempt(context, case, begun)
+    if row.state == "done":
+        _forget_other_spellings(context, case.name)
     try:
         _merge_rows(context, {**rows, case.name: row})
     except OutputError as error:
         # a ledger that is open in another program, which locks it on Windows, does not end the run
         context.progress.note(f"{error} (tried again after the next slide)")
     return row
+
+
+def _forget_other_spellings(context: DetectionContext, name: str) -> None:
+    """Remove results of the same slide under another spelling: histoscout 0.1.0 called S1.ome.tif S1.ome."""
+    for other in read_ledger(context.output.ledger):
+        if other != name and slide_key(other) == slide_key(name):
+            context.output.forget(other)
 
 
 def _read_rows(context: DetectionContext, cases: Sequence[Case]) -> dict[str, LedgerRow]:

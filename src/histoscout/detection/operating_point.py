@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from histoscout.errors import ModelError
+from histoscout.io.files import read_text
 from histoscout.io.notes import pluralize
 
 TargetKind = Literal["false positives", "sensitivity", "precision", "miss"]
@@ -236,7 +237,7 @@ class OperatingPoints(BaseModel):
             if not file.exists() and (path / OLD_FILE).exists():
                 file = path / OLD_FILE
         try:
-            return cls.from_dict(json.loads(file.read_text(encoding="utf-8")), file)
+            return cls.from_dict(json.loads(read_text(file)), file)
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             fault = f"the operating points cannot be read ({error})"
             raise ModelError(file, fault, "Give the folder that histoscout evaluate wrote") from error

@@ -1,6 +1,7 @@
 """The folder of results: ledger (one row for each slide), table of lesions, and files of each slide."""
 
 import csv
+import io
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.cohort.table import read_mask_labels, read_mpp, read_split_name
 from histoscout.errors import AnnotationError, CohortError, OutputError
-from histoscout.io.files import remove_leftovers, sha256
+from histoscout.io.files import read_text, remove_leftovers, sha256
 from histoscout.io.tables import CsvRow, read_table, write_csv
 
 COLUMNS = ("slide", "id", "label", "score", "area_mm2", "x_um", "y_um", "x_px", "y_px")
@@ -85,7 +86,7 @@ def read_ledger(path: Path) -> dict[str, LedgerRow]:
     if not path.exists():
         return {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with io.StringIO(read_text(path), newline="") as file:
             rows = [_row(cells) for cells in csv.DictReader(file, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         fault = f"this is not a ledger that detect wrote ({error})"

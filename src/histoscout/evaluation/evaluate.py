@@ -42,6 +42,7 @@ from histoscout.evaluation.scores_io import write_scores
 from histoscout.evaluation.slide_metrics import PREVIOUS, SlideScores, score_slide_heatmap
 from histoscout.hardware import usable_cores
 from histoscout.io.files import write_text
+from histoscout.io.names import patients_in_both
 from histoscout.io.notes import SlideNotes
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import NoProgress, Progress
@@ -389,7 +390,7 @@ def _operating_notes(point: OperatingPoint | None, slides: Sequence[SlideScores]
     if point is None:
         return []
     # patients that chose the score threshold make its metrics optimistic
-    chose = {slide.patient for slide in slides} & set(point.chosen_by)
+    chose = patients_in_both((slide.patient for slide in slides), point.chosen_by)
     optimistic = (
         f"; metrics at this score are optimistic: {len(chose)} of the evaluated patients were used to choose "
         "it"

@@ -16,6 +16,8 @@ from histoscout.cohort.leakage import find_known_patients, known_patients
 from histoscout.detection.operating_point import PatientSource
 from histoscout.errors import CohortError, OutputError
 from histoscout.evaluation.bootstrap import MIN_PATIENTS
+from histoscout.io.files import read_text
+from histoscout.io.names import patient_key
 from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe_sections import ClassConfig
@@ -128,11 +130,11 @@ def select_test_cases(cohort: Cohort, models: Sequence[ModelFolder], set_name: S
     cases = cohort.in_split("test").cases
     has_test_split = bool(cases)
     if set_name == "tune":
-        tuning = _tuning_patients(models[0])
-        cases = tuple(case for case in cohort.cases if case.patient in tuning)
+        tuning = set(map(patient_key, _tuning_patients(models[0])))
+        cases = tuple(case for case in cohort.cases if patient_key(case.patient) in tuning)
     elif not cases and all(case.split is None for case in cohort.cases):
-        known = {patient for model in models for patient in known_patients(model, set_name)}
-        cases = tuple(case for case in cohort.cases if case.patient not in known)
+        known = {patient_key(patient) for model in models for patient in known_patients(model, set_name)}
+        cases = tuple(case for case in cohort.cases if patient_key(case.patient) not in known)
 
     # no model may know any of them
     for model in models:
@@ -182,14 +184,13 @@ def _refuse_known(cohort: Cohort, cases: Sequence[Case], model: ModelFolder, *, 
 
     # a tuning set that was trained on, too: say why
     if set_name == "tune":
-        if _tuning_patients(model).issuperset(known):
-            if model.metrics.get("tune", {}).get("optimistic"):
-                reason = "it was tuned on blocks of its training slides"
-            elif model.recipe.network.ensemble_size > 1:
-                reason = "the members of its ensemble were trained on the tuning sets of one another"
-            else:
-                reason = "the model that its training started from was trained on them"
-            fault += f" ({reason})"
+        if model.metrics.get("tune", {}).get("optimistic"):
+            reason = "it was tuned on blocks of its training slides"
+        elif model.recipe.network.ensemble_size > 1:
+            reason = "the members of its ensemble were trained on the tuning sets of one another"
+        else:
+            reason = "the model that its training started from was trained on them"
+        fault += f" ({reason})"
         name = model.path.name
         remedy = f"Evaluate on the test set; how {name} did on its tuning set is in its metrics.json (tune)"
     raise CohortError(cohort.where, fault, remedy)
@@ -350,7 +351,7 @@ def _read_existing(out: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise OutputError(path, f"the scores in the file cannot be read ({error})", _REMEDY) from error
     return values if isinstance(values, dict) and values else {"set": None}

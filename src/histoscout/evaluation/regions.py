@@ -9,6 +9,7 @@ from histoscout.annotations.read import FORMATS, format_of
 from histoscout.cohort.annotated_slide import is_mask, labeled_regions, open_labeled_slide, replace_unreviewed
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.cohort.discovery import NO_ANNOTATIONS, match_names
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError
 from histoscout.evaluation.evaluate import score_slides
@@ -20,7 +21,7 @@ from histoscout.evaluation.scores_io import write_scores
 from histoscout.evaluation.slide_metrics import SlideScores, score_slide_regions
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
-from histoscout.io.notes import SlideNotes
+from histoscout.io.notes import SlideNotes, count_and_list
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import ClassConfig
@@ -210,32 +211,46 @@ def evaluate_regions(
 
     # score each slide that has a file
     selected = select_annotated_cases(cohort)
-    files = _detection_files(detected, selected.cases)
+    files, lost = _detection_files(detected, selected.cases, cohort)
     score_slide = partial(_score_file, files, recipe, out / "overlays", tile_set)
     slides, notes = score_slides(selected.cases, score_slide, options.progress)
-    scores = Scores(protocol=protocol, slides=slides, notes=(*cohort.notes, *selected.notes, *notes))
+    all_notes = (*cohort.notes, *selected.notes, *lost, *notes)
+    scores = Scores(protocol=protocol, slides=slides, notes=all_notes)
     write_scores(scores, out)
     return scores
 
 
-def _detection_files(folder: Path, cases: Sequence[Case]) -> dict[str, Path]:
-    """The file of detected regions of each slide, by name; CohortError if there is none."""
+def _detection_files(
+    folder: Path, cases: Sequence[Case], cohort: Cohort
+) -> tuple[dict[str, Path], list[str]]:
+    """The file of detected regions of each slide, by name, and notes on others; CohortError if there is none."""
     # the output of `detect` has its regions in a folder of their own
     inside = folder / "regions"
     paths = sorted((inside if inside.is_dir() else folder).iterdir()) if folder.is_dir() else []
-    by_name = {
-        path.name.removesuffix(format_of(path) or ""): path
+    usable = [
+        path
         for path in paths
-        if format_of(path) in FORMATS and not is_mask(path)
-    }
-    files = {case.name: by_name[case.name] for case in cases if case.name in by_name}
+        if format_of(path) in FORMATS and format_of(path) not in NO_ANNOTATIONS and not is_mask(path)
+    ]
+    # a file goes with the slide whose name it fits best, of the whole cohort
+    by_slide = match_names([case.slide for case in cohort.cases], usable)
+    files = {case.name: by_slide[case.slide][0] for case in cases if by_slide[case.slide]}
+    claimed = {path for matched in by_slide.values() for path in matched}
+    lost = [path.name for path in usable if path not in claimed]
+    notes = [f"files of detected regions that are named after no slide, left out: {count_and_list(lost)}"]
+    notes = notes if lost else []
+    notes += [
+        f"{case.name} has several files of detected regions, of which {by_slide[case.slide][0].name} is read"
+        for case in cases
+        if len(by_slide[case.slide]) > 1
+    ]
     if not files:
         raise CohortError(
             folder,
             "the folder is neither a model nor does it hold detected regions of these slides",
             f"Give a model, or a folder with a file for each slide, such as {cases[0].name}.geojson",
         )
-    return files
+    return files, notes
 
 
 def _score_file(

@@ -15,6 +15,7 @@ from histoscout.evaluation.lesions.compare import SlideLesions, compare_lesions
 from histoscout.evaluation.reference import Reference
 from histoscout.evaluation.review import REVIEW_CLASS
 from histoscout.geometry.regions import Region, Regions
+from histoscout.io.names import slide_key, slide_name
 from histoscout.io.tables import find_review_table, read_review_table
 from histoscout.recipe_sections import ClassConfig, plain
 
@@ -169,7 +170,7 @@ def _geojson_files(folder: Path) -> list[Path]:
 
 def _read_objects(path: Path) -> list[ReviewEntry]:
     """The reviewed objects of a GeoJSON file, which is named after its slide."""
-    slide = path.name.removesuffix(format_of(path) or "")
+    slide = slide_name(path.name[: -len(format_of(path) or "") or None])
     entries = []
     for region in read_geojson(path).regions:
         name = str(region.properties.get("name", "")).strip()
@@ -243,7 +244,11 @@ def correct_reference(reference: Reference, detected: Regions, results: ReviewRe
         The corrected reference.
     """
     # regions of today go before those of the review
-    from_review = {id: region for id, (slide, region) in results.regions.items() if slide == reference.name}
+    from_review = {
+        id: region
+        for id, (slide, region) in results.regions.items()
+        if slide_key(slide) == slide_key(reference.name)
+    }
     regions = {**from_review, **{region.id: region for region in detected}}
     classes: dict[ReviewLabel, str] = {"lesion": reference.recipe.classes.positive, "unclear": "ignore"}
     added = [
@@ -286,7 +291,8 @@ def review_notes(results: ReviewResults, lesions: Mapping[str, SlideLesions], wh
     """
     # a result is used if its detection is on one of these slides, today or in the review
     ids = {detection.region.id for slide in lesions.values() for detection in slide.detections}
-    ids |= {id for id, (slide, _) in results.regions.items() if slide in lesions}
+    keys = set(map(slide_key, lesions))
+    ids |= {id for id, (slide, _) in results.regions.items() if slide_key(slide) in keys}
     used = Counter(label for id, label in results.labels.items() if id in ids)
     if not used:
         fault = "the expert review has no result for a detection on these slides"

@@ -34,7 +34,7 @@ from histoscout.evaluation.pixels.tile_table import TILE_SET_METRICS
 from histoscout.evaluation.protocol import SCORES_FILE, EvaluationProtocol
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS, SlideScores
-from histoscout.io.files import write_text
+from histoscout.io.files import read_text, write_text
 from histoscout.io.tables import write_csv
 
 SCORES_FORMAT = 3
@@ -79,7 +79,7 @@ def read_scores(path: Path) -> dict[str, Any]:
         ValueError: The file is not JSON.
     """
     # scores of images never had a format
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    values: dict[str, Any] = json.loads(read_text(path))
     if values.get("format", SCORES_FORMAT) >= SCORES_FORMAT:
         return values
     renamed: dict[str, Any] = _rename_keys(values)

@@ -7,10 +7,11 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 from histoscout.errors import OutputError
 
@@ -34,6 +35,11 @@ LOCKS = ".locks"
 
 MAX_SUFFIX = 24
 """Characters of a temporary name that come from the file's name, so that it is never too long."""
+
+_WITHOUT_MARK: Mapping[str, str] = MappingProxyType(
+    {"x000": "utf-32-le", "000x": "utf-32-be", "x0x0": "utf-16-le", "0x0x": "utf-16-be"}
+)
+"""Where the zero bytes of the first two or four letters are -> the encoding, in files without a byte-order mark."""
 
 
 def package_file(*parts: str) -> Path:
@@ -286,26 +292,99 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        # names of files from an old archive may be bytes of no encoding
+        wrong = text[max(0, error.start - 20) : error.end + 20].encode("ascii", "backslashreplace").decode()
+        fault = f"a name in it is not in UTF-8 ({wrong!r})"
+        raise OutputError(path, fault, "Rename the file that has this name") from error
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def decode_text(content: bytes) -> str | None:
-    """Decode a text file that may come from a spreadsheet program.
+    """Decode a text file from whatever program wrote it.
 
     Args:
         content: The bytes of the file.
 
     Returns:
-        The text, by UTF-16 if there is its byte-order mark (Excel's "Unicode text"), else by UTF-8, else by
-        Windows-1252; None if the file is not text.
+        The text, by UTF-8 (with a byte-order mark or not), UTF-16 or UTF-32, else by Windows-1252; None if the file is
+        not text.
     """
-    is_utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-    for encoding in ("utf-16",) if is_utf16 else ("utf-8-sig", "cp1252"):
+    encoding = text_encoding(content)
+    return None if encoding is None else content.decode(encoding)
+
+
+def text_encoding(content: bytes) -> str | None:
+    """The encoding of a text file, as Python calls it.
+
+    Args:
+        content: The bytes of the file.
+
+    Returns:
+        "utf-8-sig" for UTF-8 with a byte-order mark or not, "utf-16" or "utf-32" (with "-le" or "-be" if there is no
+        mark), "cp1252" for what is none of these; None if the file is not text.
+
+    Example:
+        >>> from histoscout.io.files import text_encoding
+        >>> [text_encoding("M\u00fcller".encode(name)) for name in ("utf-8", "utf-16", "cp1252")]
+        ['utf-8-sig', 'utf-16', 'cp1252']
+        >>> text_encoding(bytes(8)) is None
+        True
+    """
+    # the mark of UTF-32 begins like that of UTF-16
+    candidates = ["utf-8-sig", "cp1252"]
+    if content.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        candidates = ["utf-32"]
+    elif content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        candidates = ["utf-16"]
+    elif 0 in content[:4]:
+        # without a mark, zero bytes beside Latin letters give UTF-16 and UTF-32 away
+        zeros = "".join("0" if byte == 0 else "x" for byte in content[:4])
+        candidates = [_WITHOUT_MARK[zeros]] if zeros in _WITHOUT_MARK else []
+    for encoding in candidates:
         with suppress(UnicodeDecodeError):
-            text = content.decode(encoding)
-            return None if "\0" in text else text
+            return None if "\0" in content.decode(encoding) else encoding
     return None
+
+
+def encoding_note(content: bytes) -> str:
+    """The note on a text that is not in UTF-8, "" for one that is or that is no text.
+
+    Args:
+        content: The bytes of the file.
+
+    Returns:
+        One sentence for the user.
+    """
+    encoding = text_encoding(content)
+    if encoding is None or encoding == "utf-8-sig":
+        return ""
+    if encoding == "cp1252":
+        return "the file is not in UTF-8; it is read as Windows-1252: check names with accents"
+    return f"the file is in {encoding[:6].upper()}, not UTF-8"
+
+
+def read_text(path: Path) -> str:
+    """Read a text file from whatever program wrote it, see `decode_text`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The text; line ends are as in the file.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeDecodeError: The file is not text.
+    """
+    content = path.read_bytes()
+    text = decode_text(content)
+    if text is None:
+        raise UnicodeDecodeError("utf-8", content[:1], 0, min(1, len(content)), "the file is not text")
+    return text
 
 
 def sha256(path: Path) -> str:

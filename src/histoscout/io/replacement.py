@@ -24,6 +24,7 @@ from histoscout.io.files import (
     flush_to_disk,
     is_temporary,
     output_error,
+    read_text,
     remove_leftovers,
     scratch_folder,
     write_text,
@@ -189,7 +190,7 @@ def _cannot_replace(out: Path, error: OSError) -> OutputError:
 def _stated(folder: Path) -> dict[str, Any]:
     """What is stated beside new results; nothing if they were killed in their first moment."""
     try:
-        stated: dict[str, Any] = json.loads((folder / PURPOSE).read_text(encoding="utf-8"))
+        stated: dict[str, Any] = json.loads(read_text(folder / PURPOSE))
     except FileNotFoundError:
         return {}
     return stated

@@ -6,13 +6,15 @@ Commas, semicolons or tabs, UTF-8 (with a byte-order mark or not), UTF-16 or Win
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from histoscout.errors import AnnotationError, CohortError, HistoscoutError
-from histoscout.io.files import decode_text, write_text
+from histoscout.io.files import decode_text, encoding_note, write_text
+from histoscout.io.notes import pluralize
 
 SLIDE_TABLE_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -37,6 +39,12 @@ SLIDE_TABLE_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The names that each column may have, also in other tools (Slideflow, TRIDENT, hs2p); earlier names win."""
+
+EMPTY_CELLS = frozenset({"na", "n/a", "#n/a", "nan", "<na>", "null", "none", "-", "--", "\u2013", "\u2014"})
+"""What programs and people write into cells that are empty, in lower case."""
+
+NONE_CELLS: Mapping[str, frozenset[str]] = MappingProxyType({"annotations": frozenset({"none"})})
+"""Columns in which one of these words says something and is no empty cell."""
 
 _MAX_FIRST_LINE = 100_000
 """Characters of a first line that are read: a larger cell is an error of the csv module."""
@@ -131,16 +139,25 @@ class CsvTable:
         rows: Its rows, without empty ones.
         columns: The schema's names of the columns that it has.
         unknown: Headings that are not in the schema.
+        emptied: How often each word for "no value" was read as an empty cell.
+        encoding: The note on a file that is not in UTF-8, else "".
     """
 
     rows: tuple[CsvRow, ...]
     columns: frozenset[str]
     unknown: tuple[str, ...]
+    _: KW_ONLY
+    emptied: Mapping[str, int] = field(default_factory=dict)
+    encoding: str = ""
 
     @property
     def notes(self) -> list[str]:
-        """A note on headings that are not used: one of them may be misspelled."""
-        return [f"columns that are not used: {', '.join(self.unknown)}"] if self.unknown else []
+        """Notes on headings that are not used (one may be misspelled), on empty cells and on the encoding."""
+        notes = [f"columns that are not used: {', '.join(self.unknown)}"] if self.unknown else []
+        if self.emptied:
+            words = ", ".join(repr(word) for word in self.emptied)
+            notes.append(f"{pluralize(sum(self.emptied.values()), 'cell')} with {words} are read as empty")
+        return [*notes, self.encoding] if self.encoding else notes
 
 
 def read_table(path: Path, schema: TableSchema = SLIDE_TABLE) -> CsvTable:
@@ -156,7 +173,7 @@ def read_table(path: Path, schema: TableSchema = SLIDE_TABLE) -> CsvTable:
     Raises:
         CohortError: The file is not a table, lacks a required column, or has no rows.
     """
-    text = _read_text(path, CohortError, "Check the path and its permissions")
+    text, encoding = _read_text(path, CohortError, "Check the path and its permissions")
     delimiter = _detect_delimiter(text)
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -174,12 +191,26 @@ def read_table(path: Path, schema: TableSchema = SLIDE_TABLE) -> CsvTable:
     if not filled:
         raise CohortError(path, f"the table lists no {schema.items}", "Add a row for each")
 
+    emptied: Counter[str] = Counter()
     rows = tuple(
-        CsvRow(number, {column: row[i].strip() for column, i in positions.items() if i < len(row)})
-        for number, row in filled
+        CsvRow(number, dict(_filled_cells(row, positions, emptied=emptied))) for number, row in filled
     )
     unknown = tuple(h for i, h in enumerate(headings) if i not in positions.values() and h)
-    return CsvTable(rows, frozenset(positions), unknown)
+    return CsvTable(rows, frozenset(positions), unknown, emptied=emptied, encoding=encoding)
+
+
+def _filled_cells(
+    row: Sequence[str], positions: Mapping[str, int], *, emptied: Counter[str]
+) -> Iterator[tuple[str, str]]:
+    """The cells of a row by column; those with a word for "no value" are counted and become empty."""
+    for column, position in positions.items():
+        if position < len(row):
+            cell = row[position].strip()
+            folded = cell.casefold()
+            if folded in EMPTY_CELLS and folded not in NONE_CELLS.get(column, ()):
+                emptied[cell] += 1
+                cell = ""
+            yield column, cell
 
 
 def read_headings(path: Path) -> frozenset[str]:
@@ -194,7 +225,7 @@ def read_headings(path: Path) -> frozenset[str]:
     Raises:
         CohortError: The file cannot be read or is not text.
     """
-    text = _read_text(path, CohortError, "Check the path and its permissions")
+    text, _ = _read_text(path, CohortError, "Check the path and its permissions")
     headings = next(csv.reader(_first_line(text), delimiter=_detect_delimiter(text)), [])
     return frozenset(map(_normalize, headings))
 
@@ -247,7 +278,7 @@ def read_review_table(path: Path, required: Sequence[str]) -> list[dict[str, str
         AnnotationError: The file cannot be read or lacks a required column.
     """
     remedy = f"Give the {REVIEW_TABLE} that evaluate wrote, its folder, or GeoJSON from QuPath"
-    text = _read_text(path, AnnotationError, remedy)
+    text, _ = _read_text(path, AnnotationError, remedy)
     lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=_detect_delimiter(text))
     try:
         if missing := [name for name in required if name not in (lines.fieldnames or ())]:
@@ -260,7 +291,8 @@ def read_review_table(path: Path, required: Sequence[str]) -> list[dict[str, str
 # ---------------------------------------------------------------- text of any table
 
 
-def _read_text(path: Path, error_type: type[HistoscoutError], remedy: str) -> str:
+def _read_text(path: Path, error_type: type[HistoscoutError], remedy: str) -> tuple[str, str]:
+    """The text of a table, and the note on its encoding."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -268,7 +300,7 @@ def _read_text(path: Path, error_type: type[HistoscoutError], remedy: str) -> st
     text = decode_text(content)
     if text is None:
         raise error_type(path, "the file is not a text table", "Save it as CSV (UTF-8)")
-    return text
+    return text, encoding_note(content)
 
 
 def _detect_delimiter(text: str) -> str:

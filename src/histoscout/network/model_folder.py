@@ -20,7 +20,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from safetensors.numpy import load_file
 
 from histoscout.errors import ModelError, RecipeError
-from histoscout.io.files import sha256
+from histoscout.io.files import read_text, sha256
 from histoscout.recipe import Recipe
 
 FORMAT = 1
@@ -119,7 +119,7 @@ class ModelFolder:
     @property
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json: figures on the tuning set, training patients, operating points."""
-        values: dict[str, Any] = json.loads((self.path / METRICS).read_text(encoding="utf-8"))
+        values: dict[str, Any] = json.loads(read_text(self.path / METRICS))
         return {RENAMED_METRICS_KEYS.get(key, key): value for key, value in values.items()}
 
     def vector(self, name: str = "detector") -> Path:
@@ -182,7 +182,7 @@ def _read_index(path: Path) -> ModelIndex:
             path, f"this is not a model folder: it holds no {INDEX}", "Give the folder that training wrote"
         )
     try:
-        values = json.loads(where.read_text(encoding="utf-8"))
+        values = json.loads(read_text(where))
         written = values.get("format") if isinstance(values, dict) else None
         if isinstance(written, int) and written > FORMAT:
             raise ModelError(

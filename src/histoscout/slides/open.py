@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from histoscout.errors import MppMissingError, SlideError
 from histoscout.geometry.box import Box
+from histoscout.io.names import slide_name
 from histoscout.registry import load_factory
 from histoscout.slides.files import main_file
 from histoscout.slides.foreign import unread_format
@@ -110,7 +111,7 @@ def _describe(path: Path, file: OpenedFile, mpp: float | None, *, mpp_source: Mp
     if scale.mpp is None:
         raise MppMissingError(path, "the file does not state its resolution", GIVE_MPP)
     return SlideMetadata(
-        name=path.stem,
+        name=slide_name(path),
         mpp=scale.mpp,
         mpp_source=scale.source,
         path=path,

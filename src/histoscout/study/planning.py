@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from histoscout.io.files import write_text
+from histoscout.io.files import read_text, write_text
 from histoscout.network.build import build_network
 from histoscout.network.detector import count_outputs, normalize
 from histoscout.network.losses import make_loss
@@ -91,7 +91,7 @@ def time_epochs(context: StudyContext) -> list[dict[str, Any]]:
     """
     times_file = context.out / "epoch-times.json"
     if times_file.exists():
-        earlier: list[dict[str, Any]] = json.loads(times_file.read_text("utf-8"))
+        earlier: list[dict[str, Any]] = json.loads(read_text(times_file))
         return earlier
     recipe = read_study_recipe("unet")
     # the network is narrower only in tests

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histoscout.errors import TrainingError
-from histoscout.io.files import write_text
+from histoscout.io.files import read_text, write_text
 from histoscout.network.losses import make_loss
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples, SampledExamples
@@ -53,7 +53,7 @@ class AccuracyLog:
 
     def read(self) -> dict[str, float]:
         """Return the accuracies by step."""
-        accuracies: dict[str, float] = json.loads(self.path.read_text("utf-8")) if self.path.exists() else {}
+        accuracies: dict[str, float] = json.loads(read_text(self.path)) if self.path.exists() else {}
         return accuracies
 
     def record(
@@ -112,7 +112,7 @@ def train_run(run: Run, context: StudyContext) -> dict[str, Any]:
     """
     folder = context.out / "runs" / run.name
     if (folder / "result.json").exists():
-        finished: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
+        finished: dict[str, Any] = json.loads(read_text(folder / "result.json"))
         return finished
     started = time.monotonic()
     # data, and a learning rate and validations that fit its number of steps
@@ -269,5 +269,5 @@ def _train_stages(
             )
             stage_result = {"stopped": stopped, "steps": stop, **evaluate_sets(trained)}
             write_text(stage, json.dumps(stage_result) + "\n")
-        results[str(epochs)] = json.loads(stage.read_text("utf-8"))
+        results[str(epochs)] = json.loads(read_text(stage))
     return results

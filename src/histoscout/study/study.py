@@ -10,7 +10,7 @@ from typing import Any
 
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import OutputError
-from histoscout.io.files import write_text
+from histoscout.io.files import read_text, write_text
 from histoscout.progress import NoProgress, Progress
 from histoscout.slides.open import open_slide
 from histoscout.study import protocol
@@ -162,7 +162,7 @@ def _claim_folder(out: Path, options: StudyOptions) -> None:
         "weights": options.weights or options.scale.weights,
     }
     if marker.exists():
-        if json.loads(marker.read_text("utf-8")) != content:
+        if json.loads(read_text(marker)) != content:
             fault = "the folder holds a study of other slides, of another scale or with other weights"
             raise OutputError(out, fault, "Choose another folder with -o")
         return
@@ -195,7 +195,7 @@ def _open_context(out: Path, options: StudyOptions, cohort: Cohort | None) -> St
 def _read_earlier_ablation(out: Path) -> dict[str, Any] | None:
     """Return the ablation of an earlier call with the same folder, if there was one."""
     study_file = out / "study.json"
-    results = json.loads(study_file.read_text("utf-8")) if study_file.exists() else {}
+    results = json.loads(read_text(study_file)) if study_file.exists() else {}
     ablation: dict[str, Any] | None = results.get("ablation")
     return ablation
 

@@ -1,13 +1,14 @@
 """The learning curves of a training: a CSV file, a picture, and TensorBoard events if `tensorboard` is installed."""
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from histoscout.io.files import atomic_write, write_text
+from histoscout.io.files import atomic_write, read_text, write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -42,7 +43,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with io.StringIO(read_text(path), newline="") as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 

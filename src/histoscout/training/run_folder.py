@@ -16,7 +16,14 @@ from typing import Any
 from histoscout.cohort.cohort import Cohort
 from histoscout.detection.settings import file_hash
 from histoscout.errors import OutputError
-from histoscout.io.files import holds_nothing, output_error, remove_leftovers, sha256, write_text
+from histoscout.io.files import (
+    holds_nothing,
+    output_error,
+    read_text,
+    remove_leftovers,
+    sha256,
+    write_text,
+)
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.recipe import Recipe
 
@@ -120,7 +127,7 @@ def is_same_training(out: Path, fingerprint: Mapping[str, str]) -> bool:
     mark = out / "training" / "run.json"
     if not mark.is_file():
         return False
-    stored = json.loads(mark.read_text(encoding="utf-8"))
+    stored = json.loads(read_text(mark))
     # histoscout 0.2.0 and older did not look into slide files
     return bool(
         stored == {key: fingerprint[key] for key in fingerprint if key != CONTENT or CONTENT in stored}
@@ -248,7 +255,7 @@ def check_choices(recipe_folder: Path, choices: Mapping[str, Any]) -> None:
     """
     given = _as_stored(choices)
     for file in sorted(recipe_folder.glob(f"fold-*/{CHOICES_FILE}")):
-        stored = json.loads(file.read_text(encoding="utf-8"))
+        stored = json.loads(read_text(file))
         if stored != given and has_started(file.parent / "model"):
             raise OutputError(
                 file.parent,

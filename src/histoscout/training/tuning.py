@@ -22,6 +22,7 @@ from histoscout.evaluation.reference import Reference
 from histoscout.evaluation.review import ReviewPlan, prepare_review, select_review_items
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
+from histoscout.io.names import slide_key
 from histoscout.network.engines import Engine
 from histoscout.recipe_sections import ClassConfig
 from histoscout.training.data import tuning_regions, tuning_windows
@@ -216,10 +217,10 @@ def unique_names(cases: Sequence[Case]) -> list[str]:
     Returns:
         A name for each case.
     """
-    counts = Counter(case.name.casefold() for case in cases)
+    counts = Counter(slide_key(case.slide) for case in cases)
     return [
         case.name
-        if counts[case.name.casefold()] == 1
+        if counts[slide_key(case.slide)] == 1
         else f"{case.name} ({case.slide.parent.name}, {number})"
         for number, case in enumerate(cases, start=1)
     ]

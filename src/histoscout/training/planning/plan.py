@@ -12,7 +12,7 @@ import tomlkit
 
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import RecipeError
-from histoscout.io.files import write_text
+from histoscout.io.files import read_text, write_text
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import RENAMED, Recipe, description_of
 from histoscout.recipe_sections import plain
@@ -277,7 +277,7 @@ def read_plan(path: Path) -> Plan:
     """
     recipe = Recipe.read(path)
     choices = []
-    for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items():
+    for key, value in tomllib.loads(read_text(path)).items():
         if isinstance(value, dict):
             # plans of histoscout 0.1.0 have other keys
             keys = {f"{key}.{name}": part for name, part in value.items()}
