@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from PIL import Image
 from histoscout.annotations.asap import write_asap
 from histoscout.annotations.geojson import write_geojson
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
+from histoscout.annotations.write import write_annotations
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
@@ -192,3 +194,15 @@ def test_the_longest_suffix_decides_and_case_does_not() -> None:
 def test_an_unknown_format_is_refused_with_the_known_suffixes() -> None:
     with pytest.raises(AnnotationError, match=r"a\.docx: .*\.geojson, .*\.qpdata"):
         read_annotations(Path("a.docx"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("suffix", [".geojson", ".xml"])
+def test_class_names_in_any_encoding(tmp_path: Path, suffix: str, encoding: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_annotations(Regions.of([Region(shapely.box(0, 0, 9, 9), "Drüse")]), path)
+    text = path.read_text(encoding="utf-8").replace("\\u00fc", "ü")
+    path.write_bytes(text.encode(encoding))
+    annotations = read_annotations(path)
+    assert annotations.regions.labels == ["Drüse"]
+    assert any("UTF-8" in note for note in annotations.notes) is (encoding != "utf-8-sig")

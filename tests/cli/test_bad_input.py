@@ -171,3 +171,14 @@ def test_a_file_where_a_folder_should_be_is_kept(table: Path, tmp_path: Path) ->
     result = run("train", table, "-o", tmp_path / "file" / "model", "--positive", "UDH")
     assert_refused(result, "file")
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_output_never_dies_of_an_encoding(table: Path, tmp_path: Path, encoding: str) -> None:
+    slide = tmp_path / "\u0416.tif"
+    shutil.copy(table.parent / "slide_0.tif", slide)
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for path in (slide, tmp_path / "\u0416\u0416.tif"):
+        result = subprocess.run([PROGRAM, "info", path], capture_output=True, check=False, env=environment)
+        assert result.returncode == (0 if path == slide else 1)
+        assert b"Traceback" not in result.stderr

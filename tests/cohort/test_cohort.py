@@ -379,3 +379,98 @@ def test_the_real_cohort(shared_data: Path) -> None:
     assert all(case.mpp == 0.62005 and case.annotations for case in cohort.cases)
     folder = read_cohort(shared_data / "glas/slides")
     assert [case.annotations for case in folder.cases] == [case.annotations for case in cohort.cases]
+
+
+# ---------------------------------------------------------------- names and ids
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_annotations_are_found_however_their_names_are_spelled(tmp_path: Path) -> None:
+    composed, decomposed = "\u00dcber", "U\u0308ber"
+    pairs = {
+        "S1.ome.tif": "S1.geojson",
+        "S2.ome.tiff": "S2.ome.tiff.geojson",
+        "S3.tif": "S3.GEOJSON",
+        "S4.TIF": "s4.geojson",
+        f"{decomposed}.svs": f"{composed}.geojson",
+        "S5.svs": "S5.ndpi.geojson",
+        "scan1 - 20x_02.tif": "scan1 - 20x_02.geojson",
+    }
+    touch(tmp_path, *pairs, *pairs.values(), "scan1.vsi - 20x_02.geojson", "S9.xml")
+    cohort = read_cohort(tmp_path)
+    assert {case.slide.name: case.annotations and case.annotations.name for case in cohort.cases} == pairs
+    (note,) = [note for note in cohort.notes if "S9.xml" in note]
+    assert "2 (S9.xml, scan1.vsi - 20x_02.geojson)" in note
+
+
+def test_a_file_goes_with_the_slide_whose_name_it_fits_best(tmp_path: Path) -> None:
+    touch(tmp_path, "A.svs", "A.tif", "a.ndpi", "A.svs.geojson", "b.tif", "B.tif", "B.geojson")
+    found = {case.slide.name: case.annotations for case in read_cohort(tmp_path).cases}
+    assert {name for name, file in found.items() if file} == {"A.svs", "B.tif"}
+
+
+def test_files_that_no_slide_claims_are_named_but_not_those_of_other_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "left/A.svs", "right/B.svs", *(f"annotations/{name}.geojson" for name in "ABC"))
+    notes = read_cohort(tmp_path / "left").notes
+    assert [note for note in notes if ".geojson" in note] == [
+        "annotation files that are named after no slide, left out: 1 (C.geojson)"
+    ]
+
+
+def test_files_that_a_table_passes_over_are_named(table: Write) -> None:
+    path = table("slide,annotations,patient\nslides/a.svs,drawn/a.geojson,1\nslides/b.svs,,2\n")
+    touch(path.parent, "slides/b.geojson", "slides/x.xml", "drawn/y.geojson", "drawn/b.xml")
+    notes = " ".join(read_cohort(path).notes)
+    assert "b.geojson" in notes
+    assert "2 (y.geojson, x.xml)" in notes
+
+
+def test_names_in_a_table_may_differ_from_the_files_in_case_and_unicode_form(tmp_path: Path) -> None:
+    touch(tmp_path, "S1.ome.tif", "U\u0308.SVS", "drawn/A.geojson")
+    (tmp_path / "t.csv").write_text(
+        "slide,patient,annotations\nS1,1,\n\u00dc.svs,2,drawn/a.GeoJSON\n", encoding="utf-8"
+    )
+    first, second = read_cohort(tmp_path / "t.csv").cases
+    assert (first.slide.name, second.slide.name) == ("S1.ome.tif", "U\u0308.SVS")
+    assert second.annotations == tmp_path / "drawn/A.geojson"
+
+
+@pytest.mark.parametrize("cell", ["NA", "n/a", "nan", "NULL", "None", "-", "#N/A"])
+def test_words_for_no_value_are_empty_cells(table: Write, cell: str) -> None:
+    text = f"slide,annotations,patient,split,mpp,site\nslides/a.svs,drawn/a.geojson,{cell},{cell},{cell},{cell}\n"
+    cohort = read_cohort(table(text))
+    (case,) = cohort.cases
+    assert (case.patient, case.split, case.mpp, case.site) == ("a", None, None, None)
+    (note,) = [note for note in cohort.notes if "read as empty" in note]
+    assert f"4 cells with {cell!r}" in note
+
+
+IDS = ("001", "1", "1.0")
+
+
+def test_ids_that_differ_only_in_spelling_are_one_patient_with_a_note(table: Write) -> None:
+    names = ("slides/a.svs", "slides/b.svs", "slides/c 1 (2).ndpi")
+    rows = "".join(f"{name},{patient}\n" for name, patient in zip(names, IDS, strict=True))
+    cohort = read_cohort(table(f"slide,patient\n{rows}"))
+    assert cohort.patients == ("001",)
+    assert cohort.spellings == (IDS,)
+    assert any("001 = 1 = 1.0" in note for note in cohort.notes)
+    # nothing changes when a part of it is taken
+    assert cohort.in_split("test").spellings == (IDS,)
+
+
+def test_ids_that_differ_only_in_spelling_are_refused_in_two_splits(table: Write) -> None:
+    text = "slide,patient,split\nslides/a.svs,P-01,train\nslides/b.svs,p 01,test\n"
+    assert "P-01 = p 01 is in train (row 2) and test (row 3)" in problems(table(text))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_a_table_that_is_not_in_utf8_is_noted(table: Write, encoding: str) -> None:
+    cohort = read_cohort(table("slide,patient\nslides/a.svs,Müller\n", encoding))
+    assert cohort.patients == ("Müller",)
+    assert any("UTF-8" in note for note in cohort.notes)

@@ -113,3 +113,11 @@ def test_the_folds_that_are_kept_for_glas_are_those_of_seed_0(shared_data: Path)
     }
     assert read_folds(recipes / "glas_folds.csv", cohort.patients) == draw_folds(positive, 4, 0)
     assert sum(positive.values()) == 10
+
+
+def test_folds_find_their_patients_in_another_spelling(tmp_path: Path) -> None:
+    (tmp_path / "folds.csv").write_bytes("fold,patient\n1,001\n1,1\n2,M\u00dcLLER\n".encode("cp1252"))
+    assert read_folds(tmp_path / "folds.csv", ["1", "Müller"]).patients == (("1",), ("Müller",))
+    (tmp_path / "folds.csv").write_text("fold,patient\n1,001\n2,1\n")
+    with pytest.raises(CohortError, match="twice"):
+        read_folds(tmp_path / "folds.csv", ["1"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from histoscout.cohort.case import Case
+from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.duplicates import Fingerprint, Landmarks
 from histoscout.cohort.leakage import (
     check_disjoint_sets,
@@ -151,3 +151,21 @@ def test_tissue_on_two_slides() -> None:
     assert check_shared_tissue([one, replace(one, slide="b", patient="q")]).state == "warning"
     verdict = check_shared_tissue([one, replace(one, slide="b", split="test")])
     assert (verdict.state, verdict.message) == ("failed", "a and b share 9 places")
+
+
+def test_spellings_of_one_patient_are_a_warning_and_in_two_splits_a_failure() -> None:
+    def cases(*splits: SplitName) -> list[Case]:
+        return [
+            Case(Path(f"{number}.svs"), patient=patient, split=split)
+            for number, (patient, split) in enumerate(zip(("001", "1", "2"), splits, strict=True))
+        ]
+
+    assert check_patient_splits(cases("train", "train", "test")).state == "warning"
+    failed = check_patient_splits(cases("train", "test", "test"))
+    assert (failed.state, "001 = 1 in test and train" in failed.message) == ("failed", True)
+    assert check_patient_splits([Case(Path("a.svs"))], (("P 1", "P1"),)).state == "warning"
+
+
+def test_a_known_patient_is_recognized_in_another_spelling() -> None:
+    assert check_known_patients("test", ["P-01"], ["p1"]).state == "failed"
+    assert check_known_patients("test", ["P-02"], ["p1"]).state == "good"

@@ -224,3 +224,42 @@ def test_the_projects_at_hand_are_read(shared_data: Path, tmp_path: Path) -> Non
     cohort = read_cohort(folder / "ttcs/project.qpproj", there)
     assert len(cohort.cases) == 12
     assert "12 slides were found by name" in cohort.notes[-1]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-8-sig"])
+def test_a_project_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    path = project(tmp_path, [image(slide(tmp_path / "Präparat.svs"), 1)])
+    content = path.read_text(encoding="utf-8").encode().decode("unicode_escape")
+    path.write_bytes(content.encode(encoding))
+    cohort = read_cohort(path)
+    assert [case.name for case in cohort.cases] == ["Präparat"]
+    assert any("UTF-8" in note for note in cohort.notes) is (encoding != "utf-8-sig")
+
+
+def test_data_files_without_an_image_are_named(tmp_path: Path) -> None:
+    path = project(tmp_path, [image(slide(tmp_path / "a.svs"), 1)])
+    (note,) = [note for note in read_cohort(path).notes if "data files" in note]
+    assert "1 (data/2/data.qpdata)" in note
+
+
+def test_a_patient_that_is_no_value_is_none(tmp_path: Path) -> None:
+    path = project(tmp_path, [image(slide(tmp_path / "a.svs"), 1, metadata={"Patient ID": "N/A"})])
+    assert read_project(path).entries[0].patient == ""
+
+
+def test_images_of_one_name_are_converted_to_numbered_files(tmp_path: Path) -> None:
+    names = ["scan1.vsi - 20x_01", "scan1.vsi - 20x_02", "T24.100", "T24.200.svs", "HE.svs", "he.ndpi"]
+    images = [image("file:/gone/x.svs", number, imageName=name) for number, name in enumerate(names, 1)]
+    path = project(tmp_path / "qp", images)
+    for number in range(3, 7):
+        data(path.parent / f"data/{number}/data.qpdata")
+    results = convert(path.parent, tmp_path / "out")
+    assert [result.target.stem for result in results] == [*names[:3], "T24.200", "HE", "he (2)"]
+    assert all(result.regions == 1 and result.target.exists() for result in results)
+
+
+def test_a_fault_of_a_data_file_names_the_image(tmp_path: Path) -> None:
+    path = project(tmp_path / "qp", [image("file:/gone/x.svs", 1, imageName="x - 20x_02")])
+    (path.parent / "data/1/data.qpdata").write_bytes(b"no data")
+    (result,) = convert(path, tmp_path / "out")
+    assert result.fault.startswith("x - 20x_02: ")

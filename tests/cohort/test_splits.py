@@ -192,3 +192,12 @@ def test_what_is_no_split_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_split_is_named(tmp_path: Path) -> None:
     with pytest.raises(CohortError, match=r"split\.csv"):
         read_split(tmp_path / "split.csv", TWO)
+
+
+def test_a_split_that_another_program_saved_is_read_with_a_note(tmp_path: Path) -> None:
+    cases = (Case(tmp_path / "Ü.ome.tif", patient="001"), Case(tmp_path / "b.svs", patient="2"))
+    text = "part,slide,patient\ntrain,C:\\old\\U\u0308.tif,1\ntest,C:\\old\\b.svs,2\n"
+    (tmp_path / "split.csv").write_bytes(text.encode("utf-16"))
+    split = read_split(tmp_path / "split.csv", Cohort(cases, "t.csv"))
+    assert (split.train, split.test) == (cases[:1], cases[1:])
+    assert any("UTF-16" in note for note in split.notes)

@@ -8,8 +8,15 @@ import pytest
 import shapely
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
-from histoscout.evaluation.regions import CompareOptions, evaluate_regions, score_regions
+from histoscout.evaluation.regions import (
+    CompareOptions,
+    _detection_files,
+    evaluate_regions,
+    score_regions,
+)
 from histoscout.geometry.regions import Region, Regions
 from tests import toy
 from tests.evaluation.slides import BOX, comparison, discs
@@ -94,3 +101,18 @@ def test_a_folder_of_something_else_is_refused(table: Path, tmp_path: Path) -> N
         evaluate_regions(tmp_path, table, tmp_path / "out")
     assert raised.value.where == str(tmp_path)
     assert "slide_3.geojson" in raised.value.remedy
+
+
+def test_files_of_regions_are_found_in_any_spelling_and_others_are_named(tmp_path: Path) -> None:
+    cases = [Case(tmp_path / name, split="test") for name in ("S1.ome.tif", "U\u0308.svs")]
+    cases.append(Case(tmp_path / "trained.svs", split="train"))
+    for name in ("s1.GeoJSON", "\u00dc.svs.geojson", "S9.geojson", "trained.geojson"):
+        (tmp_path / "found" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "found" / name).touch()
+    files, notes = _detection_files(tmp_path / "found", cases[:2], Cohort(tuple(cases), "t.csv"))
+    assert {name: path.name for name, path in files.items()} == {
+        "S1": "s1.GeoJSON",
+        "\u00dc": "\u00dc.svs.geojson",
+    }
+    (note,) = notes
+    assert "1 (S9.geojson)" in note

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from histoscout.annotations.files import read_content
 from histoscout.annotations.read import Annotations, ImageMetadata, load_function
 from histoscout.errors import AnnotationError
-from histoscout.io.files import encoding_note
+from histoscout.io.files import decode_text, encoding_note, text_encoding
 
 ROOTS: Mapping[str, str] = MappingProxyType(
     {
@@ -183,7 +183,13 @@ def read_xml_tree(path: Path) -> XmlElement:
     if not content.strip(b"\xef\xbb\xbf \t\r\n\x00"):
         raise AnnotationError(path, "the file is empty", _EXPORT_AGAIN)
     # entities and document types are refused as soon as they are declared
-    encoding = _encoding(content)
+    note = encoding_note(content)
+    if (text_encoding(content) or "").startswith(("utf-16", "utf-32")):
+        # whatever the file declares
+        content = (decode_text(content) or "").encode()
+        encoding: str | None = "utf-8"
+    else:
+        encoding = _encoding(content)
     parser = expat.ParserCreate(encoding)
     builder = _Builder(path, parser)
     parser.StartElementHandler = builder.start
@@ -202,7 +208,7 @@ def read_xml_tree(path: Path) -> XmlElement:
     if builder.root is None:
         raise AnnotationError(path, "the file is not valid XML (no elements)", _EXPORT_AGAIN)
     # a declared code page is no news, one that contradicts the declaration is
-    if encoding == "windows-1252" and (note := encoding_note(content)):
+    if encoding is not None and note:
         builder.root.notes = (note,)
     return builder.root
 

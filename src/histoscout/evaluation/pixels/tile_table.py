@@ -19,6 +19,7 @@ from histoscout.evaluation.pixels.metrics import Metric
 from histoscout.evaluation.reference import PredictionRaster, Reference
 from histoscout.geometry.box import Box, TileGrid
 from histoscout.geometry.rasterize import label_map
+from histoscout.io.names import patient_key, slide_key
 from histoscout.io.tables import CsvTable, TableSchema, read_table
 from histoscout.recipe import IGNORE
 
@@ -78,7 +79,8 @@ class TileSet:
 
     def of(self, slide: str, patient: str) -> SlideTiles | None:
         """The listed tiles of a slide, by its name or its patient; None if the table has none."""
-        return self.listed.get(slide) or self.listed.get(patient)
+        names = (slide, slide_key(slide), patient, patient_key(patient))
+        return next((self.listed[name] for name in names if name in self.listed), None)
 
 
 def make_tile_set(table: Path | None, tile_um: float | None, positive: str) -> TileSet | None:
@@ -151,7 +153,8 @@ def _cells(
             fault = f"row {row.number} has no corner in numbers ({row.cell('x')!r}, {row.cell('y')!r})"
             raise CohortError(path, fault, "Give x_px and y_px in level-0 px") from None
         slide = row.cell(key)
-        yield (Path(slide).stem if key == "slide" else slide), x, y, is_positive
+        file = slide.replace("\\", "/").rpartition("/")[2]
+        yield (slide_key(file) if key == "slide" else patient_key(slide)), x, y, is_positive
 
 
 # ---------------------------------------------------------------- scoring
