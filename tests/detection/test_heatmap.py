@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 from threading import current_thread
 
@@ -108,6 +110,73 @@ def test_overlapping_tiles_are_averaged_over_the_windows_that_cover_a_cell() -> 
     assert found.levels("UDH").shape == (4, 4)
     assert found.levels("UDH")[1, 1] == pytest.approx(means[:2, :2].mean() * 255, abs=1)
     assert found.levels("UDH")[0, 0] == pytest.approx(means[0, 0] * 255, abs=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([32, 48, 64, 67, 96]),
+    st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75]),
+    st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    st.sampled_from([0.5, 1.0]),
+)
+def test_tiles_are_where_their_windows_are(
+    side: int, overlap: float, size: tuple[int, int], mpp: float
+) -> None:
+    """By brute force: each pixel of the map is the weighted mean of the windows that cover it."""
+    stride = max(1, round(side * (1 - overlap)))
+    plan = WindowPlan(mpp=mpp, side_px=side, stride_px=stride)
+    slide = slide_from_array(picture(side, *size), 0.5)
+    found = look(slide, plan, Redness(answers="tile"))
+    cell = plan.cell_px
+    assert side % cell == 0
+    # the whole slide is covered, by less than one cell too much
+    rows, columns = found.levels("UDH").shape
+    scale = mpp / slide.mpp * cell
+    for count, length in ((rows, slide.box.height), (columns, slide.box.width)):
+        assert length - 1e-3 <= count * scale < length + scale
+    ramp = np.minimum(
+        1, (np.arange(side) // cell + 0.5) / max(0.5, side // cell - max(1, round(stride / cell)))
+    )
+    weight = np.outer(np.minimum(ramp, ramp[::-1]), np.minimum(ramp, ramp[::-1]))
+    sums = np.zeros((2, rows * cell + 2 * side, columns * cell + 2 * side))
+    for box in TileGrid(slide.box, side * mpp / 0.5, stride * mpp / 0.5):
+        answer = redness(slide.read(box, mpp)).mean()
+        y, x = round(box.y * 0.5 / mpp), round(box.x * 0.5 / mpp)
+        sums[:, y : y + side, x : x + side] += (weight * answer, weight)
+    expected = sums[0] / np.maximum(sums[1], 1e-9)
+    # places are right to half a cell; where cells divide the stride, to the pixel
+    enlarged = np.kron(found.levels("UDH") / 255, np.ones((cell, cell)))
+    if stride % cell == 0:
+        wanted = expected[: rows * cell, : columns * cell]
+        np.testing.assert_allclose(enlarged, wanted, atol=1.01 / 255)
+
+
+@pytest.mark.parametrize("overlap", [0, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.65, 0.75])
+@pytest.mark.parametrize("size", [320, 331])
+def test_a_lesion_is_found_in_its_place_by_a_tile_classifier(overlap: float, size: int) -> None:
+    side = 32
+    plan = WindowPlan(mpp=1.0, side_px=side, stride_px=max(1, round(side * (1 - overlap))))
+    errors = []
+    # one lesion is found as the windows happen to lie; on average over all shifts nothing may remain
+    for shift in range(plan.stride_px):
+        pixels = np.zeros((40, size, 3), np.uint8)
+        pixels[:, 110 + shift : 210 + shift, 0] = 255
+        found = look(slide_from_array(pixels, 1.0), plan, Redness(answers="tile"))
+        levels = found.levels("UDH").astype(np.float64).sum(0)
+        centers = (np.arange(len(levels)) + 0.5) * found.scale
+        errors.append(levels @ centers / levels.sum() - (160 + shift))
+    assert abs(np.mean(errors)) <= side / 64
+
+
+@pytest.mark.parametrize("size", [640, 660, 671, 703, 60])
+def test_a_lesion_at_the_border_is_not_thrown_away(size: int) -> None:
+    pixels = np.zeros((size, size, 3), np.uint8)
+    pixels[:, -12:, 0] = 255
+    slide = slide_from_array(pixels, 1.0)
+    for overlap in (0, 0.25, 0.5):
+        plan = WindowPlan(mpp=1.0, side_px=64, stride_px=round(64 * (1 - overlap)))
+        levels = look(slide, plan, Redness(answers="tile")).levels("UDH")
+        assert levels[:, -1].min() > 0
 
 
 def test_where_nobody_looked_is_zero_and_progress_is_told() -> None:
@@ -273,3 +342,28 @@ def test_a_damaged_heatmap_is_named(tmp_path: Path, content: bytes) -> None:
 @given(st.integers(0, 255))
 def test_a_threshold_taken_from_a_level_finds_that_level(level: int) -> None:
     assert threshold_level(level / 255) == level
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("reserves", [True, False])
+def test_a_full_disk_is_an_error_before_anything_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserves: bool
+) -> None:
+    import resource
+
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(room_module, "MAX_IN_MEMORY", 1000)
+    if not reserves:
+        monkeypatch.setattr(os, "posix_fallocate", cannot, raising=False)
+    assert room_module.allocate_map((1, 300, 300), tmp_path).sum() == 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OutputError) as caught:
+            room_module.allocate_map((1, 300, 300), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.where == str(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from histoscout.errors import ModelError, OutputError
+from histoscout.errors import ModelError
 from histoscout.network.engines import DEVICES, ENGINES, choose_engine, open_engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.openvino_engine import open_openvino
@@ -140,24 +140,17 @@ def test_a_second_start_needs_no_torch_and_nothing_goes_to_the_network(
     assert not list(tmp_path.iterdir())  # telemetry would leave its mark in the home folder
 
 
-def test_a_kept_model_that_is_broken_says_what_to_delete(model: ModelFolder, own_cache: Path) -> None:
-    pytest.importorskip("openvino")
-    open_engine(model, "openvino").close()
-    (kept,) = (own_cache / "histoscout").iterdir()
-    (kept / "detector.xml").write_text("broken")
-    with pytest.raises(ModelError, match="Delete") as caught:
-        open_engine(model, "openvino")
-    assert caught.value.where == str(kept)
-
-
-def test_a_cache_that_cannot_be_written_says_what_to_do(
+def test_a_cache_that_cannot_be_written_is_noted(
     model: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openvino")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
-        open_engine(model, "openvino")
+    notes: list[str] = []
+    found = open_engine(model, "openvino", on_note=notes.append)(windows(1))
+    np.testing.assert_allclose(found, exact(model, windows(1)), atol=0.05)
+    assert len(notes) == 1
+    assert "XDG_CACHE_HOME" in notes[0]
 
 
 def test_other_temperature_other_conversion(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The windows of a slide that detection examines, and the flipped and turned views of TTA."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from histoscout.tissue.mask import Tissue
 
 MIN_TISSUE = 0.01
 """Share of a window, as far as it is on the slide, that must be tissue for it to be examined."""
+
+MAX_CELLS = 32
+"""Cells along the side of a tile classifier's window at most, unless its side has no such divisor."""
 
 MAX_READERS = 8
 """Threads that read windows at most."""
@@ -57,6 +61,22 @@ class WindowPlan:
             views=choices.tta_views,
             readers=readers or min(MAX_READERS, usable_cores()),
             scratch=scratch,
+        )
+
+    @property
+    def cell_px(self) -> int:
+        """Side of a heatmap's cell of a tile classifier, at the resolution of the windows.
+
+        Cells divide the window, and the stride too where 32 cells or fewer are enough for that. Else there are at least
+        32, so that an output is at most 1/64 of a window away from where the window is.
+        """
+        common = math.gcd(self.side_px, self.stride_px)
+        if self.side_px // common <= MAX_CELLS:
+            return common
+        return next(
+            self.side_px // count
+            for count in range(min(MAX_CELLS, self.side_px), self.side_px + 1)
+            if self.side_px % count == 0
         )
 
 

@@ -1,5 +1,7 @@
 """Heatmaps: the probability of each class at every place of a slide, computed, read and written."""
 
+import math
+import os
 import struct
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -112,7 +114,7 @@ def compute_heatmap(
 
     Args:
         slide: The slide.
-        engine: The opened model; a tile classifier gives cells of one stride.
+        engine: The opened model; a tile classifier gives cells of `WindowPlan.cell_px`.
         boxes: Windows in level-0 px.
         plan: How windows are read and predicted.
         on_window: Called with the number of finished windows and of all windows.
@@ -124,11 +126,15 @@ def compute_heatmap(
     Raises:
         SlideError: If the slide cannot be read.
     """
-    cell_px = 1 if engine.answers == "pixels" else plan.stride_px
-    patch = max(1, round(plan.side_px / cell_px))
+    cell_px = 1 if engine.answers == "pixels" else plan.cell_px
+    patch = plan.side_px // cell_px
     mpp = plan.mpp * cell_px
     scale = mpp / slide.mpp
     shape = slide.box.shape(scale)
+    if engine.answers == "tile":
+        # cells are large: rounding would throw away up to half of one at the right and the bottom
+        height, width = slide.box.height / scale, slide.box.width / scale
+        shape = (max(1, math.ceil(height - 1e-6)), max(1, math.ceil(width - 1e-6)))
     # windows are blended row by row
     cells = sorted({_cell(box, slide.box, scale): box for box in boxes}.items())
     values = allocate_map((len(engine.labels), *shape), plan.scratch)
@@ -214,7 +220,9 @@ def read_heatmap(path: Path) -> Heatmap:
         with tifffile.TiffFile(path) as file:
             facts, labels = _facts(file.ome_metadata or "")
             pages = [file.pages[number] for number in range(len(labels))]
-            values = allocate_map((len(labels), *pages[0].shape), path.parent)
+            # finished results may lie on a disk that cannot be written to
+            scratch = path.parent if os.access(path.parent, os.W_OK) else None
+            values = allocate_map((len(labels), *pages[0].shape), scratch)
             for page, plane in zip(pages, values, strict=True):
                 page.asarray(out=plane)
         return Heatmap(

@@ -1,12 +1,15 @@
 """Tiled inference: windows are read ahead, predicted with TTA, and blended into one map without seams."""
 
+import errno
 import mmap
+import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,11 +95,15 @@ def _read_batches(read: ReadBox, boxes: Sequence[Box], plan: WindowPlan) -> Iter
 MAX_IN_MEMORY = 2**28
 """Bytes up to which a map is held in memory."""
 
+WRITTEN_BYTES = 2**22
+"""Bytes of zeros that are written at a time where a file system cannot reserve space."""
+
 
 def allocate_map(shape: tuple[int, ...], folder: Path | None = None) -> NDArray[np.uint8]:
     """Allocate an array of zeros, in memory if small, else in an unnamed file that vanishes after use.
 
-    The file has holes where nothing is written, so that empty parts of a slide take no disk space.
+    The space of the file is reserved first: writing into a mapped file on a full disk is no error that a program could
+    report, but its end.
 
     Args:
         shape: Shape of the array.
@@ -106,18 +113,36 @@ def allocate_map(shape: tuple[int, ...], folder: Path | None = None) -> NDArray[
         The array, uint8.
 
     Raises:
-        OutputError: If the file cannot be made.
+        OutputError: If the file cannot be made, or there is no space for it.
     """
-    if int(np.prod(shape, dtype=np.int64)) <= MAX_IN_MEMORY:
+    size = int(np.prod(shape, dtype=np.int64))
+    if size <= MAX_IN_MEMORY:
         return np.zeros(shape, np.uint8)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            return np.memmap(file, np.uint8, "w+", shape=shape)
+            _reserve(file, size)
+            return np.memmap(file, np.uint8, "r+", shape=shape)
     except OSError as error:
-        where = folder or tempfile.gettempdir()
-        raise OutputError(
-            where, f"there is no space for a large heatmap ({error})", "Free some space there"
-        ) from error
+        where = folder or Path(tempfile.gettempdir())
+        fault = f"a large heatmap needs {size / 1e6:,.0f} MB here for a while ({error.strerror or error})"
+        raise OutputError(where, fault, "Free some space there") from error
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Give a file its size, with disk space for all of it; OSError if there is too little."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            # file systems that cannot reserve space are written to instead
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+        else:
+            return
+    zeros = bytes(WRITTEN_BYTES)
+    for start in range(0, size, WRITTEN_BYTES):
+        file.write(zeros[: size - start])
+    file.flush()
 
 
 def release_memory(array: NDArray[np.uint8]) -> None:

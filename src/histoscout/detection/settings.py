@@ -103,7 +103,8 @@ class DetectionContext:
         """The engine, opened at the first call: a run with nothing left to do needs none."""
         if not self.engines:
             batch = self.model.recipe.detection.batch_size
-            self.engines.append(open_engine(self.model, self.options.device, batch=batch))
+            note = self.progress.note
+            self.engines.append(open_engine(self.model, self.options.device, batch=batch, on_note=note))
         return self.engines[0]
 
     def close(self) -> None:

@@ -63,7 +63,12 @@ Pipeline = Callable[[Iterator[Windows]], Iterator[Outputs]]
 
 
 def open_engine(
-    model: ModelFolder, device: str = "auto", *, batch: int = 1, window_px: int | None = None
+    model: ModelFolder,
+    device: str = "auto",
+    *,
+    batch: int = 1,
+    window_px: int | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Engine:
     """Open a model on a device; the engine has passed the model's test vector.
 
@@ -72,6 +77,7 @@ def open_engine(
         device: "auto" (the fastest there is), "cpu", "cuda", "mps", "openvino" or "torch" (torch on the CPU).
         batch: Windows in a batch.
         window_px: Side of the windows in px; None for the side of the recipe's patches.
+        on_note: Called with notes for the user, such as that converted models cannot be cached.
 
     Returns:
         The engine; close it after use.
@@ -91,7 +97,9 @@ def open_engine(
         ModelError
     """
     name = choose_engine(device)
-    engine: Engine = registry.load_factory(ENGINES[name])(model, batch, window_px or model.recipe.patch_px)
+    notes = {"on_note": on_note} if on_note is not None and name == "openvino" else {}
+    factory = registry.load_factory(ENGINES[name])
+    engine: Engine = factory(model, batch, window_px or model.recipe.patch_px, **notes)
     return engine
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from histoscout.errors import ModelError, RecipeError
@@ -238,9 +239,21 @@ def read_test_vector(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]
     Returns:
         A window (1, 1, H, W, 3) uint8 and the probabilities expected for it, (1, H, W, C) float32, or (1, C) of a tile
         classifier.
+
+    Raises:
+        ModelError: If the file is not a test vector.
     """
-    tensors = load_file(path)
-    return tensors["windows"], tensors["probabilities"]
+    try:
+        tensors = load_file(path)
+        windows, probabilities = tensors["windows"], tensors["probabilities"]
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        fault = f"the file is not a test vector ({type(error).__name__}: {error})"
+        raise ModelError(path, fault, "Copy the model folder again from its source") from error
+    is_window = windows.dtype == np.uint8 and windows.ndim == 5 and windows.shape[1::3] == (1, 3)
+    if not (is_window and probabilities.dtype == np.float32 and len(windows) == len(probabilities) > 0):
+        fault = f"it is not a test vector: {windows.dtype} {windows.shape}, {probabilities.dtype}"
+        raise ModelError(path, fault, "Copy the model folder again from its source")
+    return windows, probabilities
 
 
 def verify_output(

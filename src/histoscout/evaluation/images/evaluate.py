@@ -121,7 +121,8 @@ def evaluate_images(
     # predict
     sources = [(image.path, image.mpp) for image in kept]
     options.progress.start("classifying images", len(sources))
-    engine = open_engine(model, options.device, batch=model.recipe.detection.batch_size)
+    batch = model.recipe.detection.batch_size
+    engine = open_engine(model, options.device, batch=batch, on_note=options.progress.note)
     try:
         predictions = predict_images(engine, sources, model.recipe, progress=options.progress)
     finally:
