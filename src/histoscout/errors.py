@@ -8,6 +8,7 @@ HistoscoutError
 ├── RecipeError         the recipe contains an impossible value
 ├── ModelError          a model folder is incomplete, changed or unsuitable
 ├── TrainingError       training cannot start or has failed
+├── ReviewError         a review, or what a reader did in it, cannot be used
 └── OutputError         a result cannot be written
 """
 
@@ -67,3 +68,7 @@ class TrainingError(HistoscoutError):
 
 class OutputError(HistoscoutError):
     """A result cannot be written."""
+
+
+class ReviewError(HistoscoutError):
+    """A review, or what a reader did in it, cannot be used."""
