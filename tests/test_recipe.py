@@ -183,3 +183,14 @@ def test_an_old_and_a_new_name_of_the_same_key_are_refused() -> None:
 
 def test_a_documented_recipe_is_the_same_recipe() -> None:
     assert Recipe.from_dict(tomllib.loads(Recipe().to_toml(documented=True))) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "meant"),
+    [("classes", "positve", "classes.positive"), ("training", "minute", "training.minutes")],
+)
+def test_a_mistyped_key_is_recognized(section: str, key: str, meant: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_dict({section: {key: "UDH"}})
+    assert f"{section}.{key}" in caught.value.fault
+    assert meant in caught.value.fault.replace(f"{section}.{key}", "", 1)

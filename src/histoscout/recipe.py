@@ -4,6 +4,7 @@ A recipe is read from TOML, checked as a whole and stored in the model folder, s
 cannot disagree. Its sections are in `recipe_sections`.
 """
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -162,7 +163,7 @@ class Recipe(RecipeSection):
             return cls.model_validate(values)
         except ValidationError as error:
             problems = [
-                f"  {'.'.join(map(str, problem['loc'])) or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}"
+                f"  {_problem_text(problem['loc'], problem['type'], problem['msg'])}"
                 for problem in error.errors(include_url=False)
             ]
             fault = f"{pluralize(len(problems), 'problem')}\n" + "\n".join(problems)
@@ -298,6 +299,22 @@ def current_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     if current.get("windows") == {}:
         del current["windows"]
     return current
+
+
+def _problem_text(place: tuple[int | str, ...], kind: str, message: str) -> str:
+    """A problem that pydantic found; for a key that does not exist, the one that was probably meant."""
+    key = ".".join(map(str, place)) or "recipe"
+    if kind != "extra_forbidden":
+        return f"{key}: {message.removeprefix('Value error, ')}"
+    sections = {name: info.annotation for name, info in Recipe.model_fields.items()}
+    known = [
+        f"{name}.{inner}"
+        for name, section in sections.items()
+        if isinstance(section, type) and issubclass(section, BaseModel)
+        for inner in section.model_fields
+    ]
+    close = difflib.get_close_matches(key, [*sections, *known], 1)
+    return f"there is no choice {key}" + (f" (did you mean {close[0]}?)" if close else "")
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

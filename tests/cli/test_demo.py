@@ -63,7 +63,7 @@ def test_the_command_prints_scores_and_where_everything_is(
     assert (received["out"], received["device"]) == (tmp_path / "demo", "cpu")
     for path in (result.cohort, result.model.path, result.report, tmp_path / "demo" / "scores"):
         assert str(path) in shown.stdout
-    assert "sensitivity" in shown.stdout
+    assert "lesions found" in shown.stdout
 
 
 def test_the_recipe_of_the_demo_detects_a_class_of_the_cohort() -> None:

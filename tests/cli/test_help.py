@@ -4,10 +4,11 @@ import re
 
 import pytest
 import typer
+from typer.exceptions import TyperException
 from typer.testing import CliRunner
 
-from histoscout.cli.main import COMMANDS, app
-from histoscout.cli.options import RENAMED_OPTIONS, RENAMED_VALUES, current_spelling
+from histoscout.cli.main import COMMANDS, app, usage_error_text
+from histoscout.cli.options import MEANT, RENAMED_OPTIONS, RENAMED_VALUES, current_spelling
 
 NAMES = [function.__name__ for functions in COMMANDS.values() for function in functions]
 PYTHON_TYPES = re.compile(r"<?\b(str|int|float|bool|list|None)\b( range|\[)?>?")
@@ -38,6 +39,33 @@ def test_every_line_of_help_fits_a_terminal(arguments: tuple[str, ...]) -> None:
     assert shown == invoke(*arguments, "--help")
     assert max(len(line) for line in shown.splitlines()) <= 80
     assert not PYTHON_TYPES.search(shown.replace("<all|", ""))
+
+
+@pytest.mark.parametrize("arguments", [("help",), ("help", "train")])
+def test_help_is_a_command_too(arguments: tuple[str, ...]) -> None:
+    assert invoke(*arguments) == invoke(*arguments[1:], "--help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("predict", "model"), "detect"),
+        (("Eval", "model"), "evaluate"),
+        (("detct",), "detect"),
+        (("train", "c.csv", "--positiv", "UDH"), "--positive"),
+    ],
+)
+def test_a_near_miss_is_suggested(arguments: tuple[str, ...], meant: str) -> None:
+    result = CliRunner().invoke(app, list(arguments), prog_name="histoscout", standalone_mode=False)
+    assert isinstance(result.exception, TyperException)
+    text = usage_error_text(result.exception)
+    assert re.search(rf"Did you mean '?{meant}'?\?", text), text
+    assert text.endswith("-h`.")
+
+
+def test_every_suggestion_is_a_command() -> None:
+    assert set(MEANT.values()) <= set(NAMES)
+    assert not set(MEANT) & set(NAMES)
 
 
 def test_help_texts_are_short_sentences() -> None:

@@ -18,6 +18,7 @@ def bracs(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
     """Build a cohort from a BRACS download, with its official split."""
+    from histoscout.cli.console import command_line, show_next
     from histoscout.cohort.bracs import read_bracs, write_bracs
     from histoscout.io.notes import pluralize
 
@@ -34,3 +35,4 @@ def bracs(
     )
     for path in paths:
         typer.echo(f"  {path}")
+    show_next(command_line("check", paths[0], "-o", "check.html"))

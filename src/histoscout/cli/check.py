@@ -25,7 +25,7 @@ def check(
     Exits with code 1 if a check fails.
     """
     from histoscout.checks.run import CheckOptions, apply_corrections, check_cohort, refuse_output_folder
-    from histoscout.cli.console import Console, read_recipe, show_cohort
+    from histoscout.cli.console import Console, command_line, read_recipe, show_cohort, show_next
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import OutputError
     from histoscout.recipe import Recipe
@@ -54,4 +54,8 @@ def check(
         typer.echo(f"corrected:   {path}")
     typer.echo(f"page:        {out}")
     if checks.failed:
+        show_next(f"open {out} in a browser, and look at the slides named above")
         raise typer.Exit(1)
+    # the class that was named, or the one that occurs
+    target = ("--positive", positive) if positive else ("--recipe", recipe) if recipe else ()
+    show_next(command_line("train", cohort, "-o", "model", *target))

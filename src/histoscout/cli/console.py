@@ -1,7 +1,9 @@
 """Progress on the command line: bars on a terminal, plain lines elsewhere."""
 
+import shlex
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -17,6 +19,18 @@ if TYPE_CHECKING:
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines of progress where there is no terminal."""
+
+
+@dataclass(kw_only=True)
+class _Task:
+    """Work whose progress is shown: the current task, or the batch that it is a part of."""
+
+    name: str
+    total: int
+    started: float
+    last_line: float
+    done: int = 0
+    bar: TaskID | None = None
 
 
 class Console:
@@ -39,12 +53,7 @@ class Console:
                 TimeRemainingColumn(),
             )
             self.bars = RichProgress(*columns, console=RichConsole(file=self.stream))
-        self._bar: TaskID | None = None
-        self._task = ""
-        self._total = 0
-        self._done = 0
-        self._started = 0.0
-        self._last_line = 0.0
+        self._tasks: list[_Task] = []
 
     def __enter__(self) -> Self:
         if self.bars:
@@ -58,24 +67,35 @@ class Console:
             self.bars.stop()
 
     def start(self, task: str, total: int) -> None:
-        """Begin a task of `total` steps."""
-        self._task = task
-        self._total = total
-        self._done = 0
-        self._started = self._last_line = time.monotonic()
+        """Begin a task of `total` steps; one that begins before another is done is a part of its next step."""
+        if len(self._tasks) > 1:
+            self._remove(self._tasks.pop())
+        started = _Task(name=task, total=total, started=time.monotonic(), last_line=time.monotonic())
         if self.bars:
-            self._bar = self.bars.add_task(task, total=total)
+            started.bar = self.bars.add_task(task, total=total)
+        self._tasks.append(started)
 
     def advance(self, steps: int = 1) -> None:
         """Move the bar by some steps, or print a line every ten seconds."""
-        self._done += steps
+        if not self._tasks:
+            return
+        task = self._tasks[-1]
+        task.done += steps
+        batch = self._tasks[0]
+        part = task.done / max(1, task.total) if task is not batch else 0.0
+        if self.bars:
+            for shown, done in ((task, float(task.done)), (batch, batch.done + min(part, 1.0))):
+                if shown.bar is not None:
+                    self.bars.update(shown.bar, completed=done)
+            return
         now = time.monotonic()
-        if self.bars and self._bar is not None:
-            self.bars.advance(self._bar, steps)
-        elif not self.quiet and now - self._last_line > LINE_INTERVAL_S:
-            self._last_line = now
-            left = (now - self._started) / max(1, self._done) * max(0, self._total - self._done)
-            self._print(f"{self._task}: {self._done} of {self._total}, about {format_duration(left)} left")
+        if not self.quiet and now - batch.last_line > LINE_INTERVAL_S:
+            batch.last_line = now
+            share = (batch.done + part) / max(1, batch.total)
+            left = (now - batch.started) * (1 / max(share, 1e-6) - 1)
+            inside = "" if task is batch else f" ({task.name}: {task.done} of {task.total})"
+            count = f"{batch.done} of {batch.total}{inside}"
+            self._print(f"{batch.name}: {count}, about {format_duration(left)} left")
 
     def note(self, text: str) -> None:
         """Show something that the user must see, quiet or not."""
@@ -93,10 +113,20 @@ class Console:
 
     def done(self) -> None:
         """End the current task."""
-        if self.bars and self._bar is not None:
-            self.bars.update(self._bar, completed=self._total)
+        if not self._tasks:
+            return
+        task = self._tasks.pop()
+        if self.bars and task.bar is not None:
+            self.bars.update(task.bar, completed=task.total)
+            # the bar of a part would leave a line for each slide of a batch
+            if self._tasks:
+                self._remove(task)
         elif not self.quiet:
-            self._print(f"{self._task}: done in {format_duration(time.monotonic() - self._started)}")
+            self._print(f"{task.name}: done in {format_duration(time.monotonic() - task.started)}")
+
+    def _remove(self, task: "_Task") -> None:
+        if self.bars and task.bar is not None:
+            self.bars.remove_task(task.bar)
 
     def _print(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
@@ -146,3 +176,22 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def show_next(*steps: str) -> None:
+    """Show what to do next: a command, or how a result is opened.
+
+    Args:
+        steps: One line each.
+    """
+    for number, step in enumerate(steps):
+        typer.echo(f"{'next:' if number == 0 else '':<10}{step}")
+
+
+def command_line(*words: object) -> str:
+    """A command as it can be pasted into a shell.
+
+    Args:
+        words: The words behind `histoscout`.
+    """
+    return shlex.join(["histoscout", *map(str, words)])

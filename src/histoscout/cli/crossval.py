@@ -65,7 +65,7 @@ def crossval(
         choices = {"training.minutes": minutes, "training.epochs": epochs}
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console, show_cohort
+    from histoscout.cli.console import Console, show_cohort, show_next
     from histoscout.cli.tables import crossval_table
     from histoscout.report.crossval import write_crossval_report
     from histoscout.training.crossval import CrossvalOptions
@@ -94,6 +94,7 @@ def crossval(
         typer.echo(f"Fold {fold} of {len(result.folds)} is done. After the last fold, run without --fold.")
     else:
         typer.echo(f"scores: {out / 'crossval.json'}\nreport: {report}")
+        show_next(f"open {report} in a browser")
 
 
 def _read_recipes(names: Sequence[str]) -> "dict[str, Recipe | None]":

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import Device, MovedSlides, OperatingPoints, OperatingTarget, Quiet, SlideMpp
+from histoscout.cli.options import (
+    Device,
+    MovedSlides,
+    OperatingPoints,
+    OperatingTarget,
+    Quiet,
+    SlideMpp,
+    Verbose,
+)
 
 
 def detect(
@@ -30,6 +38,7 @@ def detect(
         bool, typer.Option("--dry-run", help="Show what would be done and estimate the time.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Detect on finished slides again.")] = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Detect lesions on slides.
@@ -37,11 +46,12 @@ def detect(
     Writes GeoJSON for QuPath, heatmaps, lesions.csv, and a ledger of all slides. Re-run the same command to
     resume.
     """
-    from histoscout.cli.console import Console, show_cohort
+    from histoscout.cli.console import Console, command_line, show_cohort, show_next
     from histoscout.cli.tables import ledger_table
     from histoscout.cohort.cohort import read_cohort
     from histoscout.detection.detect import DetectOptions
     from histoscout.detection.detect import detect as run
+    from histoscout.detection.results import find_results
 
     cohorts = [read_cohort(path, moved) for path in slides]
     cases = [case for cohort in cohorts for case in cohort.cases]
@@ -65,7 +75,14 @@ def detect(
             progress=console,
         )
         rows = run(model, cases, out, options)
-    typer.echo(ledger_table(rows))
-    typer.echo(f"results: {out}" if not dry_run else "dry run: nothing was written")
+    typer.echo(ledger_table(rows, verbose=verbose))
+    if dry_run:
+        typer.echo("dry run: nothing was written")
+        show_next(f"{command_line('detect', model, *slides, '-o', out)}   (and the other options)")
+    else:
+        output = find_results(out, rows[0].settings)
+        typer.echo(f"results: {output.folder}")
+        if done := next((row for row in rows if row.state == "done" and row.regions), None):
+            show_next(f"in QuPath, open {done.slide} and drag {output.regions(done.slide)} onto it")
     if any(row.state == "failed" for row in rows):
         raise typer.Exit(1)

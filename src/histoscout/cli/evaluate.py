@@ -17,6 +17,7 @@ from histoscout.cli.options import (
     Quiet,
     Sanity,
     SanityChecks,
+    Verbose,
 )
 
 
@@ -65,15 +66,16 @@ def evaluate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Detect on finished slides again; replace other scores.")
     ] = False,
+    verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Evaluate a model, or any detections, against annotations.
 
     A model is evaluated on patients it was not trained on, beside trivial baselines.
     """
-    from histoscout.cli.console import Console, read_recipe, show_cohort
+    from histoscout.cli.console import Console, command_line, read_recipe, show_cohort, show_next
     from histoscout.cli.images import report_images
-    from histoscout.cli.tables import score_table
+    from histoscout.cli.tables import answer_text, score_table
     from histoscout.cohort.cohort import read_cohort
     from histoscout.cohort.image_folders import is_image_folder
     from histoscout.evaluation.evaluate import EvaluateOptions
@@ -144,7 +146,7 @@ def evaluate(
             scores = evaluate_regions(model, cases, out, compare_options)
         report = write_report(scores, out, cases, read_model(model) if is_model else None)
 
-    typer.echo(score_table(scores))
+    typer.echo(score_table(scores) if verbose else answer_text(scores))
     for note in scores.notes:
         typer.echo(f"note: {note}", err=True)
     for verdict in scores.sanity_checks:
@@ -154,6 +156,11 @@ def evaluate(
     if review:
         typer.echo(f"review:   {out / 'review'}")
     typer.echo(f"report:   {report}")
+    steps = [f"open {report} in a browser"]
+    if is_model and not review and on is EvaluatedSplit.test:
+        words = ("evaluate", model, cohort, "-o", out, "--review", 20)
+        steps.append(f"{command_line(*words)}   (20 false positives for an expert)")
+    show_next(*steps)
     if any("not evaluated" in note for note in scores.notes):
         raise typer.Exit(1)
     return None

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -50,7 +51,6 @@ app = typer.Typer(
     cls=CliGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 for heading, functions in COMMANDS.items():
@@ -85,8 +85,7 @@ def main() -> None:
     except HistoscoutError as error:
         _stop(f"histoscout: {error}", 1)
     except TyperException as error:
-        help_hint = "See `histoscout --help` or `histoscout COMMAND --help`."
-        _stop(f"histoscout: {error.format_message()} {help_hint}", 2)
+        _stop(f"histoscout: {usage_error_text(error)}", 2)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
@@ -100,6 +99,21 @@ def main() -> None:
     if code == INTERRUPTED:
         _stop("histoscout: interrupted. Finished work is kept; run the same command to resume.", code)
     sys.exit(code)
+
+
+def usage_error_text(error: TyperException) -> str:
+    """Say what is wrong with a command line, which option was probably meant, and where help is.
+
+    Args:
+        error: What the parser found.
+    """
+    text = re.sub(
+        r" ?\(Possible options: (.*)\)", r". Did you mean \1?", error.format_message().replace("\n", " ")
+    )
+    text = text.removeprefix("Invalid value: ").rstrip()
+    context = getattr(error, "ctx", None)
+    command = "histoscout" if context is None else context.command_path
+    return f"{text if text.endswith(('.', '?')) else text + '.'} See `{command} -h`."
 
 
 def _os_error_text(error: OSError) -> str:

@@ -99,6 +99,7 @@ Sanity = Annotated[
 ]
 TrainingDevice = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, mps, openvino or torch.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show every table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show warnings and errors only.")]
 
 
@@ -185,6 +186,7 @@ class CliCommand(TyperCommand):
             if parameter.param_type_name == "argument":
                 names = names.partition(" <")[0]
             names = re.sub(r"<(\w+)(?: range)?>", _metavar, names)
+            text = _plain_limits(text)
             rows[parameter.param_type_name].append((names, text))
         for title, records in (("Arguments", rows["argument"]), ("Options", rows["option"])):
             if records:
@@ -197,8 +199,43 @@ def _metavar(match: re.Match[str]) -> str:
     return METAVARS.get(match[1], match[0])
 
 
+def _plain_limits(text: str) -> str:
+    """Help with limits in words: typer writes them as x>=0.01 or 0<=x<=1, and some defaults in parentheses."""
+    text = re.sub(r"\bx>=([\d.]+)", r"at least \1", text)
+    text = re.sub(r"([\d.]+)<=x<=([\d.]+)", r"\1 to \2", text)
+    return re.sub(r"\[default: \((.*?)\)", r"[default: \1", text)
+
+
+MEANT: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("predict", "infer", "inference", "run", "segment", "find"), "detect"),
+        **dict.fromkeys(("fit", "learn", "finetune", "fine-tune"), "train"),
+        **dict.fromkeys(("eval", "score", "test", "metrics"), "evaluate"),
+        **dict.fromkeys(("verify", "validate", "qc"), "check"),
+        **dict.fromkeys(("cv", "cross-validate", "crossvalidate", "kfold"), "crossval"),
+        **dict.fromkeys(("config", "configure", "preprocess"), "plan"),
+        **dict.fromkeys(("show", "inspect"), "info"),
+        **dict.fromkeys(("import", "export"), "convert"),
+    }
+)
+"""Commands as other programs call them."""
+
+
 class CliGroup(TyperGroup):
     """The program: lists its commands under the headings they were registered with."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line; `help`, alone or before a command, is the option of that name."""
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; one that other programs call by another name is suggested."""
+        name = args[0] if args else ""
+        if name not in self.commands and (meant := MEANT.get(name.casefold())) in self.commands:
+            raise typer.BadParameter(f"There is no command {name!r}. Did you mean {meant!r}?", ctx=ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Print one section for each heading, in order of registration."""

@@ -46,7 +46,7 @@ def plan(
     cases = read_training_cohort(cohort, slides, mpp)
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console, show_cohort
+    from histoscout.cli.console import Console, command_line, show_cohort, show_next
     from histoscout.training.planning.plan import PlanOptions
     from histoscout.training.planning.plan import plan as make_plan
 
@@ -67,3 +67,4 @@ def plan(
         f"{result.recipe.classes.positive}: patches of {patches.size_um:g} um at {patches.mpp:g} um/px "
         f"({result.recipe.patch_px} px)\nrecipe: {out}"
     )
+    show_next(command_line("train", cohort, "-o", "model", "--recipe", out))

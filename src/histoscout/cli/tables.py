@@ -1,8 +1,10 @@
 """Scores, ledgers and other results as plain text tables for the terminal."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from types import MappingProxyType
 
+from histoscout.cli.console import format_duration
 from histoscout.detection.results import LedgerRow
 from histoscout.evaluation.bootstrap import MIN_PATIENTS, ConfidenceInterval
 from histoscout.evaluation.images.scores import (
@@ -17,8 +19,19 @@ from histoscout.evaluation.lesions.matching import PRIMARY_RULE, describe_rule
 from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.out_of_fold import Crossval
 from histoscout.evaluation.scores import Scores
-from histoscout.io.notes import pluralize
+from histoscout.io.notes import list_some, pluralize
 from histoscout.network.model_folder import ModelFolder
+from histoscout.report.evaluation.answer import answer
+from histoscout.report.formatting import estimate_text, format_estimate, format_fraction, format_number
+
+TERMINAL_WIDTH = 80
+"""Characters of a line, unless --verbose is given."""
+
+MAX_NAME = 36
+"""Characters of a slide's name in a table."""
+
+MAX_ROWS = 20
+"""Slides of a detection that are listed on the screen."""
 
 # Columns of `score_table`: what stands above a column, and the name of its metric in scores.json.
 PIXEL_COLUMNS: Mapping[str, str] = MappingProxyType(
@@ -81,12 +94,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def interval_cell(metric: ConfidenceInterval | None) -> str:
-    """Format a metric to three decimals, with its 95 % CI in parentheses if there is one."""
+    """Format a metric with its 95 % CI in brackets if there is one, as the report does: .88 [.81, .93]."""
     if metric is None or metric.value is None:
         return "-"
     if metric.low is None:
-        return f"{metric.value:.3f}"
-    return f"{metric.value:.3f} ({metric.low:.3f}..{metric.high:.3f})"
+        return format_fraction(metric.value) if abs(metric.value) <= 1 else format_number(metric.value)
+    return estimate_text(format_estimate(metric, is_fraction=abs(metric.value) <= 1))
 
 
 def score_table(scores: Scores) -> str:
@@ -120,6 +133,34 @@ def score_table(scores: Scores) -> str:
     threshold = "" if scores.protocol.set_name == "given" else f", threshold {scores.threshold:.3f}"
     basis = f"{_basis(len(scores.slides), 'slide', len(scores.patients))}{threshold}"
     return "\n\n".join([*parts, "\n".join((basis, *scores.claims))])
+
+
+def answer_text(scores: Scores) -> str:
+    """Format the answer of an evaluation: lesions and false positives in words, then one small table.
+
+    Args:
+        scores: The result of `evaluate` or `score_regions`.
+
+    Returns:
+        At most 80 characters in a line.
+    """
+    shown = {
+        "lesions found (sensitivity)": scores.lesion.get("sensitivity"),
+        "detections that are lesions (precision)": scores.lesion.get("precision"),
+        "false positives on a cm2 of tissue": scores.lesion.get("fp_per_cm2"),
+        "lesion area, any threshold (pixel AP)": scores.pixel.get("ap"),
+        "shared area (pixel Dice)": scores.pixel.get("dice"),
+    }
+    rows = []
+    for name, metric in shown.items():
+        estimate = format_estimate(metric, is_fraction=not name.startswith("false"))
+        if metric is not None:
+            rows.append(
+                (name, estimate.value, estimate.interval if len(scores.patients) >= MIN_PATIENTS else "")
+            )
+    head = (scores.protocol.set_label[:MAX_NAME], "value", "95 % CI")
+    more = "More: the report, or --verbose."
+    return "\n\n".join((fill(answer(scores), TERMINAL_WIDTH), table(head, rows), more))
 
 
 def _score_rows(scores: Scores, head: str, part: str, columns: Mapping[str, str]) -> str:
@@ -167,15 +208,18 @@ def training_table(model: ModelFolder) -> str:
     return table(head, [("model", *(tuning["pixel"][name] for name in names))])
 
 
-def ledger_table(rows: Sequence[LedgerRow]) -> str:
-    """Format the ledger of a detection: one line per slide, failures last.
+def ledger_table(rows: Sequence[LedgerRow], *, verbose: bool = False) -> str:
+    """Format the ledger of a detection: the sum in words, then one line per slide, failures last.
 
     Args:
         rows: What `detect` returns.
+        verbose: Show all slides and columns, however wide.
 
     Returns:
-        A table.
+        A sentence and a table.
     """
+    if not verbose:
+        return _ledger_answer(rows)
     head = ("slide", "state", "regions", "windows", "seconds", "um/px", "from", "reason")
     ordered = sorted(rows, key=lambda row: row.state == "failed")
     return table(
@@ -185,6 +229,40 @@ def ledger_table(rows: Sequence[LedgerRow]) -> str:
             for row in ordered
         ],
     )
+
+
+def _ledger_answer(rows: Sequence[LedgerRow]) -> str:
+    """The ledger on a terminal of 80 characters; reasons of failures stand below, once."""
+    seconds = sum(row.seconds for row in rows)
+    if all(row.state == "planned" for row in rows):
+        windows = sum(row.windows for row in rows)
+        answer_line = (
+            f"{pluralize(len(rows), 'slide')}, {pluralize(windows, 'window')}: "
+            f"about {format_duration(seconds)} on this machine"
+        )
+    else:
+        done = [row for row in rows if row.state == "done"]
+        regions = sum(row.regions for row in done)
+        answer_line = f"{pluralize(regions, 'region')} on {pluralize(len(done), 'slide')}"
+        if failed := [row for row in rows if row.state == "failed"]:
+            answer_line += (
+                f"; {pluralize(len(failed), 'slide')} failed ({list_some([row.slide for row in failed])})"
+            )
+    ordered = sorted(rows, key=lambda row: (row.state == "failed", -row.regions))
+    cells = [
+        (
+            row.slide if len(row.slide) <= MAX_NAME else f"{row.slide[: MAX_NAME - 1]}\u2026",
+            row.state,
+            "" if row.state == "planned" else row.regions,
+            f"{row.tissue_mm2:.1f}",
+            format_duration(row.seconds),
+        )
+        for row in ordered[:MAX_ROWS]
+    ]
+    parts = [answer_line, table(("slide", "state", "regions", "tissue, mm2", "time"), cells)]
+    if len(rows) > MAX_ROWS:
+        parts.append(f"{len(rows) - MAX_ROWS:,} more slides: in the ledger, or with --verbose")
+    return "\n\n".join(parts)
 
 
 def crossval_table(result: Crossval) -> str:
@@ -278,6 +356,6 @@ def _cell(value: object) -> str:
 
 
 def _basis(number: int, item: str, patients: int) -> str:
-    """What metrics are based on, and what stands in parentheses."""
-    ci = "; in parentheses 95 % CI, bootstrap over patients" if patients >= MIN_PATIENTS else ""
+    """What metrics are based on, and what stands in brackets."""
+    ci = "; in brackets 95 % CI, bootstrap over patients" if patients >= MIN_PATIENTS else ""
     return f"{pluralize(number, item)} of {pluralize(patients, 'patient')}{ci}"

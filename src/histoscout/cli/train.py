@@ -62,7 +62,7 @@ def train(
         check_image_scores(cases, scores, overwrite=overwrite)
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console, show_cohort
+    from histoscout.cli.console import Console, command_line, show_cohort, show_next
     from histoscout.cli.tables import training_table
     from histoscout.training.planning.plan import PlanOptions, load_or_make_plan, plan_file
     from histoscout.training.train import TrainOptions
@@ -92,6 +92,11 @@ def train(
     if given is None:
         typer.echo(f"recipe, with a reason for each choice: {plan_file(out)}")
     typer.echo(f"model: {model.path}")
+    if scores is None and not cases.by_class:
+        if cases.in_split("test").cases:
+            show_next(command_line("evaluate", out, cohort, "-o", "scores"))
+        else:
+            show_next(f"{command_line('detect', out, 'SLIDES', '-o', 'found')}   (slides of other patients)")
 
     # images by class are evaluated in the same run
     if scores is not None:

@@ -236,12 +236,19 @@ def _fill(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
         if todo:
             # a device that does not exist is reported before anything is replaced
             context.engine()
+        is_batch = len(todo) > 1
+        if is_batch:
+            context.progress.start("slides", len(todo))
         # slides that another run examines right now come last
         for wait in (False, True):
             for case in [case for case in todo if case.name not in rows]:
                 with hold(context.output.folder, case.name, wait=wait) as is_ours:
                     if is_ours:
                         rows[case.name] = _examine(context, case, rows)
+                        if is_batch:
+                            context.progress.advance()
+        if is_batch:
+            context.progress.done()
     finally:
         _write_tables(context, rows)
     return [rows.get(case.name) or earlier[case.name] for case in cases]
@@ -396,18 +403,21 @@ def _detect_one(context: DetectionContext, case: Case, begun: LedgerRow) -> Ledg
         options = PipelineOptions(
             context.plan, context.progress, None if point is None else point.score_threshold
         )
-        heatmap, regions = detect_on_slide(
-            slide,
-            survey,
-            engine=context.engine(),
-            model=context.model,
-            threshold=context.threshold,
-            options=options,
-        )
-        write_heatmap(heatmap, context.output.heatmap(case.name))
-        draw_overlay(slide, regions, None, context.output.overlay(case.name))
-        write_geojson(regions, context.output.regions(case.name))
-        context.progress.done()
+        try:
+            heatmap, regions = detect_on_slide(
+                slide,
+                survey,
+                engine=context.engine(),
+                model=context.model,
+                threshold=context.threshold,
+                options=options,
+            )
+            write_heatmap(heatmap, context.output.heatmap(case.name))
+            draw_overlay(slide, regions, None, context.output.overlay(case.name))
+            write_geojson(regions, context.output.regions(case.name))
+        finally:
+            # a slide that fails must not stay the current task of a batch
+            context.progress.done()
         row = planned_row(context, begun, slide, survey)
     # the hashes in the row are those of the content that was read
     check_unchanged({case: before})

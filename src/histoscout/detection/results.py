@@ -291,6 +291,24 @@ def _describe(path: Path) -> str:
     return f"{path.stat().st_size}:{sha256(path)[:16]}"
 
 
+def find_results(folder: Path, settings: str) -> ResultFolder:
+    """Find results of some settings: in a folder, or inside it if they were outlined from its heatmaps.
+
+    Args:
+        folder: The folder that was given to `detect`.
+        settings: Hash of the settings, as in the ledger.
+
+    Returns:
+        The folder of results; the folder itself if there are none.
+    """
+    inside = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    for place in (folder, *inside):
+        rows = read_ledger(ResultFolder(place).ledger).values()
+        if any(row.settings == settings for row in rows):
+            return ResultFolder(place, heatmaps=None if place == folder else folder)
+    return ResultFolder(folder)
+
+
 def write_lesions(
     rows: Iterable[LedgerRow], output: ResultFolder, kept: ResultFolder | None = None
 ) -> list[str]:
