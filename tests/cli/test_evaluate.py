@@ -10,11 +10,11 @@ from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cli.tables import TERMINAL_WIDTH, answer_text, interval_cell, ledger_table, score_table
 from histoscout.detection.results import LedgerRow
 from histoscout.evaluation.bootstrap import ConfidenceInterval
-from histoscout.evaluation.regions import score_regions
+from histoscout.evaluation.regions import SlideComparison, score_regions
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from tests.cli.program import assert_refused, run
-from tests.evaluation.slides import COHORTS, SlideComparison, comparison, discs
+from tests.evaluation.slides import COHORTS, comparison, discs
 
 
 def test_a_model_is_evaluated_beside_the_baselines(model: ModelFolder, table: Path, tmp_path: Path) -> None:
