@@ -131,6 +131,7 @@ def evaluate(
                 operating_points=operating,
                 tiles=tiles,
                 tile_um=tile_um,
+                report=lambda scores, folder: write_report(scores, folder, cases, read_model(model)),
             )
             scores = run(model, cases, out, options)
         else:
@@ -142,9 +143,10 @@ def evaluate(
                 overwrite=overwrite,
                 tiles=tiles,
                 tile_um=tile_um,
+                report=lambda scores, folder: write_report(scores, folder, cases),
             )
             scores = evaluate_regions(model, cases, out, compare_options)
-        report = write_report(scores, out, cases, read_model(model) if is_model else None)
+    report = out / "report.html"
 
     typer.echo(score_table(scores) if verbose else answer_text(scores))
     for note in scores.notes:

@@ -1,5 +1,6 @@
 """Image classification data on the command line: read as a cohort, evaluated on, reported."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,10 @@ def report_images(model: Path, images: Path, out: Path, options: "ImageOptions")
     from histoscout.network.model_folder import read_model
     from histoscout.report.images import write_images_report
 
-    scores = evaluate_images(model, images, out, options)
-    report = write_images_report(scores, out, read_model(model))
+    loaded = read_model(model)
+    options = replace(options, report=lambda scores, folder: write_images_report(scores, folder, loaded))
+    scores = evaluate_images(loaded, images, out, options)
+    report = out / "report.html"
     typer.echo(image_table(scores))
     for note in scores.notes:
         typer.echo(f"note: {note}", err=True)

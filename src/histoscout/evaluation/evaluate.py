@@ -4,7 +4,7 @@ One slide that cannot be scored does not end the evaluation of the others.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -13,7 +13,7 @@ from typing import Literal
 
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.annotated_slide import labeled_regions, open_labeled_slide
-from histoscout.cohort.case import Case
+from histoscout.cohort.case import Case, FileStates, check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leakage import leak_message
 from histoscout.detection.detect import DetectOptions, detect
@@ -21,13 +21,18 @@ from histoscout.detection.domain_shift import OUT_OF_DISTRIBUTION
 from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.operating_point import OPERATING_FILE, OperatingPoint
 from histoscout.detection.overlay import draw_overlay
-from histoscout.detection.results import ResultFolder
+from histoscout.detection.results import ResultFolder, read_ledger
 from histoscout.detection.settings import choose_point
-from histoscout.errors import CohortError, HistoscoutError, ModelError
+from histoscout.errors import CohortError, HistoscoutError, ModelError, OutputError
 from histoscout.evaluation.leakage import SanityMode, check_evaluation
 from histoscout.evaluation.lesions.froc import measure_operating_points
 from histoscout.evaluation.pixels.tile_table import TileSet, make_tile_set
-from histoscout.evaluation.protocol import EvaluationProtocol, refuse_other_scores, select_test_cases
+from histoscout.evaluation.protocol import (
+    EvaluationProtocol,
+    refuse_other_scores,
+    score_folder,
+    select_test_cases,
+)
 from histoscout.evaluation.reference import Reference
 from histoscout.evaluation.review import ReviewPlan, prepare_review
 from histoscout.evaluation.review_results import (
@@ -49,6 +54,9 @@ from histoscout.progress import NoProgress, Progress
 
 METHOD = "model"
 """The name of the evaluated model among methods."""
+
+FOUND = ("found", "found by previous model")
+"""Folders of detections in that of the scores: of the model and of the one to compare with."""
 
 REVIEW_FOLDER = "review"
 """The folder of an expert review in that of the scores."""
@@ -72,6 +80,7 @@ class EvaluateOptions:
         sanity_checks: "all" stops if a sanity check fails, "warn" continues.
         at: An operating target, such as "1 FP/cm2", as `detect` has it.
         operating_points: The folder of scores from which the operating target is chosen, as `detect` has it.
+        report: Writes a report on the scores into a folder, from where it is put beside them.
         tiles: A table of labeled tiles to score as well, as papers on patches do.
         tile_um: Side of these tiles in um; without a table they are a grid over the tissue.
 
@@ -91,6 +100,7 @@ class EvaluateOptions:
     sanity_checks: SanityMode = "all"
     at: str | None = None
     operating_points: Path | None = None
+    report: Callable[[Scores, Path], object] | None = None
     tiles: Path | None = None
     tile_um: float | None = None
 
@@ -128,6 +138,13 @@ class ModelUnderTest:
     def operating_point(self) -> OperatingPoint | None:
         """The operating point for the operating target; None without one."""
         return choose_point(self.model, self.detect_options)
+
+    def aside(self, folder: Path) -> "ModelUnderTest":
+        """The same with detections in another folder, where those of a killed run are used again."""
+        detect_options = replace(self.detect_options, overwrite=False)
+        return replace(
+            self, output=ResultFolder(folder / self.output.folder.name), detect_options=detect_options
+        )
 
     @property
     def threshold(self) -> float:
@@ -172,7 +189,25 @@ def evaluate(
     options = options or EvaluateOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
     models = _models_under_test(model, out, options)
-    tested = models[0]
+    purpose = {
+        "models": [each.model.hash for each in models],
+        "detection": [options.at, str(options.operating_points or "")],
+    }
+    with score_folder(out, purpose, replaced=FOUND if options.overwrite else ()) as folder:
+        # detections that are to be replaced stay until all is done
+        if options.overwrite:
+            models = tuple(each.aside(folder) for each in models)
+        scores = _evaluate(models, cohort, folder, options)
+        if options.report is not None:
+            options.report(scores, folder)
+    return scores
+
+
+def _evaluate(
+    models: tuple[ModelUnderTest, ...], cohort: Cohort, folder: Path, options: EvaluateOptions
+) -> Scores:
+    """Evaluate the first model, and write all but the report into a folder beside the scores that are there."""
+    out, tested = folder.parent, models[0]
 
     # choose the cases, and refuse what must not be evaluated or replaced before anything is detected
     selected = select_test_cases(cohort, [each.model for each in models], options.split)
@@ -195,8 +230,11 @@ def evaluate(
 
     # detect, then score each slide
     models = (tested, *models[1:])
+    states = {case: file_states(case) for case in selected.cases}
     cases, detection_notes = _detect(models, selected.cases)
-    score_slide = partial(_score_case, models, out / "overlays")
+    if options.overwrite:
+        _refuse_loss(out, selected.cases, cases)
+    score_slide = partial(_score_case, models, folder / "overlays", states)
     slides, slide_notes = score_slides(cases, score_slide, options.progress)
     if not slides:
         reasons = "; ".join([*detection_notes, *slide_notes])
@@ -217,13 +255,22 @@ def evaluate(
         notes=tuple(notes),
         sanity_checks=sanity_checks,
     )
-    write_scores(scores, out)
-    _write_operating_points(scores, tested, out)
+    write_scores(scores, folder)
+    _write_operating_points(scores, tested, folder)
     if options.review_count:
-        _export_review(
-            scores, cases, tested, plan=ReviewPlan(folder=out / REVIEW_FOLDER, max_items=options.review_count)
-        )
+        plan = ReviewPlan(folder=folder / REVIEW_FOLDER, max_items=options.review_count)
+        _export_review(scores, cases, tested, plan=plan)
     return scores
+
+
+def _refuse_loss(out: Path, given: Sequence[Case], detected: Sequence[Case]) -> None:
+    """OutputError if a slide failed whose earlier results would be lost."""
+    before = read_ledger(ResultFolder(out / FOUND[0]).ledger)
+    failed = {case.name for case in given} - {case.name for case in detected}
+    lost = sorted(name for name in failed if name in before and before[name].state == "done")
+    if lost:
+        fault = f"slides failed whose scores would be lost ({', '.join(lost)}); the old scores are kept"
+        raise OutputError(out, fault, "Repair these slides, then run the same command again")
 
 
 def _models_under_test(
@@ -233,7 +280,7 @@ def _models_under_test(
     model = read_model(model) if isinstance(model, Path) else model
     tested = ModelUnderTest(
         model=model,
-        output=ResultFolder(out / "found"),
+        output=ResultFolder(out / FOUND[0]),
         detect_options=options.detect_options,
         tile_set=make_tile_set(options.tiles, options.tile_um, model.recipe.classes.positive),
     )
@@ -248,7 +295,7 @@ def _models_under_test(
         detect_options = replace(detect_options, at=None, operating_points=None)
     previous = ModelUnderTest(
         model=read_model(options.against),
-        output=ResultFolder(out / "found by previous model"),
+        output=ResultFolder(out / FOUND[1]),
         detect_options=detect_options,
     )
     positive = tested.model.recipe.classes.positive
@@ -340,7 +387,11 @@ def score_slides(
 
 
 def _score_case(
-    models: Sequence[ModelUnderTest], overlays: Path, case: Case, notes: SlideNotes
+    models: Sequence[ModelUnderTest],
+    overlays: Path,
+    states: Mapping[Case, FileStates],
+    case: Case,
+    notes: SlideNotes,
 ) -> SlideScores:
     """Score what each model detected on one slide; previous models are kept as baselines."""
     tested, *previous = models
@@ -348,6 +399,8 @@ def _score_case(
     for other in previous:
         counts = _score_detections(case, other, None, notes=notes).counts
         scores = replace(scores, baselines={**scores.baselines, PREVIOUS: counts})
+    # detections and scores must be of the same slide and annotations
+    check_unchanged({case: states[case]})
     return scores
 
 

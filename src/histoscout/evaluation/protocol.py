@@ -4,7 +4,9 @@ It also keeps scores of another set, another model or another kind of data from 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,9 +18,11 @@ from histoscout.cohort.leakage import find_known_patients, known_patients
 from histoscout.detection.operating_point import PatientSource
 from histoscout.errors import CohortError, OutputError
 from histoscout.evaluation.bootstrap import MIN_PATIENTS
-from histoscout.io.files import read_text
+from histoscout.io.files import read_text, remove_leftovers
+from histoscout.io.locks import claim_folder
 from histoscout.io.names import patient_key
 from histoscout.io.notes import pluralize
+from histoscout.io.replacement import Replacement, finish_replacement
 from histoscout.network.model_folder import ModelFolder
 from histoscout.recipe_sections import ClassConfig
 
@@ -328,6 +332,33 @@ def refuse_other_scores(out: Path, protocol: EvaluationProtocol, overwrite: bool
     # scores of older versions name no model
     if existing.get("model", protocol.model_hash) != protocol.model_hash:
         raise OutputError(out, "the folder holds the scores of another model", _REMEDY)
+
+
+@contextmanager
+def score_folder(out: Path, purpose: Mapping[str, Any], *, replaced: Sequence[str] = ()) -> Iterator[Path]:
+    """Claim a folder for scores, make new ones aside, and put them there together.
+
+    Args:
+        out: The folder for the scores.
+        purpose: What decides which detections of a killed run are used again; JSON values.
+        replaced: Folders of which nothing old stays.
+
+    Yields:
+        The folder to write to. Its detections are kept if the run is killed.
+
+    Raises:
+        OutputError: Another run writes to the folder, or the scores cannot be put there.
+    """
+    with claim_folder(out):
+        finish_replacement(out)
+        remove_leftovers(out, *(out / name for name in ("overlays", "review", "review/pictures")), alone=True)
+        replacement = Replacement(out, replaced)
+        with replacement.prepare(purpose):
+            for path in replacement.folder.iterdir():
+                if path.is_dir() and not path.name.startswith("found"):
+                    shutil.rmtree(path, ignore_errors=True)
+            yield replacement.folder
+            replacement.commit()
 
 
 def refuse_scores(out: Path, overwrite: bool) -> None:

@@ -1,20 +1,25 @@
 """Evaluation of detected regions of any origin against annotations, without a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from histoscout.annotations.read import FORMATS, format_of
 from histoscout.cohort.annotated_slide import is_mask, labeled_regions, open_labeled_slide, replace_unreviewed
-from histoscout.cohort.case import Case
+from histoscout.cohort.case import Case, check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.discovery import NO_ANNOTATIONS, match_names
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError
 from histoscout.evaluation.evaluate import score_slides
 from histoscout.evaluation.pixels.tile_table import TileSet, make_tile_set
-from histoscout.evaluation.protocol import EvaluationProtocol, refuse_other_scores, select_annotated_cases
+from histoscout.evaluation.protocol import (
+    EvaluationProtocol,
+    refuse_other_scores,
+    score_folder,
+    select_annotated_cases,
+)
 from histoscout.evaluation.reference import Reference
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.scores_io import write_scores
@@ -156,6 +161,7 @@ class CompareOptions:
         overwrite: Whether to replace scores of something else.
         tiles: A table of labeled tiles to score as well, as papers on patches do.
         tile_um: Side of these tiles in um; without a table they are a grid over the tissue.
+        report: Writes a report on the scores into a folder, from where it is put beside them.
 
     Example:
         >>> from histoscout import CompareOptions
@@ -169,6 +175,7 @@ class CompareOptions:
     overwrite: bool = False
     tiles: Path | None = None
     tile_um: float | None = None
+    report: Callable[[Scores, Path], object] | None = None
 
 
 def evaluate_regions(
@@ -207,16 +214,19 @@ def evaluate_regions(
     recipe = _with_positive(options.recipe, options.positive)
     tile_set = make_tile_set(options.tiles, options.tile_um, recipe.classes.positive)
     protocol = _protocol(recipe, tile_set)
-    refuse_other_scores(out, protocol, options.overwrite)
+    with score_folder(out, {"detected": str(detected)}) as folder:
+        refuse_other_scores(out, protocol, options.overwrite)
 
-    # score each slide that has a file
-    selected = select_annotated_cases(cohort)
-    files, lost = _detection_files(detected, selected.cases, cohort)
-    score_slide = partial(_score_file, files, recipe, out / "overlays", tile_set)
-    slides, notes = score_slides(selected.cases, score_slide, options.progress)
-    all_notes = (*cohort.notes, *selected.notes, *lost, *notes)
-    scores = Scores(protocol=protocol, slides=slides, notes=all_notes)
-    write_scores(scores, out)
+        # score each slide that has a file
+        selected = select_annotated_cases(cohort)
+        files, lost = _detection_files(detected, selected.cases, cohort)
+        score_slide = partial(_score_file, files, recipe, folder / "overlays", tile_set)
+        slides, notes = score_slides(selected.cases, score_slide, options.progress)
+        all_notes = (*cohort.notes, *selected.notes, *lost, *notes)
+        scores = Scores(protocol=protocol, slides=slides, notes=all_notes)
+        write_scores(scores, folder)
+        if options.report is not None:
+            options.report(scores, folder)
     return scores
 
 
@@ -265,6 +275,8 @@ def _score_file(
     if (file := files.get(case.name)) is None:
         fault = "no file of detected regions has its name"
         raise CohortError(case.slide, fault, "Add one, empty if nothing was detected")
+    read = (case, replace(case, annotations=file))
+    states = {each: file_states(each) for each in read}
     labeled, case_notes = open_labeled_slide(case, recipe)
     with labeled.slide:
         reference = Reference.from_slide(labeled)
@@ -273,4 +285,5 @@ def _score_file(
         detected = annotations.regions.with_labels(recipe.classes.positive)
         notes.add(case.name, *case_notes, *annotations.notes)
         draw_overlay(labeled.slide, detected, reference.positive, overlays / f"{case.name}.png")
+        check_unchanged(states)
         return replace(score_slide_regions(reference, detected, tile_set), site=case.site)

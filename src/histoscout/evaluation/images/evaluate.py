@@ -1,6 +1,6 @@
 """Evaluation of a model on image classification data, such as the regions of BRACS."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from histoscout.evaluation.images.scores import (
     write_image_scores,
 )
 from histoscout.evaluation.leakage import SanityMode
-from histoscout.evaluation.protocol import refuse_scores
+from histoscout.evaluation.protocol import refuse_scores, score_folder
 from histoscout.hardware import usable_cores
 from histoscout.network.engines import open_engine
 from histoscout.network.model_folder import ModelFolder, read_model
@@ -45,6 +45,7 @@ class ImageOptions:
         progress: Where to report progress.
         draws: Bootstrap resamples.
         sanity_checks: "all" stops at images that the model was trained on, "warn" continues.
+        report: Writes a report on the scores into a folder, from where it is put beside them.
 
     Example:
         >>> from histoscout import ImageOptions
@@ -58,6 +59,7 @@ class ImageOptions:
     progress: Progress = field(default_factory=NoProgress)
     draws: int = DRAWS
     sanity_checks: SanityMode = "all"
+    report: Callable[[ImageScores, Path], object] | None = None
 
 
 def evaluate_images(
@@ -139,7 +141,10 @@ def evaluate_images(
     )
     notes += [*class_notes, *(f"not evaluated: {reason}" for reason in predictions.failed.values())]
     scores = score_images(classified, all_classes, notes, draws=options.draws)
-    write_image_scores(scores, out)
+    with score_folder(out, {"model": model.hash}) as folder:
+        write_image_scores(scores, folder)
+        if options.report is not None:
+            options.report(scores, folder)
     return scores
 
 

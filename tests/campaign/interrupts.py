@@ -1,0 +1,76 @@
+"""Ctrl-C at any moment: exit code 130 and one sentence, and the same command once more ends with the same files."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from tests.campaign.kills import Tally
+from tests.campaign.processes import finish, interruptible, start
+from tests.campaign.tasks import Setting, Task, leftovers, snapshot
+
+INTERRUPTED = 130
+
+STARTED = 0.05
+"""Seconds in which Python itself starts and no program can catch a signal."""
+
+
+def try_interrupts(task: Task, work: Path, count: int, random: Random) -> Tally:
+    """Interrupt a running command `count` times."""
+    tally = Tally(name=task.name)
+    _clear(task, work)
+    alone = finish(start(lambda: task.command(work / "out"), work / "log"))
+    reference = snapshot(work / "out")
+    for number in range(count):
+        _clear(task, work)
+        running = start(lambda: task.command(work / "out"), work / "log", prepare=interruptible)
+        moment = random.uniform(STARTED, alone.seconds)
+        ended = finish(running, moment, signal.SIGINT)
+        tally.trials += 1
+        tally.hits += ended.code != 0
+        where = f"{task.name}, interrupt {number} after {moment:.2f} s"
+        if ended.code not in (0, INTERRUPTED) or "Traceback" in ended.text:
+            tally.faults.append(f"{where}: refused: exit code {ended.code}, {ended.text[-400:]}")
+        again = finish(start(lambda: task.command(work / "out"), work / "log"))
+        files = snapshot(work / "out")
+        if again.code != 0:
+            tally.faults.append(f"{where}: lost: {again.text[-300:]}")
+        elif files != reference:
+            names = [name for name in files if files[name] != reference.get(name)]
+            tally.faults.append(f"{where}: differing: {names}")
+        if traces := leftovers(work / "out"):
+            tally.faults.append(f"{where}: leftovers: {traces}")
+    return tally
+
+
+def try_starts(setting: Setting, work: Path, count: int, random: Random) -> Tally:
+    """Interrupt the program `count` times while it starts."""
+    table = setting.folder / "cohort" / "cohort.csv"
+    arguments: Sequence[object] = ("detect", setting.model, table, "-o", work / "out", "--device", "torch")
+    program = "import sys; from histoscout.cli.main import main; main()"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    tally = Tally(name="the first half second")
+    for number in range(count):
+        shutil.rmtree(work / "out", ignore_errors=True)
+        moment = random.uniform(STARTED, 0.5)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            time.sleep(moment)
+            process.send_signal(signal.SIGINT)
+            text, _ = process.communicate()
+        tally.trials += 1
+        tally.hits += process.returncode != 0
+        if process.returncode != INTERRUPTED or "Traceback" in text:
+            where = f"{tally.name}, interrupt {number} after {moment:.2f} s"
+            tally.faults.append(f"{where}: refused: exit code {process.returncode}, {text[-300:]}")
+    return tally
+
+
+def _clear(task: Task, work: Path) -> None:
+    shutil.rmtree(work / "out", ignore_errors=True)
+    task.prepare(work / "out")
