@@ -9,6 +9,7 @@
 - `imagescope`: Aperio ImageScope and HALO.
 - `asap`: ASAP (reading and writing).
 - `masks`: images whose pixel values are classes; `write_mask` writes them.
+- `overlaps`: lesions inside areas to ignore, and outlines that others hide.
 - `polygons`: GeoJSON geometries, rectangles and ellipses as polygons; holes.
 - `files`: the bytes of a file, unpacked if it is compressed, and JSON.
 """

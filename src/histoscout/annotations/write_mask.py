@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from histoscout.annotations.masks import MAX_PIXELS, METADATA_KEY
+from histoscout.annotations.overlaps import find_hidden, lift_lesions, overlap_notes
 from histoscout.annotations.write import MaskCanvas
 from histoscout.errors import OutputError
 from histoscout.geometry.box import Box
@@ -31,8 +32,9 @@ Values = Mapping[str, int]
 def write_mask_png(regions: Regions, path: Path, canvas: MaskCanvas) -> tuple[str, ...]:
     """Write regions as a PNG of classes: 0 is background, 255 is ignored, labels are 1, 2, ...
 
-    A pixel belongs to the last region that holds its center; ignored regions are painted last. Where areas
-    are marked as reviewed, what is outside them and in no class is ignored.
+    A pixel belongs to the last region that holds its center; unclassified regions are painted first, ignored
+    ones last, except for what was outlined inside them. Where areas are marked as reviewed, what is outside
+    them and in no class is ignored.
 
     Args:
         regions: The regions, in level-0 px.
@@ -51,12 +53,13 @@ def write_mask_png(regions: Regions, path: Path, canvas: MaskCanvas) -> tuple[st
     if rows * columns > MAX_PIXELS:
         fault = f"the image would have {columns} x {rows} px, too many for a PNG"
         raise OutputError(path, fault, "Write a .tif, or give a coarser --mpp")
+    regions, notes = _resolve_overlaps(regions, values)
     pixels = np.concatenate(list(_strips(regions, values, canvas=canvas, downsample=1)))
     text = PngImagePlugin.PngInfo()
     text.add_text(METADATA_KEY, _metadata(values, canvas))
     with atomic_write(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG", pnginfo=text)
-    return _notes(regions, values)
+    return (*_notes(regions, values), *notes)
 
 
 def write_mask_tiff(regions: Regions, path: Path, canvas: MaskCanvas) -> tuple[str, ...]:
@@ -80,6 +83,7 @@ def write_mask_tiff(regions: Regions, path: Path, canvas: MaskCanvas) -> tuple[s
     values = class_values(regions, canvas, path)
     rows, columns = _shape(canvas, 1)
     is_big = rows * columns > 2**31
+    regions, notes = _resolve_overlaps(regions, values)
     # levels are halved until one tile holds all
     halvings = max(0, math.ceil(math.log2(max(rows, columns) / TILE)))
     with atomic_write(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=is_big) as file:
@@ -99,7 +103,17 @@ def write_mask_tiff(regions: Regions, path: Path, canvas: MaskCanvas) -> tuple[s
                 software=False,
                 metadata=None,
             )
-    return _notes(regions, values)
+    return (*_notes(regions, values), *notes)
+
+
+def _resolve_overlaps(regions: Regions, values: Values) -> tuple[Regions, list[str]]:
+    """The regions with lesions cut out of the areas to ignore around them, and notes on hidden ones."""
+    lesions = [label for label, value in values.items() if 0 < value < IGNORE and label.strip()]
+    ignored = [label for label, value in values.items() if value == IGNORE]
+    lifted, inside = lift_lesions(regions, lesions, ignored)
+    ordered = _paint_order(lifted, values, Box(0, 0, 1, 1))
+    painted = [(region, values[region.label]) for region in ordered if values.get(region.label)]
+    return lifted, overlap_notes(inside, find_hidden(painted))
 
 
 def class_values(regions: Regions, canvas: MaskCanvas, path: Path) -> dict[str, int]:
@@ -158,13 +172,18 @@ def _strips(
 
 
 def _paint_order(regions: Regions, values: Values, whole: Box) -> Regions:
-    """Regions, lowest first: unreviewed areas, reviewed areas, classes, ignored regions."""
+    """Regions, lowest first: unreviewed areas, reviewed areas, unclassified ones, classes, ignored regions."""
 
     def with_values(*wanted: int) -> Regions:
         return regions.where(lambda region: values.get(region.label) in wanted)
 
     reviewed = with_values(BACKGROUND)
-    classes = with_values(*range(1, IGNORE))
+    painted = with_values(*range(1, IGNORE))
+    # what has no class, often the outline around others, covers no class
+    classes = (
+        *painted.where(lambda region: not region.label.strip()),
+        *painted.where(lambda region: bool(region.label.strip())),
+    )
     ignored = with_values(IGNORE)
     unreviewed = [Region(shapely.box(*whole.bounds), UNREVIEWED)] if len(reviewed) else []
     return Regions((*unreviewed, *reviewed, *classes, *ignored))

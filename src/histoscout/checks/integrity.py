@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import shapely
 
+from histoscout.annotations.overlaps import describe_overlaps
 from histoscout.annotations.read import Annotations
 from histoscout.cohort.annotated_slide import read_annotated_regions
 from histoscout.cohort.case import Case, open_case
@@ -126,11 +127,12 @@ class LoadedCase:
     odd: tuple[str, ...] = ()
 
 
-def load_case(case: Case) -> LoadedCase:
+def load_case(case: Case, classes: ClassConfig | None = None) -> LoadedCase:
     """Open a case's slide and read its annotations; a fault is returned, not raised.
 
     Args:
         case: The case.
+        classes: Say which classes are ignored; the defaults if None.
 
     Returns:
         Its annotations, or the fault.
@@ -151,7 +153,11 @@ def load_case(case: Case) -> LoadedCase:
         case=case,
         mpp=slide.mpp,
         regions=annotations.regions,
-        notes=(*slide.notes, *annotations.notes),
+        notes=(
+            *slide.notes,
+            *annotations.notes,
+            *describe_overlaps(annotations.regions, classes or ClassConfig()),
+        ),
         odd=tuple(odd),
     )
 

@@ -143,7 +143,7 @@ def check_cohort(
     """
     recipe, options = recipe or Recipe(), options or CheckOptions()
     cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
-    cases = [load_case(case) for case in cohort.cases]
+    cases = [load_case(case, recipe.classes) for case in cohort.cases]
     options.progress.start("checking slides", len(cases))
 
     def check(loaded: LoadedCase) -> CheckedSlide:

@@ -28,6 +28,7 @@ def check(
     from histoscout.cli.console import Console, command_line, read_recipe, show_cohort, show_next
     from histoscout.cohort.cohort import read_cohort
     from histoscout.errors import OutputError
+    from histoscout.io.notes import SlideNotes
     from histoscout.recipe import Recipe
     from histoscout.report.check import write_check
 
@@ -44,6 +45,11 @@ def check(
             refuse_output_folder(apply, listed.cases)
         checks = check_cohort(listed, choices, CheckOptions(class_named=class_named, progress=console))
         write_check(checks, out)
+        slide_notes = SlideNotes()
+        for slide in checks.slides:
+            slide_notes.add(slide.name, *slide.loaded.notes)
+        for note in slide_notes.notes:
+            console.note(note)
 
     # results: one line for each check, its remedy below it
     for verdict in checks.verdicts:

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from histoscout.annotations.geojson import select_annotations
 from histoscout.annotations.masks import mask_size, read_mask
+from histoscout.annotations.overlaps import find_hidden, lift_lesions, overlap_notes
 from histoscout.annotations.read import FORMATS, Annotations, format_of, read_annotations
 from histoscout.cohort.case import Case, open_case, to_shown_frame
 from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
 from histoscout.geometry.regions import Region, Regions, valid_outline
-from histoscout.recipe import IGNORE, Recipe
+from histoscout.recipe import BACKGROUND, IGNORE, SET_ASIDE, Recipe
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.image_reader import ArraySource
 from histoscout.slides.slide import Slide, SlideMetadata
@@ -86,8 +87,20 @@ def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None 
         listed = ", ".join(f"{name or 'unclassified'} ({count})" for name, count in sorted(unlisted.items()))
         notes.append(f"{UNLISTED}, taken as background: {listed}")
     renamed = regions.relabel(lambda label: names[label] or label)
-    reviewed, review_notes = replace_unreviewed(renamed, slide_box)
+    # A lesion that was outlined inside an area to ignore counts; what is hidden nevertheless is named.
+    lifted, inside = lift_lesions(renamed, classes.labels, ["ignore"])
+    notes += overlap_notes(inside, _hidden(lifted, classes))
+    reviewed, review_notes = replace_unreviewed(lifted, slide_box)
     return Annotations(reviewed, (*notes, *review_notes), annotations.image)
+
+
+def _hidden(regions: Regions, classes: ClassConfig) -> list[tuple[Region, bool]]:
+    """The regions of which a mask shows nothing; those of classes that are not listed only if they are ignored."""
+    painted = [(region, value) for layer, value in mask_layers(regions, classes) for region in layer]
+    unlisted = regions.where(lambda region: region.label not in (*classes.labels, *SET_ASIDE))
+    ignored = [(region, IGNORE) for region in regions.with_labels("ignore")]
+    beneath = find_hidden([*((region, BACKGROUND) for region in unlisted), *ignored])
+    return [*find_hidden(painted), *beneath]
 
 
 def read_annotated_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:

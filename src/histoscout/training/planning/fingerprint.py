@@ -12,6 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from histoscout.annotations.overlaps import describe_overlaps
 from histoscout.cohort.annotated_slide import UNLISTED, labeled_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort
@@ -205,7 +206,8 @@ def read_slide_annotations(cohort: Cohort, progress: Progress) -> tuple[SlideAnn
     for case in cases:
         with open_case(case) as slide:
             annotations = labeled_regions(case, _AS_TYPED, slide)
-            notes = (note for note in annotations.notes if not note.startswith(UNLISTED))
+            notes = [note for note in annotations.notes if not note.startswith(UNLISTED)]
+            notes += describe_overlaps(annotations.regions, ClassConfig())
             shorter_um = min(slide.box.width, slide.box.height) * slide.mpp
             slides.append(
                 SlideAnnotations(
