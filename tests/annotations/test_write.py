@@ -17,6 +17,7 @@ from PIL import Image
 from shapely.geometry import MultiPolygon, Polygon
 
 from histoscout.annotations.masks import read_class_values, read_mask
+from histoscout.annotations.overlaps import lift_lesions
 from histoscout.annotations.read import format_of, read_annotations
 from histoscout.annotations.write import WRITERS, MaskCanvas, write_annotations
 from histoscout.errors import OutputError
@@ -216,8 +217,11 @@ def test_a_mask_is_the_label_map_of_its_regions(
     classes = [label for label in regions.labels if label != "Ignore*"]
     values = {label: number for number, label in enumerate(classes, 1)} | {"Ignore*": 255}
     write_annotations(regions, path, MaskCanvas(width=40, height=30, scale=scale, values=values))
-    ignored, others = regions.with_labels("Ignore*"), regions.where(lambda region: region.label != "Ignore*")
-    layers = [(Regions((region,)), values[region.label]) for region in (*others, *ignored)]
+    # what has no class is painted first, what is ignored last, without the lesions inside
+    lifted, _ = lift_lesions(regions, [label for label in classes if label.strip()], ["Ignore*"])
+    ignored, others = lifted.with_labels("Ignore*"), lifted.where(lambda region: region.label != "Ignore*")
+    ordered = sorted(others, key=lambda region: bool(region.label.strip()))
+    layers = [(Regions((region,)), values[region.label]) for region in (*ordered, *ignored)]
     np.testing.assert_array_equal(read(path), label_map(layers, Box(0, 0, 40, 30), scale))
 
 

@@ -29,14 +29,8 @@ def drawn(folder: Path, *regions: tuple[str, tuple[float, float, float, float]])
 
 
 def test_labels_are_the_recipes_words(tmp_path: Path) -> None:
-    square = (1, 1, 2, 2)
-    case = drawn(
-        tmp_path,
-        *(
-            (label, square)
-            for label in ["udh", "Usual Ductal Hyperplasia", "D-CIS", "dcis", "UDH-unsure", "Ignore*"]
-        ),
-    )
+    labels = ["udh", "Usual Ductal Hyperplasia", "D-CIS", "dcis", "UDH-unsure", "Ignore*"]
+    case = drawn(tmp_path, *((label, (3 * x, 1, 3 * x + 1, 2)) for x, label in enumerate(labels)))
     found = labeled_regions(case, CLASSES)
     assert [r.label for r in found.regions] == ["UDH", "UDH", "D-CIS", "DCIS", "ignore", "ignore"]
     assert found.notes == ("classes that the recipe does not name, taken as background: D-CIS (1)",)
