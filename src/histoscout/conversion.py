@@ -9,6 +9,7 @@ from pathlib import Path
 
 from histoscout.annotations.geojson import ANNOTATION, object_type
 from histoscout.annotations.masks import read_mask, read_mask_metadata
+from histoscout.annotations.qpdata.image import uri_file_name
 from histoscout.annotations.read import (
     FORMATS,
     Annotations,
@@ -44,7 +45,8 @@ class ConvertOptions:
         everything: Whether detections, cells and tiles are kept as well.
         slide: The annotated slide, or a folder of slides with the same names as the annotation files.
         size: Width and height of the slide in level-0 px, for masks without a `slide`.
-        slide_mpp: Resolution of the slide in um per level-0 px, where it does not state one or is not given.
+        series: The number of the image in the slide's file, for a single annotation file.
+        slide_mpp: Resolution of the slide in um per level-0 px; it wins over what the slide states.
         mpp: Resolution of a mask that is written, in um/px; None for the slide's.
         values: The classes of the values of a mask, as pairs such as (1, "UDH"). In a mask that is read, several
             values may be one class.
@@ -63,6 +65,7 @@ class ConvertOptions:
     everything: bool = False
     slide: Path | None = None
     size: tuple[int, int] | None = None
+    series: int | None = None
     slide_mpp: float | None = None
     mpp: float | None = None
     values: tuple[tuple[int, str], ...] = ()
@@ -105,6 +108,7 @@ class _Task:
     source: Path
     target: Path
     slide: Path | None
+    series: int | None = None
 
     @property
     def place(self) -> str:
@@ -165,7 +169,7 @@ def convert(
     slide = options.slide
     if slide is None or slide.is_dir():
         slide = _match_slide(_stem(source), _find_slides(options))
-    return (_convert_file(_Task(source, target, slide), options),)
+    return (_convert_file(_Task(source, target, slide, options.series), options),)
 
 
 # ---------------------------------------------------------------- folders and projects
@@ -231,21 +235,24 @@ def _tasks_of_project(source: Path, target: Path, options: ConvertOptions) -> li
     found = [
         (
             entry.annotations,
+            entry.series,
             _file_name(slide_name(entry.name)) or entry.annotations.parent.name,
-            _match_slide(entry.name, slides) or project.find_slide(entry),
+            _match_slide(entry.name, slides)
+            or _match_slide(uri_file_name(entry.uri) or entry.name, slides)
+            or project.find_slide(entry),
         )
         for entry in project.entries
         if entry.annotations is not None
     ]
     tasks = []
-    for (source, wanted, slide), name in zip(
-        found, number_names([name for _, name, _ in found]), strict=True
+    for (file, series, wanted, slide), name in zip(
+        found, number_names([name for *_, name, _ in found]), strict=True
     ):
         if name != wanted:
             options.progress.note(
-                f"there are several {wanted}: {source.parent.name}/{source.name} becomes {name}"
+                f"there are several {wanted}: {file.parent.name}/{file.name} becomes {name}"
             )
-        tasks.append(_Task(source, target / f"{name}{options.suffix}", slide))
+        tasks.append(_Task(file, target / f"{name}{options.suffix}", slide, series))
     return tasks
 
 
@@ -309,7 +316,7 @@ def _convert_file(task: _Task, options: ConvertOptions) -> ConversionResult:
 
 def _find_geometry(task: _Task, options: ConvertOptions) -> _SlideGeometry:
     if task.slide is not None:
-        with open_case(Case(task.slide, task.source, mpp=options.slide_mpp)) as slide:
+        with open_case(Case(task.slide, task.source, mpp=options.slide_mpp, series=task.series)) as slide:
             return _SlideGeometry(slide.box, slide.mpp, slide)
     if options.slide is not None:
         fault = f"there is no slide with this name ({options.slide})"

@@ -98,7 +98,7 @@ def test_headings_are_read_as_those_of_slides_are(tmp_path: Path) -> None:
 def test_a_scale_that_is_not_possible_is_refused(tmp_path: Path, mpp: str) -> None:
     _images(tmp_path, "a.png")
     (tmp_path / "images.csv").write_text(f"image,class,mpp\na.png,N,{mpp}\n")
-    with pytest.raises(CohortError, match=r"row 2: .* um per pixel is not possible"):
+    with pytest.raises(CohortError, match=r"row 2: .* um/px is not possible"):
         read_image_cohort(tmp_path / "images.csv")
 
 

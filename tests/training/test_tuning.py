@@ -22,7 +22,7 @@ def test_two_slides_of_one_name_are_both_laid_out(tmp_path: Path) -> None:
         (slide.parent / "one.geojson").write_text('{"type": "FeatureCollection", "features": []}')
         cases.append(Case(slide, slide.parent / "one.geojson", f"patient {number}"))
     found = [regions(square(0, 300 * number, 100, score=0.6 + number / 10)) for number in range(2)]
-    lesions = {case.slide: compare(Regions(), one, 0.5) for case, one in zip(cases, found, strict=True)}
+    lesions = {case.key: compare(Regions(), one, 0.5) for case, one in zip(cases, found, strict=True)}
     folder = tmp_path / "unannotated"
     assert export_unannotated(lesions, cases, ClassConfig(positive="UDH"), folder) == 2
     rows = list(csv.DictReader((folder / "review.csv").read_text().splitlines()))

@@ -24,12 +24,14 @@ class ImageMetadata:
         width: Width in level-0 px; None if unknown.
         height: Height in level-0 px; None if unknown.
         mpp: um per level-0 px; None if unknown.
+        series: The number of the image in its file; None if the annotation file does not state it.
     """
 
     name: str | None = None
     width: int | None = None
     height: int | None = None
     mpp: float | None = None
+    series: int | None = None
 
 
 @dataclass(frozen=True)

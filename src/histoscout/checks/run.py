@@ -38,6 +38,7 @@ from histoscout.geometry.regions import Regions
 from histoscout.hardware import usable_cores
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
+from histoscout.slides.files import image_name
 from histoscout.tissue.mask import find_tissue
 from histoscout.verdict import Verdict
 
@@ -280,6 +281,7 @@ def apply_corrections(slides: Sequence[CheckedSlide], folder: Path) -> list[Path
             continue
         path = slide.loaded.case.slide
         name = names[path] if counts[names[path].casefold()] == 1 else f"{names[path]}{path.suffix}"
+        name = image_name(name, slide.loaded.case.series)
         corrected[folder / f"{name}.geojson"] = slide.alignment.mistake.correct(slide.loaded.regions)
     if existing := [target for target in corrected if target.exists()]:
         raise OutputError(existing[0], "the file already exists", "Give an empty folder")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import Quiet
+from histoscout.cli.options import Quiet, Series, SlideMpp
 
 
 def convert(
@@ -30,9 +30,8 @@ def convert(
     size: Annotated[
         str, typer.Option(help="Slide size in pixels, if there is no --slide: 100000x80000.")
     ] = "",
-    slide_mpp: Annotated[
-        float | None, typer.Option(min=0.001, help="Microns per pixel, for slides without a scale.")
-    ] = None,
+    slide_mpp: SlideMpp = None,
+    series: Series = None,
     threshold: Annotated[
         int | None, typer.Option(min=1, help="Lowest gray value of an annotated pixel, for JPEG masks.")
     ] = None,
@@ -54,6 +53,7 @@ def convert(
             slide=slide,
             size=_read_size(size),
             slide_mpp=slide_mpp,
+            series=series,
             mpp=mpp,
             values=_read_values(values),
             threshold=threshold,

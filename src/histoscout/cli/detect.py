@@ -1,5 +1,6 @@
 """`histoscout detect MODEL SLIDES -o OUT`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from histoscout.cli.options import (
     OperatingPoints,
     OperatingTarget,
     Quiet,
+    Series,
     SlideMpp,
     Verbose,
 )
@@ -33,6 +35,7 @@ def detect(
     at: OperatingTarget = None,
     operating: OperatingPoints = None,
     mpp: SlideMpp = None,
+    series: Series = None,
     device: Device = "auto",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done and estimate the time.")
@@ -55,6 +58,8 @@ def detect(
 
     cohorts = [read_cohort(path, moved) for path in slides]
     cases = [case for cohort in cohorts for case in cohort.cases]
+    if series is not None:
+        cases = [case if case.series is not None else replace(case, series=series) for case in cases]
     with Console(quiet) as console:
         for cohort in cohorts:
             # annotations matter only where they limit what is examined

@@ -22,6 +22,7 @@ from histoscout.geometry.regions import Region, Regions, valid_outline
 from histoscout.recipe import BACKGROUND, IGNORE, SET_ASIDE, Recipe
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.image_reader import ArraySource
+from histoscout.slides.scale import check_enlargement, check_overview
 from histoscout.slides.slide import Slide, SlideMetadata
 from histoscout.tissue.mask import Tissue, find_tissue, full_tissue
 
@@ -308,6 +309,7 @@ def open_labeled_slide(case: Case, recipe: Recipe) -> tuple[LabeledSlide, tuple[
         AnnotationError: If the annotations cannot be read, or belong to an image of another size.
     """
     slide = open_case(case)
+    check_enlargement(case.slide, slide.mpp, recipe.patches.mpp, "the recipe (patches.mpp)")
     annotations = labeled_regions(case, recipe.classes, slide)
     tissue = find_tissue(slide, recipe.tissue, recipe.patches)
     labeled = LabeledSlide(slide, case.patient, annotations.regions, tissue, recipe)
@@ -331,6 +333,7 @@ def open_labeled_image(case: Case, label: str, recipe: Recipe) -> LabeledSlide:
     """
     with open_case(case) as image:
         mpp = max(image.mpp, recipe.patches.mpp / IMAGE_OVERSAMPLING)
+        check_overview(case.slide, image.box.shape(mpp / image.mpp), "patches.mpp")
         pixels = image.read(image.box, mpp)
         metadata = SlideMetadata(name=image.name, mpp=mpp, mpp_source=image.mpp_source, path=image.path)
     slide = Slide(ArraySource([pixels], mpp), metadata)

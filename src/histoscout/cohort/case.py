@@ -10,14 +10,18 @@ from histoscout.annotations.read import Annotations, ImageMetadata, read_image_m
 from histoscout.errors import AnnotationError, MppMissingError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.io.names import name_rank, slide_key, slide_name
+from histoscout.slides.files import image_name
 from histoscout.slides.open import open_slide
-from histoscout.slides.scale import MPP_TOLERANCE
+from histoscout.slides.scale import MPP_TOLERANCE, MppSource
 from histoscout.slides.slide import Slide
 
 SplitName = Literal["train", "tune", "test"]
 
 BUILT_IN = "built-in"
 """The site of synthetic slides."""
+
+SlideKey = tuple[Path, str]
+"""What identifies a slide: its file, and its name, which tells the images of a file apart."""
 
 SIZE_TOLERANCE_PX = 2.0
 """By how much two sizes of one image may differ; programs round them differently."""
@@ -32,7 +36,9 @@ class Case:
         annotations: The annotation file; None if there is none.
         patient: The patient; a slide without one is a patient of its own.
         split: "train", "tune" or "test"; None if training decides.
-        mpp: um per level-0 px, used where the slide does not state it.
+        mpp: um per level-0 px, which wins over what the slide states; None if nobody gave it.
+        mpp_source: Where `mpp` comes from.
+        series: The number of the image in the slide file, from 0 as QuPath counts; None for the largest.
         site: Where the slide comes from.
         mask_labels: Value and class, if the annotations are a mask.
         mask_threshold: Gray values of a mask from here on count as 1, those below as 0.
@@ -53,6 +59,8 @@ class Case:
     _: KW_ONLY
     split: SplitName | None = None
     mpp: float | None = None
+    mpp_source: MppSource = field(default="cohort", compare=False)
+    series: int | None = None
     site: str | None = None
     mask_labels: tuple[tuple[int, str], ...] = ()
     mask_threshold: int | None = None
@@ -62,12 +70,22 @@ class Case:
 
     def __post_init__(self) -> None:
         if not self.patient:
-            object.__setattr__(self, "patient", self.name)
+            object.__setattr__(self, "patient", slide_name(self.slide))
 
     @property
     def name(self) -> str:
-        """The slide file's name without the suffix of its format, see `slide_name`."""
-        return slide_name(self.slide)
+        """The slide file's name without the suffix of its format, with the series if it is not the first."""
+        return image_name(slide_name(self.slide), self.series)
+
+    @property
+    def key(self) -> SlideKey:
+        """What identifies the slide: its file, and its name, which tells the images of a file apart."""
+        return self.slide, self.name
+
+    @property
+    def named_file(self) -> Path:
+        """The path that files of this slide are named after: the slide's, with the series if it is not the first."""
+        return self.slide.with_name(f"{self.name}{self.slide.suffix}") if self.series else self.slide
 
     @property
     def annotated(self) -> bool:
@@ -86,7 +104,7 @@ def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:
     """
     first: dict[str, Case] = {}
     for case in cases:
-        earlier = first.setdefault(slide_key(case.slide), case)
+        earlier = first.setdefault(image_name(slide_key(case.slide), case.series), case)
         if earlier is not case:
             return earlier, case
     return None
@@ -95,7 +113,7 @@ def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:
 def open_case(case: Case) -> Slide:
     """Open a case's slide with its um/px.
 
-    It is that of the slide, else that of the cohort, else that of the annotation file.
+    It is that of the cohort, else that of the slide, else that of the annotation file.
 
     Args:
         case: The case.
@@ -109,12 +127,12 @@ def open_case(case: Case) -> Slide:
         AnnotationError: If only the annotation file could state it and cannot be read.
     """
     try:
-        return open_slide(case.slide, case.mpp)
+        return open_slide(case.slide, case.mpp, case.mpp_source, series=case.series)
     except MppMissingError:
         image = None if case.annotations is None else read_image_metadata(case.annotations)
         if image is None or image.mpp is None:
             raise
-    return open_slide(case.slide, image.mpp, "annotations")
+    return open_slide(case.slide, image.mpp, "annotations", series=case.series)
 
 
 FileStates = tuple[tuple[str, int, int, int], ...]
@@ -171,7 +189,7 @@ def to_shown_frame(annotations: Annotations, path: Path, slide: Slide | Box) -> 
         The annotations, with notes where name, resolution or origin of their image differ from the slide's.
 
     Raises:
-        AnnotationError: If their image has another size than the slide and the whole scan.
+        AnnotationError: If their image has another size than the slide and the whole scan, or is another series.
     """
     image = annotations.image
     if isinstance(slide, Slide):
@@ -181,6 +199,7 @@ def to_shown_frame(annotations: Annotations, path: Path, slide: Slide | Box) -> 
     box = slide.box if isinstance(slide, Slide) else slide
     notes = list(annotations.notes)
     if isinstance(slide, Slide):
+        _check_series(image, path, slide)
         notes += _difference_notes(image, slide)
     if image.width is None or image.height is None or _has_size(image, box.width, box.height):
         return replace(annotations, notes=tuple(notes))
@@ -192,6 +211,14 @@ def to_shown_frame(annotations: Annotations, path: Path, slide: Slide | Box) -> 
         )
         return replace(annotations, regions=annotations.regions.translate(-x, -y), notes=tuple(notes))
     raise _size_error(image, path, box)
+
+
+def _check_series(image: ImageMetadata, path: Path, slide: Slide) -> None:
+    """AnnotationError if the annotations were drawn on another image of the slide's file."""
+    if image.series is not None and image.series != (slide.series or 0):
+        fault = f"the annotations were drawn on series {image.series} of the file, but series {slide.series or 0} is read"
+        remedy = f"Give the series ({image.series}) in the column series of the cohort table or with --series"
+        raise AnnotationError(path, fault, remedy)
 
 
 def _has_size(image: ImageMetadata, width: float, height: float) -> bool:

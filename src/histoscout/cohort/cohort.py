@@ -90,7 +90,7 @@ def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
     r"""Read a cohort: a table, a QuPath project, a folder of slides, or a single slide.
 
     A table (CSV, also as Excel saves it) needs the column `slide` only; `annotations`, `patient`, `split`
-    (train, tune or test), `mpp` (um/px) and `site` are optional, and for masks `mask_labels` ("1=tumor;2=stroma") and
+    (train, tune or test), `mpp` (um/px), `series` (which image of a file that holds several) and `site` are optional, and for masks `mask_labels` ("1=tumor;2=stroma") and
     `mask_threshold` (128, for JPEG). Paths are relative to the table's folder. In a folder, and in a table without a
     column of annotations, these are found by the slide's name, beside it or in a folder `annotations`.
 
@@ -171,19 +171,19 @@ def _from_table(path: Path, finder: SlideFinder | None) -> Cohort:
     notes += [*table.notes, *patient_notes]
     # Without a column of annotations, they are found by the names of the slides.
     matches = match_annotations(
-        [case.slide for case in cases], [case.annotations for case in cases if case.annotations]
+        [case.named_file for case in cases], [case.annotations for case in cases if case.annotations]
     )
     if "annotations" not in table.columns:
         cases = tuple(
-            replace(case, annotations=next(iter(matches.by_slide[case.slide]), None)) for case in cases
+            replace(case, annotations=next(iter(matches.by_slide[case.named_file]), None)) for case in cases
         )
         if annotated := sum(case.annotations is not None for case in cases):
             notes.append(f"annotations of {annotated} slides were found by their names")
             notes += _ambiguous_annotations(matches.by_slide)
     elif unused := [
-        matches.by_slide[case.slide][0].name
+        matches.by_slide[case.named_file][0].name
         for case in cases
-        if case.annotations is None and matches.by_slide[case.slide]
+        if case.annotations is None and matches.by_slide[case.named_file]
     ]:
         notes.append(
             f"files named after slides whose cell of annotations is empty or none, left out: {count_and_list(unused)}"
@@ -223,6 +223,7 @@ def _cells(case: Case, folder: Path) -> dict[str, str]:
         "patient": case.patient,
         "split": case.split or "",
         "mpp": "" if case.mpp is None else repr(case.mpp),
+        "series": "" if case.series is None else str(case.series),
         "site": case.site or "",
         "mask_labels": ";".join(f"{value}={name}" for value, name in case.mask_labels),
         "mask_threshold": "" if case.mask_threshold is None else str(case.mask_threshold),

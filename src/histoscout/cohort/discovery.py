@@ -12,6 +12,7 @@ from histoscout.cohort.case import Case
 from histoscout.errors import CohortError
 from histoscout.io.names import name_rank, slide_key, slide_name
 from histoscout.io.notes import count_and_list
+from histoscout.slides.files import main_files
 
 SLIDE_SUFFIXES = frozenset(
     {".svs", ".tif", ".tiff", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".dcm"}
@@ -39,7 +40,10 @@ def find_slides(folder: Path) -> list[Path]:
         The slides, sorted by name, without hidden files.
     """
     files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    return [file for file in files if file.suffix.casefold() in SLIDE_SUFFIXES]
+    slides = [file for file in files if file.suffix.casefold() in SLIDE_SUFFIXES]
+    # the files of a DICOM series are one slide, and so are the images that a .vms or .vmu names
+    main = main_files(slides)
+    return [file for file in slides if main[file] == file]
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class Fingerprint:
         size_um: Width and height in um.
         gray: 16 x 16 gray values in hexadecimal.
         path: The slide file, where it is known. It is not written to model folders.
+        series: The number of the image in that file.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Fingerprint:
     size_um: tuple[float, float]
     gray: str
     path: Path | None = None
+    series: int = 0
 
     @classmethod
     def of(cls, slide: Slide, patient: str) -> Self:
@@ -103,6 +105,7 @@ class Fingerprint:
             size_um=(slide.box.width * slide.mpp, slide.box.height * slide.mpp),
             gray=small.tobytes().hex(),
             path=slide.path,
+            series=slide.series or 0,
         )
 
     @classmethod
@@ -121,6 +124,10 @@ class Fingerprint:
         """Plain values for metrics.json, without the path: model folders are passed on to others."""
         return {"name": self.name, "patient": self.patient, "size_um": list(self.size_um), "grey": self.gray}
 
+    def _image(self) -> tuple[Path | None, int]:
+        """The image of a file that this is the fingerprint of."""
+        return None if self.path is None else self.path.resolve(), self.series
+
     def is_copy_of(self, other: "Fingerprint") -> bool:
         """Whether both are the same file, or look like images of the same glass slide.
 
@@ -128,10 +135,10 @@ class Fingerprint:
             other: Fingerprint of another slide.
 
         Returns:
-            True for the same path, or for the same size (within 1 %) and a correlation of at least 0.995. Slides
+            True for the same path and series, or for the same size (within 1 %) and a correlation of at least 0.995. Slides
             without contrast are copies only if their names and gray values are equal.
         """
-        if self.path is not None and other.path is not None and self.path.resolve() == other.path.resolve():
+        if self.path is not None and self._image() == other._image():
             return True
         sides = zip(self.size_um, other.size_um, strict=True)
         if any(abs(own - its) > SIZE_TOLERANCE * its for own, its in sides):

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from histoscout.annotations.files import read_json_text
-from histoscout.annotations.qpdata.image import calibrated_mpp, image_uri, uri_file_name
+from histoscout.annotations.qpdata.image import calibrated_mpp, image_series, image_uri, uri_file_name
 from histoscout.cohort.case import Case
 from histoscout.cohort.discovery import SlideFinder, assign_own_patients, find_slides
 from histoscout.errors import AnnotationError, CohortError
 from histoscout.io.notes import count_and_list, list_some
 from histoscout.io.tables import EMPTY_CELLS, SLIDE_TABLE_COLUMNS
+from histoscout.slides.files import main_files
 
 PROJECT = ".qpproj"
 """Suffix of project files."""
@@ -35,6 +36,7 @@ class ProjectEntry:
         annotations: The data file; None if the image was never annotated.
         mpp: um/px; None if the project does not state it.
         patient: The patient; "" if the project names none.
+        series: The number of the image in its file; None if the project does not state it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ProjectEntry:
     annotations: Path | None
     mpp: float | None
     patient: str
+    series: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def _read_entry(image: Mapping[str, Any], path: Path) -> ProjectEntry:
         annotations=_file_inside(path.parent, data_file),
         mpp=calibrated_mpp(calibration) if isinstance(calibration, dict) else None,
         patient=_find_patient(metadata if isinstance(metadata, dict) else {}),
+        series=image_series(server),
     )
 
 
@@ -235,19 +239,28 @@ def read_project_cases(
             f"{len(missing)} of {len(entries)} slides are not where the project says ({_list_names(missing)})"
         )
         raise CohortError(project.path, fault, "Give their present folder with --slides")
-    # Of several entries of one slide, the annotated one is used.
-    cases: dict[Path, Case] = {}
-    patients: dict[Path, str] = {}
+    # Of several entries of one slide, the annotated one is used; another series of a file is another slide.
+    cases: dict[tuple[Path, int], Case] = {}
+    patients: dict[tuple[Path, int], str] = {}
+    main = main_files(slide.resolve() for slide in slides if slide is not None)
     for entry, slide in entries:
         if slide is None:
             continue
-        path = slide.resolve()
+        path = (main[slide.resolve()], entry.series or 0)
         earlier = cases.get(path)
         if earlier is not None and earlier.annotations is not None and entry.annotations is not None:
-            fault = f"there are annotations on {slide.name} in two entries"
+            series = f" (series {entry.series})" if entry.series else ""
+            fault = f"there are annotations on {slide.name}{series} in two entries"
             raise CohortError(project.path, fault, "Merge them in QuPath, or remove one of the entries")
         if earlier is None or entry.annotations is not None:
-            cases[path] = Case(slide, entry.annotations, entry.patient, mpp=entry.mpp)
+            cases[path] = Case(
+                slide,
+                entry.annotations,
+                entry.patient,
+                mpp=entry.mpp,
+                mpp_source="qupath",
+                series=entry.series,
+            )
             patients[path] = entry.patient
     assigned, notes = assign_own_patients(list(cases.values()), list(patients.values()))
     notes = [*notes, *project.notes, *_project_notes(project, slides)]

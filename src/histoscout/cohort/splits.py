@@ -21,6 +21,7 @@ from histoscout.geometry.regions import Regions
 from histoscout.io.files import encoding_note, read_text
 from histoscout.io.names import patient_key, slide_key
 from histoscout.io.tables import write_csv
+from histoscout.slides.files import image_name
 
 BLOCK_UM = 1000.0
 """Side of a tuning block in um."""
@@ -200,7 +201,7 @@ def write_split(split: Split, path: Path) -> None:
         parts = [(TRAIN_AND_TUNE, split.train), *parts]
     else:
         parts = [("train", split.train), ("tune", split.tune), *parts]
-    rows = [(part, str(case.slide), case.patient) for part, cases in parts for case in cases]
+    rows = [(part, _slide_cell(case), case.patient) for part, cases in parts for case in cases]
     rows += [(NOTE, note, "") for note in split.notes]
     write_csv(path, COLUMNS, rows)
 
@@ -264,14 +265,21 @@ def _read_rows(path: Path) -> list[list[str]]:
     return rows[1:]
 
 
+def _slide_cell(case: Case) -> str:
+    """The path of a slide, with the series if it is not the first of its file."""
+    return image_name(str(case.slide), case.series)
+
+
 def _find_case(slide: str, patient: str, cohort: Cohort) -> Case | None:
     for case in cohort.cases:
-        if str(case.slide) == slide:
+        if _slide_cell(case) == slide:
             return case
     # by name, without the folders: a split may have been written on Windows
     wanted = slide_key(slide.replace("\\", "/").rpartition("/")[2]), patient_key(patient)
     same_name = [
-        case for case in cohort.cases if (slide_key(case.slide), patient_key(case.patient)) == wanted
+        case
+        for case in cohort.cases
+        if (slide_key(image_name(case.slide.name, case.series)), patient_key(case.patient)) == wanted
     ]
     return same_name[0] if len(same_name) == 1 else None
 

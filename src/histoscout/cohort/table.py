@@ -1,6 +1,5 @@
 """The cases of a cohort table; all problems of the table are reported at once."""
 
-import math
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,9 @@ from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.errors import CohortError
 from histoscout.io.notes import pluralize
 from histoscout.io.tables import CsvRow, CsvTable
+from histoscout.io.units import parse_number
+from histoscout.slides.files import main_files
+from histoscout.slides.scale import given_fault
 
 T = TypeVar("T")
 
@@ -33,9 +35,6 @@ SPLITS: Mapping[str, SplitName] = MappingProxyType(
 
 NO_LESION = "none"
 """What a cell of the column `annotations` holds for a slide that was looked through and has no lesion."""
-
-MAX_MPP = 100.0
-"""um/px; with coarser pixels a whole slide would be a few hundred px wide."""
 
 
 class _Problems:
@@ -82,6 +81,7 @@ def read_table_cases(
             patient=row.cell("patient"),
             split=problems.read(row, "split", read_split_name),
             mpp=problems.read(row, "mpp", read_mpp),
+            series=problems.read(row, "series", read_series),
             site=row.cell("site") or None,
             mask_labels=problems.read(row, "mask_labels", read_mask_labels) or (),
             mask_threshold=problems.read(row, "mask_threshold", _read_mask_threshold),
@@ -158,13 +158,29 @@ def read_mpp(cell: str) -> float:
     Raises:
         ValueError: If the cell is not a number, or the number is impossible.
     """
-    try:
-        mpp = float(cell.replace(",", "."))
-    except ValueError:
-        raise ValueError(f"{cell!r} is not a number (um per pixel, such as 0.25)") from None
-    if not (math.isfinite(mpp) and 0 < mpp <= MAX_MPP):
-        raise ValueError(f"{cell} um per pixel is not possible")
+    mpp = parse_number(cell)
+    if mpp is None:
+        raise ValueError(f"{cell!r} is not a number (um per pixel, such as 0.25)")
+    if fault := given_fault(mpp):
+        raise ValueError(fault)
     return mpp
+
+
+def read_series(cell: str) -> int:
+    """The number of an image in a file that a cell states.
+
+    Args:
+        cell: Content of a cell.
+
+    Returns:
+        The number, from 0.
+
+    Raises:
+        ValueError: If the cell is not such a number.
+    """
+    if not (cell.isdecimal() and cell.isascii() and len(cell) <= 6):
+        raise ValueError(f"{cell!r} is not the number of an image, counted from 0")
+    return int(cell)
 
 
 def read_mask_labels(cell: str) -> tuple[tuple[int, str], ...]:
@@ -210,10 +226,12 @@ def _missing_files(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
 
 
 def _repeated_slides(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
-    first_row: dict[Path, int] = {}
+    # the files of a DICOM series are one slide, the series of a file are several
+    main = main_files(case.slide.resolve() for case in cases)
+    first_row: dict[tuple[Path, int], int] = {}
     lines = []
     for row, case in zip(rows, cases, strict=True):
-        earlier = first_row.setdefault(case.slide.resolve(), row.number)
+        earlier = first_row.setdefault((main[case.slide.resolve()], case.series or 0), row.number)
         if earlier != row.number and row.cell("slide"):
             lines.append(f"rows {earlier} and {row.number} name the same slide {case.slide.name}")
     return lines

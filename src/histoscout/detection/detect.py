@@ -27,6 +27,7 @@ from histoscout.detection.settings import (
     begun_row,
     choose_point,
     file_hash,
+    has_same_scale,
     planned_row,
     settings_hash,
 )
@@ -127,7 +128,15 @@ def _check_cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[
     if two := find_name_clash(cases):
         fault = f"the slide has the same name as {two[0].slide}: their results would overwrite each other"
         raise CohortError(two[1].slide, fault, "Rename one of them, or detect into two folders")
-    return [replace(case, mpp=options.mpp) if case.mpp is None else case for case in cases]
+    if options.mpp is None:
+        return cases
+    # a table names the um/px of each slide, a QuPath project mostly passes on what files state
+    return [
+        replace(case, mpp=options.mpp, mpp_source="given")
+        if case.mpp is None or case.mpp_source == "qupath"
+        else case
+        for case in cases
+    ]
 
 
 def plan_detection(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
@@ -357,7 +366,7 @@ def _refuse_other_slides(
 def _is_done(case: Case, row: LedgerRow | None, context: DetectionContext) -> bool:
     if context.options.overwrite or row is None or row.state != "done" or row.settings != context.settings:
         return False
-    other_scale = row.mpp_source != "metadata" and case.mpp is not None and case.mpp != row.mpp
+    other_scale = not has_same_scale(case, row)
     other_area = row.area != area_hash(case, context.options)
     other_file = row.file_hash and (now := file_hash(case)) and now != row.file_hash
     return not other_scale and not other_area and not other_file

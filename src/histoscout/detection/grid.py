@@ -14,6 +14,7 @@ from histoscout.geometry.box import Box, TileGrid
 from histoscout.geometry.regions import Regions
 from histoscout.hardware import usable_cores
 from histoscout.recipe import Recipe
+from histoscout.slides.scale import check_enlargement, check_window_count
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
 
@@ -93,10 +94,16 @@ def detection_windows(
 
     Returns:
         Windows in level-0 px, row by row; the last ones reach beyond the slide.
+
+    Raises:
+        SlideError: The slide is far too coarse for the recipe, or would have too many windows.
     """
     plan = WindowPlan.of(recipe)
+    where = slide.path or slide.name
+    check_enlargement(where, slide.mpp, plan.mpp, "the model (patches.mpp)")
     scale = plan.mpp / slide.mpp
     grid = TileGrid(slide.box, plan.side_px * scale, plan.stride_px * scale)
+    check_window_count(where, len(grid))
     # windows at the slide's edge need the same share of what is on the slide
     shown = tissue.fractions(grid) >= MIN_TISSUE * _on_slide(grid, slide.box)
     if within is not None:

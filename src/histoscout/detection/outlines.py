@@ -10,7 +10,13 @@ from histoscout.detection.heatmap import read_heatmap
 from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.pipeline import regions_of_heatmap
 from histoscout.detection.results import LedgerRow, ResultFolder, read_ledger, write_ledger, write_lesions
-from histoscout.detection.settings import DetectionContext, area_hash, file_hash, heatmap_settings
+from histoscout.detection.settings import (
+    DetectionContext,
+    area_hash,
+    file_hash,
+    has_same_scale,
+    heatmap_settings,
+)
 from histoscout.errors import HistoscoutError, OutputError
 from histoscout.io.locks import claim_folder
 from histoscout.io.notes import list_some
@@ -41,7 +47,7 @@ def _is_usable(context: DetectionContext, case: Case, row: LedgerRow) -> bool:
     """Whether the heatmap of a slide is the one that this run would compute."""
     wanted = heatmap_settings(context.model, context.options)
     same = row.state == "done" and wanted in (row.heatmap_settings, row.settings)
-    same_scale = row.mpp_source == "metadata" or case.mpp is None or case.mpp == row.mpp
+    same_scale = has_same_scale(case, row)
     same_file = not row.file_hash or file_hash(case) in ("", row.file_hash)
     same_area = row.area == area_hash(case, context.options)
     return same and same_scale and same_file and same_area and context.output.has_whole_heatmap(row)

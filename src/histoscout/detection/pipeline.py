@@ -21,6 +21,7 @@ from histoscout.network.engines import Engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import Progress
 from histoscout.recipe_sections import ClassConfig
+from histoscout.slides.scale import check_enlargement
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue, find_tissue
 
@@ -70,6 +71,7 @@ def survey_slide(slide: Slide, case: Case, model: ModelFolder, within: str | Non
         CohortError: If the slide has no area of the class `within`.
     """
     recipe = model.recipe
+    check_enlargement(case.slide, slide.mpp, recipe.patches.mpp, "the model (patches.mpp)")
     areas, notes = (None, ()) if within is None else _read_areas(case, within, slide)
     tissue = find_tissue(slide, recipe.tissue, recipe.patches)
     boxes = detection_windows(slide, tissue, recipe, areas)

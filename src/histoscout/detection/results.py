@@ -11,7 +11,7 @@ from typing import Literal
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, write_cohort
-from histoscout.cohort.table import read_mask_labels, read_mpp, read_split_name
+from histoscout.cohort.table import read_mask_labels, read_mpp, read_series, read_split_name
 from histoscout.errors import AnnotationError, CohortError, OutputError
 from histoscout.io.files import read_text, remove_leftovers, sha256
 from histoscout.io.tables import CsvRow, read_table, write_csv
@@ -281,6 +281,7 @@ def _case(row: CsvRow, folder: Path) -> Case:
         row.cell("patient"),
         split=read_split_name(row.cell("split")) if row.cell("split") else None,
         mpp=read_mpp(mpp) if mpp else None,
+        series=read_series(row.cell("series")) if row.cell("series") else None,
         site=row.cell("site") or None,
         mask_labels=read_mask_labels(row.cell("mask_labels")) if row.cell("mask_labels") else (),
         mask_threshold=int(threshold) if threshold else None,

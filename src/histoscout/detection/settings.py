@@ -21,6 +21,7 @@ from histoscout.io.files import sha256
 from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import NoProgress, Progress
+from histoscout.slides.scale import SAME_MPP
 from histoscout.slides.slide import Slide
 
 SAMPLED_BYTES = 1 << 16
@@ -212,9 +213,25 @@ def file_hash(case: Case) -> str:
             for place in (0, size // 2, max(0, size - SAMPLED_BYTES)):
                 file.seek(place)
                 digest.update(file.read(SAMPLED_BYTES))
+            # another image of the same file is another slide
+            if case.series:
+                digest.update(f"series {case.series}".encode())
     except OSError:
         return ""
     return digest.hexdigest()[:12]
+
+
+def has_same_scale(case: Case, row: LedgerRow) -> bool:
+    """Whether a slide was examined at the um/px that a case gives.
+
+    Args:
+        case: The case.
+        row: The row of its slide in the ledger.
+
+    Returns:
+        True if they are the same, or the case gives none.
+    """
+    return case.mpp is None or (row.mpp is not None and abs(case.mpp / row.mpp - 1) <= SAME_MPP)
 
 
 def area_hash(case: Case, options: DetectOptions) -> str:

@@ -243,16 +243,16 @@ def _detection_files(
         if format_of(path) in FORMATS and format_of(path) not in NO_ANNOTATIONS and not is_mask(path)
     ]
     # a file goes with the slide whose name it fits best, of the whole cohort
-    by_slide = match_names([case.slide for case in cohort.cases], usable)
-    files = {case.name: by_slide[case.slide][0] for case in cases if by_slide[case.slide]}
+    by_slide = match_names([case.named_file for case in cohort.cases], usable)
+    files = {case.name: by_slide[case.named_file][0] for case in cases if by_slide[case.named_file]}
     claimed = {path for matched in by_slide.values() for path in matched}
     lost = [path.name for path in usable if path not in claimed]
     notes = [f"files of detected regions that are named after no slide, left out: {count_and_list(lost)}"]
     notes = notes if lost else []
     notes += [
-        f"{case.name} has several files of detected regions, of which {by_slide[case.slide][0].name} is read"
+        f"{case.name} has several files of detected regions, of which {by_slide[case.named_file][0].name} is read"
         for case in cases
-        if len(by_slide[case.slide]) > 1
+        if len(by_slide[case.named_file]) > 1
     ]
     if not files:
         raise CohortError(

@@ -33,6 +33,7 @@ SLIDE_TABLE_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "patient": ("patient", "patient_id", "case", "case_id"),
         "split": ("split", "set", "dataset"),
         "mpp": ("mpp", "um_per_px"),
+        "series": ("series", "scene"),
         "site": ("site", "centre", "center", "hospital"),
         "mask_labels": ("mask_labels", "mask_label"),
         "mask_threshold": ("mask_threshold",),

@@ -34,6 +34,19 @@ _SYNTAX_IS_EXPLICIT: Mapping[str, bool] = MappingProxyType(
 _NOT_LITTLE_ENDIAN = frozenset({"1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"})
 
 
+def image_name(name: str, series: int | None) -> str:
+    """The name of an image of a file: that of the file, except for a series that is not the first.
+
+    Args:
+        name: The name of the file without its suffix.
+        series: The number of the image that was asked for; None for the slide.
+
+    Returns:
+        For example "A1" or "A1 - series 1".
+    """
+    return f"{name} - series {series}" if series else name
+
+
 def main_files(paths: Iterable[Path]) -> dict[Path, Path]:
     """The file that stands for the slide of each file.
 

@@ -12,7 +12,7 @@ from histoscout.errors import MppMissingError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.io.names import slide_name
 from histoscout.registry import load_factory
-from histoscout.slides.files import main_file
+from histoscout.slides.files import image_name, main_file
 from histoscout.slides.foreign import unread_format
 from histoscout.slides.scale import (
     GIVE_MPP,
@@ -100,18 +100,20 @@ def open_slide(
     """
     file = open_file(path, series)
     try:
-        return Slide(file.source, _describe(path, file, mpp, mpp_source=mpp_source))
+        return Slide(file.source, _describe(path, file, mpp, mpp_source=mpp_source, series=series))
     except SlideError:
         file.source.close()
         raise
 
 
-def _describe(path: Path, file: OpenedFile, mpp: float | None, *, mpp_source: MppSource) -> SlideMetadata:
+def _describe(
+    path: Path, file: OpenedFile, mpp: float | None, *, mpp_source: MppSource, series: int | None
+) -> SlideMetadata:
     scale = find_scale(path, file, mpp, mpp_source)
     if scale.mpp is None:
         raise MppMissingError(path, "the file does not state its resolution", GIVE_MPP)
     return SlideMetadata(
-        name=slide_name(path),
+        name=image_name(slide_name(path), series),
         mpp=scale.mpp,
         mpp_source=scale.source,
         path=path,

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from histoscout.geometry.box import Box
 from histoscout.recipe_sections import PatchConfig, TissueConfig
+from histoscout.slides.scale import MAX_ENLARGEMENT, check_enlargement, check_overview
 from histoscout.slides.slide import Slide
 from histoscout.tissue.artifacts import FINEST_FOCUS_MPP, find_out_of_focus, find_pen_marks
 
@@ -173,8 +174,11 @@ def find_tissue(slide: Slide, config: TissueConfig, patches: PatchConfig) -> Tis
         The tissue mask.
 
     Raises:
-        SlideError: The slide cannot be read.
+        SlideError: The slide cannot be read, or its um/px makes it far too coarse or too large.
     """
+    where = slide.path or slide.name
+    check_enlargement(where, slide.mpp, config.mpp, "the search for tissue (tissue.mpp)")
+    check_overview(where, slide.box.shape(config.mpp / slide.mpp), "tissue.mpp")
     if config.method == "tile_std":
         return _find_by_tile_std(slide, config, patches.size_um)
     scale = config.mpp / slide.mpp
@@ -189,7 +193,8 @@ def find_tissue(slide: Slide, config: TissueConfig, patches: PatchConfig) -> Tis
     # areas that are out of focus for a network that sees the patches' resolution
     blurred = np.zeros_like(mask)
     if config.artifacts:
-        blurred = find_out_of_focus(slide, mask, scale, mpp=max(FINEST_FOCUS_MPP, patches.mpp))
+        focus_mpp = max(FINEST_FOCUS_MPP, patches.mpp, slide.mpp / MAX_ENLARGEMENT)
+        blurred = find_out_of_focus(slide, mask, scale, mpp=focus_mpp)
     mask &= ~blurred
 
     mm2 = config.mpp**2 * 1e-6

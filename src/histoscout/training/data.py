@@ -8,7 +8,7 @@ from pathlib import Path
 import shapely
 
 from histoscout.cohort.annotated_slide import LabeledSlide, open_labeled_image, open_labeled_slide
-from histoscout.cohort.case import Case
+from histoscout.cohort.case import Case, SlideKey
 from histoscout.cohort.cohort import Cohort
 from histoscout.cohort.splits import (
     GAP_UM,
@@ -93,8 +93,8 @@ def open_training_slides(
         progress.note(notes[-1])
     # by patient, or by blocks of each slide where patients are too few
     split = _split(cohort, annotated, opened, recipe=recipe, file=split_file)
-    train = tuple(opened[case.slide] for case in split.train)
-    tune = tuple(opened[case.slide] for case in split.tune)
+    train = tuple(opened[case.key] for case in split.train)
+    tune = tuple(opened[case.key] for case in split.tune)
     if not any(labeled.has_positive for labeled in train):
         raise _no_positive(cohort, train, recipe)
     tuning_boxes: dict[int, list[Box]] = {}
@@ -140,12 +140,12 @@ def rotate_tuning_set(
     cases = (*data.split.train, *data.split.tune)
     if turn == 0 or data.by_class or data.split.blocks or any(case.split == "tune" for case in cases):
         return data
-    opened = {case.slide: labeled for case, labeled in zip(cases, (*data.train, *data.tune), strict=True)}
-    ordered = [case for case in cohort.cases if case.slide in opened]
+    opened = {case.key: labeled for case, labeled in zip(cases, (*data.train, *data.tune), strict=True)}
+    ordered = [case for case in cohort.cases if case.key in opened]
     split = _split(cohort, ordered, opened, recipe=recipe, file=split_file, turn=turn)
     return TrainingData(
-        train=tuple(opened[case.slide] for case in split.train),
-        tune=tuple(opened[case.slide] for case in split.tune),
+        train=tuple(opened[case.key] for case in split.train),
+        tune=tuple(opened[case.key] for case in split.tune),
         tuning_boxes={},
         excluded_boxes={},
         split=split,
@@ -155,14 +155,14 @@ def rotate_tuning_set(
 
 def _open_slides(
     cases: Sequence[Case], recipe: Recipe, progress: Progress
-) -> tuple[dict[Path, LabeledSlide], list[str]]:
+) -> tuple[dict[SlideKey, LabeledSlide], list[str]]:
     """The slides by path, and notes on them."""
-    opened: dict[Path, LabeledSlide] = {}
+    opened: dict[SlideKey, LabeledSlide] = {}
     notes: list[str] = []
     progress.start("reading slides and annotations", len(cases))
     for case in cases:
         labeled, slide_notes = open_labeled_slide(case, recipe)
-        opened[case.slide] = labeled
+        opened[case.key] = labeled
         # at once, since a note may be the reason for an error
         for text in slide_notes:
             notes.append(f"{case.name}: {text}")
@@ -175,7 +175,7 @@ def _open_slides(
 def _split(
     cohort: Cohort,
     cases: Sequence[Case],
-    opened: Mapping[Path, LabeledSlide],
+    opened: Mapping[SlideKey, LabeledSlide],
     *,
     recipe: Recipe,
     file: Path,
@@ -189,7 +189,7 @@ def _split(
         Cohort(tuple(cases), cohort.where),
         recipe.training.tuning_share,
         recipe.seed,
-        lambda case: opened[case.slide].has_positive,
+        lambda case: opened[case.key].has_positive,
         turn,
     )
     write_split(replace(split, test=test), file)

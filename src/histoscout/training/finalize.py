@@ -70,14 +70,14 @@ def finalize(members: Sequence[EnsembleMember], recipe: Recipe, out: Path) -> Mo
         threshold=threshold,
     )
     # detections on unannotated tissue may be lesions that count as background
-    by_path = {
-        slide.labeled.slide.path: slide_lesions
+    by_slide = {
+        (slide.labeled.slide.path, slide.labeled.slide.name): slide_lesions
         for slide, slide_lesions in zip(slides, lesions, strict=True)
         if slide.labeled.slide.path
     }
     cases = list(dict.fromkeys(case for member in members for case in member.data.split.tune))
     review = context.folder / FOLDER
-    if count := export_unannotated(by_path, cases, recipe.classes, review):
+    if count := export_unannotated(by_slide, cases, recipe.classes, review):
         shown = f"the {MAX_SHOWN} with the highest scores" if count > MAX_SHOWN else "they"
         context.progress.note(
             f"{count} detections on tuning slides are on unannotated tissue; {shown} are in {final_place(review)}. "

@@ -212,6 +212,7 @@ def training_fingerprint(cohort: Cohort, recipe: Recipe, start: ModelFolder | No
             case.patient,
             case.split,
             case.mpp,
+            *([f"series {case.series}"] if case.series else []),
             *([case.label] if case.label else []),
             *([dict(case.mask_labels)] if case.mask_labels else []),
             *([case.mask_threshold] if case.mask_threshold is not None else []),

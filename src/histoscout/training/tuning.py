@@ -11,7 +11,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from histoscout.cohort.annotated_slide import LabeledSlide
-from histoscout.cohort.case import Case
+from histoscout.cohort.case import Case, SlideKey
 from histoscout.detection.grid import WindowPlan
 from histoscout.detection.heatmap import Heatmap, compute_heatmap, read_heatmap, write_heatmap
 from histoscout.detection.pipeline import SlideSurvey, hide_excluded, smooth_classes
@@ -181,7 +181,7 @@ def export_folder(training: Path) -> Path:
 
 
 def export_unannotated(
-    lesions: Mapping[Path, SlideLesions], cases: Sequence[Case], classes: ClassConfig, folder: Path
+    lesions: Mapping[SlideKey, SlideLesions], cases: Sequence[Case], classes: ClassConfig, folder: Path
 ) -> int:
     """Export the detections with the highest scores on unannotated tissue for review by a pathologist.
 
@@ -200,7 +200,7 @@ def export_unannotated(
     # an earlier end of the same training may have written it
     shutil.rmtree(folder, ignore_errors=True)
     named_cases = dict(zip(unique_names(cases), cases, strict=True))
-    by_name = {name: lesions[case.slide] for name, case in named_cases.items() if case.slide in lesions}
+    by_name = {name: lesions[case.key] for name, case in named_cases.items() if case.key in lesions}
     plan = ReviewPlan(folder=folder, max_items=MAX_SHOWN, locations=LOCATIONS)
     count = len(select_review_items(by_name, replace(plan, max_items=sys.maxsize)))
     if count:

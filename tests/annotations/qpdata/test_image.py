@@ -33,7 +33,7 @@ def only(annotations: Annotations) -> Region:
 
 def test_the_image_is_described(tmp_path: Path) -> None:
     path = write_data_file(tmp_path, server=SERVER)
-    image = ImageMetadata(name="BRACS 1494.svs", width=4000, height=3000, mpp=0.25)
+    image = ImageMetadata(name="BRACS 1494.svs", width=4000, height=3000, mpp=0.25, series=0)
     assert read_qpdata(path).image == read_qpdata_image(path) == read_image_metadata(path) == image
     assert read_image_metadata(tmp_path / "a.geojson") is None
 
@@ -65,7 +65,9 @@ def test_an_image_that_is_not_described_is_unknown(
 def test_pixels_without_a_size_in_um_are_unknown(tmp_path: Path) -> None:
     side = {"value": 1.0, "unit": "px"}
     server = {**SERVER, "metadata": {"pixelCalibration": {"pixelWidth": side, "pixelHeight": side}}}
-    assert read_qpdata_image(write_data_file(tmp_path, server=server)) == ImageMetadata(name="BRACS 1494.svs")
+    assert read_qpdata_image(write_data_file(tmp_path, server=server)) == ImageMetadata(
+        name="BRACS 1494.svs", series=0
+    )
 
 
 def rotate(pixels: NDArray[Any], rotation: str) -> NDArray[Any]:
@@ -115,7 +117,9 @@ def test_annotations_on_a_cropped_and_rotated_image_are_moved_back(tmp_path: Pat
     objects = [QupathObject(write.corners_roi("RectangleROI", 0, 0, 10, 5), UDH)]
     annotations = read_qpdata(write_data_file(tmp_path, objects, server=cropped))
     assert only(annotations).outline.bounds == (100, 200, 110, 205)
-    assert annotations.image == ImageMetadata(name="BRACS 1494.svs", width=4000, height=3000, mpp=0.25)
+    assert annotations.image == ImageMetadata(
+        name="BRACS 1494.svs", width=4000, height=3000, mpp=0.25, series=0
+    )
     annotations = read_qpdata(write_data_file(tmp_path, objects, server=both))
     assert only(annotations).outline.bounds == (100, 230, 105, 240)
     assert only_note(annotations.notes, "90 degrees", "100, 200")
@@ -131,7 +135,9 @@ def test_images_changed_in_other_ways_are_refused(tmp_path: Path, kind: object) 
 @pytest.mark.parametrize("kind", ["pyramidize", "channels"])
 def test_images_whose_pixels_stay_in_place_are_read(tmp_path: Path, kind: str) -> None:
     path = write_data_file(tmp_path, server={"builderType": kind, "builder": SERVER})
-    assert read_qpdata(path).image == ImageMetadata(name="BRACS 1494.svs", width=4000, height=3000, mpp=0.25)
+    assert read_qpdata(path).image == ImageMetadata(
+        name="BRACS 1494.svs", width=4000, height=3000, mpp=0.25, series=0
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from histoscout.annotations.read import ImageMetadata
 from histoscout.errors import AnnotationError
+from histoscout.io.units import parse_um
+from histoscout.slides.scale import GIVEN_MPP, combine_mpp
 
 Matrix = NDArray[np.float64]
 """(3, 3), from px in QuPath to px of the file."""
@@ -25,13 +27,13 @@ Size = tuple[int, int] | None
 
 MAX_WRAPPERS = 20
 """Image servers around an image server."""
-MAX_MPP = 100.0
-"""um/px; a larger value is an error."""
 _SAME_PIXELS = frozenset(
     {"channels", "color", "pyramidize", "swapRedBlue", "color_deconvolved", "normalized"}
 )
 """Image servers that leave pixels in their place."""
-_MICRONS = frozenset({"µm", "μm", "um"})
+# arguments that choose an image by its name, or its dimensions, or a part of it
+_CHOOSING_ARGUMENTS = frozenset({"--name", "-n", "--dims", "--crop", "--region"})
+_MAX_DIGITS = 6
 _REMEDY = "Open the image itself in QuPath, transfer the annotations to it, and save"
 
 
@@ -91,7 +93,8 @@ def read_server(server: Mapping[str, Any], where: object) -> DisplayedImage:
         changes.append(change)
     width, height = size or (None, None)
     name = uri_file_name(server.get("uri")) or _nonempty_text(_object_at(server, "metadata").get("name"))
-    image = ImageMetadata(name=name, width=width, height=height, mpp=mpp)
+    _check_arguments(server, where)
+    image = ImageMetadata(name=name, width=width, height=height, mpp=mpp, series=image_series(server))
     return DisplayedImage(image, matrix, " and ".join(change for change in changes if change))
 
 
@@ -136,15 +139,16 @@ def calibrated_mpp(metadata: Mapping[str, Any]) -> float | None:
         metadata: The JSON object with a "pixelCalibration".
 
     Returns:
-        um/px, the mean of both directions; None if QuPath does not know it.
+        um/px, the mean of both directions; None if QuPath does not know it, or pixels are not square.
     """
     calibration = _object_at(metadata, "pixelCalibration")
     sides = [_object_at(calibration, side) for side in ("pixelWidth", "pixelHeight")]
-    values = [side.get("value") for side in sides if str(side.get("unit")) in _MICRONS]
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) < 2 or not all(0 < v <= MAX_MPP for v in numbers):
+    width, height = (parse_um(side.get("value"), side.get("unit")) for side in sides)
+    low, high = GIVEN_MPP
+    if width is None or height is None or not (low <= width <= high and low <= height <= high):
         return None
-    return sum(numbers) / len(numbers)
+    # the reader of the slide decides about pixels that are not square
+    return combine_mpp(width, height).mpp
 
 
 # ---------------------------------------------------------------- cropped and rotated images
@@ -193,14 +197,52 @@ _TRANSFORMS: Mapping[str, Callable[[Mapping[str, Any], Size, object], Transform]
 """Type of an image server -> its transform."""
 
 
+# ---------------------------------------------------------------- arguments of the reader of a file
+
+
+def image_series(server: Mapping[str, Any]) -> int | None:
+    """Read which image of its file QuPath opened.
+
+    Args:
+        server: The JSON object of an image server.
+
+    Returns:
+        The number of the image ("--series 1"); None if it is not stated.
+    """
+    for _ in range(MAX_WRAPPERS):
+        if "builder" not in server:
+            break
+        server = _object_at(server, "builder")
+    value = _argument(server, ("--series", "-s"))
+    return int(value) if value.isdecimal() and len(value) <= _MAX_DIGITS else None
+
+
 def _rotation_argument(server: Mapping[str, Any]) -> str:
     """The rotation among the arguments of an image's reader; "" if there is none."""
+    rotation = _argument(server, ("--rotate",))
+    name = f"ROTATE_{rotation}" if rotation.isdecimal() else rotation
+    return "" if name in ("", "ROTATE_0", "ROTATE_NONE") else name
+
+
+def _check_arguments(server: Mapping[str, Any], where: object) -> None:
+    """Reject arguments that choose what is shown in a way that is not understood."""
     raw = server.get("args")
-    arguments = [str(argument) for argument in raw] if isinstance(raw, list) else []
-    rotations = [value for option, value in pairwise(arguments) if option == "--rotate"]
-    prefix = "--rotate="
-    rotations += [argument.removeprefix(prefix) for argument in arguments if argument.startswith(prefix)]
-    return "" if not rotations or rotations[0] == "ROTATE_NONE" else rotations[0]
+    for argument in raw if isinstance(raw, list) else []:
+        option = str(argument).partition("=")[0]
+        if option in _CHOOSING_ARGUMENTS and image_series(server) is None:
+            fault = f"QuPath opened the image with {option}, which is not understood"
+            raise AnnotationError(where, fault, _REMEDY)
+
+
+def _argument(server: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The value of an argument, in the next word or behind an equals sign; "" if there is none."""
+    raw = server.get("args")
+    arguments = [str(argument).strip() for argument in raw] if isinstance(raw, list) else []
+    values = [value for option, value in pairwise(arguments) if option in names]
+    for option, equals, value in (argument.partition("=") for argument in arguments):
+        if equals and option in names:
+            values.append(value.strip())
+    return values[0] if values else ""
 
 
 # ---------------------------------------------------------------- JSON that may be anything

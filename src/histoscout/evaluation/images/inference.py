@@ -18,6 +18,7 @@ from histoscout.network.engines import Engine
 from histoscout.progress import Progress
 from histoscout.recipe import Recipe
 from histoscout.slides.open import open_slide
+from histoscout.slides.scale import check_enlargement, check_overview
 
 _AHEAD = 2
 """Images that each reading thread reads ahead of the network."""
@@ -75,6 +76,8 @@ def read_patches(path: Path, mpp: float | None, recipe: Recipe) -> ImagePatches:
         side = patch_px * recipe.patches.mpp / image.mpp
         lefts = patch_starts(image.box.width, side)
         tops = patch_starts(image.box.height, side)
+        check_enlargement(path, image.mpp, recipe.patches.mpp, "the model (patches.mpp)")
+        check_overview(path, (len(tops) * patch_px, len(lefts) * patch_px), "patches.mpp")
         boxes = [Box(x, y, side, side) for y, x in product(tops, lefts)]
         pixels = np.stack([image.read(box, recipe.patches.mpp) for box in boxes])
         inside = np.stack([_pixels_inside(box, image.box, scale, side=patch_px) for box in boxes])

@@ -298,7 +298,7 @@ def class_statistics(slides: Sequence[SlideAnnotations]) -> tuple[ClassStatistic
                 name=min(spellings, key=lambda spelling: (-spellings[spelling], spelling)),
                 regions=len(pairs),
                 patients=len({slide.case.patient for slide, _ in pairs}),
-                slides=len({slide.case.slide for slide, _ in pairs}),
+                slides=len({slide.case.key for slide, _ in pairs}),
                 area_mm2=float(sum(areas)) * 1e-6,
                 diameter_um=Quantiles.from_values([2 * (area / np.pi) ** 0.5 for area in areas]),
                 extent_um=Quantiles.from_values(extents),

@@ -300,7 +300,7 @@ def _draw_patches(context: TrainingContext) -> list[Patch]:
 
 
 def _locations(slides: Sequence[LabeledSlide], windows: Sequence[Patch]) -> list[PatchLocation]:
-    keys = [labeled.slide.path or id(labeled.slide) for labeled in slides]
+    keys = [(labeled.slide.path or id(labeled.slide), labeled.slide.name) for labeled in slides]
     return [PatchLocation(keys[window.slide], window.box) for window in windows]
 
 
