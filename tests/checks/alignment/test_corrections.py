@@ -12,7 +12,7 @@ from histoscout.checks.alignment.corrections import ReferenceFrame, known_mistak
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 
-FRAME = ReferenceFrame(Box(0, 0, 1000, 800), 100.0, (130.0, 70.0))
+FRAME = ReferenceFrame(Box(0, 0, 1000, 800), 100.0, (130.0, 70.0), 0.35)
 MADE = {
     "a tile down": (1, 0, 0, 1, 0, 100),
     "a tile up": (1, 0, 0, 1, 0, -100),
@@ -26,6 +26,7 @@ MADE = {
     "4 times too large": (4, 0, 0, 4, 0, 0),
     "2 times too small": (0.5, 0, 0, 0.5, 0, 0),
     "4 times too small": (0.25, 0, 0, 0.25, 0, 0),
+    "in um": (0.35, 0, 0, 0.35, 0, 0),
     "offset by the scanned part": (1, 0, 0, 1, 130, 70),
     "offset by the scanned part twice": (1, 0, 0, 1, -130, -70),
 }
@@ -94,3 +95,12 @@ def test_the_study_fault_is_what_it_was() -> None:
 def test_without_a_scanned_part_its_mistakes_are_not_tried() -> None:
     named = {one.name for one in known_mistakes(replace(FRAME, corner=(0.0, 0.0)))}
     assert not [name for name in named if "scanned" in name]
+
+
+@pytest.mark.parametrize(
+    ("mpp", "named"), [(0.35, True), (0.2527, True), (0.25, False), (0.5, False), (1.0, False)]
+)
+def test_annotations_in_um_have_a_name_unless_another_scaling_is_the_same(mpp: float, named: bool) -> None:
+    mistakes = {mistake.name: mistake for mistake in known_mistakes(replace(FRAME, mpp=mpp))}
+    assert ("in um" in mistakes) is named
+    assert any("in um instead of px" in mistake.message for mistake in mistakes.values()) is (mpp != 1.0)

@@ -50,6 +50,7 @@ MATRICES = {
     "2 times too large": (2, 0, 0, 2, 0, 0),
     "4 times too small": (0.25, 0, 0, 0.25, 0, 0),
     "offset by the scanned part": (1, 0, 0, 1, *CORNER),
+    "in um": (0.35, 0, 0, 0.35, 0, 0),
 }
 
 
@@ -64,7 +65,7 @@ def loosely(regions: Regions) -> Regions:
 
 
 def faulty(subject: AlignmentSubject, fault: str, regions: Regions) -> AlignmentSubject:
-    framed = replace(subject, frame=replace(subject.frame, corner=CORNER))
+    framed = replace(subject, frame=replace(subject.frame, corner=CORNER, mpp=0.35))
     if fault == "of the tile above, mirrored":
         return replace(framed, regions=mirror_by_tile(regions, subject.frame.tile, (1.0, -1.0), 1))
     return replace(framed, regions=laid(regions, MATRICES[fault]))

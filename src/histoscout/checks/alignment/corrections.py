@@ -14,6 +14,9 @@ from histoscout.geometry.regions import Region, Regions, valid_outline
 JOIN_PX = 0.1
 """Pieces whose borders are no further apart are joined (level-0 px; files round coordinates)."""
 
+SAME_FACTOR = 1e-3
+"""Factors that differ by less than this share scale annotations alike."""
+
 Matrix = tuple[float, float, float, float, float, float]
 """An affine transformation as shapely takes it: a, b, d, e, x offset, y offset."""
 
@@ -44,11 +47,13 @@ class ReferenceFrame:
         box: The slide.
         tile: Side of a tile.
         corner: Corner of the scanned part in the whole scan.
+        mpp: um per px; None if annotations in um are not tried.
     """
 
     box: Box
     tile: float
     corner: tuple[float, float] = (0.0, 0.0)
+    mpp: float | None = None
 
 
 def known_mistakes(frame: ReferenceFrame) -> tuple[Mistake, ...]:
@@ -63,7 +68,7 @@ def known_mistakes(frame: ReferenceFrame) -> tuple[Mistake, ...]:
     return (
         *_tile_displacements(frame.tile),
         *_reflections(frame.box),
-        *_scalings(),
+        *_scalings(frame.mpp),
         *_reflections_by_tile(frame.tile),
         *_corner_displacements(frame.corner),
     )
@@ -113,15 +118,23 @@ def _reflections(box: Box) -> list[Mistake]:
     ]
 
 
-def _scalings() -> list[Mistake]:
-    return [
-        Mistake(
-            f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small",
-            "the annotations were drawn or exported at another resolution than the slide's finest",
-            partial(_transform, matrix=(1 / factor, 0, 0, 1 / factor, 0, 0)),
-        )
-        for factor in (2.0, 4.0, 0.5, 0.25)
-    ]
+def _scalings(mpp: float | None) -> list[Mistake]:
+    mistakes = []
+    for factor in (2.0, 4.0, 0.5, 0.25):
+        message = "the annotations were drawn or exported at another resolution than the slide's finest"
+        # then both mistakes give the same coordinates
+        if mpp is not None and abs(mpp / factor - 1) < SAME_FACTOR:
+            message += ", or their coordinates are in um instead of px"
+        name = f"{factor:g} times too large" if factor > 1 else f"{1 / factor:g} times too small"
+        mistakes.append(_scaling(factor, name, message))
+    if mpp is not None and all(abs(mpp / factor - 1) >= SAME_FACTOR for factor in (1.0, 2.0, 4.0, 0.5, 0.25)):
+        message = f"the coordinates are in um instead of px ({mpp:.4g} um/px)"
+        mistakes.append(_scaling(mpp, "in um", message))
+    return mistakes
+
+
+def _scaling(factor: float, name: str, message: str) -> Mistake:
+    return Mistake(name, message, partial(_transform, matrix=(1 / factor, 0, 0, 1 / factor, 0, 0)))
 
 
 def _reflections_by_tile(tile: float) -> list[Mistake]:

@@ -173,7 +173,7 @@ def prepare_subject(slide: Slide, regions: Regions, tissue: Tissue, *, tile_um: 
     return AlignmentSubject(
         name=slide.name,
         regions=simplify_regions(regions, cells.side * SIMPLIFY_CELLS),
-        frame=ReferenceFrame(slide.box, tile_um / slide.mpp, slide.scan_corner),
+        frame=ReferenceFrame(slide.box, tile_um / slide.mpp, slide.scan_corner, slide.mpp),
         test=AlignmentTest(cells),
     )
 
