@@ -25,6 +25,7 @@ from histoscout.cohort.discovery import MASK_SUFFIXES, NO_ANNOTATIONS, find_by_n
 from histoscout.cohort.qupath_project import find_project, read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
+from histoscout.io.files import remove_leftovers
 from histoscout.io.names import number_names, slide_name
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.progress import NoProgress, Progress
@@ -166,6 +167,7 @@ def convert(
     writer_of(target)
     if target.exists() and not options.overwrite:
         raise OutputError(target, "the file exists already", "Give another name, or --overwrite")
+    remove_leftovers(target.parent)
     slide = options.slide
     if slide is None or slide.is_dir():
         slide = _match_slide(_stem(source), _find_slides(options))
@@ -186,6 +188,7 @@ def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iter
         fault = f"there are no annotation files here ({suffixes})"
         raise AnnotationError(source, fault, "Give the folder that contains them")
     writer_of(tasks[0].target)
+    remove_leftovers(target)
 
     options.progress.start("converting", len(tasks))
     source_of_target: dict[str, Path] = {}

@@ -58,6 +58,7 @@ class Setting:
         for name in ("recipe", "other"):
             setting.train(name, folder / f"model-{name}")
         setting.detect(folder / "found", "--quiet")
+        setting.evaluate(folder / "scores", "--quiet")
         return setting
 
     @property
@@ -117,6 +118,11 @@ class Setting:
                 first=self.detect,
             ),
             Task(name="evaluate", command=self.evaluate),
+            Task(
+                name="evaluate --overwrite",
+                command=lambda out: self.evaluate(out, "--overwrite"),
+                prepare=copy("scores"),
+            ),
             Task(name="crossval", command=crossval),
             Task(name="convert", command=convert),
             Task(name="demo (its slides)", command=cohort),

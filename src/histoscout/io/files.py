@@ -85,7 +85,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for temporary files, which is deleted at the end.
+    """Make a folder for temporary files of this user alone, which is deleted at the end.
 
     Args:
         parent: The folder to make it in, which exists.
@@ -193,7 +193,7 @@ def _in_use(temporary: Path, *, is_folder: bool = False) -> Iterator[None]:
     """
     if fcntl is None:
         if is_folder:
-            temporary.mkdir()
+            temporary.mkdir(mode=0o700)
         yield
         return
     descriptor = _make_locked(temporary, is_folder=is_folder)
@@ -207,7 +207,7 @@ def _make_locked(temporary: Path, *, is_folder: bool) -> int:
     """Make a temporary file or folder and lock it, again if another run removes it in between."""
     while True:
         if is_folder:
-            temporary.mkdir()
+            temporary.mkdir(mode=0o700)
         flags = os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT | os.O_EXCL
         descriptor = os.open(temporary, flags, 0o666)
         # some network drives have no locks: temporary files of killed runs then stay there

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 
 from histoscout.errors import ModelError, OutputError
 from histoscout.hardware import usable_cores
-from histoscout.io.files import sha256
+from histoscout.io.files import remove_leftovers, scratch_folder, sha256
 from histoscout.network.engines import in_chunks
 from histoscout.network.model_folder import ModelFolder, read_test_vector, verify_output
 from histoscout.registry import load_factory
@@ -87,6 +87,8 @@ def open_openvino(
         with _temporary_folder(None) as folder:
             _convert(model, folder, shape=(batch, window_px))
             return _open_converted(model, folder, precision, compiled=None)
+    # runs that were killed while they converted
+    remove_leftovers(cache)
     kept = cache / _key(model, batch, window_px)
     if is_wrong := _is_intact(kept):
         try:
@@ -283,16 +285,15 @@ def _put_in_place(made: Path, kept: Path, *, wrong: bool) -> None:
 @contextmanager
 def _temporary_folder(parent: Path | None) -> Iterator[Path]:
     """A folder of this user alone that is removed afterwards, in the cache folder or the system's."""
+    place = parent or Path(tempfile.gettempdir())
+    stack = ExitStack()
     try:
-        folder = tempfile.mkdtemp(dir=parent, prefix=".part." if parent else "histoscout.part.")
+        folder = stack.enter_context(scratch_folder(place))
     except OSError as error:
-        where = parent or tempfile.gettempdir()
         fault = f"the converted model cannot be written here ({error.strerror or error})"
-        raise OutputError(where, fault, "Free some space, or set XDG_CACHE_HOME or TMPDIR") from error
-    try:
-        yield Path(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        raise OutputError(place, fault, "Free some space, or set XDG_CACHE_HOME or TMPDIR") from error
+    with stack:
+        yield folder
 
 
 def _first_line(error: Exception) -> str:

@@ -26,7 +26,7 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
     """
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS)
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         if is_new:
             writer.writeheader()
         writer.writerow(row)
@@ -54,10 +54,12 @@ def drop_rows_after(path: Path, step: int) -> None:
         path: The file; it may be missing.
         step: The step from which the training resumes.
     """
-    rows = [row for row in read_rows(path) if row["step"] <= step]
-    lines = [",".join(FIELDS), *(",".join(str(row.get(name, "")) for name in FIELDS) for row in rows)]
-    if path.exists():
-        write_text(path, "\n".join(lines) + "\n")
+    if not path.exists():
+        return
+    # the text stays as it was written, so that a resumed training leaves the same file
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if float(row["step"]) <= step]
+    write_csv(path, FIELDS, rows)
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
