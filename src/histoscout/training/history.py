@@ -57,9 +57,9 @@ def drop_rows_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     # the text stays as it was written, so that a resumed training leaves the same file
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if float(row["step"]) <= step]
-    write_csv(path, FIELDS, rows)
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if float(line.partition(",")[0]) <= step]
+    write_text(path, "\n".join([head, *kept]) + "\n")
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
