@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check bench fuzz clean
+.PHONY: demo test test-slow check bench fuzz campaign clean
 
 demo: $(VENV)/ready
 	$(BIN)/histoscout demo -o demo
@@ -36,6 +36,11 @@ endif
 # 10,000 broken files of every annotation format; COUNT=300 for a short one
 fuzz: $(VENV)/ready-dev
 	$(BIN)/python -m tests.fuzz.run --count $(or $(COUNT),10000)
+
+# kills, races, damages and interrupts of every command, on Linux; KILLS=54 for a shorter one
+campaign: $(VENV)/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign.run --kills $(or $(KILLS),200) --races $(or $(RACES),100) \
+		--damages $(or $(DAMAGES),500) --interrupts $(or $(INTERRUPTS),200)
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("histoscout needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

@@ -16,8 +16,10 @@ from histoscout.errors import CohortError, OutputError, SlideError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate, score_slides
 from histoscout.evaluation.lesions.froc import REVIEWED
 from histoscout.evaluation.protocol import select_test_cases
+from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS, SlideScores, score_slide_regions
 from histoscout.geometry.regions import Regions
+from histoscout.io.locks import claim_folder
 from histoscout.io.notes import SlideNotes
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import NoProgress
@@ -220,3 +222,47 @@ def test_false_positives_are_exported_reviewed_and_scored_again(
     assert reviewed["true_positives"] == written["counts"]["true_positives"] + 3
     assert reviewed["lesions"] == written["counts"]["lesions"] + 3
     assert first.lesion == again.lesion  # the strict policy stays what it was
+
+
+def test_scores_are_replaced_together_or_not_at_all(model: ModelFolder, table: Path, tmp_path: Path) -> None:
+    class StoppedError(BaseException):
+        pass
+
+    def stop(scores: Scores, folder: Path) -> None:
+        assert (folder / "scores.json").is_file()
+        raise StoppedError
+
+    def report(scores: Scores, folder: Path) -> None:
+        (folder / "report.html").write_text(scores.protocol.operating_target)
+
+    out, options = tmp_path / "scores", EvaluateOptions(device="torch", report=report)
+    evaluate(model, table, out, options)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    anew = replace(options, overwrite=True, at="sensitivity 0.5")
+    with pytest.raises(StoppedError):
+        evaluate(model, table, out, replace(anew, report=stop))
+    assert {path: path.read_bytes() for path in before} == before
+    # a second run while one is there
+    with claim_folder(out), pytest.raises(OutputError, match="another run is writing"):
+        evaluate(model, table, out, anew)
+    evaluate(model, table, out, anew)
+    assert (out / "report.html").read_text()
+    assert json.loads((out / "scores.json").read_text()) != json.loads(before[out / "scores.json"])
+    assert {path.name for path in out.iterdir()} == {path.relative_to(out).parts[0] for path in before}
+
+
+def test_annotations_that_change_meanwhile_are_not_evaluated(
+    model: ModelFolder, table: Path, tmp_path: Path
+) -> None:
+    case = read_cohort(table).cases[3]
+    assert case.annotations is not None
+    moving = tmp_path / "moving.geojson"
+    moving.write_bytes(case.annotations.read_bytes())
+
+    class Editing(NoProgress):
+        def start(self, name: str, total: int) -> None:
+            write_geojson(Regions(), moving)
+
+    cohort = Cohort((replace(case, annotations=moving),), "here")
+    with pytest.raises(CohortError, match="changed while it was read"):
+        evaluate(model, cohort, tmp_path / "scores", EvaluateOptions(device="torch", progress=Editing()))

@@ -24,7 +24,8 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
         path: The file; written with a header if it does not exist.
         row: A value for each of `FIELDS`; None for what could not be computed.
     """
-    is_new = not path.exists()
+    # a run that was killed right here leaves an empty file
+    is_new = not path.exists() or not path.stat().st_size
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         if is_new:
@@ -56,10 +57,11 @@ def drop_rows_after(path: Path, step: int) -> None:
     """
     if not path.exists():
         return
-    # the text stays as it was written, so that a resumed training leaves the same file
-    head, *lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if float(line.partition(",")[0]) <= step]
-    write_text(path, "\n".join([head, *kept]) + "\n")
+    # the text stays as it was written, so that a resumed training leaves the same file; a line that a kill has cut
+    # has no end
+    head, *lines = read_text(path).splitlines(keepends=True) or [""]
+    kept = [line for line in lines if line.endswith("\n") and float(line.partition(",")[0]) <= step]
+    write_text(path, "".join([head, *kept]))
 
 
 def plot_curves(rows: list[dict[str, float]], path: Path, title: str) -> None:
