@@ -13,10 +13,12 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
 from histoscout.evaluation.regions import (
     CompareOptions,
+    SlideComparison,
     _detection_files,
     evaluate_regions,
     score_regions,
 )
+from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from tests import toy
 from tests.evaluation.slides import BOX, comparison, discs
@@ -116,3 +118,24 @@ def test_files_of_regions_are_found_in_any_spelling_and_others_are_named(tmp_pat
     }
     (note,) = notes
     assert "1 (S9.geojson)" in note
+
+
+def test_lesions_inside_ignored_areas_and_spellings_of_a_patient_are_counted() -> None:
+    lesion = Region(shapely.box(100, 100, 200, 200), "UDH")
+    area = Region(shapely.box(0, 0, 500, 500), "Region*")
+    slides = [
+        SlideComparison(
+            name=f"S{patient}",
+            truth=Regions.of([lesion, area]),
+            detected=Regions.of([lesion]),
+            box=Box(0, 0, 1000, 1000),
+            mpp=0.5,
+            patient=patient,
+        )
+        for patient in ("01", "1")
+    ]
+    scores = score_regions(slides, positive="UDH")
+    assert scores.lesion["sensitivity"].value == 1.0
+    assert scores.patients == ("01",)
+    assert any("01 = 1" in note for note in scores.notes)
+    assert any("inside ignored areas" in note for note in scores.notes)

@@ -89,10 +89,24 @@ def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None 
         notes.append(f"{UNLISTED}, taken as background: {listed}")
     renamed = regions.relabel(lambda label: names[label] or label)
     # A lesion that was outlined inside an area to ignore counts; what is hidden nevertheless is named.
-    lifted, inside = lift_lesions(renamed, classes.labels, ["ignore"])
-    notes += overlap_notes(inside, _hidden(lifted, classes))
+    lifted, overlaps = resolve_overlaps(renamed, classes)
+    notes += overlaps
     reviewed, review_notes = replace_unreviewed(lifted, slide_box)
     return Annotations(reviewed, (*notes, *review_notes), annotations.image)
+
+
+def resolve_overlaps(regions: Regions, classes: ClassConfig) -> tuple[Regions, list[str]]:
+    """Cut lesions out of the areas to ignore that they were outlined inside, and name what is hidden nevertheless.
+
+    Args:
+        regions: Annotations under the recipe's class names.
+        classes: The recipe's classes.
+
+    Returns:
+        The annotations, and notes with the number of outlines.
+    """
+    lifted, inside = lift_lesions(regions, classes.labels, ["ignore"])
+    return lifted, overlap_notes(inside, _hidden(lifted, classes))
 
 
 def _hidden(regions: Regions, classes: ClassConfig) -> list[tuple[Region, bool]]:

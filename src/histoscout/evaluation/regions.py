@@ -6,7 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from histoscout.annotations.read import FORMATS, format_of
-from histoscout.cohort.annotated_slide import is_mask, labeled_regions, open_labeled_slide, replace_unreviewed
+from histoscout.cohort.annotated_slide import (
+    is_mask,
+    labeled_regions,
+    open_labeled_slide,
+    replace_unreviewed,
+    resolve_overlaps,
+)
 from histoscout.cohort.case import Case, check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.discovery import NO_ANNOTATIONS, match_names
@@ -26,6 +32,7 @@ from histoscout.evaluation.scores_io import write_scores
 from histoscout.evaluation.slide_metrics import SlideScores, score_slide_regions
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
+from histoscout.io.names import patient_spellings, spellings_note
 from histoscout.io.notes import SlideNotes, count_and_list
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
@@ -104,9 +111,16 @@ def score_regions(
         1.0
     """
     recipe = _with_positive(recipe, positive)
-    return Scores(
-        protocol=_protocol(recipe), slides=tuple(_score_comparison(slide, recipe) for slide in slides)
+    # a patient under several spellings is one
+    spellings = patient_spellings(slide.patient for slide in slides if slide.patient)
+    one = {spelling: group[0] for group in spellings for spelling in group}
+    notes = SlideNotes()
+    scored = tuple(
+        _score_comparison(replace(slide, patient=one.get(slide.patient, slide.patient)), recipe, notes=notes)
+        for slide in slides
     )
+    all_notes = (*([spellings_note(spellings)] if spellings else []), *notes.notes)
+    return Scores(protocol=_protocol(recipe), slides=scored, notes=all_notes)
 
 
 def _with_positive(recipe: Recipe | None, positive: str | None) -> Recipe:
@@ -128,9 +142,11 @@ def _protocol(recipe: Recipe, tile_set: TileSet | None = None) -> EvaluationProt
     )
 
 
-def _score_comparison(slide: SlideComparison, recipe: Recipe) -> SlideScores:
-    # areas outside a reviewed area are ignored
-    truth, _ = replace_unreviewed(_canonical_labels(slide.truth, recipe.classes), slide.box)
+def _score_comparison(slide: SlideComparison, recipe: Recipe, *, notes: SlideNotes) -> SlideScores:
+    # lesions inside ignored areas count; what is outside a reviewed area is ignored
+    truth, overlaps = resolve_overlaps(_canonical_labels(slide.truth, recipe.classes), recipe.classes)
+    notes.add(slide.name, *overlaps)
+    truth, _ = replace_unreviewed(truth, slide.box)
     reference = Reference(
         name=slide.name,
         patient=slide.patient or slide.name,
