@@ -221,3 +221,13 @@ def test_every_compression_of_a_tiff_gives_the_same_mask(
         path, values, compression=compression, tile=tile, bigtiff=big, predictor=compression == "lzw"
     )
     np.testing.assert_array_equal(read_class_values(path, None), values)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg"])
+def test_turned_masks_are_refused(tmp_path: Path, name: str) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    options = {"tiffinfo": {274: 6}} if name == "a.tif" else {"exif": exif}
+    Image.fromarray(np.ones((20, 30), np.uint8)).save(tmp_path / name, **options)
+    with pytest.raises(AnnotationError, match="orientation 6"):
+        read_mask(tmp_path / name, {1: "UDH"}, 1)

@@ -35,6 +35,7 @@ from histoscout.annotations.xml import XmlElement
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.files import atomic_write
 from histoscout.io.notes import NoteCounter
+from histoscout.io.units import parse_number
 
 SHAPES: Mapping[str, Shape | None] = MappingProxyType(
     {
@@ -176,11 +177,8 @@ def _rejoin(annotations: list[_GroupedAnnotation], groups: Mapping[str, XmlEleme
 
 
 def _parse_score(text: str) -> float | None:
-    try:
-        score = float(text)
-    except ValueError:
-        return None
-    return score if 0 <= score <= 1 else None
+    score = parse_number(text)
+    return score if score is not None and 0 <= score <= 1 else None
 
 
 def _region(annotation: _GroupedAnnotation, outline: Outline, groups: Mapping[str, XmlElement]) -> Region:

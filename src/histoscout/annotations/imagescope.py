@@ -20,6 +20,8 @@ from histoscout.annotations.read import Annotations, ImageMetadata
 from histoscout.annotations.xml import XmlElement
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.notes import NoteCounter
+from histoscout.io.units import parse_number
+from histoscout.slides.scale import GIVEN_MPP
 
 SHAPES: Mapping[str, Shape | None] = MappingProxyType(
     {
@@ -39,8 +41,6 @@ SHAPES: Mapping[str, Shape | None] = MappingProxyType(
     }
 )
 """Number (ImageScope) or word (HALO) of a type of region -> its shape; None if it has no area."""
-MAX_MPP = 100.0
-"""um/px; a larger value is an error."""
 OPEN_GAP = 0.1
 """Share of a polygon's length: a gap between its ends that is longer than this is noted."""
 _CLASS_ATTRIBUTES = ("description", "name", "class", "label", "title")
@@ -109,11 +109,9 @@ def read_image(root: XmlElement) -> ImageMetadata | None:
     Returns:
         The image with its um/px alone; None if the file does not state it.
     """
-    try:
-        mpp = float(root.get("MicronsPerPixel").replace(",", "."))
-    except ValueError:
-        return None
-    return ImageMetadata(mpp=mpp) if 0 < mpp <= MAX_MPP else None
+    low, high = GIVEN_MPP
+    mpp = parse_number(root.get("MicronsPerPixel"))
+    return ImageMetadata(mpp=mpp) if mpp is not None and low <= mpp <= high else None
 
 
 def _layer_regions(

@@ -24,7 +24,16 @@ from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.geometry.vectorize import mask_to_polygons
-from histoscout.io.tiff import BY_LIBTIFF, JPEG, LOSSLESS, can_hold, compression_name
+from histoscout.io.tiff import (
+    BY_LIBTIFF,
+    JPEG,
+    LOSSLESS,
+    ORIENTATION,
+    SAVE_UPRIGHT,
+    can_hold,
+    compression_name,
+    orientation_fault,
+)
 from histoscout.recipe import BACKGROUND, IGNORE
 
 MAX_PIXELS = 2**29
@@ -221,6 +230,8 @@ def _decode(path: Path) -> tuple[NDArray[Any], bool]:
         if _is_tiff(path):
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages[0].aspage()
+                tag = page.tags.get(ORIENTATION)
+                _check_upright(None if tag is None else tag.value, path)
                 _check_codec(page, path)
                 _check_single_image(tiff, page, path)
                 _check_plausible(max(page.nbytes, math.prod(page.chunks)), path)
@@ -229,7 +240,13 @@ def _decode(path: Path) -> tuple[NDArray[Any], bool]:
         # what libtiff decodes is read by Pillow, like all that is not TIFF
         with Image.open(path) as image:
             _check_plausible(image.width * image.height * len(image.getbands()), path)
+            _check_upright(image.getexif().get(ORIENTATION), path)
             return np.asarray(image), image.format in {"JPEG", "MPO"}
+
+
+def _check_upright(orientation: object, path: Path) -> None:
+    if fault := orientation_fault(orientation):
+        raise AnnotationError(path, fault, SAVE_UPRIGHT)
 
 
 def _check_codec(page: tifffile.TiffPage, path: Path) -> None:

@@ -26,6 +26,11 @@ BY_LIBTIFF = frozenset({5, 32773})
 # none, Deflate, LZMA, Zstandard (two numbers each)
 LOSSLESS = frozenset({1, 8, 32946, 34925, 34926, 50000})
 
+ORIENTATION = 274
+"""The tag of TIFF and EXIF that says how an image is to be shown; 1 is upright."""
+
+SAVE_UPRIGHT = "Save it upright, so that outlines fit in every program"
+
 MAX_PAGES = 4096
 """Images in one file, smaller levels included. A damaged file may list them in a circle."""
 
@@ -39,6 +44,20 @@ ALWAYS_PLAUSIBLE_BYTES = 2**24
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN_MARKER = 0xDA
 _LONE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xDA), 0xFF})
+
+
+def orientation_fault(value: object) -> str:
+    """Why an image cannot be used as it is stored: programs disagree about turned and mirrored ones.
+
+    Args:
+        value: Value of the tag `ORIENTATION`; None if there is none.
+
+    Returns:
+        The fault; empty if the image is upright.
+    """
+    if not isinstance(value, int) or value not in range(2, 9):
+        return ""
+    return f"the image is stored turned or mirrored (orientation {value}), which QuPath and other programs ignore"
 
 
 def compression_name(compression: int) -> str:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from histoscout.errors import SlideError
-from histoscout.io.tiff import can_hold
+from histoscout.io.tiff import ORIENTATION, SAVE_UPRIGHT, can_hold, orientation_fault
 from histoscout.io.units import UM_PER_UNIT, parse_number
 from histoscout.slides.open import OpenedFile, damaged_file
 from histoscout.slides.scale import MAX_WHOLE_PIXELS, combine_mpp, plausible_mpp
 from histoscout.slides.slide import Slide, SlideMetadata
-from histoscout.slides.tiff_checks import LAST_ORIENTATION, ORIENTATION, UPRIGHT, turned_image
 from histoscout.slides.tiff_images import no_such_series
 
 FORMATS = ("PNG", "JPEG", "BMP", "JPEG2000", "WEBP")
@@ -46,7 +45,7 @@ def open_with_pillow(path: Path, series: int | None = None) -> OpenedFile | None
             mode = image.mode
             channels = len(image.getbands())
             dpi = image.info.get("dpi")
-            orientation = image.getexif().get(ORIENTATION, UPRIGHT)
+            turned = orientation_fault(image.getexif().get(ORIENTATION))
             image_format = str(image.format)
     except UnidentifiedImageError:
         return None
@@ -55,8 +54,8 @@ def open_with_pillow(path: Path, series: int | None = None) -> OpenedFile | None
 
     if series:
         raise no_such_series(path, series, 1)
-    if orientation in range(UPRIGHT + 1, LAST_ORIENTATION + 1):
-        raise turned_image(path, int(orientation))
+    if turned:
+        raise SlideError(path, turned, SAVE_UPRIGHT)
     # refuse what cannot be decoded as a whole, or is not what it states
     if width * height > MAX_WHOLE_PIXELS:
         fault = f"{width} x {height} px are too many for {image_format}, which is decoded as a whole"

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from histoscout.errors import SlideError
-from histoscout.io.tiff import can_hold, has_too_many_pages
+from histoscout.io.tiff import ORIENTATION, SAVE_UPRIGHT, can_hold, has_too_many_pages, orientation_fault
 from histoscout.slides.open import damaged_file
 from histoscout.slides.scale import MAX_WHOLE_PIXELS
 
@@ -37,12 +37,6 @@ STRUCTURE_ERRORS = (*CODEC_ERRORS, ArithmeticError, AttributeError, ElementTree.
 
 SEPARATE_PLANES = 2
 """PlanarConfiguration of images that store one plane per color."""
-
-
-# The tag of TIFF and EXIF that says how an image is to be shown, and its values.
-ORIENTATION = 274
-UPRIGHT = 1
-LAST_ORIENTATION = 8
 
 
 @contextmanager
@@ -143,23 +137,8 @@ def check_orientation(path: Path, page: tifffile.TiffPage) -> None:
         SlideError: Its tag Orientation is not 1 (upright).
     """
     tag = page.tags.get(ORIENTATION)
-    if tag is not None and tag.value in range(UPRIGHT + 1, LAST_ORIENTATION + 1):
-        raise turned_image(path, int(tag.value))
-
-
-def turned_image(path: Path, orientation: int) -> SlideError:
-    """The error for an image that states to be shown turned or mirrored.
-
-    Args:
-        path: The file.
-        orientation: What it states (TIFF and EXIF: 1 is upright).
-
-    Returns:
-        The error to raise.
-    """
-    fault = f"the image is stored turned or mirrored (orientation {orientation}), which QuPath and other programs ignore"
-    remedy = "Save it upright, so that outlines fit in every program"
-    return SlideError(path, fault, remedy)
+    if tag is not None and (fault := orientation_fault(tag.value)):
+        raise SlideError(path, fault, SAVE_UPRIGHT)
 
 
 def check_segment_ends(path: Path, page: tifffile.TiffPage) -> None:

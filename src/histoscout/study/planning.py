@@ -10,12 +10,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from histoscout.cohort.case import open_case
 from histoscout.io.files import read_text, write_text
 from histoscout.network.build import build_network
 from histoscout.network.detector import count_outputs, normalize
 from histoscout.network.losses import make_loss
 from histoscout.recipe import Recipe
-from histoscout.slides.open import open_slide
 from histoscout.study import protocol
 from histoscout.study.context import StudyContext, read_study_recipe
 from histoscout.study.preparation import make_run_recipe
@@ -230,7 +230,7 @@ def expect_tiles(context: StudyContext) -> ExpectedTiles:
         return ExpectedTiles(tiles * KEPT_SHARE, with_mask, tiles * KEPT_SHARE * 0.5)
     tiles = 0.0
     for case in context.cases:
-        with open_slide(case.slide, case.mpp) as slide:
+        with open_case(case) as slide:
             tiles += slide.box.area * slide.mpp**2 / context.tile_um**2
     # as many tiles with lesions as in the paper
     with_mask = protocol.TILES_WITH_MASK / protocol.TILES * tiles

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from histoscout.cohort.case import open_case
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import OutputError
 from histoscout.io.files import read_text, write_text
 from histoscout.progress import NoProgress, Progress
-from histoscout.slides.open import open_slide
 from histoscout.study import protocol
 from histoscout.study.ablation import run_ablation
 from histoscout.study.context import StudyContext, choose_tile_um, median_lesion_um, select_cases
@@ -234,7 +234,7 @@ def _describe_slides(context: StudyContext, stated: dict[str, Any]) -> dict[str,
     tile_um = context.tile_um
     grid = 0
     for case in context.cases:
-        with open_slide(case.slide, case.mpp) as slide:
+        with open_case(case) as slide:
             # incomplete tiles are dropped
             rows = int(slide.box.height * slide.mpp // tile_um)
             grid += rows * int(slide.box.width * slide.mpp // tile_um)
