@@ -16,6 +16,7 @@ from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.image_reader import ArraySource
+from histoscout.slides.pyramid import write_pyramid
 from histoscout.slides.slide import Slide, SlideMetadata
 from tests.annotations import qpdata_writer as write
 from tests.annotations.qpdata_writer import DataFile, QupathObject
@@ -145,3 +146,14 @@ def test_annotations_of_another_image_are_refused_in_a_cohort(tmp_path: Path) ->
             AnnotationError, match=r"a\.qpdata: the annotations were drawn on an image of 600 x 400 px"
         ):
             labeled_regions(other, classes, opened)
+
+
+def test_a_scale_that_was_corrected_in_qupath_wins_for_an_image_of_that_size(tmp_path: Path) -> None:
+    found = case(tmp_path, pixelCalibration=calibrated(0.25))
+    write_pyramid(found.slide, np.full((40, 60, 3), 200, np.uint8), 0.5)
+    with open_case(found) as opened:
+        assert (opened.mpp, opened.mpp_source) == (0.25, "qupath")
+        assert any("0.25" in note for note in opened.notes)
+    write_pyramid(found.slide, np.full((160, 60, 3), 200, np.uint8), 0.5)
+    with open_case(found) as opened:
+        assert (opened.mpp, opened.mpp_source) == (0.5, "metadata")

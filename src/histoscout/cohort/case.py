@@ -12,7 +12,7 @@ from histoscout.geometry.box import Box
 from histoscout.io.names import name_rank, slide_key, slide_name
 from histoscout.slides.files import image_name
 from histoscout.slides.open import open_slide
-from histoscout.slides.scale import MPP_TOLERANCE, MppSource
+from histoscout.slides.scale import MPP_TOLERANCE, SAME_MPP, MppSource
 from histoscout.slides.slide import Slide
 
 SplitName = Literal["train", "tune", "test"]
@@ -113,7 +113,8 @@ def find_name_clash(cases: Iterable[Case]) -> tuple[Case, Case] | None:
 def open_case(case: Case) -> Slide:
     """Open a case's slide with its um/px.
 
-    It is that of the cohort, else that of the slide, else that of the annotation file.
+    It is that of the cohort, else what QuPath has for an image of the slide's size in a data file (where the user may
+    have corrected it), else that of the slide, else that of the annotation file.
 
     Args:
         case: The case.
@@ -127,12 +128,31 @@ def open_case(case: Case) -> Slide:
         AnnotationError: If only the annotation file could state it and cannot be read.
     """
     try:
-        return open_slide(case.slide, case.mpp, case.mpp_source, series=case.series)
+        slide = open_slide(case.slide, case.mpp, case.mpp_source, series=case.series)
+        if (corrected := _corrected_mpp(case, slide)) is None:
+            return slide
+        slide.close()
+        return open_slide(case.slide, corrected, "qupath", series=case.series)
     except MppMissingError:
         image = None if case.annotations is None else read_image_metadata(case.annotations)
         if image is None or image.mpp is None:
             raise
     return open_slide(case.slide, image.mpp, "annotations", series=case.series)
+
+
+def _corrected_mpp(case: Case, slide: Slide) -> float | None:
+    """The um/px of the slide in QuPath, if it differs from the file's; None also where the cohort gives it."""
+    if case.mpp is not None or case.annotations is None or case.annotations.suffix.casefold() != ".qpdata":
+        return None
+    image = None
+    # reading the annotations themselves says what is wrong with the file
+    with suppress(AnnotationError):
+        image = read_image_metadata(case.annotations)
+    if image is None or image.mpp is None or abs(image.mpp / slide.mpp - 1) <= SAME_MPP:
+        return None
+    # an image of another size is another image, or a smaller copy
+    sizes = ((slide.box.width, slide.box.height), slide.scan_size)
+    return image.mpp if any(_has_size(image, *size) for size in sizes) else None
 
 
 FileStates = tuple[tuple[str, int, int, int], ...]
