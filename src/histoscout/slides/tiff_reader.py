@@ -166,7 +166,7 @@ def _check_pixels(path: Path, image: TiffImage) -> tuple[str, ...]:
         raise SlideError(path, fault, EXPORT_AS_RGB)
     if page.dtype is None or page.dtype.name != "uint8" or page.bitspersample != 8:
         fault = f"the pixels are {page.bitspersample}-bit {page.dtype or ''}".rstrip()
-        raise SlideError(path, f"{fault}, not 8-bit", EXPORT_AS_RGB)
+        raise SlideError(path, f"{fault}, not unsigned 8-bit", EXPORT_AS_RGB)
     if page.samplesperpixel >= 3 and page.photometric in {RGB, YCBCR, BLACK_IS_ZERO}:
         return (
             ()
