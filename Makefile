@@ -3,13 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check bench fuzz campaign clean
+.PHONY: demo test test-slow test-viewer viewer check bench fuzz campaign clean
+
+PAGE := src/histoscout/viewer/page/index.html
 
 demo: $(VENV)/ready
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory viewer; else echo "The page of histoscout view is not built: install Node 20 or newer, then run make viewer."; fi
 	$(BIN)/histoscout demo -o demo
 
+# the page of `histoscout view`, built into the package; it needs Node 20 or newer
+viewer: $(PAGE)
+
+$(PAGE): viewer/index.html viewer/package-lock.json viewer/vite.config.js $(wildcard viewer/src/*)
+	cd viewer && npm ci --no-audit --no-fund --silent && npm run --silent build
+
+# the page in Chromium, which must be installed
+test-viewer: $(VENV)/ready-dev viewer
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m viewer
+
 test: $(VENV)/ready-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow and not viewer"
 
 # the rest: trainings and whole commands that take minutes
 test-slow: $(VENV)/ready-dev
@@ -45,7 +58,7 @@ campaign: $(VENV)/ready-dev
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("histoscout needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[viewer]'
 	touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready

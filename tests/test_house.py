@@ -21,7 +21,7 @@ LEVELS = (
     {"cohort"},
     {"conversion", "detection", "synthetic"},
     {"evaluation", "review", "sampling"},
-    {"checks"},
+    {"checks", "viewer"},
     {"training"},
     {"report"},
     {"demonstration", "machine", "study"},
@@ -43,6 +43,7 @@ TORCH_FREE = {
     "slides",
     "synthetic",
     "tissue",
+    "viewer",
 }
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "core", "base", "manager"}
 MODULES = sorted(SOURCE.rglob("*.py"))

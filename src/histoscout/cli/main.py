@@ -28,6 +28,7 @@ from histoscout.cli import (
     pretrain,
     study,
     train,
+    view,
 )
 from histoscout.cli.options import CliCommand, CliGroup
 from histoscout.errors import HistoscoutError
@@ -41,7 +42,7 @@ COMMANDS: Mapping[str, tuple[Callable[..., Any], ...]] = MappingProxyType(
         "Start": (demo.demo, info.info, doctor.doctor),
         "Data": (convert.convert, check.check, bracs.bracs),
         "Train": (plan.plan, train.train, crossval.crossval, pretrain.pretrain),
-        "Use": (detect.detect, evaluate.evaluate),
+        "Use": (detect.detect, evaluate.evaluate, view.view),
         "Research": (study.study,),
     }
 )

@@ -1,0 +1,131 @@
+/** Outlines on a canvas over the slide: only what is in view is drawn, small ones as dots. */
+
+import OpenSeadragon from 'openseadragon';
+import type { Geometry, Region } from './server';
+
+export interface Style { color: string; width: number; dash?: number[] }
+
+interface Shape { region: Region; style: Style; path: Path2D; box: [number, number, number, number] }
+
+export type Point = [number, number];
+
+export function rings(outline: Geometry): number[][][] {
+  return outline.type === 'Polygon' ? outline.coordinates : outline.coordinates.flat();
+}
+
+export function bounds(outline: Geometry): [number, number, number, number] {
+  let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const ring of rings(outline)) for (const [x = 0, y = 0] of ring) {
+    left = Math.min(left, x); top = Math.min(top, y); right = Math.max(right, x); bottom = Math.max(bottom, y);
+  }
+  return [left, top, right, bottom];
+}
+
+export class Outlines {
+  readonly canvas = document.createElement('canvas');
+  fill = false;
+  selected = new Set<string>();
+  draft: Point[] = [];
+  draftWidth = 0;
+  private layers = new Map<string, Shape[]>();
+  private hidden = new Set<string>();
+
+  constructor(private viewer: OpenSeadragon.Viewer) {
+    this.canvas.className = 'outlines';
+    viewer.canvas.appendChild(this.canvas);
+    for (const name of ['update-viewport', 'open', 'resize'] as const) viewer.addHandler(name, () => this.draw());
+  }
+
+  set(layer: string, regions: Region[], style: (region: Region) => Style): void {
+    this.layers.set(layer, regions.map((region) => {
+      const path = new Path2D();
+      for (const ring of rings(region.outline)) {
+        ring.forEach(([x = 0, y = 0], index) => (index ? path.lineTo(x, y) : path.moveTo(x, y)));
+        path.closePath();
+      }
+      return { region, style: style(region), path, box: bounds(region.outline) };
+    }));
+    this.draw();
+  }
+
+  toggle(layer: string, shown: boolean): void {
+    if (shown) this.hidden.delete(layer); else this.hidden.add(layer);
+    this.draw();
+  }
+
+  /** The affine map from level-0 px to px of the canvas, rotation included. */
+  private frame(): DOMMatrix | null {
+    const item = this.viewer.world.getItemAt(0);
+    if (!item) return null;
+    const [o, x, y] = ([[0, 0], [1000, 0], [0, 1000]] as Point[]).map(([a, b]) => item.imageToViewerElementCoordinates(new OpenSeadragon.Point(a, b))) as [OpenSeadragon.Point, OpenSeadragon.Point, OpenSeadragon.Point];
+    return new DOMMatrix([(x.x - o.x) / 1000, (x.y - o.y) / 1000, (y.x - o.x) / 1000, (y.y - o.y) / 1000, o.x, o.y]);
+  }
+
+  /** Level-0 px of a place on the canvas. */
+  place(x: number, y: number): Point {
+    const point = this.frame()?.inverse().transformPoint(new DOMPoint(x, y));
+    return point ? [point.x, point.y] : [0, 0];
+  }
+
+  /** Px of the canvas per level-0 px. */
+  get scale(): number {
+    const frame = this.frame();
+    return frame ? Math.hypot(frame.a, frame.b) : 1;
+  }
+
+  hit(layer: string, [x, y]: Point): Region | undefined {
+    const context = this.canvas.getContext('2d');
+    if (!context) return undefined;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    return (this.layers.get(layer) ?? []).filter(({ path, box }) => x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3] && context.isPointInPath(path, x, y, 'evenodd'))
+      .sort((a, b) => a.region.area - b.region.area)[0]?.region;
+  }
+
+  draw(): void {
+    const context = this.canvas.getContext('2d');
+    const frame = this.frame();
+    const { clientWidth: width, clientHeight: height } = this.viewer.canvas as HTMLElement;
+    const ratio = devicePixelRatio || 1;
+    if (!context) return;
+    if (this.canvas.width !== width * ratio || this.canvas.height !== height * ratio) {
+      this.canvas.width = width * ratio; this.canvas.height = height * ratio;
+      this.canvas.style.width = `${width}px`; this.canvas.style.height = `${height}px`;
+    }
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    if (!frame) return;
+    const scale = Math.hypot(frame.a, frame.b);
+    const corners = ([[0, 0], [width, 0], [0, height], [width, height]] as Point[]).map(([x, y]) => this.place(x, y));
+    const [left, right] = [Math.min(...corners.map((c) => c[0])), Math.max(...corners.map((c) => c[0]))];
+    const [top, bottom] = [Math.min(...corners.map((c) => c[1])), Math.max(...corners.map((c) => c[1]))];
+    context.setTransform(new DOMMatrix().scale(ratio).multiply(frame));
+    for (const [layer, shapes] of this.layers) {
+      if (this.hidden.has(layer)) continue;
+      for (const { region, style, path, box } of shapes) {
+        if (box[0] > right || box[2] < left || box[1] > bottom || box[3] < top) continue;
+        context.strokeStyle = context.fillStyle = style.color;
+        if (Math.max(box[2] - box[0], box[3] - box[1]) * scale < 2) {
+          context.fillRect(box[0], box[1], 2 / scale, 2 / scale);
+          continue;
+        }
+        const chosen = this.selected.has(region.id);
+        context.lineWidth = (style.width + (chosen ? 2 : 0)) / scale;
+        context.setLineDash((style.dash ?? []).map((length) => length / scale));
+        if (this.fill || chosen) { context.globalAlpha = 0.15; context.fill(path, 'evenodd'); context.globalAlpha = 1; }
+        context.stroke(path);
+      }
+    }
+    if (this.draft.length) {
+      context.setLineDash([]);
+      context.strokeStyle = '#0a58ff';
+      context.lineCap = context.lineJoin = 'round';
+      context.globalAlpha = this.draftWidth ? 0.35 : 1;
+      context.lineWidth = this.draftWidth || 2 / scale;
+      context.beginPath();
+      this.draft.forEach(([x, y], index) => (index ? context.lineTo(x, y) : context.moveTo(x, y)));
+      if (this.draft.length === 1) context.lineTo(this.draft[0]![0] + 0.01, this.draft[0]![1]);
+      context.stroke();
+      context.globalAlpha = 1;
+    }
+  }
+}
