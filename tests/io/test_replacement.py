@@ -95,3 +95,18 @@ def test_whichever_move_ends_it_the_old_or_the_new_results_are_whole(
             new.commit()
         assert read(out) == NEW_FILES | OTHERS
     assert moves < 12
+
+
+def test_a_folder_that_is_another_disk_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, OLD_FILES)
+
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OutputError), Replacement(tmp_path, ("training",)).prepare({}):
+        pytest.fail("the work begins")
+    assert read(tmp_path) == OLD_FILES
+    assert not (tmp_path / NEW).exists()

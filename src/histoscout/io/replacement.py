@@ -69,6 +69,15 @@ class Replacement:
             OutputError: The folder cannot be written, or its files cannot be moved.
         """
         try:
+            self._begin(purpose)
+            yield
+        finally:
+            if self.folder.is_dir() and not _files(self.folder):
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _begin(self, purpose: Mapping[str, Any]) -> None:
+        """Keep what a killed run has made for this purpose, and nothing else."""
+        try:
             if self.folder.is_dir() and _stated(self.folder).get("purpose") != purpose:
                 shutil.rmtree(self.folder)
             self._check_moves()
@@ -77,11 +86,6 @@ class Replacement:
         self._state(purpose, [])
         for folder in (self.folder, *(path for path in self.folder.rglob("*") if path.is_dir())):
             remove_leftovers(folder, alone=True)
-        try:
-            yield
-        finally:
-            if self.folder.is_dir() and not _files(self.folder):
-                shutil.rmtree(self.folder, ignore_errors=True)
 
     def commit(self) -> None:
         """Put the new results in the place of the old ones.
