@@ -47,6 +47,8 @@ def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path: Path) -> None
             pass
         with pytest.raises(OutputError), claim_folder(out, "detect"):
             pass
+    (out / LOCKS).mkdir(exist_ok=True)
+    (out / LOCKS / "part-0123.lock").touch()
     with claim_folder(tmp_path / "out") as alone:
         assert alone
     # nothing of either run is left

@@ -240,6 +240,10 @@ def _fill(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
     todo = [case for case in cases if not _is_done(case, earlier.get(case.name), context)]
     if len(todo) < len(cases):
         context.progress.note(f"{len(cases) - len(todo)} of {pluralize(len(cases), 'slide')} already done")
+    for case in cases:
+        if case not in todo and context.output.is_edited(earlier[case.name]):
+            path = context.output.regions(case.name)
+            context.progress.note(f"{path} was changed since detect wrote it, and is kept")
     rows: dict[str, LedgerRow] = {}
     try:
         if todo:

@@ -209,6 +209,10 @@ class ResultFolder:
             return False
         return stated[0] == found[0] or self._can_read_regions(row.slide)
 
+    def is_edited(self, row: LedgerRow) -> bool:
+        """Whether somebody has changed the regions of a slide since they were written."""
+        return bool(row.files) and _describe(self.regions(row.slide)) != row.files.split(" ")[0]
+
     def has_whole_heatmap(self, row: LedgerRow) -> bool:
         """Whether the heatmap of a slide is as it was written."""
         path = self.heatmap(row.slide)

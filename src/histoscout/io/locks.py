@@ -223,6 +223,9 @@ def claim_folder(folder: Path, purpose: str = "") -> Iterator[bool]:
                 is_alone = False
                 if not purpose or facts.get("purpose") != purpose:
                     raise _refusal(folder, facts)
+        # locks of slides and tables that killed runs held
+        for path in (folder / LOCKS).glob("part-*.lock"):
+            _live_facts(path)
         path = folder / LOCKS / f"run-{secrets.token_hex(8)}.lock"
         # nobody writes to a folder that cannot be written
         with suppress(OSError):
