@@ -7,21 +7,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from histoscout.annotations.found import is_unconfirmed, leave_out_found, overlap_note, without_suffix
 from histoscout.annotations.geojson import ANNOTATION, object_type
 from histoscout.annotations.masks import read_mask, read_mask_metadata
 from histoscout.annotations.qpdata.image import uri_file_name
 from histoscout.annotations.read import (
+    CENTER_FRAME_FORMATS,
     FORMATS,
     Annotations,
     ImageMetadata,
     format_of,
+    is_annotation_file,
     read_annotations,
     to_file_frame,
 )
 from histoscout.annotations.write import MaskCanvas, write_annotations, writer_of
 from histoscout.cohort.annotated_slide import is_mask, mask_scale
 from histoscout.cohort.case import Case, open_case, to_shown_frame
-from histoscout.cohort.discovery import MASK_SUFFIXES, NO_ANNOTATIONS, find_by_name, find_slides
+from histoscout.cohort.discovery import MASK_SUFFIXES, find_by_name, find_slides
 from histoscout.cohort.qupath_project import find_project, read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
@@ -53,6 +56,9 @@ class ConvertOptions:
             values may be one class.
         threshold: Lowest gray value of an annotated pixel, for masks stored as JPEG.
         suffix: Format of the files written for a folder.
+        program: Program that reads the files, such as "imagescope", where the suffix does not say it.
+        class_property: Property that holds the classes, such as "type_str"; "" for the usual place.
+        keep_found: Whether regions that histoscout found and nobody confirmed are kept.
         overwrite: Whether existing files are replaced.
         progress: Receives the progress of a folder.
 
@@ -72,6 +78,9 @@ class ConvertOptions:
     values: tuple[tuple[int, str], ...] = ()
     threshold: int | None = None
     suffix: str = ".geojson"
+    program: str = ""
+    class_property: str = ""
+    keep_found: bool = False
     overwrite: bool = False
     progress: Progress = field(default_factory=NoProgress)
 
@@ -164,7 +173,7 @@ def convert(
     if target.is_dir():
         target = target / f"{_output_name(source)}{options.suffix}"
     # an unknown format or an existing target is an error before anything is read
-    writer_of(target)
+    writer_of(target, options.program)
     if target.exists() and not options.overwrite:
         raise OutputError(target, "the file exists already", "Give another name, or --overwrite")
     remove_leftovers(target.parent)
@@ -187,7 +196,7 @@ def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iter
         suffixes = ", ".join(suffix for suffix in FORMATS if suffix not in MASK_SUFFIXES)
         fault = f"there are no annotation files here ({suffixes})"
         raise AnnotationError(source, fault, "Give the folder that contains them")
-    writer_of(tasks[0].target)
+    writer_of(tasks[0].target, options.program)
     remove_leftovers(target)
 
     options.progress.start("converting", len(tasks))
@@ -215,7 +224,8 @@ def _tasks_of_folder(source: Path, target: Path, options: ConvertOptions) -> lis
         path
         for path in sorted(source.iterdir())
         if path.is_file()
-        and format_of(path) not in (None, *MASK_SUFFIXES, *NO_ANNOTATIONS)
+        and format_of(path) not in MASK_SUFFIXES
+        and is_annotation_file(path)
         and not path.name.startswith(".")
     ]
     return [
@@ -295,25 +305,33 @@ def _convert_file(task: _Task, options: ConvertOptions) -> ConversionResult:
     # read the annotations into the slide's coordinates
     geometry = _find_geometry(task, options)
     annotations = _read_source(task.source, geometry, options)
-    if (place := geometry.slide or geometry.box) is not None:
-        annotations = to_shown_frame(annotations, task.source, place)
+    if (place := geometry.slide or geometry.box) is not None or format_of(
+        task.source
+    ) in CENTER_FRAME_FORMATS:
+        annotations = to_shown_frame(annotations, task.source, place or Box(0, 0, 1, 1))
     notes = list(annotations.notes)
 
     # leave out what is not an annotation
     regions = annotations.regions
     if not options.everything:
-        regions = regions.where(lambda region: object_type(region) == ANNOTATION)
+        regions = regions.where(lambda region: object_type(region) == ANNOTATION or is_unconfirmed(region))
         if left_out := len(annotations.regions) - len(regions):
             objects = pluralize(left_out, "detection, cell or tile", "detections, cells or tiles")
             notes.append(f"{objects} left out; --all keeps them")
+    if options.keep_found:
+        regions = without_suffix(regions)
+    else:
+        regions, found_notes = leave_out_found(regions)
+        notes += found_notes
+    notes += overlap_note(regions)
 
     # write them in the coordinates of the target's format
     canvas = None
-    if writer_of(task.target).needs_canvas:
+    if writer_of(task.target, options.program).needs_canvas:
         canvas = _make_canvas(task, geometry, annotations.image, options=options)
     corner = geometry.slide.scan_corner if geometry.slide else (0.0, 0.0)
     in_file, frame_notes = to_file_frame(regions, task.target, corner)
-    notes += [*frame_notes, *write_annotations(in_file, task.target, canvas)]
+    notes += [*frame_notes, *write_annotations(in_file, task.target, canvas, options.program)]
     return ConversionResult(source=task.source, target=task.target, regions=len(regions), notes=tuple(notes))
 
 
@@ -330,7 +348,7 @@ def _find_geometry(task: _Task, options: ConvertOptions) -> _SlideGeometry:
 
 def _read_source(path: Path, geometry: _SlideGeometry, options: ConvertOptions) -> Annotations:
     if not is_mask(path):
-        return read_annotations(path, options.everything)
+        return read_annotations(path, options.everything, options.class_property)
     scale = None if geometry.box is None else mask_scale(path, geometry.box)
     annotations = read_mask(path, dict(options.values), options.threshold, scale=scale)
     if scale is None and read_mask_metadata(path).scale is None:

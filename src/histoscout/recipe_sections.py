@@ -63,6 +63,11 @@ class ClassConfig(RecipeSection):
         default=("*reviewed*",),
         description="Patterns of reviewed areas; without any such area the whole slide counts as reviewed.",
     )
+    class_property: str = Field(
+        default="",
+        description="Property of the annotations that holds their classes, such as type_str or label.value, where they "
+        "are not in the usual place.",
+    )
     unlisted: Literal["background", "ignore"] = Field(
         default="background", description="What annotated classes that are not listed above count as."
     )

@@ -41,7 +41,7 @@ def test_each_piece_of_a_class_becomes_a_region(tmp_path: Path, name: str) -> No
         ("ignore", 16),
     ]
     assert annotations.regions[0].outline.bounds == (4, 4, 16, 12)
-    assert annotations.notes == ()
+    assert only_note(annotations.notes, "255")
 
 
 @given(arrays.arrays(np.uint8, (7, 9), elements=st.sampled_from([0, 1, 2, 255])))
@@ -57,7 +57,7 @@ def test_the_regions_painted_again_are_the_mask(
 def test_values_without_a_name_are_kept_and_noted(tmp_path: Path) -> None:
     annotations = read_mask(save(tmp_path / "mask.png"), {1: "UDH", 7: "duct"})
     assert annotations.regions.labels == ["2", "UDH", "ignore"]
-    assert len(annotations.notes) == 2
+    assert len(annotations.notes) == 3
     assert note_with(annotations.notes, ": 2 (", "mask_labels")
     assert note_with(annotations.notes, "7 (duct)")
 

@@ -19,7 +19,7 @@ from shapely.geometry import MultiPolygon, Polygon
 from histoscout.annotations.masks import read_class_values, read_mask
 from histoscout.annotations.overlaps import lift_lesions
 from histoscout.annotations.read import format_of, read_annotations
-from histoscout.annotations.write import WRITERS, MaskCanvas, write_annotations
+from histoscout.annotations.write import PROGRAMS, WRITERS, MaskCanvas, write_annotations
 from histoscout.errors import OutputError
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
@@ -95,6 +95,28 @@ def test_a_mask_needs_a_canvas(tmp_path: Path, suffix: str) -> None:
     else:
         write_annotations(TWO, path)
         assert path.exists()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_two_polygons_come_back_from_every_program(tmp_path: Path, program: str) -> None:
+    path = tmp_path / f"slide{PROGRAMS[program].suffix}"
+    island = Region(shapely.box(6, 6, 8, 8), "UDH", 0.5, id="c")
+    parts = Region(MultiPolygon([shapely.box(0, 30, 5, 35), shapely.box(10, 30, 15, 35)]), "ADH", id="d")
+    regions = Regions.of([*TWO, island, parts])
+    write_annotations(regions, path, program=program)
+    read_back = {region.id: region for region in read_annotations(path).regions}
+    assert len(read_back) == 4
+    for region in regions:
+        other = read_back[region.id]
+        assert (other.label, other.score) == (region.label, region.score)
+        assert other.outline.equals(region.outline)
+
+
+def test_a_program_and_another_suffix_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"\.json"):
+        write_annotations(TWO, tmp_path / "a.xml", program="histomicsui")
+    with pytest.raises(OutputError, match="imagescope"):
+        write_annotations(TWO, tmp_path / "a.xml", program="photoshop")
 
 
 def test_an_unknown_format_is_refused_with_the_known_suffixes(tmp_path: Path) -> None:

@@ -73,12 +73,13 @@ def test_cells_and_detections_are_no_lesions(tmp_path: Path) -> None:
     assert found.notes == ("left out, as only annotations are read: cells (2), TMA cores (1)",)
 
 
-def test_detections_that_histoscout_wrote_are_annotations(tmp_path: Path) -> None:
+def test_detections_that_histoscout_wrote_are_annotations_on_request(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
     write_geojson(
         Regions.of(Region(shapely.box(1, 1, 9, 9), "UDH", 0.5) for _ in range(DETECTIONS_FROM)), path
     )
-    case = Case(tmp_path / "a.svs", path)
+    assert len(labeled_regions(Case(tmp_path / "a.svs", path), CLASSES).regions) == 0
+    case = Case(tmp_path / "a.svs", path, keep_found=True)
     assert len(labeled_regions(case, CLASSES).regions) == DETECTIONS_FROM
     content = json.loads(path.read_text(encoding="utf-8"))
     content["features"] = content["features"][:3]

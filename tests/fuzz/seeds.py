@@ -197,3 +197,97 @@ def bracs_table() -> dict[str, bytes]:
         rb'<c r="(\w+)" t="s"><v>\d+</v></c>', rb'<c r="\1" t="inlineStr"><is><t>Set</t></is></c>', texts
     )
     return {"shared texts": texts, "inline texts": inline}
+
+
+# ---------------------------------------------------------------- formats of other slide viewers
+
+NDPVIEW = """<?xml version="1.0" encoding="utf-8"?>
+<annotations>
+ <ndpviewstate id="1"><title>UDH</title><details>a duct</details><coordformat>nanometers</coordformat>
+  <annotation type="freehand" displayname="AnnotateFreehand" color="#ff0000"><measuretype>0</measuretype>
+   <closed>1</closed><pointlist><point><x>-9000</x><y>-9000</y></point><point><x>9000</x><y>-9000</y></point>
+   <point><x>9000</x><y>9000</y></point><point><x>-9000</x><y>9000</y></point></pointlist></annotation></ndpviewstate>
+ <ndpviewstate id="2"><title>ADH</title><annotation type="circle" color="#00ff00"><x>20000</x><y>5000</y>
+  <radius>4000</radius></annotation></ndpviewstate>
+ <ndpviewstate id="3"><title>open</title><annotation type="freehand"><closed>0</closed><pointlist>
+  <point><x>1</x><y>2</y></point><point><x>3</x><y>4</y></point></pointlist></annotation></ndpviewstate>
+ <ndpviewstate id="4"><annotation type="pin"><x>1</x><y>2</y></annotation></ndpviewstate>
+</annotations>
+"""
+SLIDEFLOW = """roi_name,label,x_base,y_base
+ROI_0,UDH,10.5,10
+ROI_0,UDH,50,10
+ROI_0,UDH,50,40
+ROI_0,UDH,10,40
+ROI_1,,100,100
+ROI_1,,150,100
+ROI_1,,150,150
+"""
+
+
+def ndpview() -> dict[str, bytes]:
+    return {"all types": NDPVIEW.encode()}
+
+
+def slideflow() -> dict[str, bytes]:
+    old = "ROI_Name,X_base,Y_base\nROI_0,1,1\nROI_0,9,1\nROI_0,9,9\n"
+    return {"labels": SLIDEFLOW.encode(), "without labels": old.encode()}
+
+
+def dsa() -> dict[str, bytes]:
+    ring = [[0, 0, 0], [40, 0, 0], [40, 40, 0], [0, 40, 0]]
+    hole = [[5, 5, 0], [9, 5, 0], [9, 9, 0]]
+    elements: list[dict[str, Any]] = [
+        {
+            "type": "polyline",
+            "closed": True,
+            "points": ring,
+            "holes": [hole],
+            "group": "UDH",
+            "lineColor": "#ff0000",
+        },
+        {"type": "polyline", "closed": False, "points": ring},
+        {
+            "type": "rectangle",
+            "center": [90, 30, 0],
+            "width": 20,
+            "height": 10,
+            "rotation": 0.5,
+            "group": "default",
+        },
+        {"type": "ellipse", "center": [90, 90, 0], "width": 20, "height": 10, "label": {"value": "ADH"}},
+        {"type": "circle", "center": [150, 90, 0], "radius": 7, "lineColor": "rgb(1, 2, 3)", "id": "5f"},
+        {"type": "point", "center": [1, 2, 0]},
+    ]
+    document = {"name": "lesions", "description": "", "elements": elements}
+    record = {"_id": "5f", "itemId": "60", "annotation": document}
+    return {
+        "document": json.dumps(document).encode(),
+        "list": json.dumps([record, document]).encode(),
+        "lines": "\n".join(json.dumps(one) for one in (record, document)).encode(),
+    }
+
+
+def darwin() -> dict[str, bytes]:
+    ring = [{"x": x, "y": y} for x, y in [(0, 0), (40, 0), (40, 40.5), (0, 40)]]
+    hole = [{"x": x, "y": y} for x, y in [(5, 5), (9, 5), (9, 9)]]
+    box = {"x": 5, "y": 5, "w": 20, "h": 10}
+    new = {
+        "version": "2.0",
+        "item": {"name": "A1.svs", "slots": [{"slot_name": "0", "width": 500, "height": 400}]},
+        "annotations": [
+            {"id": "a", "name": "UDH", "polygon": {"paths": [ring, hole]}, "bounding_box": box},
+            {"id": "b", "name": "ADH", "bounding_box": box},
+            {
+                "id": "c",
+                "name": "ADH",
+                "ellipse": {"angle": 0.5, "center": {"x": 90, "y": 90}, "radius": {"x": 9, "y": 5}},
+            },
+            {"id": "d", "name": "point", "keypoint": {"x": 1, "y": 2}},
+        ],
+    }
+    old = {
+        "image": {"width": 500, "height": 400, "original_filename": "A1.svs"},
+        "annotations": [{"name": "UDH", "polygon": {"path": ring, "additional_paths": [hole]}}],
+    }
+    return {"2.0": json.dumps(new).encode(), "1.0": json.dumps(old).encode()}

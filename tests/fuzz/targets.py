@@ -121,6 +121,10 @@ TARGETS: Mapping[str, Target] = {
     "ImageScope XML": Target(".xml", "tests.fuzz.seeds:imagescope", structure="xml"),
     "ASAP XML": Target(".xml", "tests.fuzz.seeds:asap", structure="xml"),
     "HALO XML": Target(".annotations", "tests.fuzz.seeds:halo", structure="xml"),
+    "NDP.view": Target(".ndpa", "tests.fuzz.seeds:ndpview", structure="xml"),
+    "HistomicsUI": Target(".anot", "tests.fuzz.seeds:dsa", structure="json"),
+    "Darwin": Target(".json", "tests.fuzz.seeds:darwin", structure="json"),
+    "Slideflow": Target(".csv", "tests.fuzz.seeds:slideflow"),
     "QuPath data": Target(".qpdata", "tests.annotations.qpdata_seeds:qpdata", read=read_whole_qpdata),
     "QuPath project": Target(
         ".qpproj",

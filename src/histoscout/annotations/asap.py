@@ -5,13 +5,11 @@ that: "Exclusion", or "_2" in the CAMELYON16 data. Splines are read as the polyg
 itself does when it makes a mask.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from xml.sax.saxutils import quoteattr
 
 import shapely
 from shapely.geometry import LinearRing, Polygon
@@ -31,7 +29,7 @@ from histoscout.annotations.qupath_properties import (
     stable_id,
 )
 from histoscout.annotations.read import Annotations
-from histoscout.annotations.xml import XmlElement
+from histoscout.annotations.xml import NOT_IN_XML, XmlElement, quoted
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.files import atomic_write
 from histoscout.io.notes import NoteCounter
@@ -63,7 +61,6 @@ REGION = "Region"
 HOLE = "Hole"
 SCORE = "Score"
 
-_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _WRITTEN_PROPERTIES = frozenset({"name", "color", "classColor"})
 
 
@@ -284,7 +281,7 @@ def _ring_lines(region: Region, ring: LinearRing, *, is_hole: bool) -> Iterator[
         **({SCORE: repr(float(region.score))} if region.score is not None else {}),
         **({HOLE: "1"} if is_hole else {}),
     }
-    yield f"\t\t<Annotation {' '.join(f'{name}={_quote(value)}' for name, value in attributes.items())}>"
+    yield f"\t\t<Annotation {' '.join(f'{name}={quoted(value)}' for name, value in attributes.items())}>"
     yield "\t\t\t<Coordinates>"
     # ASAP closes rings itself; repr keeps every digit
     points = shapely.get_coordinates(ring)[:-1].tolist()
@@ -294,7 +291,7 @@ def _ring_lines(region: Region, ring: LinearRing, *, is_hole: bool) -> Iterator[
 
 
 def _group_lines(label: str, color: tuple[int, ...]) -> str:
-    attributes = f'Name={_quote(label)} PartOfGroup="{NO_GROUP}" Color="{_hex_color(color)}"'
+    attributes = f'Name={quoted(label)} PartOfGroup="{NO_GROUP}" Color="{_hex_color(color)}"'
     return f"\t\t<Group {attributes}>\n\t\t\t<Attributes />\n\t\t</Group>"
 
 
@@ -306,10 +303,6 @@ def _hex_color(color: tuple[int, ...]) -> str:
     return "#" + bytes(color).hex()
 
 
-def _quote(text: str) -> str:
-    return quoteattr(_NOT_IN_XML.sub("\ufffd", text))
-
-
 def _notes(regions: Regions, has_holes: bool) -> Iterator[str]:
     """What the user has to know of the written file."""
     if has_holes:
@@ -319,5 +312,5 @@ def _notes(regions: Regions, has_holes: bool) -> Iterator[str]:
         yield f"left out, as ASAP has no place for it: {', '.join(other[:10])}"
     if any(region.label.strip() == NO_GROUP for region in regions):
         yield f'a class is named "{NO_GROUP}", which means no class in ASAP'
-    if any(_NOT_IN_XML.search(f"{r.id}{r.label}{r.properties.get('name', '')}") for r in regions):
+    if any(NOT_IN_XML.search(f"{r.id}{r.label}{r.properties.get('name', '')}") for r in regions):
         yield "characters in names that XML cannot hold were replaced"

@@ -124,7 +124,7 @@ def read_json_text(path: Path) -> tuple[Any, list[str]]:
         raise AnnotationError(path, fault, "Export it as GeoJSON from QuPath")
     try:
         note = encoding_note(content)
-        return json.loads(text, object_pairs_hook=_unique_keys), [note] if note else []
+        return _load_documents(text), [note] if note else []
     except _RepeatedKeyError as error:
         fault = f"one object has the key {str(error)[:60]!r} twice, with different values"
         raise AnnotationError(path, fault, "Remove one of them, or export the annotations again") from error
@@ -136,6 +136,30 @@ def read_json_text(path: Path) -> tuple[Any, list[str]]:
         # numbers of thousands of digits; thousands of brackets
         fault = "the numbers are too long, or the lists are nested too deeply, for annotations"
         raise AnnotationError(path, fault, "Export the annotations again") from error
+
+
+def _load_documents(content: str) -> Any:
+    """The JSON value of a file; several objects one after the other (as some servers export them) are a list."""
+    try:
+        return json.loads(content, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        if error.msg != "Extra data":
+            raise
+        text = content.lstrip("\ufeff \t\r\n")
+        decoder = json.JSONDecoder(object_pairs_hook=_unique_keys)
+        documents: list[Any] = []
+        position = 0
+        while position < len(text):
+            document, position = decoder.raw_decode(text, position)
+            # anything but objects and lists of objects is damage, not a second document
+            members = document if isinstance(document, list) else [document]
+            if not all(isinstance(member, dict) for member in members):
+                raise
+            documents += members
+            # RFC 8142 puts a record separator before each document
+            while position < len(text) and text[position] in " \t\r\n,\x1e":
+                position += 1
+        return documents
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,23 @@ def read_geojson(path: Path) -> Annotations:
         ('annotations without a class: 1 (feature 1)',)
     """
     content, text_notes = read_json_text(path)
+    annotations = geojson_annotations(content, path)
+    return replace(annotations, notes=(*annotations.notes, *text_notes))
+
+
+def geojson_annotations(content: object, path: Path) -> Annotations:
+    """Convert the content of a GeoJSON file to regions, see `read_geojson`.
+
+    Args:
+        content: The content of the JSON file.
+        path: The file, for errors.
+
+    Returns:
+        Regions in level-0 px, and notes that name what was repaired or left out.
+
+    Raises:
+        AnnotationError: The content is not GeoJSON, or a coordinate is not a number.
+    """
     # files of histoscout state whether most of their objects are annotations or detections
     file_properties = content.get(PRIVATE) if isinstance(content, dict) else None
     usual_type = DETECTION if file_properties == {"objectType": DETECTION} else ANNOTATION
@@ -86,7 +104,7 @@ def read_geojson(path: Path) -> Annotations:
                     feature, outline, name=name, usual_type=usual_type, counter=counter, place=place
                 )
             )
-    return Annotations(Regions.of(regions), (*file_notes(regions, counter), *text_notes))
+    return Annotations(Regions.of(regions), file_notes(regions, counter))
 
 
 def _features(content: object, path: Path) -> Iterator[tuple[dict[str, Any], str]]:

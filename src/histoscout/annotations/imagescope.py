@@ -1,24 +1,38 @@
 """Annotations of Aperio ImageScope, and of HALO, whose files are much alike.
 
-There is no public description of the format; this follows files of ImageScope 11 and 12 and other readers. A
+There is no public description of the format; this follows files of ImageScope 11 and 12 and other programs. A
 layer (`Annotation`) holds regions. A region is free-form, a rectangle or an ellipse; NegativeROA marks a
 hole.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
-from histoscout.annotations.polygons import Shape, shape_outline, subtract_holes
-from histoscout.annotations.qupath_properties import checked_outline, class_color, file_notes, stable_id
+from histoscout.annotations.polygons import (
+    Shape,
+    join_polygons,
+    shape_outline,
+    subtract_holes,
+    writable_outline,
+)
+from histoscout.annotations.qupath_properties import (
+    checked_outline,
+    class_color,
+    file_notes,
+    is_rgb,
+    stable_id,
+)
 from histoscout.annotations.read import Annotations, ImageMetadata
-from histoscout.annotations.xml import XmlElement
+from histoscout.annotations.xml import XmlElement, quoted
 from histoscout.geometry.regions import Outline, Region, Regions
+from histoscout.io.files import atomic_write
 from histoscout.io.notes import NoteCounter
 from histoscout.io.units import parse_number
 from histoscout.slides.scale import GIVEN_MPP
@@ -43,6 +57,10 @@ SHAPES: Mapping[str, Shape | None] = MappingProxyType(
 """Number (ImageScope) or word (HALO) of a type of region -> its shape; None if it has no area."""
 OPEN_GAP = 0.1
 """Share of a polygon's length: a gap between its ends that is longer than this is noted."""
+OWN_ID = "histoscout id"
+"""Attribute of a region that holds its id, in files that histoscout writes."""
+OWN_SCORE = "histoscout score"
+"""Attribute of a region that holds its score."""
 _CLASS_ATTRIBUTES = ("description", "name", "class", "label", "title")
 """Attributes of a layer that hold its class as their value."""
 
@@ -96,7 +114,7 @@ def imagescope_annotations(root: XmlElement, path: Path) -> Annotations:
             regions += subtract_holes(solid, holes, counter)
         else:
             holes_without_layer += holes
-    regions = subtract_holes(regions, holes_without_layer, counter)
+    regions = _join_parts(subtract_holes(regions, holes_without_layer, counter))
     return Annotations(Regions.of(regions), file_notes(regions, counter), read_image(root))
 
 
@@ -138,6 +156,19 @@ def _layer_regions(
             yield _LayerRegion(element=element, outline=outline, is_hole=is_hole, name=name)
 
 
+def _join_parts(regions: list[Region]) -> list[Region]:
+    """Regions with the parts of one id, which histoscout wrote one by one, joined again."""
+    by_id: dict[str, list[Region]] = {}
+    for region in regions:
+        by_id.setdefault(region.id, []).append(region)
+    joined = []
+    for parts in by_id.values():
+        polygons = [one for part in parts for one in shapely.get_parts(part.outline).tolist()]
+        outline = parts[0].outline if len(parts) == 1 else join_polygons(polygons, is_multi=True)[0]
+        joined.append(replace(parts[0], outline=outline or parts[0].outline))
+    return joined
+
+
 def _is_open(points: NDArray[np.float64]) -> bool:
     """Whether the ends of a stroke are far apart, in relation to its length and to its steps."""
     steps = np.hypot(*np.diff(points, axis=0).T)
@@ -158,10 +189,19 @@ def _region(region: _LayerRegion, layer: XmlElement, counter: NoteCounter) -> Re
         properties["classColor"] = color
     attributes = region.element.find("Attributes", "Attribute")
     values = {attribute.get("Name"): attribute.get("Value") for attribute in attributes}
+    own_id, score = values.pop(OWN_ID, ""), _parse_score(values.pop(OWN_SCORE, ""))
     if metadata := {key: value for key, value in values.items() if key and value}:
         properties["metadata"] = metadata
-    identity = stable_id(f"{region.name} {region.outline.wkt}")
-    return Region(region.outline, label, id=identity, properties=properties)
+    identity = own_id or stable_id(f"{region.name} {region.outline.wkt}")
+    return Region(region.outline, label, score, id=identity, properties=properties)
+
+
+def _parse_score(text: str) -> float | None:
+    try:
+        score = float(text)
+    except ValueError:
+        return None
+    return score if 0 <= score <= 1 else None
 
 
 def _layer_class(layer: XmlElement) -> str:
@@ -184,3 +224,72 @@ def _parse_color(text: str) -> list[int] | None:
         return None
     number = int(text)
     return [number & 255, number >> 8 & 255, number >> 16 & 255] if number < 2**24 else None
+
+
+# ---------------------------------------------------------------- writing
+
+
+def write_imagescope(regions: Regions, path: Path) -> tuple[str, ...]:
+    """Write regions as XML that Aperio ImageScope opens.
+
+    Classes become layers. A hole is subtracted from all regions of its layer, so that a region with holes has a layer
+    of its own.
+
+    Args:
+        regions: The regions, in level-0 px of the scan; every digit is kept.
+        path: The file to write.
+
+    Returns:
+        Notes on what ImageScope has no place for.
+
+    Raises:
+        OutputError: A polygon has no area, or the file cannot be written.
+    """
+    layers: list[tuple[Region, list[str]]] = []
+    shared: dict[str, list[str]] = {}
+    number = 0
+    for region in regions:
+        for polygon in shapely.get_parts(writable_outline(region, path)).tolist():
+            lines = []
+            for index, ring in enumerate((polygon.exterior, *polygon.interiors)):
+                number += 1
+                lines += _region_lines(region, ring, number, is_hole=index > 0)
+            if polygon.interiors or region.label not in shared:
+                layers.append((region, lines))
+                if not polygon.interiors:
+                    shared[region.label] = lines
+            else:
+                shared[region.label] += lines
+    text = ['<?xml version="1.0" encoding="UTF-8"?>', "<Annotations>"]
+    for count, (region, lines) in enumerate(layers, 1):
+        color = region.properties.get("classColor")
+        red, green, blue = color if color is not None and is_rgb(color) else class_color(region.label)
+        packed = red + 256 * green + 65536 * blue
+        text += [
+            f'<Annotation Id="{count}" Name={quoted(region.label)} ReadOnly="0" Type="4" LineColor="{packed}" Visible="1">',
+            "<Regions>",
+            *lines,
+            "</Regions></Annotation>",
+        ]
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join([*text, "</Annotations>"]) + "\n", encoding="utf-8")
+    other = sorted({key for region in regions for key in region.properties} - {"name", "classColor"})
+    return (f"left out, as ImageScope has no place for it: {', '.join(other[:10])}",) if other else ()
+
+
+def _region_lines(region: Region, ring: shapely.LinearRing, number: int, *, is_hole: bool) -> list[str]:
+    """The lines of one ring: a free-form region with its points."""
+    # the text of a region in a layer without a name would be read as its class
+    text = "" if is_hole or not region.label else str(region.properties.get("name", ""))
+    attributes = [] if is_hole else [(OWN_ID, region.id)]
+    if region.score is not None and not is_hole:
+        attributes.append((OWN_SCORE, repr(float(region.score))))
+    points = shapely.get_coordinates(ring)[:-1].tolist()
+    return [
+        f'<Region Id="{number}" Type="0" NegativeROA="{int(is_hole)}" Text={quoted(text)}>',
+        "<Attributes>",
+        *(f"<Attribute Name={quoted(name)} Value={quoted(value)} />" for name, value in attributes),
+        "</Attributes><Vertices>",
+        *(f'<Vertex X="{x!r}" Y="{y!r}" Z="0" />' for x, y in points),
+        "</Vertices></Region>",
+    ]

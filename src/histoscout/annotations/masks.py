@@ -1,6 +1,7 @@
 """Read masks: images whose pixel values are classes.
 
-0 is background, 255 is ignored; the user names the other values.
+0 is background; the user names the other values. 255 beside other values is ignored, with a note; a single value is the
+class, whatever it is.
 """
 
 import json
@@ -74,8 +75,8 @@ def read_mask(
 
     Args:
         path: The image: PNG, TIFF, or JPEG with a threshold.
-        labels: Name of each value. 0 is background; 255 becomes "ignore" unless named; other values without a
-            name get their number as a label, with a note.
+        labels: Name of each value. 0 is background; 255 becomes "ignore" unless it is named or the only value;
+            other values without a name get their number as a label. Both with a note.
         threshold: Gray values from it on count as 1, all below as 0. JPEG needs it, as its values are not
             exact.
         scale: Level-0 px per pixel of the mask; 1 if neither it nor the file states it.
@@ -100,12 +101,39 @@ def read_mask(
     height, width = class_map.shape
     box = Box(0, 0, width * scale, height * scale)
     regions: list[Region] = []
+    # with a threshold, or in a file of histoscout, the meaning of a single value is known
+    is_known = threshold is not None or metadata.scale is not None
+    names, convention_notes = _with_conventions(names, values, is_known=is_known)
     for value in values:
-        label = names.get(value, "ignore" if value == IGNORE else str(value))
+        label = names.get(value, str(value))
         for number, outline in enumerate(mask_to_polygons(class_map == value, box, scale), 1):
             identity = stable_id(f"value {value}, piece {number}, {outline.bounds}")
             regions.append(Region(outline, label, id=identity))
-    return Annotations(Regions.of(regions), tuple(_notes(values, given)))
+    stated = names if len(values) == 1 and convention_notes else given
+    return Annotations(Regions.of(regions), (*_notes(values, stated), *convention_notes))
+
+
+def _with_conventions(
+    names: dict[int, str], values: list[int], *, is_known: bool
+) -> tuple[dict[int, str], list[str]]:
+    """The names of values, with those that no name says and conventions decide, and notes on these.
+
+    A mask of 0 and one other value holds one class, whatever the value; beside other values, 255 is "ignore".
+    """
+    # several names, but none for this value: 255 is no class then
+    if len(values) == 1 and len(names) <= 1 and values[0] not in names and not is_known:
+        (value,) = values
+        # a name given for value 1 is that of the one class
+        label = names.get(1, str(value))
+        if value == IGNORE or label != str(value):
+            note = f"the only value of the mask is {value}: taken as the class {label}"
+            how = f"{value}=ignore" if value == IGNORE else f"{value}=NAME"
+            note += f" (otherwise give {how} in the column mask_labels, or with --values)"
+            return {value: label}, [note]
+    if IGNORE in values and IGNORE not in names:
+        note = "value 255 is read as areas to ignore (otherwise give 255=NAME in the column mask_labels, or --values)"
+        return {**names, IGNORE: "ignore"}, [note]
+    return names, []
 
 
 def _notes(values: list[int], labels: Mapping[int, str]) -> Iterator[str]:

@@ -118,7 +118,23 @@ def _checked_list(content: object, where: str) -> list[Any]:
 
 
 def _parse_polygon(rings: object, where: str) -> Polygon:
-    return polygon_of_rings([_parse_ring(ring, where) for ring in _checked_list(rings, where)])
+    listed = _checked_list(rings, where)
+    # some programs write one list of points where GeoJSON has a list of rings
+    if is_one_ring(listed):
+        listed = [listed]
+    return polygon_of_rings([_parse_ring(ring, where) for ring in listed])
+
+
+def is_one_ring(coordinates: Sequence[object]) -> bool:
+    """Whether the coordinates of a polygon are one list of points instead of a list of rings.
+
+    Args:
+        coordinates: The coordinates of a GeoJSON polygon.
+    """
+    return bool(coordinates) and all(
+        isinstance(point, list) and len(point) >= 2 and not isinstance(point[0], list)
+        for point in coordinates
+    )
 
 
 def polygon_of_rings(rings: Sequence[NDArray[np.float64]]) -> Polygon:

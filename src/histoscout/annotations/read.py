@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from shapely.affinity import affine_transform
+
 from histoscout.errors import AnnotationError
 from histoscout.geometry.regions import Regions
 
@@ -51,16 +53,22 @@ class Annotations:
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
-        ".geojson": "histoscout.annotations.geojson:read_geojson",
-        ".geojson.gz": "histoscout.annotations.geojson:read_geojson",
-        ".json": "histoscout.annotations.geojson:read_geojson",
-        ".json.gz": "histoscout.annotations.geojson:read_geojson",
-        ".geojson.zip": "histoscout.annotations.geojson:read_geojson",
+        ".geojson": "histoscout.annotations.json_file:read_json_annotations",
+        ".geojson.gz": "histoscout.annotations.json_file:read_json_annotations",
+        ".json": "histoscout.annotations.json_file:read_json_annotations",
+        ".json.gz": "histoscout.annotations.json_file:read_json_annotations",
+        ".geojson.zip": "histoscout.annotations.json_file:read_json_annotations",
         # QuPath's compressed export
-        ".zip": "histoscout.annotations.geojson:read_geojson",
+        ".zip": "histoscout.annotations.json_file:read_json_annotations",
+        # HistomicsUI (Digital Slide Archive)
+        ".anot": "histoscout.annotations.json_file:read_json_annotations",
         ".xml": "histoscout.annotations.xml:read_xml",
         # HALO
         ".annotations": "histoscout.annotations.xml:read_xml",
+        # NDP.view (Hamamatsu)
+        ".ndpa": "histoscout.annotations.xml:read_xml",
+        # Slideflow
+        ".csv": "histoscout.annotations.slideflow:read_slideflow_rois",
         ".qpdata": "histoscout.annotations.qpdata.reader:read_qpdata",
         ".png": "histoscout.annotations.masks:read_mask",
         ".tif": "histoscout.annotations.masks:read_mask",
@@ -91,16 +99,23 @@ The frames differ only for slides of which a part was scanned (openslide.bounds-
 histoscout crop such slides to that part; ImageScope, HALO and ASAP show the whole scan.
 """
 
+CENTER_FRAME_FORMATS = frozenset({".ndpa"})
+"""Formats that count in nm from the center of the glass slide; `from_slide_center` converts them."""
+
+_CLASS_PROPERTY = "histoscout.annotations.class_property"
+
 Corner = tuple[float, float]
 """x and y in level-0 px."""
 
 
-def read_annotations(path: Path, everything: bool = False) -> Annotations:
+def read_annotations(path: Path, everything: bool = False, class_property: str = "") -> Annotations:
     """Read the annotations of a slide from any file format in FORMATS.
 
     Args:
         path: The annotation file; its name decides the format.
         everything: Whether to read detections and cells too, where a format keeps them apart (`.qpdata`).
+        class_property: Property that holds the classes, such as "type_str" or "label.value", where the file does
+            not have them where its format says.
 
     Returns:
         Regions in level-0 px of the slide, and notes on what was repaired or left out.
@@ -128,7 +143,13 @@ def read_annotations(path: Path, everything: bool = False) -> Annotations:
         raise AnnotationError(path, fault, f"Give a file with one of these suffixes: {', '.join(FORMATS)}")
     readers = {**FORMATS, **COMPLETE_READERS} if everything else FORMATS
     annotations: Annotations = load_function(readers[suffix])(path)
-    return annotations
+    if class_property:
+        chosen: Annotations = load_function(f"{_CLASS_PROPERTY}:with_class_property")(
+            annotations, class_property
+        )
+        return chosen
+    suggestions = load_function(f"{_CLASS_PROPERTY}:suggest_class_property")(annotations)
+    return replace(annotations, notes=(*annotations.notes, *suggestions))
 
 
 def read_image_metadata(path: Path) -> ImageMetadata | None:
@@ -146,6 +167,22 @@ def read_image_metadata(path: Path) -> ImageMetadata | None:
     reader = IMAGE_READERS.get(format_of(path) or "")
     image: ImageMetadata | None = None if reader is None else load_function(reader)(path)
     return image
+
+
+def is_annotation_file(path: Path) -> bool:
+    """Whether a file is an annotation file by its name, and a table one by its columns, too.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether a reader of FORMATS reads such files.
+    """
+    suffix = format_of(path)
+    if suffix == ".csv":
+        has_roi_columns: bool = load_function("histoscout.annotations.slideflow:is_roi_table")(path)
+        return has_roi_columns
+    return suffix is not None
 
 
 def format_of(path: Path) -> str | None:
@@ -190,6 +227,37 @@ def to_slide_frame(annotations: Annotations, path: Path, corner: Corner) -> Anno
         return annotations
     moved = annotations.regions.translate(-corner[0], -corner[1])
     return replace(annotations, regions=moved, notes=(*annotations.notes, _moved_note(corner)))
+
+
+def from_slide_center(
+    annotations: Annotations, size: Corner, mpp: float, offset_um: Corner | None
+) -> Annotations:
+    """Convert annotations in nm from the center of the glass slide to level-0 px of the whole scan.
+
+    Args:
+        annotations: Annotations of a format of CENTER_FRAME_FORMATS.
+        size: Width and height of the whole scan in level-0 px.
+        mpp: um per level-0 px, as the slide's file states it.
+        offset_um: Place of the scan's center from the center of the glass slide, in um; None if the slide
+            does not state it.
+
+    Returns:
+        The annotations in level-0 px, with a note if the offset is unknown.
+    """
+    x, y = (0.0, 0.0) if offset_um is None else offset_um
+    scale = 1 / (mpp * 1000)
+    matrix = [scale, 0, 0, scale, size[0] / 2 - x / mpp, size[1] / 2 - y / mpp]
+    moved = Regions.of(
+        replace(region, outline=affine_transform(region.outline, matrix)) for region in annotations.regions
+    )
+    notes = annotations.notes
+    if offset_um is None and len(moved):
+        note = (
+            "this format counts from the center of the glass slide, which this slide does not state: the center "
+            "of the image is taken"
+        )
+        notes = (*notes, note)
+    return replace(annotations, regions=moved, notes=notes)
 
 
 def to_file_frame(regions: Regions, path: Path, corner: Corner) -> tuple[Regions, tuple[str, ...]]:

@@ -71,13 +71,40 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
 """Suffix of a file's name -> what writes such files."""
 
 
-def write_annotations(regions: Regions, path: Path, canvas: MaskCanvas | None = None) -> tuple[str, ...]:
-    """Write annotations as GeoJSON for QuPath, XML for ASAP, or a mask (.png, .tif).
+@dataclass(frozen=True)
+class Program:
+    """A program that annotations are written for, where the suffix alone does not say it.
+
+    Attributes:
+        suffix: Suffix of its files.
+        writer: The writer of its format.
+    """
+
+    suffix: str
+    writer: Writer
+
+
+PROGRAMS: Mapping[str, Program] = MappingProxyType(
+    {
+        "qupath": Program(".geojson", _GEOJSON),
+        "asap": Program(".xml", WRITERS[".xml"]),
+        "imagescope": Program(".xml", Writer("histoscout.annotations.imagescope:write_imagescope")),
+        "histomicsui": Program(".json", Writer("histoscout.annotations.dsa:write_dsa")),
+    }
+)
+"""Name of a program -> its file format."""
+
+
+def write_annotations(
+    regions: Regions, path: Path, canvas: MaskCanvas | None = None, program: str = ""
+) -> tuple[str, ...]:
+    """Write annotations as GeoJSON for QuPath, XML for ASAP or ImageScope, JSON for HistomicsUI, or a mask.
 
     Args:
         regions: The regions, in level-0 px.
         path: The file to write; its name decides the format.
         canvas: Size and resolution of a mask; other formats ignore it.
+        program: A name of PROGRAMS, such as "imagescope"; without it, the suffix decides (.xml is ASAP).
 
     Returns:
         Notes on what the format has no place for, in sentences for the user.
@@ -95,7 +122,7 @@ def write_annotations(regions: Regions, path: Path, canvas: MaskCanvas | None = 
         >>> write_annotations(regions, Path("mask.png"), MaskCanvas(width=100, height=50))
         ('values: 0 = background, 1 = UDH',)
     """
-    writer = writer_of(path)
+    writer = writer_of(path, program)
     write = load_function(writer.function)
     if writer.needs_canvas and canvas is None:
         fault = "this format is a mask, which needs the slide's size"
@@ -107,18 +134,27 @@ def write_annotations(regions: Regions, path: Path, canvas: MaskCanvas | None = 
     return notes or ()
 
 
-def writer_of(path: Path) -> Writer:
-    """Find the writer of the longest suffix that a file's name ends with, ignoring case.
+def writer_of(path: Path, program: str = "") -> Writer:
+    """Find the writer of a program, or of the longest suffix that a file's name ends with, ignoring case.
 
     Args:
         path: The file to write.
+        program: A name of PROGRAMS; "" to go by the suffix.
 
     Returns:
         The writer of its format.
 
     Raises:
-        OutputError: histoscout does not write this format.
+        OutputError: histoscout does not write this format, or the suffix is not that of the program.
     """
+    if program:
+        if program not in PROGRAMS:
+            fault = f"annotations cannot be written for {program[:40]!r}"
+            raise OutputError(path, fault, f"Give one of these programs: {', '.join(PROGRAMS)}")
+        if not path.name.casefold().endswith(PROGRAMS[program].suffix):
+            fault = f"files of {program} end in {PROGRAMS[program].suffix}"
+            raise OutputError(path, fault, "Give a name with this suffix")
+        return PROGRAMS[program].writer
     matching = [suffix for suffix in WRITERS if path.name.casefold().endswith(suffix)]
     if not matching:
         fault = "annotations in this format cannot be written"

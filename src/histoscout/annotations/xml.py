@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from xml.parsers import expat
+from xml.sax.saxutils import quoteattr
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ ROOTS: Mapping[str, str] = MappingProxyType(
     {
         "Annotations": "histoscout.annotations.imagescope:imagescope_annotations",
         "ASAP_Annotations": "histoscout.annotations.asap:asap_annotations",
+        # NDP.view; its coordinates are nm from the center of the glass slide
+        "annotations": "histoscout.annotations.ndpview:ndpview_annotations",
     }
 )
 """Name of the root element -> the function from an element and a path to `Annotations`
@@ -32,26 +35,32 @@ MAX_DEPTH = 64
 """Nested elements allowed; annotations need eight."""
 VERTICES = frozenset({"Vertex", "V", "Coordinate"})
 """Elements that are points, in files of ImageScope, HALO and ASAP."""
+POINT = "point"
+"""Element that is a point in files of NDP.view, with x and y as elements of their own."""
+MAX_TEXT = 10_000
+"""Characters of an element's text that are kept."""
 _EXPORT_AGAIN = "Save or export the annotations again"
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML cannot hold."""
 _UTF16_STARTS = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 
 
 def read_xml(path: Path) -> Annotations:
-    """Read annotations of ImageScope, HALO or ASAP; the root element decides which.
+    """Read annotations of ImageScope, HALO, ASAP or NDP.view; the root element decides which.
 
     Args:
         path: The XML file.
 
     Returns:
         Regions in level-0 px of the whole scan, as these programs show it (`read.to_slide_frame` converts
-        them).
+        them); those of NDP.view in nm from the center of the glass slide (`read.from_slide_center`).
 
     Raises:
         AnnotationError: The file comes from none of these programs, or is invalid; it names the line.
     """
     root = read_xml_tree(path)
     if root.name not in ROOTS:
-        fault = f"the root element {root.name[:40]!r} is neither of ImageScope (Annotations) nor of ASAP"
+        fault = f"the root element {root.name[:40]!r} is neither of ImageScope, of ASAP nor of NDP.view"
         raise AnnotationError(path, fault, f"Give a file with one of these root elements: {', '.join(ROOTS)}")
     annotations: Annotations = load_function(ROOTS[root.name])(root, path)
     return replace(annotations, notes=(*annotations.notes, *root.notes))
@@ -87,6 +96,7 @@ class XmlElement:
         children: The elements in it, without points.
         vertices: The points in it as (order, x, y), one after another.
         notes: Of the root element: notes on the file.
+        text: The text in it.
     """
 
     name: str
@@ -95,10 +105,15 @@ class XmlElement:
     children: list["XmlElement"] = field(default_factory=list)
     vertices: "array[float]" = field(default_factory=lambda: array("d"))
     notes: tuple[str, ...] = ()
+    text: str = ""
 
     def get(self, name: str) -> str:
         """An attribute without surrounding blanks; "" if it is missing."""
         return self.attributes.get(name, "").strip()
+
+    def text_of(self, name: str) -> str:
+        """The text of the first element of a name, without surrounding blanks; "" if there is none."""
+        return next((child.text.strip() for child in self.children if child.name == name), "")
 
     def find(self, *path: str) -> Iterator["XmlElement"]:
         """Find the elements that a path of names leads to: `find("Regions", "Region")`."""
@@ -141,7 +156,17 @@ class _Builder:
             raise AnnotationError(f"{self.path}, line {element.line}", fault, _EXPORT_AGAIN)
 
     def end(self, name: str) -> None:
-        self.open.pop()
+        element = self.open.pop()
+        # a point with x and y as elements becomes numbers, and its elements are dropped
+        if self.open and element.name == POINT:
+            parent = self.open[-1]
+            parent.children.pop()
+            x, y = (number_of_text(element, name, self.path) for name in ("x", "y"))
+            parent.vertices.extend((float(len(parent.vertices)), x, y))
+
+    def add_text(self, text: str) -> None:
+        if self.open and len(self.open[-1].text) < MAX_TEXT:
+            self.open[-1].text += text[:MAX_TEXT]
 
     def refuse(self, *_: object) -> None:
         fault = "the file has a document type (DOCTYPE), which annotations do not need and which can do harm"
@@ -153,18 +178,50 @@ class _Builder:
         parent.vertices.extend((order, self._number(point, "X"), self._number(point, "Y")))
 
     def _number(self, element: XmlElement, name: str) -> float:
-        text = element.attributes.get(name)
-        try:
-            # Python accepts 1_0; a decimal comma is common in files from Europe
-            if text is not None and "_" not in text:
-                return float(text.replace(",", "."))
-        except ValueError:
-            pass
-        if text is None:
-            fault = f"the element {element.name} has no number {name}"
-        else:
-            fault = f"{name} is {text[:40]!r}, which is not a number"
-        raise AnnotationError(f"{self.path}, line {element.line}", fault, "Correct this coordinate")
+        return _parse_number(element.attributes.get(name), element, name, self.path)
+
+
+def number_of_text(element: XmlElement, name: str, path: Path) -> float:
+    """Read a number that is the text of an element's child.
+
+    Args:
+        element: The element.
+        name: Name of the child.
+        path: The file, for the error.
+
+    Returns:
+        The number.
+
+    Raises:
+        AnnotationError: There is no such child, or its text is not a number; it names the line.
+    """
+    return _parse_number(element.text_of(name) or None, element, name, path)
+
+
+def _parse_number(text: str | None, element: XmlElement, name: str, path: Path) -> float:
+    try:
+        # Python accepts 1_0; a decimal comma is common in files from Europe
+        if text is not None and "_" not in text:
+            return float(text.replace(",", "."))
+    except ValueError:
+        pass
+    if text is None:
+        fault = f"the element {element.name} has no number {name}"
+    else:
+        fault = f"{name} is {text[:40]!r}, which is not a number"
+    raise AnnotationError(f"{path}, line {element.line}", fault, "Correct this coordinate")
+
+
+def quoted(text: str) -> str:
+    """Quote a text as the value of an attribute; characters that XML cannot hold are replaced.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        The text in quotes.
+    """
+    return quoteattr(NOT_IN_XML.sub("\ufffd", text))
 
 
 def read_xml_tree(path: Path) -> XmlElement:
@@ -194,6 +251,7 @@ def read_xml_tree(path: Path) -> XmlElement:
     builder = _Builder(path, parser)
     parser.StartElementHandler = builder.start
     parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.add_text
     parser.StartDoctypeDeclHandler = builder.refuse
     parser.EntityDeclHandler = builder.refuse
     try:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import CohortPath, MovedSlides, Quiet
+from histoscout.cli.options import ClassProperty, CohortPath, KeepFound, MovedSlides, Quiet
 
 
 def check(
@@ -18,6 +18,8 @@ def check(
         Path | None, typer.Option(help="Write corrected annotations here; originals are never modified.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that exists.")] = False,
+    class_property: ClassProperty = None,
+    keep_found: KeepFound = False,
     quiet: Quiet = False,
 ) -> None:
     """Check files, alignment and data leakage before training.
@@ -39,7 +41,9 @@ def check(
         choices = choices.with_choices({"classes.positive": positive})
     class_named = recipe is not None or positive is not None
     with Console(quiet) as console:
-        listed = read_cohort(cohort, slides)
+        listed = read_cohort(cohort, slides).reading(
+            class_property or choices.classes.class_property, keep_found
+        )
         show_cohort(console, listed)
         if apply is not None:
             refuse_output_folder(apply, listed.cases)

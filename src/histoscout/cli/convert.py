@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import Quiet, Series, SlideMpp
+from histoscout.cli.options import ClassProperty, KeepFound, Quiet, Series, SlideMpp
 
 
 def convert(
@@ -20,8 +20,11 @@ def convert(
         Path | None, typer.Option(help="Annotated slide, or the folder of annotated slides.")
     ] = None,
     to: Annotated[
-        str, typer.Option(help="For folders: .geojson, .geojson.gz, .xml (ASAP), .png or .tif.")
-    ] = ".geojson",
+        str | None,
+        typer.Option(
+            help="For folders: .geojson, .geojson.gz, .xml (ASAP), .png or .tif.", show_default=".geojson"
+        ),
+    ] = None,
     mpp: Annotated[
         float | None,
         typer.Option(min=0.001, help="Microns per pixel of a mask.", show_default="as the slide"),
@@ -35,12 +38,19 @@ def convert(
     threshold: Annotated[
         int | None, typer.Option(min=1, help="Lowest gray value of an annotated pixel, for JPEG masks.")
     ] = None,
+    program: Annotated[
+        str,
+        typer.Option("--for", help="Program that reads the files: qupath, asap, imagescope, histomicsui."),
+    ] = "",
+    class_property: ClassProperty = None,
+    keep_found: KeepFound = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Convert annotations between QuPath, ASAP, masks and more.
 
-    Reads QuPath (.qpdata, .geojson), ImageScope, HALO, ASAP and masks; writes GeoJSON, ASAP and masks.
+    Reads QuPath (.qpdata, .geojson), ImageScope, HALO, ASAP, NDP.view (.ndpa), HistomicsUI, Slideflow, Darwin and
+    masks; writes GeoJSON, ASAP, ImageScope, HistomicsUI and masks.
     """
     from histoscout.cli.console import Console
     from histoscout.conversion import ConvertOptions
@@ -57,7 +67,10 @@ def convert(
             mpp=mpp,
             values=_read_values(values),
             threshold=threshold,
-            suffix=to if to.startswith(".") else f".{to}",
+            suffix=_suffix(to, program),
+            program=program,
+            class_property=class_property or "",
+            keep_found=keep_found,
             overwrite=overwrite,
             progress=console,
         )
@@ -79,6 +92,15 @@ def convert(
         typer.echo(f"histoscout: {row.fault}", err=True)
     if failed:
         raise typer.Exit(1)
+
+
+def _suffix(to: str | None, program: str) -> str:
+    """The suffix of the files of a folder: the one that is given, else that of the program."""
+    from histoscout.annotations.write import PROGRAMS
+
+    if to is None:
+        return PROGRAMS[program].suffix if program in PROGRAMS else ".geojson"
+    return to if to.startswith(".") else f".{to}"
 
 
 def _read_size(text: str) -> tuple[int, int] | None:

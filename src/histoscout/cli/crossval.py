@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from histoscout.cli.options import (
+    ClassProperty,
     CohortPath,
     Device,
+    KeepFound,
     Minutes,
     MovedSlides,
     Positive,
@@ -48,6 +50,8 @@ def crossval(
     epochs: Annotated[int | None, typer.Option(min=1, help="Training epochs, instead of --minutes.")] = None,
     device: Device = "auto",
     sanity_checks: Sanity = SanityChecks.all,
+    class_property: ClassProperty = None,
+    keep_found: KeepFound = False,
     quiet: Quiet = False,
 ) -> None:
     """Cross-validate one or more recipes by patient.
@@ -57,7 +61,7 @@ def crossval(
     from histoscout.cohort.cohort import read_cohort
 
     recipes = _read_recipes(recipe or [PLANNED])
-    cases = read_cohort(cohort, slides)
+    cases = read_cohort(cohort, slides).reading(class_property, keep_found)
     if minutes is not None and epochs is not None:
         raise typer.BadParameter("give either --minutes or --epochs")
     choices: dict[str, Any] = {}

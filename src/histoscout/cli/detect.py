@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from histoscout.cli.options import (
+    ClassProperty,
     Device,
     MovedSlides,
     OperatingPoints,
@@ -42,6 +43,7 @@ def detect(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Detect on finished slides again.")] = False,
     verbose: Verbose = False,
+    class_property: ClassProperty = None,
     quiet: Quiet = False,
 ) -> None:
     """Detect lesions on slides.
@@ -56,7 +58,7 @@ def detect(
     from histoscout.detection.detect import detect as run
     from histoscout.detection.results import find_results
 
-    cohorts = [read_cohort(path, moved) for path in slides]
+    cohorts = [read_cohort(path, moved).reading(class_property) for path in slides]
     cases = [case for cohort in cohorts for case in cohort.cases]
     if series is not None:
         cases = [case if case.series is not None else replace(case, series=series) for case in cases]

@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 
 from histoscout.cli.options import (
+    ClassProperty,
     CohortOrImages,
     Device,
     EvaluatedSplit,
     ImageMpp,
+    KeepFound,
     MovedSlides,
     OperatingPoints,
     OperatingTarget,
@@ -67,6 +69,8 @@ def evaluate(
         bool, typer.Option("--overwrite", help="Detect on finished slides again; replace other scores.")
     ] = False,
     verbose: Verbose = False,
+    class_property: ClassProperty = None,
+    keep_found: KeepFound = False,
     quiet: Quiet = False,
 ) -> None:
     """Evaluate a model, or any detections, against annotations.
@@ -112,7 +116,7 @@ def evaluate(
             return report_images(model, cohort, out, image_options)
 
     _refuse({"--mpp": mpp}, "is for image folders; give the scale of slides in the table's column mpp")
-    cases = read_cohort(cohort, slides)
+    cases = read_cohort(cohort, slides).reading(class_property, keep_found)
     is_model = (model / INDEX).is_file()
     with Console(quiet) as console:
         show_cohort(console, cases)

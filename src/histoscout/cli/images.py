@@ -13,13 +13,22 @@ if TYPE_CHECKING:
     from histoscout.evaluation.images.evaluate import ImageOptions
 
 
-def read_training_cohort(path: Path, slides: Path | None, mpp: float | None) -> "Cohort":
+def read_training_cohort(
+    path: Path,
+    slides: Path | None,
+    mpp: float | None,
+    *,
+    class_property: str | None = None,
+    keep_found: bool = False,
+) -> "Cohort":
     """Read what a command trains on: annotated slides, or image folders by class.
 
     Args:
         path: A cohort as `read_cohort` takes it, or a folder with one folder of images for each class.
         slides: Where the slides are, if they were moved; not for images.
         mpp: um/px of images without a scale; not for slides.
+        class_property: Property of the annotations that holds their classes; not for images.
+        keep_found: Whether found regions that nobody confirmed count as annotations.
 
     Raises:
         typer.BadParameter: If an option does not fit the data.
@@ -33,7 +42,7 @@ def read_training_cohort(path: Path, slides: Path | None, mpp: float | None) -> 
             raise typer.BadParameter(
                 "--mpp is for image folders; give the scale of slides in the table's column mpp"
             )
-        return read_cohort(path, slides)
+        return read_cohort(path, slides).reading(class_property, keep_found)
     if slides is not None:
         raise typer.BadParameter("--slides is for slides that were moved, not for image folders")
     return read_image_cohort(path, mpp)

@@ -61,6 +61,15 @@ CohortOrImages = Annotated[
 MovedSlides = Annotated[
     Path | None, typer.Option("--slides", help="Folder of the slides, if they were moved.")
 ]
+ClassProperty = Annotated[
+    str | None,
+    typer.Option(
+        "--class-property", help='Property that holds the classes, if not the usual one: "type_str".'
+    ),
+]
+KeepFound = Annotated[
+    bool, typer.Option("--keep-found", help="Count found regions that nobody confirmed as annotations.")
+]
 Positive = Annotated[str | None, typer.Option(help="Class to detect, as named in QuPath.")]
 Minutes = Annotated[float | None, typer.Option(min=0.01, help="Training time in minutes.")]
 Incomplete = Annotated[

@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from histoscout.cli.options import (
+    ClassProperty,
     CohortOrImages,
     ImageMpp,
     Incomplete,
+    KeepFound,
     Minutes,
     MovedSlides,
     Positive,
@@ -30,6 +32,8 @@ def plan(
     weights: Weights = None,
     mpp: ImageMpp = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recipe that exists.")] = False,
+    class_property: ClassProperty = None,
+    keep_found: KeepFound = False,
     quiet: Quiet = False,
 ) -> None:
     """Choose a recipe for a cohort and this machine.
@@ -43,7 +47,7 @@ def plan(
         raise OutputError(out, "the name of a recipe must end in .toml", "Give another name with -o")
     if out.exists() and not overwrite:
         raise OutputError(out, "the file exists already", "Give another name with -o, or use --overwrite")
-    cases = read_training_cohort(cohort, slides, mpp)
+    cases = read_training_cohort(cohort, slides, mpp, class_property=class_property, keep_found=keep_found)
 
     # these imports load torch: faults in the options are reported first
     from histoscout.cli.console import Console, command_line, show_cohort, show_next

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from histoscout.cli.options import (
+    ClassProperty,
     CohortOrImages,
     ImageMpp,
     Incomplete,
+    KeepFound,
     Minutes,
     MovedSlides,
     Positive,
@@ -44,6 +46,8 @@ def train(
             "--sanity", help="all; quick: skip the overfit-one-batch check; warn: report and continue."
         ),
     ] = TrainingChecks.all,
+    class_property: ClassProperty = None,
+    keep_found: KeepFound = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a lesion detector.
@@ -57,7 +61,7 @@ def train(
     if incomplete:
         changes["classes.complete"] = False
     given = read_recipe(recipe).with_choices(changes) if recipe else None
-    cases = read_training_cohort(cohort, slides, mpp)
+    cases = read_training_cohort(cohort, slides, mpp, class_property=class_property, keep_found=keep_found)
     if scores is not None:
         check_image_scores(cases, scores, overwrite=overwrite)
 

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from histoscout.annotations.found import leave_out_found, overlap_note, without_suffix
 from histoscout.annotations.geojson import select_annotations
 from histoscout.annotations.masks import mask_size, read_mask
 from histoscout.annotations.overlaps import find_hidden, lift_lesions, overlap_notes
@@ -76,7 +77,8 @@ def labeled_regions(case: Case, classes: ClassConfig, slide: Slide | Box | None 
     if case.annotations is None:
         return Annotations(Regions(), () if case.negative else ("no annotations belong to this slide",))
     slide_box = slide.box if isinstance(slide, Slide) else slide
-    annotations = read_annotated_regions(case, case.annotations, slide)
+    reading = replace(case, class_property=case.class_property or classes.class_property)
+    annotations = read_annotated_regions(reading, case.annotations, slide)
     regions = annotations.regions
     notes = list(annotations.notes)
     if slide_box is not None:
@@ -121,7 +123,8 @@ def _hidden(regions: Regions, classes: ClassConfig) -> list[tuple[Region, bool]]
 def read_annotated_regions(case: Case, path: Path, slide: Slide | Box | None = None) -> Annotations:
     """Read a case's annotations as they were drawn: not clipped, under their own class names.
 
-    Cells and other detections of QuPath are left out and counted in the notes.
+    Cells and other detections of QuPath, and regions that histoscout found and nobody confirmed, are left out and
+    listed in the notes.
 
     Args:
         case: The case.
@@ -139,8 +142,14 @@ def read_annotated_regions(case: Case, path: Path, slide: Slide | Box | None = N
         scale = None if slide_box is None else mask_scale(path, slide_box)
         annotations = read_mask(path, dict(case.mask_labels), case.mask_threshold, scale)
     else:
-        annotations = read_annotations(path)
+        annotations = read_annotations(path, class_property=case.class_property)
         regions, notes = select_annotations(annotations.regions)
+        if case.keep_found:
+            regions = without_suffix(regions)
+        else:
+            regions, found_notes = leave_out_found(regions)
+            notes += found_notes
+        notes += overlap_note(regions)
         annotations = replace(annotations, regions=regions, notes=(*annotations.notes, *notes))
     return annotations if slide is None else to_shown_frame(annotations, path, slide)
 

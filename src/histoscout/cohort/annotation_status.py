@@ -1,7 +1,7 @@
 """Which slides of a cohort are annotated, which are known to hold no lesion, and which nobody looked through."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from histoscout.cohort.annotated_slide import is_mask, read_annotated_regions
@@ -75,7 +75,8 @@ def _is_empty(case: Case) -> bool:
     try:
         if path.stat().st_size > MOST_EMPTY_BYTES or is_mask(path):
             return False
-        return not len(read_annotated_regions(case, path).regions)
+        # a file with found regions alone says nothing of who looked through the slide
+        return not len(read_annotated_regions(replace(case, keep_found=True), path).regions)
     except (OSError, HistoscoutError):
         return False
 

@@ -6,7 +6,15 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from histoscout.annotations.read import Annotations, ImageMetadata, read_image_metadata, to_slide_frame
+from histoscout.annotations.read import (
+    CENTER_FRAME_FORMATS,
+    Annotations,
+    ImageMetadata,
+    format_of,
+    from_slide_center,
+    read_image_metadata,
+    to_slide_frame,
+)
 from histoscout.errors import AnnotationError, MppMissingError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.io.names import name_rank, slide_key, slide_name
@@ -44,6 +52,9 @@ class Case:
         mask_threshold: Gray values of a mask from here on count as 1, those below as 0.
         label: Class of an image that belongs to one class as a whole.
         negative: Whether the slide was looked through and holds no lesion, so that it needs no annotation file.
+        class_property: Property of the annotations that holds their classes, such as "type_str"; "" for the usual
+            place.
+        keep_found: Whether regions that histoscout found and nobody confirmed count as annotations.
         row: Number of the row in the cohort's table, for messages.
 
     Example:
@@ -66,6 +77,8 @@ class Case:
     mask_threshold: int | None = None
     label: str = ""
     negative: bool = False
+    class_property: str = ""
+    keep_found: bool = False
     row: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -212,6 +225,14 @@ def to_shown_frame(annotations: Annotations, path: Path, slide: Slide | Box) -> 
         AnnotationError: If their image has another size than the slide and the whole scan, or is another series.
     """
     image = annotations.image
+    if format_of(path) in CENTER_FRAME_FORMATS:
+        if not isinstance(slide, Slide):
+            fault = "these annotations are counted in nm from the center of the glass slide"
+            raise AnnotationError(path, fault, "Give the slide they were drawn on (--slide)")
+        offset = slide.center_offset_um
+        in_scan = from_slide_center(annotations, slide.scan_size, slide.file_mpp, offset)
+        corner_x, corner_y = slide.scan_corner
+        return replace(in_scan, regions=in_scan.regions.translate(-corner_x, -corner_y))
     if isinstance(slide, Slide):
         annotations = to_slide_frame(annotations, path, slide.scan_corner)
     if image is None:

@@ -77,6 +77,23 @@ class Cohort:
         """Whether these are synthetic slides."""
         return bool(self.cases) and all(case.site == BUILT_IN for case in self.cases)
 
+    def reading(self, class_property: str | None = None, keep_found: bool = False) -> "Cohort":
+        """The cohort with options for how its annotations are read.
+
+        Args:
+            class_property: Property that holds the classes; None to leave it as it is.
+            keep_found: Whether regions that histoscout found and nobody confirmed count as annotations.
+        """
+        cases = tuple(
+            replace(
+                case,
+                class_property=class_property or case.class_property,
+                keep_found=keep_found or case.keep_found,
+            )
+            for case in self.cases
+        )
+        return replace(self, cases=cases)
+
     def in_split(self, *splits: SplitName) -> "Cohort":
         """The part of the cohort that is in one of these splits.
 
@@ -226,6 +243,7 @@ def _cells(case: Case, folder: Path) -> dict[str, str]:
         "series": "" if case.series is None else str(case.series),
         "site": case.site or "",
         "mask_labels": ";".join(f"{value}={name}" for value, name in case.mask_labels),
+        "class_property": case.class_property,
         "mask_threshold": "" if case.mask_threshold is None else str(case.mask_threshold),
     }
 

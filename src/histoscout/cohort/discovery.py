@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from histoscout.annotations.read import FORMATS, format_of
+from histoscout.annotations.read import FORMATS, format_of, is_annotation_file
 from histoscout.cohort.case import Case
 from histoscout.errors import CohortError
 from histoscout.io.names import name_rank, slide_key, slide_name
@@ -23,8 +23,8 @@ SLIDE_SUFFIXES = frozenset(
 MASK_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 """Suffixes of images that may be masks, or slides themselves."""
 
-NO_ANNOTATIONS = frozenset({".csv", ".tsv", ".txt"})
-"""Suffixes of tables: they are no annotations by their name alone."""
+ROI_FOLDERS = ("roi", "rois")
+"""Folders in which Slideflow keeps its regions of interest."""
 
 _ORDER = {suffix: number for number, suffix in enumerate(FORMATS)}
 """The place of each format; of several files of a slide, the first format is read."""
@@ -70,7 +70,7 @@ class AnnotationMatches:
 def match_annotations(slides: Sequence[Path], listed: Collection[Path] = ()) -> AnnotationMatches:
     """Find the annotation files that are named after slides, and those that are named after none.
 
-    They are beside a slide, or in a folder `annotations` in or beside its folder. "a.svs" goes with "a.geojson" and
+    They are beside a slide, or in a folder `annotations` (or `rois`, as Slideflow has) in or beside its folder. "a.svs" goes with "a.geojson" and
     "a.svs.geojson", "a.ome.tif" with "a.geojson"; a file goes with the slides whose name it fits best.
 
     Args:
@@ -157,13 +157,14 @@ def _annotation_stem(file: Path) -> str:
 def _annotation_places(folder: Path) -> list[Path]:
     """The folders that may hold annotations of the slides in a folder."""
     beside = Path(os.path.normpath(folder / ".." / "annotations"))
-    places = dict.fromkeys((folder / "annotations", beside))
+    rois = (root / name for root in (folder, folder.parent) for name in ROI_FOLDERS)
+    places = dict.fromkeys((folder / "annotations", beside, *rois))
     return [folder, *(place for place in places if place.is_dir() and place != folder)]
 
 
 def _annotation_files(place: Path, *, beside_slides: bool) -> list[Path]:
     """The annotation files in a folder: beside slides, an image may be a slide, and a zip file may hold anything."""
-    left_out = {*NO_ANNOTATIONS, *((*MASK_SUFFIXES, ".zip") if beside_slides else ())}
+    left_out = {*MASK_SUFFIXES, ".zip"} if beside_slides else set()
     try:
         entries = sorted(place.iterdir())
     except OSError:
@@ -171,10 +172,10 @@ def _annotation_files(place: Path, *, beside_slides: bool) -> list[Path]:
     return [
         entry
         for entry in entries
-        if (suffix := format_of(entry)) is not None
-        and suffix not in left_out
+        if format_of(entry) not in left_out
         and not entry.name.startswith(".")
         and entry.is_file()
+        and is_annotation_file(entry)
     ]
 
 

@@ -85,6 +85,7 @@ def read_table_cases(
             site=row.cell("site") or None,
             mask_labels=problems.read(row, "mask_labels", read_mask_labels) or (),
             mask_threshold=problems.read(row, "mask_threshold", _read_mask_threshold),
+            class_property=row.cell("class_property"),
             negative=negative,
             row=row.number,
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from histoscout.annotations.found import mark_found
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case, check_unchanged, file_states, find_name_clash, open_case
 from histoscout.detection.domain_shift import AppearanceReference, check_appearance
@@ -427,7 +428,7 @@ def _detect_one(context: DetectionContext, case: Case, begun: LedgerRow) -> Ledg
             )
             write_heatmap(heatmap, context.output.heatmap(case.name))
             draw_overlay(slide, regions, None, context.output.overlay(case.name))
-            write_geojson(regions, context.output.regions(case.name))
+            write_geojson(mark_found(regions), context.output.regions(case.name))
         finally:
             # a slide that fails must not stay the current task of a batch
             context.progress.done()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from histoscout.annotations.found import mark_found
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case, open_case
 from histoscout.detection.heatmap import read_heatmap
@@ -119,7 +120,7 @@ def _outline_one(context: DetectionContext, case: Case, folder: ResultFolder, ro
     regions = regions_of_heatmap(heatmap, context.model, context.threshold, lowest)
     with open_case(case) as slide:
         draw_overlay(slide, regions, None, folder.overlay(case.name))
-    write_geojson(regions, folder.regions(case.name))
+    write_geojson(mark_found(regions), folder.regions(case.name))
     return replace(
         row,
         regions=len(regions),

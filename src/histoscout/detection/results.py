@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from histoscout.annotations.geojson import read_geojson
+from histoscout.annotations.found import read_found
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.cohort.table import read_mask_labels, read_mpp, read_series, read_split_name
@@ -222,7 +222,7 @@ class ResultFolder:
 
     def _can_read_regions(self, slide: str) -> bool:
         try:
-            read_geojson(self.regions(slide))
+            read_found(self.regions(slide))
         except AnnotationError:
             return False
         return True
@@ -344,7 +344,7 @@ def write_lesions(
 
 
 def _lines(slide: str, mpp: float, output: ResultFolder) -> list[tuple[str, ...]]:
-    regions = read_geojson(output.regions(slide)).regions
+    regions = read_found(output.regions(slide))
     lines: list[tuple[str, ...]] = []
     for region in sorted(regions, key=lambda region: (-(region.score or 0), region.id)):
         x, y = region.outline.centroid.x, region.outline.centroid.y

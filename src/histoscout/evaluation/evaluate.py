@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from histoscout.annotations.geojson import read_geojson
+from histoscout.annotations.found import read_found
 from histoscout.cohort.annotated_slide import labeled_regions, open_labeled_slide
 from histoscout.cohort.case import Case, FileStates, check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
@@ -414,7 +414,7 @@ def _score_detections(
         # read what detection wrote
         reference = Reference.from_slide(labeled)
         heatmap = read_heatmap(tested.output.heatmap(case.name))
-        regions = read_geojson(tested.output.regions(case.name)).regions
+        regions = read_found(tested.output.regions(case.name))
         if overlays is not None:
             draw_overlay(labeled.slide, regions, reference.positive, overlays / f"{case.name}.png")
 

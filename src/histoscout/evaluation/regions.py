@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from histoscout.annotations.read import FORMATS, format_of
+from histoscout.annotations.read import is_annotation_file
 from histoscout.cohort.annotated_slide import (
     is_mask,
     labeled_regions,
@@ -15,7 +15,7 @@ from histoscout.cohort.annotated_slide import (
 )
 from histoscout.cohort.case import Case, check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.cohort.discovery import NO_ANNOTATIONS, match_names
+from histoscout.cohort.discovery import match_names
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError
 from histoscout.evaluation.evaluate import score_slides
@@ -253,11 +253,7 @@ def _detection_files(
     # the output of `detect` has its regions in a folder of their own
     inside = folder / "regions"
     paths = sorted((inside if inside.is_dir() else folder).iterdir()) if folder.is_dir() else []
-    usable = [
-        path
-        for path in paths
-        if format_of(path) in FORMATS and format_of(path) not in NO_ANNOTATIONS and not is_mask(path)
-    ]
+    usable = [path for path in paths if is_annotation_file(path) and not is_mask(path)]
     # a file goes with the slide whose name it fits best, of the whole cohort
     by_slide = match_names([case.named_file for case in cohort.cases], usable)
     files = {case.name: by_slide[case.named_file][0] for case in cases if by_slide[case.named_file]}
@@ -297,7 +293,9 @@ def _score_file(
     with labeled.slide:
         reference = Reference.from_slide(labeled)
         # the file is read as annotations of the same slide would be
-        annotations = labeled_regions(replace(case, annotations=file), recipe.classes, labeled.slide)
+        annotations = labeled_regions(
+            replace(case, annotations=file, keep_found=True), recipe.classes, labeled.slide
+        )
         detected = annotations.regions.with_labels(recipe.classes.positive)
         notes.add(case.name, *case_notes, *annotations.notes)
         draw_overlay(labeled.slide, detected, reference.positive, overlays / f"{case.name}.png")

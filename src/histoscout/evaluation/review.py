@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from histoscout.annotations.found import found_properties
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.annotated_slide import labeled_regions
 from histoscout.cohort.case import Case, open_case
@@ -150,7 +151,7 @@ def write_review_files(items: Sequence[ReviewItem], folder: Path, mpp: Mapping[s
             replace(
                 item.detection.region,
                 label=REVIEW_CLASS,
-                properties={**item.detection.region.properties, "name": f"review {item.number}"},
+                properties=found_properties(item.detection.region, REVIEW_CLASS, f"review {item.number}"),
             )
             for item in items
             if item.slide == slide

@@ -37,6 +37,7 @@ SLIDE_TABLE_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "site": ("site", "centre", "center", "hospital"),
         "mask_labels": ("mask_labels", "mask_label"),
         "mask_threshold": ("mask_threshold",),
+        "class_property": ("class_property",),
     }
 )
 """The names that each column may have, also in other tools (Slideflow, TRIDENT, hs2p); earlier names win."""

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from histoscout.annotations.geojson import read_geojson, write_geojson
+from histoscout.annotations.found import read_found
+from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.annotated_slide import REVIEWED
 from histoscout.detection.results import ResultFolder
 from histoscout.errors import ReviewError
@@ -102,7 +103,7 @@ class Review:
 
         def findings(slide: str) -> Regions:
             path = output.regions(slide)
-            return read_geojson(path).regions if path.is_file() else Regions()
+            return read_found(path) if path.is_file() else Regions()
 
         return cls(output.folder / FOLDER, findings)
 

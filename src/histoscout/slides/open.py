@@ -55,6 +55,7 @@ class OpenedFile:
         power: Magnification of the objective, if stated.
         bounds: The part of level 0 that was scanned, if stated.
         series: The number of the image in the file; None if the format has only one.
+        center_offset_um: Place of the scan's center from the center of the glass slide, if stated.
         notes: Notes for the user.
     """
 
@@ -64,6 +65,7 @@ class OpenedFile:
     power: float | None = None
     bounds: Box | None = None
     series: int | None = None
+    center_offset_um: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -120,6 +122,7 @@ def _describe(
         series=file.series,
         vendor=file.format,
         bounds=file.bounds,
+        center_offset_um=file.center_offset_um,
         notes=(*scale.notes, *file.notes),
     )
 

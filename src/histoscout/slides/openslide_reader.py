@@ -80,6 +80,7 @@ def open_with_openslide(path: Path, series: int | None = None) -> OpenedFile | N
         scale=scale,
         power=_read_power(handle.properties),
         bounds=_read_bounds(handle.properties),
+        center_offset_um=_read_center_offset(handle.properties),
         notes=tuple(notes),
     )
 
@@ -135,6 +136,12 @@ def _read_bounds(properties: Mapping[str, str]) -> Box | None:
     if x is None or y is None or not width or not height:
         return None
     return Box(x, y, width, height)
+
+
+def _read_center_offset(properties: Mapping[str, str]) -> tuple[float, float] | None:
+    """Place of the scan's center from the center of the glass slide in um; Hamamatsu states it in nm."""
+    x, y = (_read_number(properties, f"hamamatsu.{axis}OffsetFromSlideCentre") for axis in "XY")
+    return None if x is None or y is None else (x / 1000, y / 1000)
 
 
 class OpenSlideSource:

@@ -76,6 +76,7 @@ class SlideMetadata:
         vendor: Scanner maker or format.
         bounds: The part of level 0 that was scanned, if the file states it. Its corner is the origin of the slide, as
             in QuPath.
+        center_offset_um: Place of the scan's center from the center of the glass slide, if the file states it.
         notes: Notes for the user.
     """
 
@@ -86,6 +87,7 @@ class SlideMetadata:
     series: int | None = None
     vendor: str | None = None
     bounds: Box | None = None
+    center_offset_um: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -272,6 +274,16 @@ class Slide:
     def scan_size(self) -> tuple[int, int]:
         """Width and height of the scanner's own level 0, of which the slide may be a part."""
         return self._levels[0].width, self._levels[0].height
+
+    @property
+    def center_offset_um(self) -> tuple[float, float] | None:
+        """Place of the scan's center from the center of the glass slide, in um; None if unknown."""
+        return self._metadata.center_offset_um
+
+    @property
+    def file_mpp(self) -> float:
+        """Resolution in um per level-0 px as the file states it, else as it was given."""
+        return self._source.mpp or self.mpp
 
     @property
     def mpp(self) -> float:

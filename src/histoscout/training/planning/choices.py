@@ -40,6 +40,7 @@ class PlanRequest:
         seed: Random seed.
         weights: The value of `network.weights`; None for the rule's choice.
         complete: Whether every lesion is annotated.
+        class_property: Property of the annotations that holds their classes; "" for the usual place.
     """
 
     positive: str
@@ -47,6 +48,7 @@ class PlanRequest:
     seed: int = 0
     weights: str | None = None
     complete: bool = True
+    class_property: str = ""
 
 
 def seed_choice(seed: int) -> Choice:

@@ -200,7 +200,11 @@ def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
             options.progress.note(note)
     positive = choose_positive(classes, options.positive, cohort.where)
     facts = compute_fingerprint(cohort, slides, inspect_machine(), options.progress)
-    return make_plan(facts, _make_request(positive, options))
+    properties = {case.class_property for case in cohort.cases}
+    request = replace(
+        _make_request(positive, options), class_property=properties.pop() if len(properties) == 1 else ""
+    )
+    return make_plan(facts, request)
 
 
 def make_plan(facts: CohortFingerprint, request: PlanRequest) -> Plan:

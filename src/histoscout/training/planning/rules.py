@@ -126,6 +126,9 @@ def _class_choices(facts: CohortFingerprint, roles: ClassRoles, request: PlanReq
             "count as background."
         )
         choices.append(Choice("classes.reviewed", list(ClassConfig().reviewed), reason, CONVENTION))
+    if request.class_property:
+        reason = "Where the annotations hold their classes."
+        choices.append(Choice("classes.class_property", request.class_property, reason, GIVEN))
     if not request.complete:
         reason = "Not every lesion is annotated: what looks like another one does not count as background."
         choices.append(Choice("classes.complete", False, reason, GIVEN))
