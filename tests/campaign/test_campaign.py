@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from tests import toy
 from tests.campaign.damages import targets, try_damages
 from tests.campaign.interrupts import try_interrupts, try_starts
 from tests.campaign.kills import try_kills
@@ -26,7 +27,6 @@ NAMES = (
     "convert",
     "demo (its slides)",
 )
-QUICK = {"convert"}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,13 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
     return Setting.make(tmp_path_factory.mktemp("campaign"))
 
 
-def test_all_commands_are_named(setting: Setting) -> None:
-    assert tuple(task.name for task in setting.tasks()) == NAMES
+def test_a_killed_conversion_started_again_ends_the_same(tmp_path: Path) -> None:
+    toy.write_cohort(tmp_path / "cohort")
+    tasks = {task.name: task for task in Setting(tmp_path).tasks()}
+    assert tuple(tasks) == NAMES
+    tally = try_kills(tasks["convert"], tmp_path, 3, Random(1))
+    assert not tally.faults
+    assert tally.hits
 
 
 @pytest.mark.slow
