@@ -189,7 +189,7 @@ function show(region: Region | undefined): void {
   outlines.selected = new Set(region ? [region.id] : []);
   for (const button of document.querySelectorAll<HTMLElement>('#findings button')) {
     button.setAttribute('aria-current', String(button.dataset.id === region?.id));
-    if (button.dataset.id === region?.id) button.scrollIntoView({ block: 'nearest' });
+    if (button.dataset.id === region?.id && innerWidth > 800) button.scrollIntoView({ block: 'nearest' });
   }
   get('reason').textContent = '';
   if (!region) { outlines.draw(); return; }
