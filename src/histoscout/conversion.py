@@ -192,6 +192,8 @@ def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iter
     # the folder of a project holds its data files further below
     if project is not None and not tasks:
         tasks = _tasks_of_project(project, target, options)
+    elif project is not None:
+        options.progress.note(f"the QuPath project in the folder is left out; to convert it, give {project}")
     if not tasks:
         suffixes = ", ".join(suffix for suffix in FORMATS if suffix not in MASK_SUFFIXES)
         fault = f"there are no annotation files here ({suffixes})"

@@ -9,8 +9,9 @@ import pytest
 
 from histoscout.cohort.cohort import read_cohort
 from histoscout.cohort.qupath_project import read_project
-from histoscout.conversion import convert
+from histoscout.conversion import ConvertOptions, convert
 from histoscout.errors import CohortError
+from histoscout.progress import NoProgress
 from tests.annotations import qpdata_writer as write
 from tests.annotations.qpdata_writer import DataFile, QupathObject
 
@@ -263,3 +264,15 @@ def test_a_fault_of_a_data_file_names_the_image(tmp_path: Path) -> None:
     (path.parent / "data/1/data.qpdata").write_bytes(b"no data")
     (result,) = convert(path, tmp_path / "out")
     assert result.fault.startswith("x - 20x_02: ")
+
+
+def test_a_project_beside_loose_annotation_files_is_not_passed_over_silently(tmp_path: Path) -> None:
+    path = project(tmp_path / "qp", [image("file:/gone/x.svs", 1)])
+    convert(path, tmp_path / "out")
+    shutil.copy(tmp_path / "out" / "x.geojson", path.parent / "loose.geojson")
+    notes: list[str] = []
+    progress = NoProgress()
+    progress.note = notes.append  # type: ignore[method-assign]
+    (result,) = convert(path.parent, tmp_path / "again", ConvertOptions(progress=progress))
+    assert result.target.stem == "loose"
+    assert any(str(path) in note for note in notes)
