@@ -272,7 +272,7 @@ def test_a_project_beside_loose_annotation_files_is_not_passed_over_silently(tmp
     shutil.copy(tmp_path / "out" / "x.geojson", path.parent / "loose.geojson")
     notes: list[str] = []
     progress = NoProgress()
-    progress.note = notes.append  # type: ignore[method-assign]
+    progress.note = notes.append  # type: ignore[assignment, method-assign]
     (result,) = convert(path.parent, tmp_path / "again", ConvertOptions(progress=progress))
     assert result.target.stem == "loose"
     assert any(str(path) in note for note in notes)
