@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from histoscout.annotations.found import read_found
 from histoscout.annotations.geojson import read_geojson
 from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.detect import DetectOptions, detect
@@ -62,7 +63,7 @@ def test_an_old_model_detects_what_it_detected(cohort: Path, tmp_path: Path) -> 
     detect(read_model(OLD / "model"), slides, tmp_path, DetectOptions())
     for case in slides:
         before = read_geojson(OLD / "found" / "regions" / f"{case.name}.geojson").regions
-        now = read_geojson(tmp_path / "regions" / f"{case.name}.geojson").regions
+        now = read_found(tmp_path / "regions" / f"{case.name}.geojson")
         assert len(now) == len(before)
         for one, other in zip(before, now, strict=True):
             shared = one.outline.intersection(other.outline).area / one.outline.union(other.outline).area

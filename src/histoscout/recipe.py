@@ -71,6 +71,9 @@ RENAMED: Mapping[str, str] = MappingProxyType(
 )
 """Recipe keys of histoscout 0.1.0 and what they are called now; both are read."""
 
+ADDED: Mapping[str, object] = MappingProxyType({"classes.class_property": ""})
+"""Recipe keys that histoscout 0.1.0 did not have, with their defaults."""
+
 _FIRST_NAMES = {new: old for old, new in RENAMED.items()}
 
 
@@ -213,7 +216,8 @@ class Recipe(RecipeSection):
     def identity(self) -> str:
         """The text that fingerprints of a recipe are made from; equal for equal recipes of all versions.
 
-        It is the TOML with the keys of histoscout 0.1.0, so that a run which an older version began is recognized.
+        It is the TOML with the keys of histoscout 0.1.0, so that a run which an older version began is recognized. A key
+        that was added since is part of it only if its value is not the default.
         """
         values = _without_none(self.model_dump(mode="json"))
         old = {}
@@ -221,6 +225,11 @@ class Recipe(RecipeSection):
             if not isinstance(part, dict):
                 old[section] = part
                 continue
+            part = {
+                key: value
+                for key, value in part.items()
+                if f"{section}.{key}" not in ADDED or value != ADDED[f"{section}.{key}"]
+            }
             names = {key: _FIRST_NAMES.get(f"{section}.{key}", f"{section}.{key}").split(".") for key in part}
             old[next(iter(names.values()))[0]] = {names[key][1]: value for key, value in part.items()}
         return tomlkit.dumps(old)

@@ -98,7 +98,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
 def write_annotations(
     regions: Regions, path: Path, canvas: MaskCanvas | None = None, program: str = ""
 ) -> tuple[str, ...]:
-    """Write annotations as GeoJSON for QuPath, XML for ASAP or ImageScope, JSON for HistomicsUI, or a mask.
+    """Write annotations: GeoJSON for QuPath, XML for ASAP or ImageScope, JSON, or a mask.
 
     Args:
         regions: The regions, in level-0 px.

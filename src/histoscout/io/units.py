@@ -7,6 +7,7 @@ and read as Windows-1252; the two micro signs of Unicode (U+00B5 and the Greek l
 import html
 import math
 import re
+import sys
 import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -75,7 +76,8 @@ def parse_number(value: object) -> float | None:
         (0.2527, 0.5, None)
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value) if abs(value) < math.inf else None
+        # whole numbers of any size are numbers in JSON; NaN compares with nothing
+        return float(value) if abs(value) <= sys.float_info.max else None
     text = value.strip() if isinstance(value, str) else ""
     if _NUMBER.fullmatch(text) is None:
         return None
