@@ -16,7 +16,16 @@ from tests.campaign.tasks import Setting, Task, leftovers, snapshot
 INTERRUPTED = 130
 
 STARTED = 0.05
-"""Seconds in which Python itself starts and no program can catch a signal."""
+"""Seconds after its start from which a command is interrupted."""
+
+PROGRAM = """
+import signal
+from histoscout.cli.entry import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print(flush=True)
+main()
+"""
+"""The program, which says when Python itself has started: before that, no program can catch a signal."""
 
 
 def try_interrupts(task: Task, work: Path, count: int, random: Random) -> Tally:
@@ -51,15 +60,16 @@ def try_starts(setting: Setting, work: Path, count: int, random: Random) -> Tall
     """Interrupt the program `count` times while it starts."""
     table = setting.folder / "cohort" / "cohort.csv"
     arguments: Sequence[object] = ("detect", setting.model, table, "-o", work / "out", "--device", "torch")
-    program = "import sys; from histoscout.cli.main import main; main()"
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
     tally = Tally(name="the first half second")
     for number in range(count):
         shutil.rmtree(work / "out", ignore_errors=True)
-        moment = random.uniform(STARTED, 0.5)
+        moment = random.uniform(0, 0.5)
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
             time.sleep(moment)
             process.send_signal(signal.SIGINT)
             text, _ = process.communicate()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from histoscout.cli.main import main
+from histoscout.cli.entry import main
 from histoscout.synthetic.cohort import write_synthetic_cohort
 from tests import toy
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -33,9 +33,6 @@ from histoscout.cli import (
 from histoscout.cli.options import CliCommand, CliGroup
 from histoscout.errors import HistoscoutError
 from histoscout.io.files import output_error
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it: 128 + SIGINT."""
 
 COMMANDS: Mapping[str, tuple[Callable[..., Any], ...]] = MappingProxyType(
     {
@@ -75,31 +72,29 @@ def histoscout(
         typer.echo(context.get_help())
 
 
-def main() -> None:
-    """Run a command; faults become one clear line and a non-zero exit code."""
+def main() -> int:
+    """Run a command; faults become one clear line and a non-zero exit code.
+
+    Returns:
+        The exit code; typer turns Ctrl-C into 130.
+    """
     # a name that the terminal or a file cannot show must not end the program
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(standalone_mode=False)
+        return int(app(standalone_mode=False) or 0)
     except HistoscoutError as error:
-        _stop(f"histoscout: {error}", 1)
+        return _stop(f"histoscout: {error}", 1)
     except TyperException as error:
-        _stop(f"histoscout: {usage_error_text(error)}", 2)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+        return _stop(f"histoscout: {usage_error_text(error)}", 2)
     except BrokenPipeError:
         # the program that reads our output has ended, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except OSError as error:
         # no module expects these, such as a disk that fills between two files
-        _stop(f"histoscout: {_os_error_text(error)}", 1)
-    # typer turns Ctrl-C into this exit code
-    if code == INTERRUPTED:
-        _stop("histoscout: interrupted. Finished work is kept; run the same command to resume.", code)
-    sys.exit(code)
+        return _stop(f"histoscout: {_os_error_text(error)}", 1)
 
 
 def usage_error_text(error: TyperException) -> str:
@@ -125,6 +120,6 @@ def _os_error_text(error: OSError) -> str:
     return str(output_error(path, error))
 
 
-def _stop(message: str, code: int) -> NoReturn:
+def _stop(message: str, code: int) -> int:
     typer.echo(message.encode(errors="backslashreplace").decode(), err=True)
-    sys.exit(code)
+    return code
