@@ -64,7 +64,7 @@ def test_a_project_is_a_cohort(tmp_path: Path) -> None:
     assert {case.mpp for case in cohort.cases} == {0.5}
     assert cohort.patients == ("a b 1", "a b 2", "a b 3")
     assert cohort.notes == (
-        "3 slides name no patient: each counts as a patient of its own",
+        "3 slides without a patient: each counts as a patient of its own",
         "1 of 3 images of the project have no data file (a%20b%203.svs)",
     )
     assert read_cohort(path.parent) == cohort

@@ -72,10 +72,10 @@ def suggest_class_property(annotations: Annotations) -> list[str]:
     )
     if not likely:
         return []
-    described = [
-        f"{name} ({', '.join(f'{value[:30]} {times}' for value, times in counts[name].most_common(3))})"
-        for name in likely[:3]
-    ]
+    described = []
+    for name in likely[:4]:
+        examples = [f"{value[:30]}: {times}" for value, times in counts[name].most_common(3)]
+        described.append(f"{name} ({', '.join(examples)})")
     choose = f"--class-property {likely[0]}, or the key classes.class_property of the recipe"
     return [f"the class may be in another property: {'; '.join(described)}; to read it: {choose}"]
 
@@ -83,8 +83,9 @@ def suggest_class_property(annotations: Annotations) -> list[str]:
 def _may_be_class(name: str, values: Counter[str], count: int) -> bool:
     # most regions have it, and regions share its values; of a few regions each may be of another class
     is_shared = values.total() >= 4 and 2 * len(values) <= values.total()
-    is_common = 2 * values.total() >= count and len(values) <= MAX_CLASSES
-    return is_common and (is_shared or _rank(name) < _SURE)
+    is_common = 2 * values.total() >= count
+    # one that is called a class is named, however few regions have it
+    return len(values) <= MAX_CLASSES and (_rank(name) < _SURE or (is_common and is_shared))
 
 
 def _rank(name: str) -> int:

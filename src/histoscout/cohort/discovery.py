@@ -11,7 +11,7 @@ from histoscout.annotations.read import FORMATS, format_of, is_annotation_file
 from histoscout.cohort.case import Case
 from histoscout.errors import CohortError
 from histoscout.io.names import name_rank, slide_key, slide_name
-from histoscout.io.notes import count_and_list
+from histoscout.io.notes import count_and_list, pluralize
 from histoscout.slides.files import main_files
 
 SLIDE_SUFFIXES = frozenset(
@@ -280,7 +280,7 @@ def assign_own_patients(cases: Sequence[Case], patients: Sequence[str]) -> tuple
     own = unique_slide_names(unnamed)
     if not own:
         return list(cases), []
-    note = f"{len(own)} slides name no patient: each counts as a patient of its own"
+    note = f"{pluralize(len(own), 'slide')} without a patient: each counts as a patient of its own"
     if longer := sorted({name for slide, name in own.items() if name != slide_name(slide)}):
         note += f", those of one file name are named with their folders: {count_and_list(longer)}"
     assigned = [
