@@ -28,7 +28,7 @@ from histoscout.cohort.discovery import MASK_SUFFIXES, find_by_name, find_slides
 from histoscout.cohort.qupath_project import find_project, read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
-from histoscout.io.files import remove_leftovers
+from histoscout.io.files import StrPath, remove_leftovers
 from histoscout.io.names import number_names, slide_name
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.progress import NoProgress, Progress
@@ -136,7 +136,7 @@ class _SlideGeometry:
 
 
 def convert(
-    source: Path, target: Path, options: ConvertOptions | None = None
+    source: StrPath, target: StrPath, options: ConvertOptions | None = None
 ) -> tuple[ConversionResult, ...]:
     """Convert annotations to the format that the target's name asks for.
 
@@ -167,6 +167,7 @@ def convert(
         >>> result.regions, read_annotations(Path("slide.xml")).regions.labels
         (1, ['UDH'])
     """
+    source, target = Path(source), Path(target)
     options = options or ConvertOptions()
     if source.is_dir() or source.suffix.casefold() == PROJECT_SUFFIX:
         return tuple(_convert_folder(source, target, options))

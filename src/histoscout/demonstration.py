@@ -5,7 +5,7 @@ from pathlib import Path
 
 from histoscout.cohort.cohort import read_cohort
 from histoscout.evaluation.evaluate import EvaluateOptions, Scores, evaluate
-from histoscout.io.files import package_file
+from histoscout.io.files import StrPath, package_file
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
@@ -38,7 +38,7 @@ class Demo:
 
 
 def demo(
-    out: Path,
+    out: StrPath,
     *,
     device: str = "auto",
     progress: Progress | None = None,
@@ -75,6 +75,7 @@ def demo(
         >>> result.scores.lesion["sensitivity"].value > 0.5  # doctest: +SKIP
         True
     """
+    out = Path(out)
     progress = progress or NoProgress()
     # draw the cohort: slides, annotations and the table
     progress.start("drawing synthetic slides", patients)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from histoscout.hardware import usable_cores
+from histoscout.io.files import StrPath
 
 MIN_DISK_GB = 5.0
 """With less free space, results may not fit."""
@@ -48,7 +49,7 @@ class MachineCheck:
     remedy: str = ""
 
 
-def doctor(folder: Path = Path()) -> list[MachineCheck]:
+def doctor(folder: StrPath = Path()) -> list[MachineCheck]:
     """Check what histoscout needs or can use on this machine; nothing is changed.
 
     Args:
@@ -63,6 +64,7 @@ def doctor(folder: Path = Path()) -> list[MachineCheck]:
         >>> [check.state for check in checks if check.name == "python"]
         ['ok']
     """
+    folder = Path(folder)
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     checks = [
         MachineCheck(name="python", state="ok", detail=python),

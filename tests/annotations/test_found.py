@@ -132,13 +132,13 @@ def test_a_property_with_the_class_is_named_and_can_be_chosen(
 
 
 def test_a_property_called_a_class_is_named_however_few_regions_have_it(tmp_path: Path) -> None:
-    each = (
+    each: list[dict[str, object]] = [
         {"type_str": "a"},
         {"label": {"value": "UDH"}},
         {"type": "UDH", "prob": 0.9},
         {"class": "UDH"},
         {},
-    )
+    ]
     notes = read_annotations(_file(tmp_path / "a.geojson", *each)).notes
     note = note_with(notes, "another property")
     assert all(f"{name} (" in note for name in ("class", "type", "type_str"))

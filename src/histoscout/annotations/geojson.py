@@ -28,7 +28,7 @@ from histoscout.annotations.qupath_properties import (
 from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError
 from histoscout.geometry.regions import Region, Regions
-from histoscout.io.files import atomic_write
+from histoscout.io.files import StrPath, atomic_write
 from histoscout.io.notes import NoteCounter
 
 DETECTIONS_FROM = 2000
@@ -42,7 +42,7 @@ _PLURALS = {DETECTION: "detections", "tile": "tiles", "cell": "cells", "tmaCore"
 # ---------------------------------------------------------------- reading
 
 
-def read_geojson(path: Path) -> Annotations:
+def read_geojson(path: StrPath) -> Annotations:
     """Read annotations from GeoJSON, plain, gzipped or zipped.
 
     The file holds a FeatureCollection, a list, a Feature or a geometry. A region's label is the full name of
@@ -69,6 +69,7 @@ def read_geojson(path: Path) -> Annotations:
         >>> annotations.notes
         ('annotations without a class: 1 (feature 1)',)
     """
+    path = Path(path)
     content, text_notes = read_json_text(path)
     annotations = geojson_annotations(content, path)
     return replace(annotations, notes=(*annotations.notes, *text_notes))
@@ -148,7 +149,7 @@ def _top_level(content: object, path: Path) -> list[Any]:
 # ---------------------------------------------------------------- writing
 
 
-def write_geojson(regions: Regions, path: Path) -> None:
+def write_geojson(regions: Regions, path: StrPath) -> None:
     """Write regions as GeoJSON that QuPath opens by drag and drop.
 
     Regions become annotations, which can be edited; from DETECTIONS_FROM on they become detections, which
@@ -172,6 +173,7 @@ def write_geojson(regions: Regions, path: Path) -> None:
         >>> read_geojson(Path("slide.geojson")).regions == regions
         True
     """
+    path = Path(path)
     usual_type = DETECTION if len(regions) >= DETECTIONS_FROM else ANNOTATION
     features = (json.dumps(_feature(region, usual_type, path), default=_jsonable) for region in regions)
     # one line per feature, so that files can be compared

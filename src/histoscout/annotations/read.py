@@ -15,6 +15,7 @@ from shapely.affinity import affine_transform
 
 from histoscout.errors import AnnotationError
 from histoscout.geometry.regions import Regions
+from histoscout.io.files import StrPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ Corner = tuple[float, float]
 """x and y in level-0 px."""
 
 
-def read_annotations(path: Path, everything: bool = False, class_property: str = "") -> Annotations:
+def read_annotations(path: StrPath, everything: bool = False, class_property: str = "") -> Annotations:
     """Read the annotations of a slide from any file format in FORMATS.
 
     Args:
@@ -137,6 +138,7 @@ def read_annotations(path: Path, everything: bool = False, class_property: str =
         >>> annotations.regions[0].outline.area
         80000.0
     """
+    path = Path(path)
     suffix = format_of(path)
     if suffix is None:
         fault = "annotations in this format cannot be read"

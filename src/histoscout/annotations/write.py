@@ -12,6 +12,7 @@ from types import MappingProxyType
 from histoscout.annotations.read import load_function
 from histoscout.errors import OutputError
 from histoscout.geometry.regions import Regions
+from histoscout.io.files import StrPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ PROGRAMS: Mapping[str, Program] = MappingProxyType(
 
 
 def write_annotations(
-    regions: Regions, path: Path, canvas: MaskCanvas | None = None, program: str = ""
+    regions: Regions, path: StrPath, canvas: MaskCanvas | None = None, program: str = ""
 ) -> tuple[str, ...]:
     """Write annotations: GeoJSON for QuPath, XML for ASAP or ImageScope, JSON, or a mask.
 
@@ -122,6 +123,7 @@ def write_annotations(
         >>> write_annotations(regions, Path("mask.png"), MaskCanvas(width=100, height=50))
         ('values: 0 = background, 1 = UDH',)
     """
+    path = Path(path)
     writer = writer_of(path, program)
     write = load_function(writer.function)
     if writer.needs_canvas and canvas is None:

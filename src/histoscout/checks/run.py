@@ -36,6 +36,7 @@ from histoscout.cohort.leakage import check_duplicate_slides, check_patient_spli
 from histoscout.errors import HistoscoutError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.hardware import usable_cores
+from histoscout.io.files import StrPath
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
 from histoscout.slides.files import image_name
@@ -115,7 +116,7 @@ class Checks:
 
 
 def check_cohort(
-    cohort: Cohort | Path, recipe: Recipe | None = None, options: CheckOptions | None = None
+    cohort: Cohort | StrPath, recipe: Recipe | None = None, options: CheckOptions | None = None
 ) -> Checks:
     r"""Check a cohort before training: readable files, alignment of annotations, leakage.
 
@@ -143,7 +144,7 @@ def check_cohort(
         ['a']
     """
     recipe, options = recipe or Recipe(), options or CheckOptions()
-    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    cohort = cohort if isinstance(cohort, Cohort) else read_cohort(cohort)
     cases = [load_case(case, recipe.classes) for case in cohort.cases]
     options.progress.start("checking slides", len(cases))
 

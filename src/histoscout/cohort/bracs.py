@@ -15,7 +15,7 @@ from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.cohort.table import SPLITS
 from histoscout.errors import CohortError, OutputError
-from histoscout.io.files import write_text
+from histoscout.io.files import StrPath, write_text
 from histoscout.io.notes import count_and_list
 from histoscout.io.tables import write_csv
 from histoscout.recipe import Recipe
@@ -81,7 +81,7 @@ def bracs_recipe() -> Recipe:
     return Recipe.read(RECIPE)
 
 
-def read_bracs(folders: Sequence[Path], table: Path | None = None) -> Bracs:
+def read_bracs(folders: Sequence[StrPath], table: StrPath | None = None) -> Bracs:
     """Find slides, annotations and RoIs of BRACS in folders, at any depth, and their patients.
 
     Slides that the table does not list are left out, and so are RoIs whose folder and name disagree; notes say so.
@@ -105,13 +105,12 @@ def read_bracs(folders: Sequence[Path], table: Path | None = None) -> Bracs:
         ...     print(type(error).__name__)
         CohortError
     """
-    for folder in folders:
+    table, paths = None if table is None else Path(table), [Path(folder) for folder in folders]
+    for folder in paths:
         if not folder.is_dir():
             raise CohortError(folder, "this is not a folder", "Give the folders of the BRACS download")
-    where = ", ".join(map(str, folders))
-    files = sorted(
-        {file for folder in folders for file in folder.rglob("*") if not file.name.startswith(".")}
-    )
+    where = ", ".join(map(str, paths))
+    files = sorted({file for folder in paths for file in folder.rglob("*") if not file.name.startswith(".")})
     tables = [table] if table else [file for file in files if file.name.casefold() == "bracs.xlsx"]
     if not tables:
         raise CohortError(where, "there is no BRACS.xlsx, which lists the patients", "Give it with --table")
@@ -126,7 +125,7 @@ def read_bracs(folders: Sequence[Path], table: Path | None = None) -> Bracs:
     return Bracs(slides, rois, (*split_notes, *slide_notes, *roi_notes))
 
 
-def write_bracs(found: Bracs, folder: Path, overwrite: bool = False) -> tuple[Path, ...]:
+def write_bracs(found: Bracs, folder: StrPath, overwrite: bool = False) -> tuple[Path, ...]:
     """Write cohort.csv, rois.csv and recipe.toml, ready for `check` and `train`.
 
     Args:
@@ -146,6 +145,7 @@ def write_bracs(found: Bracs, folder: Path, overwrite: bool = False) -> tuple[Pa
         >>> [path.name for path in write_bracs(Bracs(slides=Cohort((), "BRACS"), rois=(), notes=()), Path("bracs"))]
         ['recipe.toml']
     """
+    folder = Path(folder)
     paths = [folder / "recipe.toml"]
     if found.slides.cases:
         paths.append(folder / "cohort.csv")

@@ -17,6 +17,7 @@ from histoscout.cohort.discovery import (
 from histoscout.cohort.qupath_project import PROJECT, find_project, read_project, read_project_cases
 from histoscout.cohort.table import NO_LESION, read_table_cases
 from histoscout.errors import CohortError
+from histoscout.io.files import StrPath
 from histoscout.io.names import patient_key, patient_spellings, spellings_note
 from histoscout.io.notes import count_and_list
 from histoscout.io.tables import read_table, write_csv
@@ -103,7 +104,7 @@ class Cohort:
         return replace(self, cases=tuple(case for case in self.cases if case.split in splits))
 
 
-def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
+def read_cohort(path: StrPath, slides: StrPath | None = None) -> Cohort:
     r"""Read a cohort: a table, a QuPath project, a folder of slides, or a single slide.
 
     A table (CSV, also as Excel saves it) needs the column `slide` only; `annotations`, `patient`, `split`
@@ -133,6 +134,8 @@ def read_cohort(path: Path, slides: Path | None = None) -> Cohort:
         >>> read_cohort(Path("cohort.csv")).cases[0].split
         'test'
     """
+    path = Path(path)
+    slides = None if slides is None else Path(slides)
     project = find_project(path) if path.is_dir() else path if path.suffix.casefold() == PROJECT else None
     finder = None if slides is None else SlideFinder(slides)
     if project is not None:

@@ -14,6 +14,7 @@ from histoscout.cohort.discovery import SLIDE_SUFFIXES, find_slides
 from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.cohort.table import SPLITS, read_mpp, read_split_name
 from histoscout.errors import CohortError
+from histoscout.io.files import StrPath
 from histoscout.io.names import patient_key, patient_spellings, spellings_note
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.io.tables import SLIDE_TABLE_COLUMNS, CsvRow, TableSchema, read_headings, read_table
@@ -279,7 +280,7 @@ def assign_scale(images: Sequence[RoiImage], mpp: float | None) -> tuple[list[Ro
 # ---------------------------------------------------------------- as a cohort
 
 
-def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
+def read_image_cohort(path: StrPath, mpp: float | None = None) -> Cohort:
     """Read image classification data: each image is a case with its class as label.
 
     Args:
@@ -302,6 +303,7 @@ def read_image_cohort(path: Path, mpp: float | None = None) -> Cohort:
         >>> sorted(case.label for case in read_image_cohort(Path("images"), mpp=0.5).cases)
         ['ADH', 'UDH']
     """
+    path = Path(path)
     data = read_all_images(path)
     images, scale_notes = assign_scale(data.images, mpp)
     counts = Counter(image.path.resolve() for image in images)

@@ -34,7 +34,7 @@ from histoscout.detection.settings import (
 )
 from histoscout.detection.settings import DetectOptions as DetectOptions
 from histoscout.errors import CohortError, HistoscoutError, OutputError, SlideError
-from histoscout.io.files import encoding_note, write_text
+from histoscout.io.files import StrPath, encoding_note, write_text
 from histoscout.io.locks import claim_folder, hold
 from histoscout.io.names import slide_key
 from histoscout.io.notes import pluralize
@@ -48,9 +48,9 @@ TIMED_WINDOWS = 12
 
 
 def detect(
-    model: ModelFolder | Path,
-    slides: Sequence[Case | Path],
-    out: Path,
+    model: ModelFolder | StrPath,
+    slides: Sequence[Case | StrPath] | str,
+    out: StrPath,
     options: DetectOptions | None = None,
 ) -> list[LedgerRow]:
     """Detect lesions on slides.
@@ -62,7 +62,7 @@ def detect(
 
     Args:
         model: A model, or its folder.
-        slides: Slide files or cases.
+        slides: Slide files or cases, or a single file as text.
         out: The folder of results.
         options: Further options.
 
@@ -84,10 +84,11 @@ def detect(
         ModelError
         >>> detect(Path("model"), [Path("slide.svs")], Path("found"))  # doctest: +SKIP
     """
+    out = Path(out)
     options = options or DetectOptions()
     progress = options.progress or NoProgress()
-    model = read_model(model) if isinstance(model, Path) else model
-    cases = _check_cases(slides, options)
+    model = model if isinstance(model, ModelFolder) else read_model(model)
+    cases = _check_cases([slides] if isinstance(slides, str) else slides, options)
     point = choose_point(model, options)
     if point is not None:
         progress.note(f"{point.target}: {point.expected}")
@@ -112,9 +113,9 @@ def detect(
     return _run(context, cases)
 
 
-def _check_cases(slides: Sequence[Case | Path], options: DetectOptions) -> list[Case]:
+def _check_cases(slides: Sequence[Case | StrPath], options: DetectOptions) -> list[Case]:
     """The slides as cases; CohortError if their results cannot be kept apart."""
-    cases = [Case(slide) if isinstance(slide, Path) else slide for slide in slides]
+    cases = [slide if isinstance(slide, Case) else Case(Path(slide)) for slide in slides]
     if not cases:
         raise CohortError(
             "detect", "no slides were given", "Give slide files, a folder of slides or a cohort.csv"

@@ -23,7 +23,7 @@ from histoscout.detection.inference import (
 )
 from histoscout.errors import OutputError
 from histoscout.geometry.box import Box
-from histoscout.io.files import atomic_write
+from histoscout.io.files import StrPath, atomic_write
 from histoscout.network.engines import Engine
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
@@ -195,7 +195,7 @@ def write_heatmap(heatmap: Heatmap, path: Path) -> None:
             )
 
 
-def read_heatmap(path: Path) -> Heatmap:
+def read_heatmap(path: StrPath) -> Heatmap:
     """Read a heatmap that `write_heatmap` wrote.
 
     Args:
@@ -216,6 +216,7 @@ def read_heatmap(path: Path) -> Heatmap:
         ...     print(type(error).__name__)
         OutputError
     """
+    path = Path(path)
     try:
         with tifffile.TiffFile(path) as file:
             facts, labels = _facts(file.ome_metadata or "")

@@ -46,7 +46,7 @@ from histoscout.evaluation.scores import Scores as Scores
 from histoscout.evaluation.scores_io import write_scores
 from histoscout.evaluation.slide_metrics import PREVIOUS, SlideScores, score_slide_heatmap
 from histoscout.hardware import usable_cores
-from histoscout.io.files import write_text
+from histoscout.io.files import StrPath, write_text
 from histoscout.io.names import patients_in_both
 from histoscout.io.notes import SlideNotes
 from histoscout.network.model_folder import ModelFolder, read_model
@@ -154,7 +154,10 @@ class ModelUnderTest:
 
 
 def evaluate(
-    model: ModelFolder | Path, cohort: Cohort | Path, out: Path, options: EvaluateOptions | None = None
+    model: ModelFolder | StrPath,
+    cohort: Cohort | StrPath,
+    out: StrPath,
+    options: EvaluateOptions | None = None,
 ) -> Scores:
     """Evaluate a model: detect on the test set of a cohort and compare with the annotations.
 
@@ -185,9 +188,10 @@ def evaluate(
         >>> scores = evaluate(Path("model"), Path("cohort.csv"), Path("scores"), options)  # doctest: +SKIP
         >>> scores.lesion["sensitivity"].value  # doctest: +SKIP
     """
+    out = Path(out)
     # read the model to evaluate, and the one to compare with
     options = options or EvaluateOptions()
-    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    cohort = cohort if isinstance(cohort, Cohort) else read_cohort(cohort)
     models = _models_under_test(model, out, options)
     purpose = {
         "models": [each.model.hash for each in models],
@@ -274,10 +278,10 @@ def _refuse_loss(out: Path, given: Sequence[Case], detected: Sequence[Case]) -> 
 
 
 def _models_under_test(
-    model: ModelFolder | Path, out: Path, options: EvaluateOptions
+    model: ModelFolder | StrPath, out: Path, options: EvaluateOptions
 ) -> tuple[ModelUnderTest, ...]:
     """The model to evaluate, and the previous one if there is one to compare with."""
-    model = read_model(model) if isinstance(model, Path) else model
+    model = model if isinstance(model, ModelFolder) else read_model(model)
     tested = ModelUnderTest(
         model=model,
         output=ResultFolder(out / FOUND[0]),

@@ -32,6 +32,7 @@ from histoscout.evaluation.scores_io import write_scores
 from histoscout.evaluation.slide_metrics import SlideScores, score_slide_regions
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
+from histoscout.io.files import StrPath
 from histoscout.io.names import patient_spellings, spellings_note
 from histoscout.io.notes import SlideNotes, count_and_list
 from histoscout.progress import NoProgress, Progress
@@ -195,7 +196,7 @@ class CompareOptions:
 
 
 def evaluate_regions(
-    detected: Path, cohort: Cohort | Path, out: Path, options: CompareOptions | None = None
+    detected: StrPath, cohort: Cohort | StrPath, out: StrPath, options: CompareOptions | None = None
 ) -> Scores:
     """Evaluate detected regions in files against the annotations of a cohort.
 
@@ -224,8 +225,9 @@ def evaluate_regions(
         ...     Path("detections"), Path("cohort.csv"), Path("scores"), options
         ... )  # doctest: +SKIP
     """
+    detected, out = Path(detected), Path(out)
     options = options or CompareOptions()
-    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    cohort = cohort if isinstance(cohort, Cohort) else read_cohort(cohort)
     # refuse what must not be replaced before anything is read
     recipe = _with_positive(options.recipe, options.positive)
     tile_set = make_tile_set(options.tiles, options.tile_um, recipe.classes.positive)

@@ -21,6 +21,9 @@ except ImportError:
     # Windows
     fcntl = None  # type: ignore[assignment]
 
+StrPath = str | os.PathLike[str]
+"""A path as users write it: text or a `Path`."""
+
 TEMPORARY = ".part."
 """How the names of temporary files and folders begin."""
 

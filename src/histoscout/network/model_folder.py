@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from histoscout.errors import ModelError, RecipeError
-from histoscout.io.files import read_text, sha256
+from histoscout.io.files import StrPath, read_text, sha256
 from histoscout.recipe import Recipe
 
 FORMAT = 1
@@ -128,7 +128,7 @@ class ModelFolder:
         return self.path / f"{name}.vector.safetensors"
 
 
-def read_model(path: Path) -> ModelFolder:
+def read_model(path: StrPath) -> ModelFolder:
     """Open a model folder and verify the checksum of each of its files; torch is not needed.
 
     Args:
@@ -149,6 +149,7 @@ def read_model(path: Path) -> ModelFolder:
         ...     print(type(error).__name__)
         ModelError
     """
+    path = Path(path)
     index = _read_index(path)
     _verify_checksums(path, index)
     return ModelFolder(

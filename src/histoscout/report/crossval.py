@@ -8,6 +8,7 @@ from histoscout.evaluation.bootstrap import MIN_PATIENTS, ConfidenceInterval
 from histoscout.evaluation.lesions.froc import sensitivity_metric
 from histoscout.evaluation.out_of_fold import Crossval, RecipeResult, pixels_to_area
 from histoscout.evaluation.pixels.counts import PixelCounts
+from histoscout.io.files import StrPath
 from histoscout.io.notes import pluralize
 from histoscout.report.blocks import Block, BulletList, Cell, Facts, Table
 from histoscout.report.formatting import (
@@ -49,7 +50,7 @@ RATES = frozenset({"fp_per_cm2"})
 """Metrics that are no fractions."""
 
 
-def write_crossval_report(result: Crossval, out: Path) -> Path:
+def write_crossval_report(result: Crossval, out: StrPath) -> Path:
     """Write the report of a cross-validation as one HTML file.
 
     Args:
@@ -73,6 +74,7 @@ def write_crossval_report(result: Crossval, out: Path) -> Path:
         >>> write_crossval_report.__name__
         'write_crossval_report'
     """
+    out = Path(out)
     path = out / "report.html"
     write_page(crossval_page(result), path)
     return path

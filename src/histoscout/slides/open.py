@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from histoscout.errors import MppMissingError, SlideError
 from histoscout.geometry.box import Box
+from histoscout.io.files import StrPath
 from histoscout.io.names import slide_name
 from histoscout.registry import load_factory
 from histoscout.slides.files import image_name, main_file
@@ -73,7 +74,7 @@ class OpenedFile:
 
 
 def open_slide(
-    path: Path, mpp: float | None = None, mpp_source: MppSource = "cohort", *, series: int | None = None
+    path: StrPath, mpp: float | None = None, mpp_source: MppSource = "cohort", *, series: int | None = None
 ) -> Slide:
     """Open a slide file, whatever scanner or program wrote it.
 
@@ -100,6 +101,7 @@ def open_slide(
         ...     slide.mpp, slide.box.width, slide.read(slide.box, mpp=2.0).shape
         (0.5, 400, (75, 100, 3))
     """
+    path = Path(path)
     file = open_file(path, series)
     try:
         return Slide(file.source, _describe(path, file, mpp, mpp_source=mpp_source, series=series))
@@ -260,7 +262,7 @@ class SlideInfo:
         return rows + [("note", note) for note in self.notes]
 
 
-def info(path: Path, mpp: float | None = None, series: int | None = None) -> SlideInfo:
+def info(path: StrPath, mpp: float | None = None, series: int | None = None) -> SlideInfo:
     """The facts about a slide file: size, resolution and its source, levels, scanner maker.
 
     Args:
@@ -284,6 +286,7 @@ def info(path: Path, mpp: float | None = None, series: int | None = None) -> Sli
         >>> facts.size, facts.mpp, facts.levels
         ((400, 300), 0.5, ((400, 300), (200, 150)))
     """
+    path = Path(path)
     # an image of a slide that consists of several files stands for the slide
     path = main_file(path)
     file = open_file(path, series)

@@ -18,7 +18,7 @@ from histoscout.cohort.folds import Folds, cohort_of_fold, draw_folds, read_fold
 from histoscout.errors import CohortError, OutputError, RecipeError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.out_of_fold import Crossval, FoldResult, RecipeResult, write_crossval
-from histoscout.io.files import holds_nothing, remove_leftovers
+from histoscout.io.files import StrPath, holds_nothing, remove_leftovers
 from histoscout.io.locks import hold
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
@@ -69,8 +69,8 @@ class CrossvalOptions:
 
 
 def crossval(
-    cohort: Cohort | Path,
-    out: Path,
+    cohort: Cohort | StrPath,
+    out: StrPath,
     recipes: Mapping[str, Recipe | None] | None = None,
     options: CrossvalOptions | None = None,
 ) -> Crossval:
@@ -102,8 +102,9 @@ def crossval(
         >>> options = hs.CrossvalOptions(folds=4, positive="UDH")
         >>> result = hs.crossval(Path("cohort.csv"), Path("folds"), options=options)  # doctest: +SKIP
     """
+    out = Path(out)
     options = options or CrossvalOptions()
-    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    cohort = cohort if isinstance(cohort, Cohort) else read_cohort(cohort)
     annotated, notes = _select_annotated(cohort)
     # the same classes and the same folds for all recipes
     recipes = dict(recipes or {PLANNED: None})

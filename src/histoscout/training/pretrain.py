@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from histoscout.cohort.cohort import read_cohort
-from histoscout.io.files import package_file
+from histoscout.io.files import StrPath, package_file
 from histoscout.network.build import build_network
 from histoscout.network.encoders import save_encoder
 from histoscout.network.model_folder import ModelFolder
@@ -84,7 +84,7 @@ def pretrain_recipe(options: PretrainOptions) -> Recipe:
     return Recipe.read(package_file("training", "pretrain.toml")).with_choices(choices)
 
 
-def pretrain(out: Path, options: PretrainOptions | None = None) -> Pretrained:
+def pretrain(out: StrPath, options: PretrainOptions | None = None) -> Pretrained:
     """Pre-train an encoder on synthetic slides, as a start for real ones.
 
     Draws the slides (out/cohort), trains a U-Net on them (out/model), and writes its encoder in bfloat16 as
@@ -109,6 +109,7 @@ def pretrain(out: Path, options: PretrainOptions | None = None) -> Pretrained:
         >>> options = hs.PretrainOptions(encoder="resnet34", minutes=30)
         >>> weights = hs.pretrain(Path("weights"), options).encoder  # doctest: +SKIP
     """
+    out = Path(out)
     options = options or PretrainOptions()
     recipe, progress = pretrain_recipe(options), options.progress
     # an encoder that does not exist is reported before slides are drawn

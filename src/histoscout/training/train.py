@@ -24,6 +24,7 @@ from histoscout.cohort.case import check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.leakage import find_start_model_overlap
 from histoscout.errors import TrainingError
+from histoscout.io.files import StrPath
 from histoscout.io.locks import claim_folder
 from histoscout.io.replacement import Replacement, finish_replacement
 from histoscout.network.losses import make_loss
@@ -112,7 +113,10 @@ class TrainOptions:
 
 
 def train(
-    cohort: Cohort | Path, out: Path, recipe: Recipe | Plan | None = None, options: TrainOptions | None = None
+    cohort: Cohort | StrPath,
+    out: StrPath,
+    recipe: Recipe | Plan | None = None,
+    options: TrainOptions | None = None,
 ) -> ModelFolder:
     """Train a lesion detector, or a classifier for image classification data.
 
@@ -145,9 +149,10 @@ def train(
         >>> model = hs.train(Path("cohort.csv"), Path("model"), recipe)  # doctest: +SKIP
         >>> detections = hs.detect(model, [Path("slide.svs")], Path("results"))  # doctest: +SKIP
     """
+    out = Path(out)
     started = time.monotonic()
     options = options or TrainOptions()
-    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    cohort = cohort if isinstance(cohort, Cohort) else read_cohort(cohort)
     start = None if options.start is None else read_model(options.start)
 
     # the recipe: given, or planned for this cohort and machine

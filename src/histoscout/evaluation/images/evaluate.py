@@ -23,6 +23,7 @@ from histoscout.evaluation.images.scores import (
 from histoscout.evaluation.leakage import SanityMode
 from histoscout.evaluation.protocol import refuse_scores, score_folder
 from histoscout.hardware import usable_cores
+from histoscout.io.files import StrPath
 from histoscout.network.engines import open_engine
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.progress import NoProgress, Progress
@@ -63,7 +64,10 @@ class ImageOptions:
 
 
 def evaluate_images(
-    model: ModelFolder | Path, images: RoiImages | Path, out: Path, options: ImageOptions | None = None
+    model: ModelFolder | StrPath,
+    images: RoiImages | StrPath,
+    out: StrPath,
+    options: ImageOptions | None = None,
 ) -> ImageScores:
     """Evaluate a model on image classification data: predict and score the class of each image.
 
@@ -92,10 +96,11 @@ def evaluate_images(
         >>> scores = evaluate_images(Path("model"), Path("RoI"), Path("out"), options)  # doctest: +SKIP
         >>> scores.overall["macro_f1"].value  # doctest: +SKIP
     """
+    out = Path(out)
     # nothing is read if it could not be written
     options = options or ImageOptions()
-    model = read_model(model) if isinstance(model, Path) else model
-    images = read_images(images) if isinstance(images, Path) else images
+    model = model if isinstance(model, ModelFolder) else read_model(model)
+    images = images if isinstance(images, RoiImages) else read_images(Path(images))
     refuse_scores(out, options.overwrite)
 
     # refuse patients that the model was trained on, named by the cohort or by the file names

@@ -10,6 +10,7 @@ from histoscout.evaluation.bootstrap import MIN_PATIENTS
 from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.pixels.metrics import BINS
 from histoscout.evaluation.scores import Scores
+from histoscout.io.files import StrPath
 from histoscout.io.notes import pluralize
 from histoscout.io.tables import find_review_table, read_review_table
 from histoscout.network.model_folder import ModelFolder
@@ -145,7 +146,7 @@ MAX_NOTES = 30
 
 
 def write_report(
-    scores: Scores, out: Path, cohort: Cohort | None = None, model: ModelFolder | None = None
+    scores: Scores, out: StrPath, cohort: Cohort | None = None, model: ModelFolder | None = None
 ) -> Path:
     """Write the report of an evaluation as one HTML file that needs no other.
 
@@ -174,6 +175,7 @@ def write_report(
         >>> write_report(score_regions([slide]), Path("scores")).name
         'report.html'
     """
+    out = Path(out)
     path = out / "report.html"
     write_page(evaluation_page(ReportData(scores, cohort.cases if cohort else (), model)), path)
     return path

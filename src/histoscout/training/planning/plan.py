@@ -12,7 +12,7 @@ import tomlkit
 
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.errors import RecipeError
-from histoscout.io.files import read_text, write_text
+from histoscout.io.files import StrPath, read_text, write_text
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import RENAMED, Recipe, description_of
 from histoscout.recipe_sections import plain
@@ -156,7 +156,7 @@ class Plan:
         return replace(self, recipe=recipe, choices=tuple(choices))
 
 
-def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
+def plan(cohort: Cohort | StrPath, options: PlanOptions | None = None) -> Plan:
     """Plan a recipe for a cohort and this machine.
 
     Slides of the split "test" are not opened.
@@ -181,7 +181,7 @@ def plan(cohort: Cohort | Path, options: PlanOptions | None = None) -> Plan:
         >>> hs.plan(Path("cohort.csv"), options).write(Path("recipe.toml"))  # doctest: +SKIP
     """
     options = options or PlanOptions()
-    cohort = read_cohort(cohort) if isinstance(cohort, Path) else cohort
+    cohort = cohort if isinstance(cohort, Cohort) else read_cohort(cohort)
     # image classification data
     if cohort.by_class:
         if options.incomplete:
