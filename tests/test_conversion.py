@@ -133,10 +133,11 @@ def test_nothing_is_overwritten_by_default(tmp_path: Path, annotations: Path) ->
 
 
 def test_an_unknown_target_format_raises_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "damaged.geojson").write_text("{")
     with pytest.raises(OutputError, match=r"a\.docx"):
-        convert(tmp_path / "absent.geojson", tmp_path / "a.docx")
-    with pytest.raises(AnnotationError, match="absent"):
-        convert(tmp_path / "absent.geojson", tmp_path / "a.xml")
+        convert(tmp_path / "damaged.geojson", tmp_path / "a.docx")
+    with pytest.raises(AnnotationError, match="damaged"):
+        convert(tmp_path / "damaged.geojson", tmp_path / "a.xml")
 
 
 # ---------------------------------------------------------------- folders
@@ -221,3 +222,10 @@ def test_formats_whose_origin_is_the_whole_scan(name: str, moves: bool) -> None:
     assert regions == SQUARE
     assert bool(notes) == moves
     assert to_slide_frame(Annotations(SQUARE), Path(name), (0, 0)) == Annotations(SQUARE)
+
+
+@pytest.mark.parametrize("name", ["gone.qpproj", "gone.geojson", "gone"])
+def test_a_source_that_is_missing_is_no_fault_of_the_target(name: str, tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="no such file") as caught:
+        convert(tmp_path / name, tmp_path / "out")
+    assert caught.value.where == str(tmp_path / name)

@@ -169,6 +169,9 @@ def convert(
     """
     source, target = Path(source), Path(target)
     options = options or ConvertOptions()
+    if not source.exists():
+        fault = "there is no such file or folder"
+        raise AnnotationError(source, fault, "Give an annotation file, a folder of them, or a QuPath project")
     if source.is_dir() or source.suffix.casefold() == PROJECT_SUFFIX:
         return tuple(_convert_folder(source, target, options))
     if target.is_dir():

@@ -35,7 +35,9 @@ class HistoscoutError(Exception):
         super().__init__(where, fault, remedy)
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.fault.rstrip('.')}. {self.remedy.rstrip('.')}."
+        # the remedy stands below a list of problems
+        between = "\n" if "\n" in self.fault else ". "
+        return f"{self.where}: {self.fault.rstrip('.')}{between}{self.remedy.rstrip('.')}."
 
 
 class SlideError(HistoscoutError):

@@ -147,7 +147,7 @@ def _read_rows(
             problems.append(f"  row {number}: {listed.slide} is listed twice, and differently")
     if problems:
         lines = "\n".join(problems[:20])
-        raise CohortError(path, f"{pluralize(len(problems), 'problem')}\n{lines}\n ", "Correct these rows")
+        raise CohortError(path, f"{pluralize(len(problems), 'problem')}\n{lines}", "Correct these rows")
     return rows
 
 

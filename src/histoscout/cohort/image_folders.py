@@ -200,7 +200,7 @@ def _images_in_table(path: Path) -> tuple[list[RoiImage], list[str]]:
             problems.append(f"  row {row.number}: {error}")
     if problems:
         lines = "\n".join(problems)
-        fault = f"{pluralize(len(problems), 'problem')}\n{lines}\n "
+        fault = f"{pluralize(len(problems), 'problem')}\n{lines}"
         raise CohortError(path, fault, "Correct these rows")
     return images, table.notes
 

@@ -95,7 +95,7 @@ def read_table_cases(
         problems.lines += find_problems(table.rows, cases)
     if problems.lines:
         lines = "\n".join(f"  {line}" for line in problems.lines)
-        fault = f"{pluralize(len(problems.lines), 'problem')}\n{lines}\n "
+        fault = f"{pluralize(len(problems.lines), 'problem')}\n{lines}"
         raise CohortError(path, fault, "Correct these rows; paths are relative to the table's folder")
     return cases, notes
 

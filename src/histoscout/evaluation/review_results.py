@@ -110,7 +110,7 @@ def read_review_results(path: Path, classes: ClassConfig, annotated: Iterable[st
             problems.append(f"  {entry.where}: {label}, but {labels[entry.id]} elsewhere")
     if problems:
         listed = "\n".join(problems)
-        fault = f"{len(problems)} review results cannot be used\n{listed}\n "
+        fault = f"{len(problems)} review results cannot be used\n{listed}"
         remedy = f"Write lesion, no lesion or unclear, or the class {classes.positive}"
         raise AnnotationError(path, fault, remedy)
 
