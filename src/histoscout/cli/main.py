@@ -26,6 +26,7 @@ from histoscout.cli import (
     info,
     plan,
     pretrain,
+    review,
     study,
     train,
     view,
@@ -39,11 +40,14 @@ COMMANDS: Mapping[str, tuple[Callable[..., Any], ...]] = MappingProxyType(
         "Start": (demo.demo, info.info, doctor.doctor),
         "Data": (convert.convert, check.check, bracs.bracs),
         "Train": (plan.plan, train.train, crossval.crossval, pretrain.pretrain),
-        "Use": (detect.detect, evaluate.evaluate, view.view),
+        "Use": (detect.detect, evaluate.evaluate, view.view, review.review),
         "Research": (study.study,),
     }
 )
 """The commands, under the headings of `histoscout --help`."""
+
+GROUPS: Mapping[str, typer.Typer] = MappingProxyType({"review": review.app})
+"""Commands that have commands of their own."""
 
 app = typer.Typer(
     cls=CliGroup,
@@ -53,7 +57,10 @@ app = typer.Typer(
 )
 for heading, functions in COMMANDS.items():
     for function in functions:
-        app.command(cls=CliCommand, rich_help_panel=heading)(function)
+        if function.__name__ in GROUPS:
+            app.add_typer(GROUPS[function.__name__], name=function.__name__, rich_help_panel=heading)
+        else:
+            app.command(cls=CliCommand, rich_help_panel=heading)(function)
 
 
 @app.callback(invoke_without_command=True)

@@ -252,7 +252,7 @@ class CliGroup(TyperGroup):
         longest = max(len(name) for name, _ in commands)
         sections: dict[str, list[tuple[str, str]]] = {}
         for name, command in commands:
-            if isinstance(command, TyperCommand):
+            if isinstance(command, TyperCommand | TyperGroup):
                 text = command.get_short_help_str(formatter.width - longest - 6)
                 sections.setdefault(command.rich_help_panel or "Commands", []).append(
                     (name.ljust(longest), text)

@@ -26,7 +26,8 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="Model folder to write.")],
     slides: MovedSlides = None,
     recipe: Annotated[
-        Path | None, typer.Option(help="Recipe (TOML).", show_default="from `histoscout plan`")
+        Path | None,
+        typer.Option(help="Recipe (TOML).", show_default="that of --from, or from `histoscout plan`"),
     ] = None,
     positive: Positive = None,
     minutes: Minutes = None,
@@ -56,12 +57,14 @@ def train(
     """
     from histoscout.cli.console import read_recipe
     from histoscout.cli.images import check_image_scores, read_training_cohort, report_images
+    from histoscout.network.model_folder import read_model
 
     changes = _recipe_changes(positive, minutes, seed, weights)
     if incomplete:
         changes["classes.complete"] = False
     given = read_recipe(recipe).with_choices(changes) if recipe else None
     cases = read_training_cohort(cohort, slides, mpp, class_property=class_property, keep_found=keep_found)
+    begun = None if start is None else read_model(start)
     if scores is not None:
         check_image_scores(cases, scores, overwrite=overwrite)
 
@@ -69,11 +72,14 @@ def train(
     from histoscout.cli.console import Console, command_line, show_cohort, show_next
     from histoscout.cli.tables import training_table
     from histoscout.training.planning.plan import PlanOptions, load_or_make_plan, plan_file
+    from histoscout.training.start import start_recipe
     from histoscout.training.train import TrainOptions
     from histoscout.training.train import train as run
 
     with Console(quiet) as console:
         show_cohort(console, cases)
+        if given is None and begun is not None and (given := start_recipe(begun, cases, changes)):
+            console.say(f"recipe: that of {begun.path}")
         plan_options = PlanOptions(
             positive=positive,
             minutes=minutes,

@@ -300,6 +300,23 @@ def find_start_model_overlap(
     return sorted({*tuning, *find_known_patients(model, test_patients)})
 
 
+def splits_of_start_model(model: ModelFolder, patients: Collection[str]) -> dict[str, SplitName]:
+    """The splits that patients keep when a training starts from a model, so that none moves from one to the other.
+
+    Args:
+        model: The model whose weights are the start.
+        patients: Patients of the new training.
+
+    Returns:
+        "train" or "tune" for each patient that the model knows.
+    """
+    data = model.metrics.get("data", {})
+    # patients of models with tuning blocks are in both
+    splits: dict[str, SplitName] = {patient_key(patient): "tune" for patient in data.get("tune_patients", ())}
+    splits.update({patient_key(patient): "train" for patient in data.get("train_patients", ())})
+    return {patient: splits[key] for patient in patients if (key := patient_key(patient)) in splits}
+
+
 def check_known_patients(set_name: str, evaluated: Iterable[str], known: Iterable[str]) -> Verdict:
     """Check that the evaluated set holds no patient that the model was trained on.
 

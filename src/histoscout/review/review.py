@@ -94,18 +94,19 @@ class Review:
         self._states: dict[str, SlideReview] = {}
 
     @classmethod
-    def of_results(cls, output: ResultFolder) -> "Review":
-        """Open the review of what a detector found, in the folder `review` of its results.
+    def of_results(cls, output: ResultFolder, folder: Path | None = None) -> "Review":
+        """Open the review of what a detector found.
 
         Args:
             output: The folder of results.
+            folder: The folder of the review; None for the folder `review` in that of the results.
         """
 
         def findings(slide: str) -> Regions:
             path = output.regions(slide)
             return read_found(path) if path.is_file() else Regions()
 
-        return cls(output.folder / FOLDER, findings)
+        return cls(folder or output.folder / FOLDER, findings)
 
     # ------------------------------------------------------------ reading
 

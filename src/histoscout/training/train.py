@@ -82,6 +82,7 @@ from histoscout.training.run_folder import (
 )
 from histoscout.training.sanity.run import check_member_split, run_sanity_checks
 from histoscout.training.setup import make_fabric, make_network
+from histoscout.training.start import keep_splits, start_recipe
 from histoscout.training.validation import predict_logits, validate
 
 MAX_STEPS = 10_000_000
@@ -126,8 +127,8 @@ def train(
     Args:
         cohort: The cohort, or the path of its table.
         out: The model folder to write.
-        recipe: A recipe, or a plan, which is kept with its reasons as training/plan.toml; None plans a recipe
-            for this cohort and machine.
+        recipe: A recipe, or a plan, which is kept with its reasons as training/plan.toml; None takes that of the
+            start model, or plans a recipe for this cohort and machine.
         options: Device, start model, sanity checks and so on.
 
     Returns:
@@ -154,8 +155,11 @@ def train(
     options = options or TrainOptions()
     cohort = cohort if isinstance(cohort, Cohort) else read_cohort(cohort)
     start = None if options.start is None else read_model(options.start)
+    cohort = cohort if start is None else keep_splits(cohort, start)
 
-    # the recipe: given, or planned for this cohort and machine
+    # the recipe: given, that of the start model, or planned for this cohort and machine
+    if recipe is None and start is not None:
+        recipe = start_recipe(start, cohort)
     if recipe is None:
         plan_options = PlanOptions(progress=options.progress, notes=False)
         recipe = load_or_make_plan(cohort, out, plan_options, overwrite=options.overwrite)

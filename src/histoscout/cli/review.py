@@ -1,0 +1,173 @@
+"""`histoscout review import|cohort`: corrections from QuPath or the page, and what a training makes of them."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from histoscout.cli.options import CliCommand, CliGroup, MovedSlides
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from histoscout.review.changes import ChangeKind, SlideChanges
+
+FoundFolder = Annotated[Path, typer.Argument(metavar="FOUND", help="Folder that detect or evaluate wrote.")]
+LogFolder = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FOLDER", help="Folder of the corrections.", show_default="FOUND/review"),
+]
+
+app = typer.Typer(cls=CliGroup, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def review(context: typer.Context) -> None:
+    """Turn corrections into training data; exchange them with QuPath.
+
+    Corrections are made on the page of `histoscout view`, or in QuPath.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command("import", cls=CliCommand)
+def import_changes(
+    found: FoundFolder,
+    edited: Annotated[
+        list[Path],
+        typer.Argument(metavar="EDITED", help="QuPath project, GeoJSON files, or a folder of them."),
+    ],
+    reader: Annotated[str, typer.Option(help="Initials of who edited them.")] = "QuPath",
+    yes: Annotated[bool, typer.Option("--yes", help="Take the changes without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the changes.")] = False,
+    moved: MovedSlides = None,
+    log: LogFolder = None,
+) -> None:
+    """Take over regions that were edited in QuPath.
+
+    Shows what was accepted, edited, deleted and added, and asks.
+    """
+    from histoscout.errors import ReviewError
+    from histoscout.review.changes import find_changes, record_changes
+    from histoscout.review.returned import cases_of_results, find_results, find_returned, read_returned
+    from histoscout.review.review import FOLDER, Review
+
+    output = find_results(found)
+    corrections = Review.of_results(output, log)
+    files = find_returned(edited, cases_of_results(output, moved))
+    notes = list(files.notes)
+    changes: list[SlideChanges] = []
+    for file in files.files:
+        returned, file_notes = read_returned(file, output, reader)
+        changes.append(find_changes(corrections, returned))
+        notes += [f"{file.path.name}: {note}" for note in (*file_notes, *changes[-1].notes)]
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    if not any(slide.changes for slide in changes):
+        typer.echo(f"no change on {len(changes)} {'slide' if len(changes) == 1 else 'slides'}")
+        return
+    typer.echo(change_table(changes))
+    if dry_run:
+        return
+    where = log or output.folder / FOLDER
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ReviewError("review import", "nothing was taken: nobody can be asked here", "Add --yes")
+        if not typer.confirm(f"Take this into {where} as the work of {reader}?"):
+            typer.echo("nothing was taken")
+            return
+    conflicts = record_changes(corrections, changes)
+    corrections.write_geojson([slide.slide for slide in changes])
+    typer.echo(f"taken into {where}")
+    if conflicts:
+        typer.echo(f"note: {conflicts} changed by somebody else meanwhile: kept as conflicts", err=True)
+    _show_next(found, log)
+
+
+@app.command("cohort", cls=CliCommand)
+def corrected_cohort(
+    found: FoundFolder,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the cohort.")],
+    base: Annotated[
+        Path | None,
+        typer.Option("--with", metavar="COHORT", help="Cohort to add the corrected slides to."),
+    ] = None,
+    skip_test: Annotated[
+        bool, typer.Option("--skip-test", help="Leave out slides of patients of the test split.")
+    ] = False,
+    moved: MovedSlides = None,
+    log: LogFolder = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a cohort that is there.")] = False,
+) -> None:
+    """Make training data of corrections.
+
+    Accepted and drawn regions become annotations, rejected ones look-alikes.
+    """
+    from histoscout.cli.console import command_line, show_next
+    from histoscout.cohort.cohort import read_cohort
+    from histoscout.review.cohort import make_corrected_cohort, write_corrected_cohort
+    from histoscout.review.returned import cases_of_results, find_results
+    from histoscout.review.review import Review
+
+    output = find_results(found)
+    added_to = None if base is None else read_cohort(base)
+    made = make_corrected_cohort(
+        Review.of_results(output, log),
+        cases_of_results(output, moved),
+        out,
+        base=added_to,
+        skip_test=skip_test,
+    )
+    for note in (*(() if added_to is None else added_to.notes), *made.notes):
+        typer.echo(f"note: {note}", err=True)
+    table = write_corrected_cohort(made, out, overwrite=overwrite)
+    rows = [
+        (
+            name,
+            len(one.annotations),
+            len(one.rejected),
+            len(one.ignored),
+            len(one.areas),
+            "yes" if one.negative else "",
+        )
+        for name, one in made.corrections.items()
+    ]
+    typer.echo(_table(("slide", "lesions", "no lesion", "ignored", "areas", "negative"), rows))
+    others = len(made.cohort.cases) - len(rows)
+    typer.echo(f"{table}: {len(rows)} corrected slides{f' and {others} others' if others else ''}")
+    show_next(f"{command_line('train', table, '--from', 'MODEL', '-o', 'better')}   (MODEL: what found them)")
+
+
+def change_table(changes: "Sequence[SlideChanges]") -> str:
+    """A table of changes: a row for each slide, a column for each kind that occurs, and their sums.
+
+    Args:
+        changes: The changes of each slide.
+    """
+    total: Counter[ChangeKind] = Counter()
+    for slide in changes:
+        total.update(slide.counts)
+    kinds: list[ChangeKind] = list(total)
+    rows = [(slide.slide, *(slide.counts[kind] for kind in kinds)) for slide in changes if slide.changes]
+    return _table(("slide", *kinds), [*rows, ("in all", *(total[kind] for kind in kinds))])
+
+
+def _table(head: "Sequence[str]", rows: "Sequence[Sequence[object]]") -> str:
+    """Columns of text; numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = (
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in cells
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _show_next(found: Path, log: Path | None) -> None:
+    from histoscout.cli.console import command_line, show_next
+
+    options = () if log is None else ("--log", log)
+    show_next(command_line("review", "cohort", found, *options, "-o", "corrected"))
