@@ -1,9 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import shapely
 from PIL import Image
 
 from histoscout.annotations.qupath_properties import class_color
-from histoscout.detection.overlay import MIN_FIELD_UM, SIDE_PX, OutlinesToDraw, render_crop
+from histoscout.detection.overlay import (
+    MIN_FIELD_UM,
+    MISSED,
+    SIDE_PX,
+    STYLES,
+    OutlinesToDraw,
+    OutlineStyle,
+    render_crop,
+)
 from histoscout.geometry.regions import Region, Regions
 from histoscout.slides.image_reader import slide_from_array
 from histoscout.slides.slide import Slide
@@ -60,3 +70,36 @@ def test_beyond_the_slide_it_is_white_and_pictures_are_the_same_each_time() -> N
     one = render_crop(plain_slide(), corner, NONE)
     assert one == render_crop(plain_slide(), corner, NONE)
     assert pixels(one)[:60, :60].min() > 240
+
+
+def test_every_kind_of_outline_has_a_look_of_its_own() -> None:
+    looks = {(style.color, style.dashed) for style in STYLES}
+    assert len(looks) == len(STYLES)
+    # against stained tissue: the contrast that readers with normal sight need for lines (WCAG 1.4.11)
+    pink = relative_luminance((225, 160, 190))
+    for style in STYLES:
+        dark = relative_luminance(style.color)
+        assert (pink + 0.05) / (dark + 0.05) >= 2.0, style.name
+
+
+def relative_luminance(color: tuple[int, int, int]) -> float:
+    linear = [
+        channel / 255 / 12.92 if channel / 255 <= 0.04045 else ((channel / 255 + 0.055) / 1.055) ** 2.4
+        for channel in color
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_dashes_leave_gaps_where_a_line_does_not() -> None:
+    lesion = Region(shapely.box(100, 100, 300, 300), "UDH")
+
+    def drawn(style: OutlineStyle) -> int:
+        shown = pixels(
+            render_crop(
+                plain_slide(), lesion.outline, OutlinesToDraw(Regions(), Regions(), ((lesion, style),))
+            )
+        )
+        return int((np.abs(shown.astype(int) - style.color).sum(-1) < 60).sum())
+
+    solid = replace(MISSED, dashed=False)
+    assert 0.3 < drawn(MISSED) / drawn(solid) < 0.8

@@ -1,12 +1,13 @@
 """Pictures: a slide with annotations and detections, and crops of single regions with a scale bar."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import shapely
 from PIL import Image, ImageDraw, ImageFont
+from shapely.ops import substring
 
 from histoscout.annotations.qupath_properties import class_color
 from histoscout.geometry.box import Box
@@ -18,6 +19,38 @@ ANNOTATION_COLOR = (0, 0, 0)
 """Color of annotations; detections have the color of their class."""
 
 Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class OutlineStyle:
+    """How outlines of one kind are drawn in every picture.
+
+    Attributes:
+        name: What the legend calls them.
+        color: Their color, which stands out from stained tissue.
+        dashed: Whether the line is dashed.
+        weight: Width of the line, relative to that of an annotation.
+    """
+
+    name: str
+    color: Color
+    dashed: bool = False
+    weight: float = 2.5
+
+
+FOUND = OutlineStyle("found", (0, 100, 50))
+FALSE_POSITIVE = OutlineStyle("false positive", (205, 65, 0))
+NOT_COUNTED = OutlineStyle("not counted", (95, 95, 95))
+MISSED = OutlineStyle("missed", (170, 0, 35), dashed=True)
+ANNOTATED = OutlineStyle("annotation", (17, 17, 17), weight=1.0)
+OTHER_CLASS = OutlineStyle("other class", (20, 45, 140), weight=1.0)
+STYLES = (FOUND, FALSE_POSITIVE, NOT_COUNTED, MISSED, ANNOTATED, OTHER_CLASS)
+"""The one code of colors and dashes for what an evaluation found, in the order of the legend."""
+
+DASH_PX, GAP_PX = 9.0, 6.0
+"""Lengths of a dash and of the gap behind it, in px of the picture."""
+
+Styled = Sequence[tuple[Region, OutlineStyle]]
 
 
 def draw_overlay(
@@ -72,6 +105,62 @@ def render_overlay(
     _write(canvas, lines, max(11, min(image.size) // letters))
     _draw_scale_bar(canvas, image.size, mpp, letters)
     return image
+
+
+def render_styled(slide: Slide, styled: Styled, longest: int = 1600, letters: int = 60) -> Image.Image:
+    """Draw a slide with outlines in the code of colors and dashes, legend and scale bar.
+
+    Args:
+        slide: The slide.
+        styled: Outlines and their styles; thin ones are drawn last. Those of other classes carry their names.
+        longest: Longer side in px.
+        letters: Lines of text that fit along the shorter side.
+
+    Returns:
+        An RGB image.
+    """
+    pixels, mpp = slide.overview(longest)
+    image = Image.fromarray(pixels)
+    canvas = ImageDraw.Draw(image)
+    scale = slide.mpp / mpp
+    height = max(11, min(image.size) // letters)
+    for region, style in sorted(styled, key=lambda one: -one[1].weight):
+        for points in _strokes(region, (0.0, 0.0), scale, style.dashed):
+            canvas.line(points, fill=style.color, width=max(1, round(1.2 * style.weight)))
+        if style is OTHER_CLASS:
+            left, top = region.box.x * scale, region.box.y * scale
+            _label(
+                canvas, region.label, (left, top - 1.2 * height), style.color, ImageFont.load_default(height)
+            )
+    used = [style for style in STYLES if any(style is other for _, other in styled)]
+    _write(canvas, [(style.name, style.color) for style in used], height)
+    _draw_scale_bar(canvas, image.size, mpp, letters)
+    return image
+
+
+def _strokes(
+    region: Region, corner: tuple[float, float], scale: float, dashed: bool, long: float = 1.0
+) -> Iterator[list[tuple[float, float]]]:
+    """The lines of a region's rings in px of a picture; dashes are `long` times as long as usual."""
+    for ring in shapely.get_rings(shapely.get_parts(region.outline)):
+        points = (shapely.get_coordinates(ring) - corner) * scale
+        if not dashed:
+            yield [(float(x), float(y)) for x, y in points]
+            continue
+        line = shapely.LineString(points)
+        for start in np.arange(0.0, line.length, (DASH_PX + GAP_PX) * long):
+            dash = substring(line, float(start), float(min(start + DASH_PX * long, line.length)))
+            yield [(float(x), float(y)) for x, y in shapely.get_coordinates(dash)]
+
+
+def _label(
+    canvas: ImageDraw.ImageDraw,
+    text: str,
+    place: tuple[float, float],
+    color: Color,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> None:
+    canvas.text(place, text, fill=color, font=font, stroke_width=2, stroke_fill=(255, 255, 255))
 
 
 def _draw_outline(
@@ -152,10 +241,12 @@ class OutlinesToDraw:
     Attributes:
         annotations: Drawn thin and dark.
         detections: Drawn thick, in the color of their class.
+        styled: Further outlines in the code of colors and dashes.
     """
 
     annotations: Regions
     detections: Regions
+    styled: tuple[tuple[Region, OutlineStyle], ...] = ()
 
 
 def render_crop(
@@ -191,17 +282,29 @@ def _lines(outlined: OutlinesToDraw, box: Box) -> Image.Image:
         _outline(canvas, region, box, ((*HALO, 200), 6.0), (class_color(region.label), 4.0))
     for region in outlined.annotations.intersecting(box):
         _outline(canvas, region, box, ((*HALO, 200), 3.4), (INK, 1.6))
+    for region, style in sorted(outlined.styled, key=lambda one: -one[1].weight):
+        if region.box.intersection(box) is not None:
+            width = 1.6 * style.weight
+            # a thin line keeps no rim, which would hide a thick one under it
+            rim = width + 1.8 if style.weight > 1 else width
+            strokes = ((*HALO, 200), rim), (style.color, width)
+            _outline(canvas, region, box, *strokes, dashed=style.dashed)
+            if style is OTHER_CLASS:
+                font = ImageFont.load_default(SUPERSAMPLING * FONT_PX * 0.6)
+                scale = SIDE_PX * SUPERSAMPLING / box.width
+                left, top = (region.box.x - box.x) * scale, (region.box.y - box.y) * scale - FONT_PX * 2
+                _label(canvas, region.label, (max(left, 0.0), max(top, 0.0)), style.color, font)
     return large.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
 
 
-def _outline(canvas: ImageDraw.ImageDraw, region: Region, box: Box, rim: Stroke, line: Stroke) -> None:
+def _outline(
+    canvas: ImageDraw.ImageDraw, region: Region, box: Box, rim: Stroke, line: Stroke, *, dashed: bool = False
+) -> None:
     """Draw a region's rings with a rim."""
     scale = SIDE_PX * SUPERSAMPLING / box.width
     for color, width in (rim, line):
-        for ring in shapely.get_rings(shapely.get_parts(region.outline)):
-            points = (shapely.get_coordinates(ring) - (box.x, box.y)) * scale
-            flat = [(float(x), float(y)) for x, y in points]
-            canvas.line(flat, fill=color, width=round(width * SUPERSAMPLING), joint="curve")
+        for points in _strokes(region, (box.x, box.y), scale, dashed, SUPERSAMPLING):
+            canvas.line(points, fill=color, width=round(width * SUPERSAMPLING), joint="curve")
 
 
 def _scale_bar(image: Image.Image, field_um: float, font: ImageFont.FreeTypeFont | None) -> None:

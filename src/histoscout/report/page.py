@@ -13,12 +13,13 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from histoscout.io.files import write_text
 from histoscout.report.blocks import BLOCKS, SYMBOLS, Block, Link
 from histoscout.report.formatting import Estimate
 from histoscout.report.svg import PALETTE, inline_svg
+from histoscout.report.terms import to_html
 
 MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
 """How files of pixels start; anything else is taken for SVG."""
@@ -33,12 +34,14 @@ class Section:
         sentence: What it answers, in one sentence.
         blocks: Its content.
         anchor: What links lead to; by default made from the title.
+        folded: Whether it is opened with a click; folded sections stand together at the end.
     """
 
     title: str
     sentence: str
     blocks: tuple[Block, ...] = ()
     anchor: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"cell": _cell, "image": _image, "prose": _prose}
+    environment.filters |= {"cell": _cell, "image": _image, "prose": to_html}
     return environment
 
 
@@ -136,12 +139,7 @@ def _cell(value: object) -> Markup:
         return shown + interval if value.interval else shown
     if isinstance(value, Link):
         return Markup('<a href="#{}">{}</a>').format(value.anchor, value.text)
-    return _prose(str(value)) if value != "" else Markup("\u2013")
-
-
-def _prose(text: str) -> Markup:
-    """Text in which words between backticks are code."""
-    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
+    return to_html(str(value)) if value != "" else Markup("\u2013")
 
 
 @pass_context

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.regions import SlideComparison, score_regions
-from histoscout.report.evaluation.answer import answer, describe_rate
+from histoscout.report.evaluation.answer import OTHER_CLASS, answer, describe_rate
 from tests.evaluation.slides import COHORTS
 
 JARGON = ("AP", "AUROC", "FROC", "Dice", "IoU", "ECE", "logit", "prevalence")
@@ -45,4 +45,4 @@ def test_the_answer_counts_what_the_scores_count(slides: tuple[SlideComparison, 
     if counts.false_positives:
         assert f"{counts.false_positives} false positive" in text
         for place, number in list(counts.false_positives_on.items())[:3]:
-            assert f"{number} on {place}" in text
+            assert f"{number} on {place.removeprefix(OTHER_CLASS)}" in text

@@ -1,4 +1,5 @@
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.detection.overlay import ANNOTATED, FALSE_POSITIVE, FOUND, MISSED, OTHER_CLASS
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.regions import CompareOptions, evaluate_regions, score_regions
 from histoscout.evaluation.scores import Scores
@@ -145,7 +147,7 @@ def test_detections_on_unannotated_tissue_of_tuning_slides_are_shown(
     _, page = report_page(evaluated[0], tmp_path / "report", model=model)
     assert not page.faults
     shown = page.after("Detections on unannotated tissue of tuning slides")
-    assert shown.index("slide_2") < shown.index("Conclusions and limitations")
+    assert shown.index("slide_2") < shown.index("Methods")
     assert page.tags.count("img") >= 1
 
 
@@ -209,7 +211,8 @@ def test_annotations_under_other_names_of_the_class_are_drawn(table: Path, tmp_p
     scores = evaluate_regions(tmp_path / "found", Cohort((case,), "one"), tmp_path / "out", options)
     assert len(scores.slides[0].lesions.lesions) == len(lesions)
     with open_slide_regions(ReportData(scores, (case,)), scores.slides[0]) as (_, outlined):
-        assert outlined.annotations.labels == ["UDH"]
+        styles = {(region.label, style) for region, style in outlined.styled}
+    assert styles == {("UDH", FOUND), ("UDH", ANNOTATED)}
 
 
 def test_crops_of_every_kind_are_cut_from_the_slides(table: Path, tmp_path: Path) -> None:
@@ -229,3 +232,17 @@ def test_crops_of_every_kind_are_cut_from_the_slides(table: Path, tmp_path: Path
     kinds = ["True positives", "False negatives", "False positives"]
     assert page.titles[crops + 1 : crops + 4] == kinds
     assert np.isclose(scores.lesion["sensitivity"].value or 0, 3 / 4)
+    # the picture of the slide: every detection is one thing, and the caption counts all of them
+    assert "5 detections: 3 find a lesion, 2 false positives (2 on other class: ADH)." in page.text
+    with open_slide_regions(ReportData(scores, read_cohort(table).cases), scores.slides[0]) as (_, outlined):
+        drawn = Counter(style for _, style in outlined.styled)
+    assert (drawn[FOUND], drawn[FALSE_POSITIVE], drawn[MISSED], drawn[ANNOTATED]) == (3, 2, 1, 3)
+    assert drawn[OTHER_CLASS] == 3 + 1
+
+
+def test_statistics_are_folded_behind_what_a_pathologist_asks(tmp_path: Path) -> None:
+    html, page = report_page(six_patients(), tmp_path)
+    folded = html.index('<details class="folded"')
+    order = [title for title in page.titles if title in SECTIONS]
+    assert order[:2] == ["Results by slide", "Conclusions and limitations"]
+    assert html.index(">Results by slide</h2>") < folded < html.index(">Pixels</h2>")

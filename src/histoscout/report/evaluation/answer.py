@@ -9,6 +9,9 @@ from histoscout.io.notes import pluralize
 MAX_PLACES = 3
 """Kinds of tissue with false positives that are named."""
 
+OTHER_CLASS = "other class: "
+"""How places on annotations of another class begin."""
+
 ORDINALS = ("", "", "second", "third", "fourth", "fifth")
 
 
@@ -65,7 +68,7 @@ def describe_rate(false_positives: int, slides: int) -> str:
 def _places(counts: Mapping[str, int]) -> str:
     """Where false positives are: "2 on ADH, 1 on unannotated tissue"."""
     items = list(counts.items())
-    named = [f"{number:,} on {place}" for place, number in items[:MAX_PLACES]]
+    named = [f"{number:,} on {place.removeprefix(OTHER_CLASS)}" for place, number in items[:MAX_PLACES]]
     rest = sum(number for _, number in items[MAX_PLACES:])
     return ", ".join([*named, *([f"{rest:,} elsewhere"] if rest else [])])
 

@@ -1,6 +1,7 @@
 """The report of an evaluation: the result first, then every metric, picture and limitation."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -29,6 +30,7 @@ from histoscout.report.blocks import (
     Text,
     VerdictList,
 )
+from histoscout.report.evaluation.answer import answer
 from histoscout.report.evaluation.lesions import lesion_section
 from histoscout.report.evaluation.pictures import gallery_section, slide_section
 from histoscout.report.evaluation.pixels import calibration_section, class_section, pixel_section
@@ -195,26 +197,59 @@ def evaluation_page(data: ReportData) -> Page:
     if not data.scores.slides:
         lead = "No slide could be evaluated."
         return Page(title=title, lead=lead, sections=(_setup(data),), kind=kind)
-    sections = (
+    # what a pathologist asks comes first, statistics are folded
+    first = (gallery_section(data), slide_section(data), _next_steps(data), _limitations(data))
+    folded = (
+        _figures(data),
         _setup(data),
         pixel_section(data),
         lesion_section(data),
         class_section(data),
         calibration_section(data),
         _comparison(data),
-        gallery_section(data),
-        slide_section(data),
         _sanity_checks(data),
         training_section(data),
-        _limitations(data),
         _notes(data),
         _methods(data),
     )
-    shown = tuple(section for section in sections if section is not None)
-    return Page(title=title, lead=_lead(data), sections=shown, kind=kind)
+    shown = (
+        *(section for section in first if section is not None),
+        *(replace(section, folded=True) for section in folded if section is not None),
+    )
+    return Page(title=title, lead=answer(data.scores), sections=shown, kind=kind)
 
 
-def _lead(data: ReportData) -> str:
+def _next_steps(data: ReportData) -> Section:
+    """What to do with the result."""
+    steps = []
+    if data.model is not None:
+        name = next((slide.name for slide in data.scores.slides if slide.lesions.detections), "")
+        steps.append(
+            "See the slides with heatmaps and detections, judge and correct them: `histoscout view` with the "
+            "folder of this report."
+        )
+        if name:
+            steps.append(f"See it in QuPath: open {name}, and drag found/regions/{name}.geojson onto it.")
+        steps.append(
+            "Have false positives judged: `histoscout evaluate` with `--review 20` exports 20 of them for an "
+            "expert; `--reviewed` counts the answers."
+        )
+        steps.append('Fewer false positives, or more lesions: `--at "1 FP/cm2"` or `--at "sensitivity 0.9"`.')
+    steps.append("False positives that are lesions: annotate them, and train again.")
+    sentence = "How to look closer, and how to make the detector better."
+    return Section(title="What to do next", sentence=sentence, blocks=(BulletList(tuple(steps)),))
+
+
+def _figures(data: ReportData) -> Section:
+    """The result in figures with their intervals."""
+    return Section(
+        title="The result in figures",
+        sentence="",
+        blocks=(Text(_figures_text(data)),),
+    )
+
+
+def _figures_text(data: ReportData) -> str:
     """The result in a paragraph: what was evaluated, lesions, pixels, the first limitation."""
     scores = data.scores
     counts = count_lesions(scores.lesions)

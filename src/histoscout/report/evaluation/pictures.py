@@ -2,19 +2,34 @@
 
 import io
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageFont
 
-from histoscout.cohort.annotated_slide import labeled_regions
+from histoscout.cohort.annotated_slide import annotated_only, labeled_regions
 from histoscout.cohort.case import Case, open_case
-from histoscout.detection.overlay import FONT_PX, OutlinesToDraw, render_crop, render_overlay
+from histoscout.detection.overlay import (
+    ANNOTATED,
+    FALSE_POSITIVE,
+    FONT_PX,
+    FOUND,
+    MISSED,
+    NOT_COUNTED,
+    OTHER_CLASS,
+    OutlinesToDraw,
+    OutlineStyle,
+    render_crop,
+    render_styled,
+)
+from histoscout.evaluation.lesions.matching import PRIMARY_RULE, DetectionState
+from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.slide_metrics import SlideScores
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.notes import pluralize
@@ -45,6 +60,16 @@ MAX_FALSE_POSITIVES = 12
 
 OVERLAY_SIZES = ((12, 900), (40, 600), (100, 400))
 """The longer side of overlays in px, for up to so many slides; of more slides only the first are shown."""
+
+DETECTION_STYLES: Mapping[DetectionState, OutlineStyle] = MappingProxyType(
+    {
+        "true positive": FOUND,
+        "duplicate": FOUND,
+        "false positive": FALSE_POSITIVE,
+        "ignored": NOT_COUNTED,
+    }
+)
+"""How detections are drawn."""
 
 SEED = 0
 """For the choice of true positives."""
@@ -103,11 +128,15 @@ def gallery_section(data: ReportData) -> Section | None:
     cards = _make_cards(data, [item for _, _, items in kinds for item in items])
     blocks: list[Block] = []
     for title, caption, items in kinds:
-        shown = tuple(cards[id(item)] for item in items if id(item) in cards)
+        shown = tuple(
+            replace(cards[id(item)], title=f"{number}. {item.title}")
+            for number, item in enumerate(items, start=1)
+            if id(item) in cards
+        )
         blocks += [Gallery(title, caption, shown)] if shown else [Heading(title), Text("None.")]
     sentence = (
-        "Thin dark lines are annotations, thick colored lines detections. Patients are represented as "
-        "evenly as possible."
+        "Green: found. Orange: false positive. Red dashes: missed. Gray: not counted. Thin black: annotation. "
+        "Thin blue, with its name: another class. Click a picture to enlarge it."
     )
     return Section(title="Example crops", sentence=sentence, blocks=tuple(blocks))
 
@@ -218,24 +247,41 @@ def open_slide_regions(data: ReportData, scores: SlideScores) -> Iterator[tuple[
     """
     case = next(case for case in data.cases if case.name == scores.name)
     with open_case(case) as slide:
-        lesions = scores.lesions
-        detected = [
-            detection.region
-            for number, detection in enumerate(lesions.detections)
-            if lesions.is_in_use(number)
-        ]
-        yield slide, OutlinesToDraw(_annotations(data, case, slide), Regions.of(detected))
+        yield slide, OutlinesToDraw(Regions(), Regions(), _styled(data, case, scores, slide))
+
+
+def _styled(
+    data: ReportData, case: Case, scores: SlideScores, slide: Slide
+) -> tuple[tuple[Region, OutlineStyle], ...]:
+    """Every annotation and every detection in use, each in the style of what became of it."""
+    lesions, positive = scores.lesions, data.scores.protocol.positive
+    states = lesions.matchings[PRIMARY_RULE].states
+    detected = [
+        (detection.region, DETECTION_STYLES[states[number]])
+        for number, detection in enumerate(lesions.detections)
+        if lesions.is_in_use(number)
+    ]
+    missed = [(lesions.lesions[number].region, MISSED) for number in lesions.false_negatives()]
+    found = set(range(len(lesions.lesions))) - set(lesions.false_negatives())
+    annotated = [(lesions.lesions[number].region, ANNOTATED) for number in sorted(found)]
+    # what is left: other classes, and areas to ignore
+    others = [
+        (replace(region, label="not counted") if region.label == "ignore" else region, OTHER_CLASS)
+        for region in _annotations(data, case, slide)
+        if region.label != positive
+    ]
+    return (*detected, *missed, *annotated, *others)
 
 
 def _annotations(data: ReportData, case: Case, slide: Slide) -> Regions:
-    """The annotations of a slide under the names of the recipe, without ignored areas."""
+    """The annotations of a slide under the names of the recipe."""
     protocol = data.scores.protocol
     if data.model is not None:
         classes = data.model.recipe.classes
     else:
         classes = protocol.classes or ClassConfig(positive=protocol.positive)
     regions = labeled_regions(case, classes, slide).regions
-    return regions.where(lambda region: region.label != "ignore")
+    return annotated_only(regions)
 
 
 def _patient(item: GalleryItem) -> str:
@@ -296,6 +342,13 @@ def _area_text(slide: SlideScores, region: Region) -> str:
     return f"{format_number(region.area_mm2(slide.mpp), 2)} mm\u00b2"
 
 
+def _place_text(item: GalleryItem) -> str:
+    """Where a crop is, as QuPath shows it."""
+    x, y = item.focus.centroid.x, item.focus.centroid.y
+    mpp = item.slide.mpp
+    return f"x {x:,.0f}, y {y:,.0f} px ({x * mpp:,.0f}, {y * mpp:,.0f} \u00b5m)"
+
+
 def _make_cards(data: ReportData, items: Sequence[GalleryItem]) -> dict[int, Card]:
     """A card for each item, by the item's identity; each slide is opened once."""
     cards = {}
@@ -304,7 +357,7 @@ def _make_cards(data: ReportData, items: Sequence[GalleryItem]) -> dict[int, Car
         with open_slide_regions(data, on_slide[0].slide) as (slide, outlined):
             for item in on_slide:
                 patient = f"patient: {item.slide.patient}" if item.slide.patient != item.title else ""
-                facts = tuple(fact for fact in (patient, *item.facts) if fact)
+                facts = tuple(fact for fact in (patient, *item.facts, _place_text(item)) if fact)
                 cards[id(item)] = Card(
                     picture=crop_jpeg(slide, item.focus, outlined),
                     title=item.title,
@@ -328,23 +381,42 @@ def _slide_row(data: ReportData, slide: SlideScores, *, linked: bool) -> tuple[C
     )
 
 
+def describe_slide(scores: SlideScores, positive: str) -> str:
+    """Say what every outline on the picture of a slide is: the numbers add up to all detections.
+
+    Args:
+        scores: The slide.
+        positive: The class that is detected.
+
+    Returns:
+        Sentences on lesions and on detections.
+    """
+    lesions = scores.lesions
+    counts = count_lesions([lesions])
+    if not counts.lesions:
+        first = f"no {positive} was annotated"
+    else:
+        first = f"{counts.true_positives} of {pluralize(counts.lesions, 'lesion')} found"
+    places = ", ".join(f"{number} on {place}" for place, number in counts.false_positives_on.items())
+    parts = [
+        f"{counts.true_positives} {'finds' if counts.true_positives == 1 else 'find'} a lesion",
+        f"{pluralize(counts.false_positives, 'false positive')}{f' ({places})' if places else ''}",
+        *([f"{counts.duplicates} on a lesion found before"] if counts.duplicates else []),
+        *([f"{counts.ignored} not counted"] if counts.ignored else []),
+    ]
+    return f"{first}. {pluralize(counts.detections, 'detection')}: {', '.join(parts)}."
+
+
 def _anchor(data: ReportData, slide: SlideScores) -> str:
     return f"slide-{data.scores.slides.index(slide) + 1}-{slug(slide.name)}"
 
 
 def _overlay_picture(data: ReportData, scores: SlideScores, longest: int) -> Picture:
     with open_slide_regions(data, scores) as (slide, outlined):
-        positive = outlined.annotations.with_labels(data.scores.protocol.positive)
-        image = render_overlay(slide, outlined.detections, positive, longest, letters=30)
-    lesions = scores.lesions
-    caption = (
-        f"{scores.name}: {len(lesions.true_positives())} of {pluralize(len(lesions.lesions), 'lesion')} "
-        "detected, "
-        f"{pluralize(len(lesions.false_positives()), 'false positive')}."
-    )
+        image = render_styled(slide, outlined.styled, longest, letters=30)
     return Picture(
         data=to_jpeg(image, 78),
-        caption=caption,
+        caption=f"{scores.name}: {describe_slide(scores, data.scores.protocol.positive)}",
         alt=f"Overlay of {scores.name}",
         anchor=_anchor(data, scores),
     )
