@@ -12,6 +12,7 @@ from histoscout.cohort.cohort import read_cohort
 from histoscout.detection.results import ResultFolder
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.regions import Regions
+from histoscout.review.operation import Operation
 from histoscout.review.review import Review
 from tests.viewer.results import NAMES, write_results
 
@@ -97,3 +98,23 @@ def test_a_cohort_without_decisions_is_refused(found: Path, tmp_path: Path) -> N
     with pytest.raises(HistoscoutError):
         run("cohort", found, "-o", tmp_path / "corrected")
     assert not (tmp_path / "corrected").exists()
+
+
+def test_results_are_opened_in_qupath_and_taken_back(found: Path, tmp_path: Path) -> None:
+    shown = run("open", found, "-o", tmp_path / "project")
+    assert str(tmp_path / "project") in shown
+    assert "no change on 2 slides" in run("import", found, tmp_path / "project")
+    with pytest.raises(HistoscoutError, match="project"):
+        run("open", found, "-o", tmp_path / "project")
+
+
+def test_slides_are_ranked_until_they_are_finished(found: Path) -> None:
+    shown = run("rank", found)
+    assert all(name in shown for name in NAMES)
+    assert (found / "review" / "rank_slides.csv").is_file()
+    assert (found / "review" / "rank_regions.csv").is_file()
+    review = Review.of_results(ResultFolder(found))
+    for name in NAMES:
+        review.record(Operation(kind="no lesion", reader="AB", slide=name))
+    with pytest.raises(HistoscoutError):
+        run("rank", found)

@@ -1,4 +1,4 @@
-"""`histoscout review import|cohort`: corrections from QuPath or the page, and what a training makes of them."""
+"""`histoscout review open|import|cohort|rank`: corrections from QuPath or the page, and what a training makes of them."""
 
 import sys
 from collections import Counter
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from histoscout.cli.options import CliCommand, CliGroup, MovedSlides
+from histoscout.cli.options import CliCommand, CliGroup, MovedSlides, Quiet
+from histoscout.io.notes import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,9 @@ LogFolder = Annotated[
     typer.Option("--log", metavar="FOLDER", help="Folder of the corrections.", show_default="FOUND/review"),
 ]
 
+MAX_RANKED = 20
+"""Slides of a ranking that are listed on the screen."""
+
 app = typer.Typer(cls=CliGroup, rich_markup_mode=None)
 
 
@@ -31,6 +35,34 @@ def review(context: typer.Context) -> None:
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+@app.command("open", cls=CliCommand)
+def open_in_qupath(
+    found: FoundFolder,
+    out: Annotated[Path, typer.Option("-o", "--out", help="New folder for the project.")],
+    moved: MovedSlides = None,
+    log: LogFolder = None,
+) -> None:
+    """Write a QuPath project of findings and corrections.
+
+    Annotations are locked; findings have classes such as "UDH: found".
+    """
+    from histoscout.cli.console import command_line, show_next
+    from histoscout.review.project import write_project
+    from histoscout.review.returned import cases_of_results, find_results
+    from histoscout.review.review import Review
+
+    output = find_results(found)
+    project = write_project(Review.of_results(output, log), cases_of_results(output, moved), out)
+    for note in project.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"{project.path}: {pluralize(len(project.slides), 'slide')}")
+    show_next(
+        f"in QuPath, File > Project > Open project: {project.path}",
+        "give a finding its class to accept it, delete it to reject it; save",
+        command_line("review", "import", found, out),
+    )
 
 
 @app.command("import", cls=CliCommand)
@@ -67,7 +99,7 @@ def import_changes(
     for note in notes:
         typer.echo(f"note: {note}", err=True)
     if not any(slide.changes for slide in changes):
-        typer.echo(f"no change on {len(changes)} {'slide' if len(changes) == 1 else 'slides'}")
+        typer.echo(f"no change on {pluralize(len(changes), 'slide')}")
         return
     typer.echo(change_table(changes))
     if dry_run:
@@ -139,6 +171,47 @@ def corrected_cohort(
     others = len(made.cohort.cases) - len(rows)
     typer.echo(f"{table}: {len(rows)} corrected slides{f' and {others} others' if others else ''}")
     show_next(f"{command_line('train', table, '--from', 'MODEL', '-o', 'better')}   (MODEL: what found them)")
+
+
+@app.command("rank", cls=CliCommand)
+def rank(
+    found: FoundFolder,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for the tables.", show_default="FOUND/review"),
+    ] = None,
+    base: Annotated[
+        Path | None,
+        typer.Option("--with", metavar="COHORT", help="Cohort whose annotated slides are known already."),
+    ] = None,
+    moved: MovedSlides = None,
+    log: LogFolder = None,
+    quiet: Quiet = False,
+) -> None:
+    """Rank slides by what their annotation would teach.
+
+    First come slides on which the model is unsure, and that look new.
+    """
+    from histoscout.cli.console import Console, command_line, show_next
+    from histoscout.cohort.cohort import read_cohort
+    from histoscout.review.queue import rank_results
+    from histoscout.review.ranking import SLIDE_COLUMNS, slide_row, write_ranking
+    from histoscout.review.returned import cases_of_results, find_results
+    from histoscout.review.review import FOLDER, Review
+
+    output = find_results(found)
+    known = None if base is None else read_cohort(base)
+    corrections = Review.of_results(output, log)
+    with Console(quiet) as console:
+        ranked = rank_results(
+            corrections, cases_of_results(output, moved), output, base=known, progress=console
+        )
+    tables = write_ranking(ranked, out or log or output.folder / FOLDER)
+    rows = [slide_row(number, one)[:-1] for number, one in enumerate(ranked[:MAX_RANKED], 1)]
+    if rows:
+        typer.echo(_table(SLIDE_COLUMNS[1:-1], [row[1:] for row in rows]))
+    typer.echo(f"all {len(ranked)} slides and their findings: {tables[0]}, {tables[1]}")
+    show_next(command_line("view", found))
 
 
 def change_table(changes: "Sequence[SlideChanges]") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from histoscout.annotations.geojson import read_geojson
 from histoscout.annotations.qpdata.image import uri_file_name
 from histoscout.annotations.read import format_of, read_annotations
-from histoscout.cohort.annotated_slide import is_mask
+from histoscout.cohort.annotated_slide import is_mask, read_annotated_regions
 from histoscout.cohort.case import Case, open_case, to_shown_frame
 from histoscout.cohort.discovery import SlideFinder, match_names
 from histoscout.cohort.qupath_project import PROJECT, find_project, read_project
@@ -216,15 +216,28 @@ def read_returned(file: ReturnedFile, output: ResultFolder, reader: str) -> tupl
         regions=annotations.regions,
         reader=reader,
         given=None if file.given is None else read_geojson(file.given).regions,
-        references=_references(file.case),
+        references=read_references(file.case),
         findings=read_geojson(findings).regions if findings.is_file() else Regions(),
     )
     return returned, annotations.notes
 
 
-def _references(case: Case) -> Regions:
-    """The annotations of the cohort on a slide; none if they are a mask."""
+def read_references(case: Case) -> Regions:
+    """Read the annotations of the cohort on a slide, as they were drawn.
+
+    Args:
+        case: The slide.
+
+    Returns:
+        The annotations in level-0 px; none if they are a mask, or their file is gone.
+
+    Raises:
+        AnnotationError: The file cannot be read.
+    """
     path = case.annotations
     if path is None or not path.is_file() or is_mask(path):
         return Regions()
-    return read_annotations(path, class_property=case.class_property).regions
+    if format_of(path) in _PLAIN_FORMATS or not case.slide.exists():
+        return read_annotated_regions(case, path).regions
+    with open_case(case) as slide:
+        return read_annotated_regions(case, path, slide).regions
