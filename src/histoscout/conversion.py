@@ -24,7 +24,7 @@ from histoscout.annotations.read import (
 from histoscout.annotations.write import MaskCanvas, write_annotations, writer_of
 from histoscout.cohort.annotated_slide import is_mask, mask_scale
 from histoscout.cohort.case import Case, open_case, to_shown_frame
-from histoscout.cohort.discovery import MASK_SUFFIXES, find_by_name, find_slides
+from histoscout.cohort.discovery import MASK_SUFFIXES, find_by_name, find_slides, unreadable_notes
 from histoscout.cohort.qupath_project import find_project, read_project
 from histoscout.errors import AnnotationError, HistoscoutError, OutputError, SlideError
 from histoscout.geometry.box import Box
@@ -226,13 +226,13 @@ def _convert_folder(source: Path, target: Path, options: ConvertOptions) -> Iter
 def _tasks_of_folder(source: Path, target: Path, options: ConvertOptions) -> list[_Task]:
     """The annotation files in a folder, without pictures, which may be slides."""
     slides = _find_slides(options)
+    named = [path for path in sorted(source.iterdir()) if format_of(path) not in {None, *MASK_SUFFIXES}]
+    for note in unreadable_notes((path for path in named if format_of(path) != ".csv"), "annotations"):
+        options.progress.note(note)
     paths = [
         path
-        for path in sorted(source.iterdir())
-        if path.is_file()
-        and format_of(path) not in MASK_SUFFIXES
-        and is_annotation_file(path)
-        and not path.name.startswith(".")
+        for path in named
+        if path.is_file() and is_annotation_file(path) and not path.name.startswith(".")
     ]
     return [
         _Task(path, target / f"{_output_name(path)}{options.suffix}", _match_slide(_stem(path), slides))

@@ -11,6 +11,7 @@ from typing import Literal
 
 from histoscout.hardware import usable_cores
 from histoscout.io.files import StrPath
+from histoscout.io.inputs import real_path
 
 MIN_DISK_GB = 5.0
 """With less free space, results may not fit."""
@@ -140,7 +141,7 @@ def _check_memory() -> MachineCheck:
 
 def _check_disk(folder: Path) -> MachineCheck:
     free = shutil.disk_usage(folder).free / 1e9
-    detail = f"{free:.0f} GB free in {folder.resolve()}"
+    detail = f"{free:.0f} GB free in {real_path(folder)}"
     if free < MIN_DISK_GB:
         remedy = "Choose another folder with -o, or free some space"
         return MachineCheck(name="disk", state="note", detail=detail, remedy=remedy)

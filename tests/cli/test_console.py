@@ -6,6 +6,8 @@ import pytest
 
 from histoscout.cli import console as module
 from histoscout.cli.console import Console, command_line
+from histoscout.cli.options import echo
+from histoscout.cli.tables import table
 
 
 class Terminal(io.StringIO):
@@ -56,3 +58,26 @@ def test_in_a_pipe_a_batch_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_command_can_be_pasted() -> None:
     assert command_line("train", "my cohort.csv", "-o", "m") == "histoscout train 'my cohort.csv' -o m"
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_names_neither_steer_the_terminal_nor_lose_brackets(stream: type[io.StringIO]) -> None:
+    name, shown = "A[red]B\x1b]0;title\x07\nC", stream()
+    with Console(stream=shown) as console:
+        console.start(name, 1)
+        if console.bars:
+            assert console.bars.tasks[0].description == "A[red]B\\x1b]0;title\\x07\\nC"
+        console.note(name)
+        console.say(name)
+        console.advance()
+        console.done()
+    text = shown.getvalue()
+    assert "\x1b]" not in text
+    assert "\x07" not in text
+    assert text.count("A[red]B") >= 3
+
+
+def test_what_is_printed_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    echo("a\x1b[2Jb\nc")
+    assert capsys.readouterr().out == "a\\x1b[2Jb\nc\n"
+    assert table(("slide",), [("a\nb",)]) == "slide\na\\nb"

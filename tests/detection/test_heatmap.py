@@ -367,3 +367,19 @@ def test_a_full_disk_is_an_error_before_anything_is_mapped(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.where == str(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_xml_cannot_hold_does_not_spoil_the_file(tmp_path: Path) -> None:
+    heatmap = Heatmap(
+        box=Box(0, 0, 4, 4),
+        mpp=1.0,
+        slide_mpp=1.0,
+        slide_name="a\x01<b>\x1b]0;\x07&\n",
+        labels=("UDH",),
+        values=np.full((1, 4, 4), 7, np.uint8),
+        windows=1,
+    )
+    write_heatmap(heatmap, tmp_path / "a.ome.tiff")
+    read = read_heatmap(tmp_path / "a.ome.tiff")
+    assert read.slide_name.startswith("a\ufffd<b>")
+    assert (read.values == heatmap.values).all()

@@ -13,6 +13,7 @@ from histoscout.detection.overlay import (
     OutlinesToDraw,
     OutlineStyle,
     render_crop,
+    render_overlay,
 )
 from histoscout.geometry.regions import Region, Regions
 from histoscout.slides.image_reader import slide_from_array
@@ -103,3 +104,9 @@ def test_dashes_leave_gaps_where_a_line_does_not() -> None:
 
     solid = replace(MISSED, dashed=False)
     assert 0.3 < drawn(MISSED) / drawn(solid) < 0.8
+
+
+def test_classes_of_any_name_can_be_drawn() -> None:
+    region = Region(shapely.box(900, 900, 1100, 1100), "two\nlines\x1b[31m\t\u202e")
+    drawn = pixels(render_overlay(plain_slide(), Regions.of([region]), Regions.of([region]), 400))
+    assert near(drawn, class_color(region.label)) > 20

@@ -1,6 +1,11 @@
 """Notes name few things and count all of them."""
 
-from histoscout.io.notes import NoteCounter, SlideNotes, count_and_list, list_some, pluralize
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histoscout.io.notes import NoteCounter, SlideNotes, count_and_list, list_some, pluralize, visible
 
 
 def test_a_long_list_is_cut() -> None:
@@ -33,3 +38,16 @@ def test_a_note_on_several_slides_is_shown_once() -> None:
     more.add("two", "black")
     notes.add_all(more)
     assert notes.notes == ["one, two: black", "one: empty"]
+
+
+@given(st.text())
+def test_no_control_character_reaches_the_terminal(text: str) -> None:
+    shown = visible(text, one_line=True)
+    assert not any(unicodedata.category(letter) == "Cc" or letter in "\u202e\u2066" for letter in shown)
+    assert visible(shown, one_line=True) == shown
+    if text.isprintable():
+        assert visible(text) == text
+
+
+def test_line_breaks_of_messages_stay() -> None:
+    assert visible("a\n\tb\x1b[2J") == "a\n\tb\\x1b[2J"

@@ -3,9 +3,18 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from histoscout.errors import AnnotationError, CohortError
-from histoscout.io.tables import read_headings, read_review_table, read_table, write_csv
+from histoscout.io.tables import (
+    protect_cell,
+    read_cell,
+    read_headings,
+    read_review_table,
+    read_table,
+    write_csv,
+)
 
 
 def test_cells_with_commas_and_quotes_are_escaped(tmp_path: Path) -> None:
@@ -60,3 +69,27 @@ def test_a_review_table_needs_its_columns(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["id"], [("1",)])
     with pytest.raises(AnnotationError, match="'verdict'"):
         read_review_table(tmp_path / "a.csv", ["id", "verdict"])
+
+
+@given(st.one_of(st.text(), st.from_regex(r"'{0,3}[=+@\-\t].*", fullmatch=True)))
+def test_no_cell_is_a_formula_and_each_reads_back_the_same(text: str) -> None:
+    written = protect_cell(text)
+    assert isinstance(written, str)
+    assert read_cell(written) == text
+    if written[:1] in ("=", "+", "-", "@", "\t", "\r", "\n"):
+        # only numbers begin like this
+        float(written)
+
+
+def test_names_that_are_formulas_come_back_from_a_table(tmp_path: Path) -> None:
+    names = ('=HYPERLINK("x").svs', "-1+1.svs", "@a.svs", "+b.svs", "'=c.svs", "-7", "d.svs")
+    write_csv(tmp_path / "a.csv", ["slide", "patient"], [(name, Path(name)) for name in names])
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert not any(line.strip('"')[0] in "=+@" for line in lines)
+    table = read_table(tmp_path / "a.csv")
+    assert [(row.cell("slide"), row.cell("patient")) for row in table.rows] == [(n, n) for n in names]
+    assert [row["slide"] for row in read_review_table(tmp_path / "a.csv", ["slide"])] == list(names)
+
+
+def test_numbers_stay_numbers() -> None:
+    assert [protect_cell(value) for value in (-1, -0.5, "-1.5e-3", None)] == [-1, -0.5, "-1.5e-3", None]

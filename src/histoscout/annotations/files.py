@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from histoscout.errors import AnnotationError
 from histoscout.io.files import decode_text, encoding_note
+from histoscout.io.inputs import open_regular
 
 MAX_UNPACK_RATIO = 200
 """Unpacked bytes allowed per byte of the file: polygons pack to a tenth, seldom to a fiftieth; a file made to
@@ -36,7 +37,7 @@ def read_content(path: Path) -> bytes:
         AnnotationError: The file cannot be read, is damaged, or unpacks to far more than annotations do.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             # the first bytes decide, since names are often wrong
             magic = file.read(4)
             file.seek(0)

@@ -25,6 +25,7 @@ from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions
 from histoscout.geometry.vectorize import mask_to_polygons
+from histoscout.io.inputs import open_regular
 from histoscout.io.tiff import (
     BY_LIBTIFF,
     JPEG,
@@ -328,7 +329,7 @@ def _gray_values(pixels: NDArray[Any], path: Path, is_lossy: bool) -> NDArray[An
 
 
 def _is_tiff(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 
 

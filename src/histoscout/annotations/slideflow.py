@@ -17,6 +17,7 @@ from histoscout.annotations.read import Annotations
 from histoscout.errors import AnnotationError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.io.files import decode_text
+from histoscout.io.inputs import open_regular
 from histoscout.io.notes import NoteCounter
 
 COLUMNS = ("roi_name", "x_base", "y_base")
@@ -34,7 +35,7 @@ def is_roi_table(path: Path) -> bool:
         path: The file.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return False

@@ -212,6 +212,15 @@ def _parse_number(text: str | None, element: XmlElement, name: str, path: Path) 
     raise AnnotationError(f"{path}, line {element.line}", fault, "Correct this coordinate")
 
 
+def xml_text(text: str) -> str:
+    """A text with those characters replaced that XML cannot hold.
+
+    Args:
+        text: Any text.
+    """
+    return NOT_IN_XML.sub("\ufffd", text)
+
+
 def quoted(text: str) -> str:
     """Quote a text as the value of an attribute; characters that XML cannot hold are replaced.
 
@@ -221,7 +230,7 @@ def quoted(text: str) -> str:
     Returns:
         The text in quotes.
     """
-    return quoteattr(NOT_IN_XML.sub("\ufffd", text))
+    return quoteattr(xml_text(text))
 
 
 def read_xml_tree(path: Path) -> XmlElement:

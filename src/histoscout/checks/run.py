@@ -37,6 +37,7 @@ from histoscout.errors import HistoscoutError, OutputError
 from histoscout.geometry.regions import Regions
 from histoscout.hardware import usable_cores
 from histoscout.io.files import StrPath
+from histoscout.io.inputs import real_path
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
 from histoscout.slides.files import image_name
@@ -251,7 +252,7 @@ def refuse_output_folder(folder: Path, cases: Sequence[Case]) -> None:
 
 
 def _refuse_originals(folder: Path, cases: Sequence[Case]) -> None:
-    if folder.resolve() in {case.annotations.parent.resolve() for case in cases if case.annotations}:
+    if real_path(folder) in {real_path(case.annotations.parent) for case in cases if case.annotations}:
         raise OutputError(
             folder, "the folder holds the original annotations", "Give another folder for the corrected ones"
         )

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from histoscout.cli.options import echo
+
 
 def bracs(
     folders: Annotated[
@@ -25,14 +27,14 @@ def bracs(
     dataset = read_bracs(folders, table)
     paths = write_bracs(dataset, out, overwrite)
     for note in dataset.notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     cases = dataset.slides.cases
     annotated = sum(case.annotations is not None for case in cases)
     patients = pluralize(len(dataset.slides.patients), "patient")
-    typer.echo(
+    echo(
         f"{pluralize(len(cases), 'slide')} of {patients}, {annotated} annotated; "
         f"{pluralize(len(dataset.rois), 'RoI')}"
     )
     for path in paths:
-        typer.echo(f"  {path}")
+        echo(f"  {path}")
     show_next(command_line("check", paths[0], "-o", "check.html"))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import ClassProperty, CohortPath, KeepFound, MovedSlides, Quiet
+from histoscout.cli.options import ClassProperty, CohortPath, KeepFound, MovedSlides, Quiet, echo
 
 
 def check(
@@ -57,12 +57,12 @@ def check(
 
     # results: one line for each check, its remedy below it
     for verdict in checks.verdicts:
-        typer.echo(f"{verdict.state:<12} {verdict.name}: {verdict.message}")
+        echo(f"{verdict.state:<12} {verdict.name}: {verdict.message}")
         if verdict.state != "good" and verdict.remedy:
-            typer.echo(f"{'':<12} -> {verdict.remedy}")
+            echo(f"{'':<12} -> {verdict.remedy}")
     for path in [] if apply is None else apply_corrections(checks.slides, apply):
-        typer.echo(f"corrected:   {path}")
-    typer.echo(f"page:        {out}")
+        echo(f"corrected:   {path}")
+    echo(f"page:        {out}")
     if checks.failed:
         show_next(f"open {out} in a browser, and look at the slides named above")
         raise typer.Exit(1)

@@ -8,10 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
-import typer
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from histoscout.cli.options import echo
+from histoscout.io.inputs import read_bytes
+from histoscout.io.notes import visible
 
 if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort
@@ -47,7 +50,7 @@ class Console:
         self.bars: RichProgress | None = None
         if self.stream.isatty() and not quiet:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
@@ -70,9 +73,14 @@ class Console:
         """Begin a task of `total` steps; one that begins before another is done is a part of its next step."""
         if len(self._tasks) > 1:
             self._remove(self._tasks.pop())
-        started = _Task(name=task, total=total, started=time.monotonic(), last_line=time.monotonic())
+        started = _Task(
+            name=visible(task, one_line=True),
+            total=total,
+            started=time.monotonic(),
+            last_line=time.monotonic(),
+        )
         if self.bars:
-            started.bar = self.bars.add_task(task, total=total)
+            started.bar = self.bars.add_task(started.name, total=total)
         self._tasks.append(started)
 
     def advance(self, steps: int = 1) -> None:
@@ -100,14 +108,14 @@ class Console:
     def note(self, text: str) -> None:
         """Show something that the user must see, quiet or not."""
         if self.bars:
-            self.bars.console.print(f"note: {text}", markup=False, highlight=False)
+            self.bars.console.print(f"note: {visible(text)}", markup=False, highlight=False)
         else:
             self._print(f"note: {text}")
 
     def say(self, text: str) -> None:
         """Show a plain line, unless the console is quiet."""
         if self.bars:
-            self.bars.console.print(text, markup=False, highlight=False)
+            self.bars.console.print(visible(text), markup=False, highlight=False)
         elif not self.quiet:
             self._print(text)
 
@@ -129,7 +137,7 @@ class Console:
             self.bars.remove_task(task.bar)
 
     def _print(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        print(visible(text), file=self.stream, flush=True)
 
 
 def show_cohort(console: Console, cohort: "Cohort") -> None:
@@ -163,8 +171,8 @@ def read_recipe(path: Path) -> "Recipe":
     from histoscout.recipe import Recipe
 
     recipe = Recipe.read(path)
-    if note := encoding_note(path.read_bytes()):
-        typer.echo(f"note: {path.name}: {note}", err=True)
+    if note := encoding_note(read_bytes(path)):
+        echo(f"note: {path.name}: {note}", err=True)
     return recipe
 
 
@@ -185,7 +193,7 @@ def show_next(*steps: str) -> None:
         steps: One line each.
     """
     for number, step in enumerate(steps):
-        typer.echo(f"{'next:' if number == 0 else '':<10}{step}")
+        echo(f"{'next:' if number == 0 else '':<10}{step}")
 
 
 def command_line(*words: object) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import ClassProperty, KeepFound, Quiet, Series, SlideMpp
+from histoscout.cli.options import ClassProperty, KeepFound, Quiet, Series, SlideMpp, echo
 
 
 def convert(
@@ -84,12 +84,12 @@ def convert(
     failed = [row for row in rows if row.fault]
     if len(rows) == 1:
         for row in converted:
-            typer.echo(f"{pluralize(row.regions or 0, 'annotation')}: {row.target}")
+            echo(f"{pluralize(row.regions or 0, 'annotation')}: {row.target}")
     if len(rows) > 1:
         skipped = len(rows) - len(converted) - len(failed)
-        typer.echo(f"{len(converted)} converted, {skipped} skipped (exist), {len(failed)} failed: {target}")
+        echo(f"{len(converted)} converted, {skipped} skipped (exist), {len(failed)} failed: {target}")
     for row in failed:
-        typer.echo(f"histoscout: {row.fault}", err=True)
+        echo(f"histoscout: {row.fault}", err=True)
     if failed:
         raise typer.Exit(1)
 

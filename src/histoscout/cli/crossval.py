@@ -17,6 +17,7 @@ from histoscout.cli.options import (
     Quiet,
     Sanity,
     SanityChecks,
+    echo,
 )
 from histoscout.errors import RecipeError
 
@@ -91,13 +92,13 @@ def crossval(
         result = run(cases, out, recipes, options)
         report = write_crossval_report(result, out) if fold is None else None
 
-    typer.echo(crossval_table(result))
+    echo(crossval_table(result))
     for note in result.notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if report is None:
-        typer.echo(f"Fold {fold} of {len(result.folds)} is done. After the last fold, run without --fold.")
+        echo(f"Fold {fold} of {len(result.folds)} is done. After the last fold, run without --fold.")
     else:
-        typer.echo(f"scores: {out / 'crossval.json'}\nreport: {report}")
+        echo(f"scores: {out / 'crossval.json'}\nreport: {report}")
         show_next(f"open {report} in a browser")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import Quiet, TrainingDevice, Verbose
+from histoscout.cli.options import Quiet, TrainingDevice, Verbose, echo
 
 
 def demo(
@@ -26,12 +26,10 @@ def demo(
 
     with Console(quiet) as console:
         result = run(out, device=device, progress=console)
-    typer.echo(score_table(result.scores) if verbose else answer_text(result.scores))
+    echo(score_table(result.scores) if verbose else answer_text(result.scores))
     scores = out / "scores"
-    typer.echo(
-        f"cohort:   {result.cohort}\nmodel:    {result.model.path}\nscores:   {scores / 'scores.json'}"
-    )
-    typer.echo(f"overlays: {scores / 'overlays'}\nreport:   {result.report}")
+    echo(f"cohort:   {result.cohort}\nmodel:    {result.model.path}\nscores:   {scores / 'scores.json'}")
+    echo(f"overlays: {scores / 'overlays'}\nreport:   {result.report}")
     show_next(
         f"open {result.report} in a browser",
         f"{command_line('train', 'project.qpproj', '-o', 'model')}   (your own QuPath project)",

@@ -16,6 +16,7 @@ from histoscout.cli.options import (
     Series,
     SlideMpp,
     Verbose,
+    echo,
 )
 
 
@@ -82,13 +83,13 @@ def detect(
             progress=console,
         )
         rows = run(model, cases, out, options)
-    typer.echo(ledger_table(rows, verbose=verbose))
+    echo(ledger_table(rows, verbose=verbose))
     if dry_run:
-        typer.echo("dry run: nothing was written")
+        echo("dry run: nothing was written")
         show_next(f"{command_line('detect', model, *slides, '-o', out)}   (and the other options)")
     else:
         output = find_results(out, rows[0].settings)
-        typer.echo(f"results: {output.folder}")
+        echo(f"results: {output.folder}")
         if done := next((row for row in rows if row.state == "done" and row.regions), None):
             show_next(f"in QuPath, open {done.slide} and drag {output.regions(done.slide)} onto it")
     if any(row.state == "failed" for row in rows):

@@ -2,6 +2,8 @@
 
 import typer
 
+from histoscout.cli.options import echo
+
 
 def doctor() -> None:
     """Check this machine: packages, memory, disk and GPUs.
@@ -12,8 +14,8 @@ def doctor() -> None:
 
     checks = check_machine()
     for check in checks:
-        typer.echo(f"{check.state:<8} {check.name:<28} {check.detail}")
+        echo(f"{check.state:<8} {check.name:<28} {check.detail}")
         if check.remedy:
-            typer.echo(f"{'':<8} {'':<28} -> {check.remedy}")
+            echo(f"{'':<8} {'':<28} -> {check.remedy}")
     if any(check.state == "missing" for check in checks):
         raise typer.Exit(1)

@@ -20,6 +20,7 @@ from histoscout.cli.options import (
     Sanity,
     SanityChecks,
     Verbose,
+    echo,
 )
 
 
@@ -152,16 +153,16 @@ def evaluate(
             scores = evaluate_regions(model, cases, out, compare_options)
     report = out / "report.html"
 
-    typer.echo(score_table(scores) if verbose else answer_text(scores))
+    echo(score_table(scores) if verbose else answer_text(scores))
     for note in scores.notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     for verdict in scores.sanity_checks:
         if verdict.state != "good":
-            typer.echo(f"{verdict.state}: {verdict.name}: {verdict.message}. {verdict.remedy}", err=True)
-    typer.echo(f"scores:   {out / 'scores.json'}\noverlays: {out / 'overlays'}")
+            echo(f"{verdict.state}: {verdict.name}: {verdict.message}. {verdict.remedy}", err=True)
+    echo(f"scores:   {out / 'scores.json'}\noverlays: {out / 'overlays'}")
     if review:
-        typer.echo(f"review:   {out / 'review'}")
-    typer.echo(f"report:   {report}")
+        echo(f"review:   {out / 'review'}")
+    echo(f"report:   {report}")
     steps = [f"open {report} in a browser"]
     if is_model and not review and on is EvaluatedSplit.test:
         words = ("evaluate", model, cohort, "-o", out, "--review", 20)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from histoscout.cli.options import echo
 from histoscout.errors import CohortError
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ def report_images(model: Path, images: Path, out: Path, options: "ImageOptions")
     options = replace(options, report=lambda scores, folder: write_images_report(scores, folder, loaded))
     scores = evaluate_images(loaded, images, out, options)
     report = out / "report.html"
-    typer.echo(image_table(scores))
+    echo(image_table(scores))
     for note in scores.notes:
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"scores: {out / 'scores.json'}\nimages: {out / 'images.csv'}\nreport: {report}")
+        echo(f"note: {note}", err=True)
+    echo(f"scores: {out / 'scores.json'}\nimages: {out / 'images.csv'}\nreport: {report}")
     if any("not evaluated" in note for note in scores.notes):
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import Series, SlideMpp
+from histoscout.cli.options import Series, SlideMpp, echo
 
 
 def info(
@@ -28,9 +28,9 @@ def info(
             faults.append(str(error))
             continue
         for name, value in rows:
-            typer.echo(f"{name:<12} {value}")
+            echo(f"{name:<12} {value}")
     for fault in faults:
-        typer.echo(f"histoscout: {fault}", err=True)
+        echo(f"histoscout: {fault}", err=True)
     if thumbnail is not None and not faults:
         _write_thumbnail(slides[0], thumbnail, mpp, series=series)
     if faults:
@@ -48,4 +48,4 @@ def _write_thumbnail(slide: Path, path: Path, mpp: float | None, *, series: int 
         raise OutputError(path, "the file exists already", "Give another name, or delete it first")
     with open_slide(slide, mpp, series=series) as opened, atomic_write(path) as temporary:
         Image.fromarray(opened.overview()[0]).save(temporary, format="PNG")
-    typer.echo(f"{'thumbnail':<12} {path}")
+    echo(f"{'thumbnail':<12} {path}")

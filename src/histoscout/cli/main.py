@@ -31,7 +31,7 @@ from histoscout.cli import (
     train,
     view,
 )
-from histoscout.cli.options import CliCommand, CliGroup
+from histoscout.cli.options import CliCommand, CliGroup, echo
 from histoscout.errors import HistoscoutError
 from histoscout.io.files import output_error
 
@@ -73,10 +73,10 @@ def histoscout(
     Slides and QuPath annotations in, a trained and evaluated detector out.
     """
     if show_version:
-        typer.echo(f"histoscout {version('histoscout')}")
+        echo(f"histoscout {version('histoscout')}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        echo(context.get_help())
 
 
 def main() -> int:
@@ -128,5 +128,5 @@ def _os_error_text(error: OSError) -> str:
 
 
 def _stop(message: str, code: int) -> int:
-    typer.echo(message.encode(errors="backslashreplace").decode(), err=True)
+    echo(message.encode(errors="backslashreplace").decode(), err=True)
     return code

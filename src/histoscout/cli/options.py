@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from histoscout.io.notes import visible
+
 
 class SanityChecks(StrEnum):
     """What a failed sanity check does: `all` stops, `warn` reports it and continues."""
@@ -177,7 +179,7 @@ class CliCommand(TyperCommand):
         known = {name for parameter in self.params for name in parameter.opts}
         current, notes = current_spelling(args, known)
         for note in notes:
-            typer.echo(f"note: {note}", err=True)
+            echo(f"note: {note}", err=True)
         return super().parse_args(ctx, current)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -228,6 +230,16 @@ MEANT: Mapping[str, str] = MappingProxyType(
     }
 )
 """Commands as other programs call them."""
+
+
+def echo(text: object, *, err: bool = False) -> None:
+    """Print a text with control characters as escapes, since names in it may come from anybody.
+
+    Args:
+        text: What to print.
+        err: Whether to print to stderr.
+    """
+    typer.echo(visible(str(text)), err=err)
 
 
 class CliGroup(TyperGroup):

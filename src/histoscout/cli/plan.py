@@ -16,6 +16,7 @@ from histoscout.cli.options import (
     Positive,
     Quiet,
     Weights,
+    echo,
 )
 
 
@@ -67,7 +68,7 @@ def plan(
         result = make_plan(cases, options)
     result.write(out)
     patches = result.recipe.patches
-    typer.echo(
+    echo(
         f"{result.recipe.classes.positive}: patches of {patches.size_um:g} um at {patches.mpp:g} um/px "
         f"({result.recipe.patch_px} px)\nrecipe: {out}"
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import Quiet, TrainingDevice
+from histoscout.cli.options import Quiet, TrainingDevice, echo
 
 
 def pretrain(
@@ -38,8 +38,8 @@ def pretrain(
             progress=console,
         )
         result = run(out, options)
-    typer.echo(training_table(result.model))
-    typer.echo(
+    echo(training_table(result.model))
+    echo(
         f"weights: {result.encoder}\n"
         f"Train with them: histoscout train COHORT -o MODEL --weights {result.encoder}"
     )

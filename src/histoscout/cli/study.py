@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histoscout.cli.options import Quiet, TrainingDevice
+from histoscout.cli.options import Quiet, TrainingDevice, echo
 
 if TYPE_CHECKING:
     from histoscout.study.planning import PlannedRun
@@ -65,11 +65,11 @@ def study(
             progress=console,
         )
         if dry_run:
-            typer.echo(plan_table(*plan_study(out, options)))
+            echo(plan_table(*plan_study(out, options)))
             return
         result = repeat_study(out, options)
-    typer.echo(study_table(result.results))
-    typer.echo(f"scores: {out / 'study.json'}\nreport: {result.report}")
+    echo(study_table(result.results))
+    echo(f"scores: {out / 'study.json'}\nreport: {result.report}")
 
 
 def study_table(results: dict[str, Any]) -> str:

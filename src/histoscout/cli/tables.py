@@ -19,7 +19,7 @@ from histoscout.evaluation.lesions.matching import PRIMARY_RULE, describe_rule
 from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.out_of_fold import Crossval
 from histoscout.evaluation.scores import Scores
-from histoscout.io.notes import list_some, pluralize
+from histoscout.io.notes import list_some, pluralize, visible
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.evaluation.answer import answer
 from histoscout.report.formatting import estimate_text, format_estimate, format_fraction, format_number
@@ -352,7 +352,7 @@ def _image_scores(scores: ImageScores) -> str:
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else visible(str(value), one_line=True)
 
 
 def _basis(number: int, item: str, patients: int) -> str:

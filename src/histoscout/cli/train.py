@@ -18,6 +18,7 @@ from histoscout.cli.options import (
     TrainingChecks,
     TrainingDevice,
     Weights,
+    echo,
 )
 
 
@@ -98,10 +99,10 @@ def train(
             progress=console,
         )
         model = run(cases, out, chosen, options)
-    typer.echo(training_table(model))
+    echo(training_table(model))
     if given is None:
-        typer.echo(f"recipe, with a reason for each choice: {plan_file(out)}")
-    typer.echo(f"model: {model.path}")
+        echo(f"recipe, with a reason for each choice: {plan_file(out)}")
+    echo(f"model: {model.path}")
     if scores is None and not cases.by_class:
         if cases.in_split("test").cases:
             show_next(command_line("evaluate", out, cohort, "-o", "scores"))

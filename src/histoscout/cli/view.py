@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from histoscout.cli.options import MovedSlides
+from histoscout.cli.options import MovedSlides, echo
 
 
 def view(
@@ -38,8 +38,8 @@ def view(
         raise OutputError("view", fault, "Install it with: pip install 'histoscout[viewer]'") from error
     library = open_library(shown, moved, out)
     for note in library.notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if host != LOOPBACK:
         warning = "other machines can open the slides if they know the address below, and it is not encrypted"
-        typer.echo(f"warning: {warning}", err=True)
-    run(library, host=host, port=port, browser=not no_browser, tell=typer.echo)
+        echo(f"warning: {warning}", err=True)
+    run(library, host=host, port=port, browser=not no_browser, tell=echo)

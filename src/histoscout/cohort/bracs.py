@@ -13,9 +13,11 @@ from pathlib import Path
 from histoscout.cohort.bracs_table import BracsRow, read_bracs_table, slide_name, unambiguous_splits
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.cohort import Cohort, write_cohort
+from histoscout.cohort.discovery import unreadable_notes
 from histoscout.cohort.table import SPLITS
 from histoscout.errors import CohortError, OutputError
 from histoscout.io.files import StrPath, write_text
+from histoscout.io.inputs import real_path
 from histoscout.io.notes import count_and_list
 from histoscout.io.tables import write_csv
 from histoscout.recipe import Recipe
@@ -122,7 +124,9 @@ def read_bracs(folders: Sequence[StrPath], table: StrPath | None = None) -> Brac
     if not slides.cases and not rois:
         fault = "the folder holds no slides (BRACS_*.svs) and no RoIs of BRACS"
         raise CohortError(where, fault, "Give the folders they are in")
-    return Bracs(slides, rois, (*split_notes, *slide_notes, *roi_notes))
+    named = (file for file in files if file.name.startswith("BRACS_"))
+    lost = unreadable_notes((file for file in named if file.suffix and not file.is_dir()), "slides and RoIs")
+    return Bracs(slides, rois, (*split_notes, *slide_notes, *roi_notes, *lost))
 
 
 def write_bracs(found: Bracs, folder: StrPath, overwrite: bool = False) -> tuple[Path, ...]:
@@ -159,7 +163,7 @@ def write_bracs(found: Bracs, folder: StrPath, overwrite: bool = False) -> tuple
         write_cohort(found.slides, folder / "cohort.csv")
     if found.rois:
         columns = ("image", "class", "patient", "split", "mpp")
-        rows = [(roi.image.resolve(), roi.label, roi.patient, roi.split, MPP) for roi in found.rois]
+        rows = [(real_path(roi.image), roi.label, roi.patient, roi.split, MPP) for roi in found.rois]
         write_csv(folder / "rois.csv", columns, rows)
     write_text(folder / "recipe.toml", RECIPE.read_text(encoding="utf-8"))
     return tuple(paths)

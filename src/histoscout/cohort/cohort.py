@@ -12,12 +12,15 @@ from histoscout.cohort.discovery import (
     SlideFinder,
     assign_own_patients,
     find_slides,
+    is_named_like_slide,
     match_annotations,
+    unreadable_notes,
 )
 from histoscout.cohort.qupath_project import PROJECT, find_project, read_project, read_project_cases
 from histoscout.cohort.table import NO_LESION, read_table_cases
 from histoscout.errors import CohortError
 from histoscout.io.files import StrPath
+from histoscout.io.inputs import real_path
 from histoscout.io.names import patient_key, patient_spellings, spellings_note
 from histoscout.io.notes import count_and_list
 from histoscout.io.tables import read_table, write_csv
@@ -157,17 +160,20 @@ def read_cohort(path: StrPath, slides: StrPath | None = None) -> Cohort:
 
 
 def _from_slides(slides: list[Path], where: Path) -> Cohort:
+    entries = where.iterdir() if where.is_dir() else ()
+    unreadable = unreadable_notes(filter(is_named_like_slide, entries), "slides")
     if not slides:
         kinds = ", ".join(sorted(SLIDE_SUFFIXES))
-        fault = f"the folder holds no slides ({kinds})"
+        fault = "; ".join([f"the folder holds no slides ({kinds})", *unreadable])
         raise CohortError(where, fault, "Give the folder that holds the slide files")
     matches = match_annotations(slides)
     cases, notes = assign_own_patients(
         [Case(slide, next(iter(files), None)) for slide, files in matches.by_slide.items()],
         [""] * len(slides),
     )
-    unclaimed = matches.notes if where.is_dir() else []
-    return Cohort(tuple(cases), str(where), (*notes, *_ambiguous_annotations(matches.by_slide), *unclaimed))
+    unclaimed = matches.notes if where.is_dir() else list(matches.unreadable)
+    notes += [*_ambiguous_annotations(matches.by_slide), *unclaimed, *unreadable]
+    return Cohort(tuple(cases), str(where), tuple(notes))
 
 
 def _ambiguous_annotations(annotations: Mapping[Path, Sequence[Path]]) -> list[str]:
@@ -259,5 +265,5 @@ def _annotation_cell(case: Case, folder: Path) -> str:
 
 def _relative_path(path: Path, folder: Path) -> str:
     """A path relative to the folder if it is below it, else an absolute one."""
-    absolute, root = path.resolve(), folder.resolve()
+    absolute, root = real_path(path), real_path(folder)
     return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else str(absolute)

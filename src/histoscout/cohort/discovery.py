@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from histoscout.annotations.read import FORMATS, format_of, is_annotation_file
 from histoscout.cohort.case import Case
 from histoscout.errors import CohortError
+from histoscout.io.inputs import real_path, why_no_file
 from histoscout.io.names import name_rank, slide_key, slide_name
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.slides.files import main_files
@@ -40,10 +41,35 @@ def find_slides(folder: Path) -> list[Path]:
         The slides, sorted by name, without hidden files.
     """
     files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith("."))
-    slides = [file for file in files if file.suffix.casefold() in SLIDE_SUFFIXES]
+    slides = [file for file in files if is_named_like_slide(file)]
     # the files of a DICOM series are one slide, and so are the images that a .vms or .vmu names
     main = main_files(slides)
     return [file for file in slides if main[file] == file]
+
+
+def is_named_like_slide(path: Path) -> bool:
+    """Whether the suffix of a path is that of a slide file.
+
+    Args:
+        path: The path.
+    """
+    return path.suffix.casefold() in SLIDE_SUFFIXES
+
+
+def unreadable_notes(entries: Iterable[Path], kind: str) -> list[str]:
+    """The note on entries of folders that are named like files but are none, such as links to nothing.
+
+    Args:
+        entries: Entries with the names of slides or annotations.
+        kind: What they are named like, in the plural.
+
+    Returns:
+        One note that lists them with what they are, or none.
+    """
+    visible = [entry for entry in sorted(set(entries)) if not entry.name.startswith(".")]
+    listed = [f"{entry.name}: {fault}" for entry in visible if (fault := why_no_file(entry))]
+    note = f"named like {kind}, but no files that can be read, left out: {count_and_list(listed)}"
+    return [note] if listed else []
 
 
 @dataclass(frozen=True)
@@ -53,18 +79,20 @@ class AnnotationMatches:
     Attributes:
         by_slide: The files of each slide; the first one is to be read.
         unclaimed: Files in the same folders that are named after no slide.
+        unreadable: The note on entries that are named like annotation files but are none.
     """
 
     by_slide: Mapping[Path, tuple[Path, ...]]
     unclaimed: tuple[Path, ...]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
-        """The note on files that belong to no slide."""
+        """The notes on files that belong to no slide, and on what is no file."""
         if not self.unclaimed:
-            return []
+            return list(self.unreadable)
         names = count_and_list([file.name for file in self.unclaimed])
-        return [f"annotation files that are named after no slide, left out: {names}"]
+        return [f"annotation files that are named after no slide, left out: {names}", *self.unreadable]
 
 
 def match_annotations(slides: Sequence[Path], listed: Collection[Path] = ()) -> AnnotationMatches:
@@ -81,17 +109,19 @@ def match_annotations(slides: Sequence[Path], listed: Collection[Path] = ()) -> 
         The files of each slide, and those that belong to no slide.
     """
     found: dict[Path, list[tuple[tuple[int, ...], Path]]] = {slide: [] for slide in slides}
-    claimed = {file.resolve() for file in listed}
+    claimed = {real_path(file) for file in listed}
     seen: dict[Path, set[Path]] = {}
+    unreadable: list[Path] = []
     folders = dict.fromkeys(slide.parent for slide in slides)
     for folder in folders:
         index = _SlideIndex([*(slide for slide in slides if slide.parent == folder), *_slides_in(folder)])
         for number, place in enumerate(_annotation_places(folder)):
+            unreadable += _no_annotation_files(place, beside_slides=place == folder)
             for file in _annotation_files(place, beside_slides=place == folder):
                 seen.setdefault(place, set()).add(file)
                 order = _ORDER[format_of(file) or ""]
                 for slide, rank in index.find(file):
-                    claimed.add(file.resolve())
+                    claimed.add(real_path(file))
                     if slide in found:
                         whole = _annotation_stem(file) != slide_name(slide)
                         found[slide].append(((rank, number, order, whole), file))
@@ -100,12 +130,13 @@ def match_annotations(slides: Sequence[Path], listed: Collection[Path] = ()) -> 
     lost = []
     for place, files in seen.items():
         # a folder of annotations may serve several folders of slides
-        rest = {file for file in files if file.resolve() not in claimed}
+        rest = {file for file in files if real_path(file) not in claimed}
         around = _slides_around(place) if rest and place not in folders else []
         lost += [file for file in rest if not _SlideIndex(around).find(file)]
     return AnnotationMatches(
         {slide: tuple(file for _, file in sorted(files)) for slide, files in found.items()},
         tuple(sorted(lost)),
+        tuple(unreadable_notes(unreadable, "annotations")),
     )
 
 
@@ -165,18 +196,27 @@ def _annotation_places(folder: Path) -> list[Path]:
 def _annotation_files(place: Path, *, beside_slides: bool) -> list[Path]:
     """The annotation files in a folder: beside slides, an image may be a slide, and a zip file may hold anything."""
     left_out = {*MASK_SUFFIXES, ".zip"} if beside_slides else set()
-    try:
-        entries = sorted(place.iterdir())
-    except OSError:
-        return []
     return [
         entry
-        for entry in entries
+        for entry in _entries(place)
         if format_of(entry) not in left_out
         and not entry.name.startswith(".")
         and entry.is_file()
         and is_annotation_file(entry)
     ]
+
+
+def _no_annotation_files(place: Path, *, beside_slides: bool) -> list[Path]:
+    """The entries of a folder that are named like annotations and are no files; tables may be anything."""
+    left_out = {None, ".csv", *({*MASK_SUFFIXES, ".zip"} if beside_slides else ())}
+    return [entry for entry in _entries(place) if format_of(entry) not in left_out and not entry.is_file()]
+
+
+def _entries(place: Path) -> list[Path]:
+    try:
+        return sorted(place.iterdir())
+    except OSError:
+        return []
 
 
 def _slides_in(folder: Path) -> list[Path]:
@@ -233,7 +273,7 @@ class SlideFinder:
         for place, folders, files in os.walk(self.folder):
             folders.sort()
             for name in sorted(files):
-                if Path(name).suffix.casefold() in SLIDE_SUFFIXES and not name.startswith("."):
+                if is_named_like_slide(Path(name)) and not name.startswith("."):
                     path = Path(place) / name
                     for key in {slide_key(path), slide_key(slide_name(path))}:
                         slides.setdefault(key, []).append(path)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from histoscout.io.inputs import real_path
 from histoscout.io.names import slide_key
 from histoscout.slides.slide import Slide
 from histoscout.tissue.artifacts import OPTICAL_DENSITY
@@ -126,7 +127,7 @@ class Fingerprint:
 
     def _image(self) -> tuple[Path | None, int]:
         """The image of a file that this is the fingerprint of."""
-        return None if self.path is None else self.path.resolve(), self.series
+        return None if self.path is None else real_path(self.path), self.series
 
     def is_copy_of(self, other: "Fingerprint") -> bool:
         """Whether both are the same file, or look like images of the same glass slide.

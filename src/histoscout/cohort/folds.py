@@ -12,7 +12,7 @@ from histoscout.cohort.cohort import Cohort
 from histoscout.errors import CohortError
 from histoscout.io.files import read_text
 from histoscout.io.names import patient_key
-from histoscout.io.tables import write_csv
+from histoscout.io.tables import read_cell, write_csv
 
 COLUMNS = ["fold", "patient"]
 """The columns of a table of folds."""
@@ -130,7 +130,8 @@ def read_folds(path: Path, patients: Sequence[str]) -> Folds:
         CohortError: If the file is not a table of folds, or one of other patients.
     """
     try:
-        rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
+        lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+        rows = [[read_cell(cell) for cell in line] for line in lines]
     except OSError as error:
         fault = f"the file cannot be read ({error.strerror})"
         raise CohortError(path, fault, "Give a table of folds") from error

@@ -10,11 +10,12 @@ from types import MappingProxyType
 from histoscout.cohort.bracs import MPP as BRACS_MPP
 from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.cohort import TABLES, Cohort
-from histoscout.cohort.discovery import SLIDE_SUFFIXES, find_slides
+from histoscout.cohort.discovery import find_slides, is_named_like_slide, unreadable_notes
 from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.cohort.table import SPLITS, read_mpp, read_split_name
 from histoscout.errors import CohortError
 from histoscout.io.files import StrPath
+from histoscout.io.inputs import real_path
 from histoscout.io.names import patient_key, patient_spellings, spellings_note
 from histoscout.io.notes import count_and_list, pluralize
 from histoscout.io.tables import SLIDE_TABLE_COLUMNS, CsvRow, TableSchema, read_headings, read_table
@@ -130,7 +131,10 @@ def read_all_images(path: Path) -> RoiImages:
     Raises:
         CohortError: If there are no images, or the table has problems.
     """
-    images, notes = (_images_in_folder(path), []) if path.is_dir() else _images_in_table(path)
+    if path.is_dir():
+        images, notes = _images_in_folder(path), unreadable_notes(_named_like_images(path), "images")
+    else:
+        images, notes = _images_in_table(path)
     if not images:
         raise CohortError(path, "there are no images by class", "Give a folder for each class")
     # Different spellings of a class become the most frequent one.
@@ -172,14 +176,25 @@ def read_images(path: Path) -> RoiImages:
     return replace(data, images=images, notes=(*data.notes, *notes, *patient_notes(images)))
 
 
+def _named_like_images(folder: Path) -> list[Path]:
+    """The entries one or two folders below this one that have names of images, and are not hidden."""
+    return [
+        file
+        for file in sorted(file for pattern in ("*/*", "*/*/*") for file in folder.glob(pattern))
+        if is_named_like_slide(file)
+        and not any(
+            part.startswith(".") or part.casefold() in NOT_CLASSES for part in file.relative_to(folder).parts
+        )
+    ]
+
+
 def _images_in_folder(folder: Path) -> list[RoiImage]:
     """The images one or two folders below this one."""
     images = []
-    for file in sorted(file for pattern in ("*/*", "*/*/*") for file in folder.glob(pattern)):
-        parts = file.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part.casefold() in NOT_CLASSES for part in parts)
-        if file.suffix.casefold() not in SLIDE_SUFFIXES or hidden or not file.is_file():
+    for file in _named_like_images(folder):
+        if not file.is_file():
             continue
+        parts = file.relative_to(folder).parts
         # One folder may be the split, the other is the class; BRACS names its images after slide and class.
         split_folders = [part for part in parts[:-1] if part.casefold() in SPLITS]
         class_folders = [NUMBER_PREFIX.sub("", part) for part in parts[:-1] if part not in split_folders]
@@ -306,7 +321,7 @@ def read_image_cohort(path: StrPath, mpp: float | None = None) -> Cohort:
     path = Path(path)
     data = read_all_images(path)
     images, scale_notes = assign_scale(data.images, mpp)
-    counts = Counter(image.path.resolve() for image in images)
+    counts = Counter(real_path(image.path) for image in images)
     if repeated := [file.name for file, count in counts.items() if count > 1]:
         raise CohortError(
             path, f"images are listed twice: {count_and_list(repeated)}", "Leave each of them in once"

@@ -10,8 +10,15 @@ from urllib.parse import unquote, urlsplit
 from histoscout.annotations.files import read_json_text
 from histoscout.annotations.qpdata.image import calibrated_mpp, image_series, image_uri, uri_file_name
 from histoscout.cohort.case import Case
-from histoscout.cohort.discovery import SlideFinder, assign_own_patients, find_slides
+from histoscout.cohort.discovery import (
+    SlideFinder,
+    assign_own_patients,
+    find_slides,
+    is_named_like_slide,
+    unreadable_notes,
+)
 from histoscout.errors import AnnotationError, CohortError
+from histoscout.io.inputs import real_path
 from histoscout.io.notes import count_and_list, list_some
 from histoscout.io.tables import EMPTY_CELLS, SLIDE_TABLE_COLUMNS
 from histoscout.slides.files import main_files
@@ -154,7 +161,7 @@ def _read_entry(image: Mapping[str, Any], path: Path) -> ProjectEntry:
     # Version 0.1 has only path and name, and names data files after images.
     old_path = image.get("path")
     if old_path:
-        uri = str(old_path).replace(_PROJECT_FOLDER, path.parent.resolve().as_uri())
+        uri = str(old_path).replace(_PROJECT_FOLDER, real_path(path.parent).as_uri())
     else:
         uri = image_uri(server)
     name = str(image.get("imageName") or image.get("name") or uri_file_name(uri) or "")
@@ -242,11 +249,11 @@ def read_project_cases(
     # Of several entries of one slide, the annotated one is used; another series of a file is another slide.
     cases: dict[tuple[Path, int], Case] = {}
     patients: dict[tuple[Path, int], str] = {}
-    main = main_files(slide.resolve() for slide in slides if slide is not None)
+    main = main_files(real_path(slide) for slide in slides if slide is not None)
     for entry, slide in entries:
         if slide is None:
             continue
-        path = (main[slide.resolve()], entry.series or 0)
+        path = (main[real_path(slide)], entry.series or 0)
         earlier = cases.get(path)
         if earlier is not None and earlier.annotations is not None and entry.annotations is not None:
             series = f" (series {entry.series})" if entry.series else ""
@@ -276,8 +283,9 @@ def _project_notes(project: QuPathProject, slides: Sequence[Path | None]) -> Ite
         yield f"{len(empty)} of {len(slides)} images of the project have no data file ({_list_names(empty)})"
     if gone:
         yield f"left out, since neither slides nor annotations exist: {len(gone)} ({_list_names(gone)})"
-    used = {slide.resolve() for slide in slides if slide is not None}
-    if more := [slide.name for slide in find_slides(project.path.parent) if slide.resolve() not in used]:
+    yield from unreadable_notes(filter(is_named_like_slide, project.path.parent.iterdir()), "slides")
+    used = {real_path(slide) for slide in slides if slide is not None}
+    if more := [slide.name for slide in find_slides(project.path.parent) if real_path(slide) not in used]:
         yield f"slides beside the project that are not in it, left out: {len(more)} ({_list_names(more)})"
 
 

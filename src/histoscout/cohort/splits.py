@@ -19,8 +19,9 @@ from histoscout.errors import CohortError
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions
 from histoscout.io.files import encoding_note, read_text
+from histoscout.io.inputs import read_bytes
 from histoscout.io.names import patient_key, slide_key
-from histoscout.io.tables import write_csv
+from histoscout.io.tables import read_cell, write_csv
 from histoscout.slides.files import image_name
 
 BLOCK_UM = 1000.0
@@ -239,7 +240,7 @@ def read_split(path: Path, cohort: Cohort) -> Split:
         fault = f"this is the split of another cohort ({lists})"
         raise CohortError(path, fault, "Train into a new folder")
     shared = parts[TRAIN_AND_TUNE]
-    encoding = encoding_note(path.read_bytes())
+    encoding = encoding_note(read_bytes(path))
     return Split(
         tuple(parts["train"] + shared),
         tuple(parts["tune"] + shared),
@@ -255,7 +256,8 @@ def read_split(path: Path, cohort: Cohort) -> Split:
 def _read_rows(path: Path) -> list[list[str]]:
     remedy = "Train into a new folder"
     try:
-        rows = list(csv.reader(io.StringIO(read_text(path), newline=""), strict=True))
+        lines = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+        rows = [[read_cell(cell) for cell in line] for line in lines]
     except OSError as error:
         raise CohortError(path, f"the file cannot be read ({error.strerror})", remedy) from error
     except (csv.Error, UnicodeDecodeError) as error:

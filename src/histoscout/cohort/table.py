@@ -10,6 +10,7 @@ from histoscout.cohort.case import Case, SplitName
 from histoscout.cohort.discovery import SlideFinder, assign_own_patients, find_by_name, find_slides
 from histoscout.cohort.leakage import find_split_conflicts
 from histoscout.errors import CohortError
+from histoscout.io.inputs import real_path
 from histoscout.io.notes import pluralize
 from histoscout.io.tables import CsvRow, CsvTable
 from histoscout.io.units import parse_number
@@ -228,11 +229,11 @@ def _missing_files(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
 
 def _repeated_slides(rows: tuple[CsvRow, ...], cases: list[Case]) -> list[str]:
     # the files of a DICOM series are one slide, the series of a file are several
-    main = main_files(case.slide.resolve() for case in cases)
+    main = main_files(real_path(case.slide) for case in cases)
     first_row: dict[tuple[Path, int], int] = {}
     lines = []
     for row, case in zip(rows, cases, strict=True):
-        earlier = first_row.setdefault((main[case.slide.resolve()], case.series or 0), row.number)
+        earlier = first_row.setdefault((main[real_path(case.slide)], case.series or 0), row.number)
         if earlier != row.number and row.cell("slide"):
             lines.append(f"rows {earlier} and {row.number} name the same slide {case.slide.name}")
     return lines

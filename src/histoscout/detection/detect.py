@@ -35,6 +35,7 @@ from histoscout.detection.settings import (
 from histoscout.detection.settings import DetectOptions as DetectOptions
 from histoscout.errors import CohortError, HistoscoutError, OutputError, SlideError
 from histoscout.io.files import StrPath, encoding_note, write_text
+from histoscout.io.inputs import read_bytes
 from histoscout.io.locks import claim_folder, hold
 from histoscout.io.names import slide_key
 from histoscout.io.notes import pluralize
@@ -191,7 +192,7 @@ def _run(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
         if alone:
             finish_replacement(output.folder)
         output.remove_leftovers(alone=alone)
-        if output.ledger.is_file() and (note := encoding_note(output.ledger.read_bytes())):
+        if output.ledger.is_file() and (note := encoding_note(read_bytes(output.ledger))):
             context.progress.note(f"{output.ledger.name}: {note}")
         try:
             earlier = _read_rows(context, cases)

@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from histoscout.annotations.xml import xml_text
 from histoscout.detection.grid import WindowPlan
 from histoscout.detection.inference import (
     ReadBox,
@@ -264,13 +265,16 @@ def _metadata(heatmap: Heatmap) -> dict[str, object]:
         "UUID": str(
             uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMESPACE}/{heatmap.slide_name}")
         ),  # same run, same bytes
-        "Name": heatmap.slide_name,
+        "Name": xml_text(heatmap.slide_name),
         "PhysicalSizeX": heatmap.mpp,
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": heatmap.mpp,
         "PhysicalSizeYUnit": "µm",
         "Channel": {"Name": list(heatmap.labels)},
-        "MapAnnotation": {"Namespace": NAMESPACE, **{k: _said(v) for k, v in {**facts, **place}.items()}},
+        "MapAnnotation": {
+            "Namespace": NAMESPACE,
+            **{k: xml_text(_said(v)) for k, v in {**facts, **place}.items()},
+        },
     }
 
 

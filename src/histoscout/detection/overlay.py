@@ -13,6 +13,7 @@ from histoscout.annotations.qupath_properties import class_color
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions
 from histoscout.io.files import atomic_write
+from histoscout.io.notes import visible
 from histoscout.slides.slide import Slide
 
 ANNOTATION_COLOR = (0, 0, 0)
@@ -175,7 +176,9 @@ def _draw_outline(
 def _write(canvas: ImageDraw.ImageDraw, lines: Iterable[tuple[str, Color]], height: int) -> None:
     """Write the legend on a white plate at the upper left, each text after a line in its color."""
     font = ImageFont.load_default(height)
-    for row, (text, color) in enumerate(lines):
+    for row, (name, color) in enumerate(lines):
+        # a font has no line breaks to measure
+        text = visible(name, one_line=True)
         left, top = height // 2, height // 2 + row * height * 1.5
         start, middle = left + 2.4 * height, top + 0.65 * height
         right = start + canvas.textlength(text, font=font)

@@ -14,7 +14,7 @@ from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.cohort.table import read_mask_labels, read_mpp, read_series, read_split_name
 from histoscout.errors import AnnotationError, CohortError, OutputError
 from histoscout.io.files import read_text, remove_leftovers, sha256
-from histoscout.io.tables import CsvRow, read_table, write_csv
+from histoscout.io.tables import CsvRow, read_cell, read_table, write_csv
 
 COLUMNS = ("slide", "id", "label", "score", "area_mm2", "x_um", "y_um", "x_px", "y_px")
 """Columns of lesions.csv."""
@@ -87,7 +87,10 @@ def read_ledger(path: Path) -> dict[str, LedgerRow]:
         return {}
     try:
         with io.StringIO(read_text(path), newline="") as file:
-            rows = [_row(cells) for cells in csv.DictReader(file, strict=True)]
+            lines = csv.DictReader(file, strict=True)
+            rows = [
+                _row({name: read_cell(cell or "") for name, cell in line.items() if name}) for line in lines
+            ]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError) as error:
         fault = f"this is not a ledger that detect wrote ({error})"
         raise OutputError(path, fault, "Give another folder with -o, or remove this file") from error

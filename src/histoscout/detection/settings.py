@@ -18,6 +18,7 @@ from histoscout.detection.pipeline import SlideSurvey
 from histoscout.detection.results import LedgerRow, ResultFolder
 from histoscout.errors import ModelError
 from histoscout.io.files import sha256
+from histoscout.io.inputs import open_regular
 from histoscout.network.engines import Engine, open_engine
 from histoscout.network.model_folder import ModelFolder
 from histoscout.progress import NoProgress, Progress
@@ -207,7 +208,7 @@ def file_hash(case: Case) -> str:
         Twelve digits; empty if the file cannot be read, which opening it reports.
     """
     try:
-        with case.slide.open("rb") as file:
+        with open_regular(case.slide) as file:
             size = file.seek(0, os.SEEK_END)
             digest = hashlib.sha256(str(size).encode())
             for place in (0, size // 2, max(0, size - SAMPLED_BYTES)):

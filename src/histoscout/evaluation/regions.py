@@ -15,7 +15,7 @@ from histoscout.cohort.annotated_slide import (
 )
 from histoscout.cohort.case import Case, check_unchanged, file_states
 from histoscout.cohort.cohort import Cohort, read_cohort
-from histoscout.cohort.discovery import match_names
+from histoscout.cohort.discovery import match_names, unreadable_notes
 from histoscout.detection.overlay import draw_overlay
 from histoscout.errors import CohortError
 from histoscout.evaluation.evaluate import score_slides
@@ -255,14 +255,15 @@ def _detection_files(
     # the output of `detect` has its regions in a folder of their own
     inside = folder / "regions"
     paths = sorted((inside if inside.is_dir() else folder).iterdir()) if folder.is_dir() else []
-    usable = [path for path in paths if is_annotation_file(path) and not is_mask(path)]
+    named = [path for path in paths if is_annotation_file(path) and not is_mask(path)]
+    usable = [path for path in named if path.is_file()]
     # a file goes with the slide whose name it fits best, of the whole cohort
     by_slide = match_names([case.named_file for case in cohort.cases], usable)
     files = {case.name: by_slide[case.named_file][0] for case in cases if by_slide[case.named_file]}
     claimed = {path for matched in by_slide.values() for path in matched}
     lost = [path.name for path in usable if path not in claimed]
     notes = [f"files of detected regions that are named after no slide, left out: {count_and_list(lost)}"]
-    notes = notes if lost else []
+    notes = [*(notes if lost else []), *unreadable_notes(named, "detected regions")]
     notes += [
         f"{case.name} has several files of detected regions, of which {by_slide[case.named_file][0].name} is read"
         for case in cases

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from histoscout.errors import OutputError
+from histoscout.io.inputs import open_regular, read_bytes
 
 try:
     import fcntl
@@ -383,7 +384,7 @@ def read_text(path: Path) -> str:
         OSError: The file cannot be read.
         UnicodeDecodeError: The file is not text.
     """
-    content = path.read_bytes()
+    content = read_bytes(path)
     text = decode_text(content)
     if text is None:
         raise UnicodeDecodeError("utf-8", content[:1], 0, min(1, len(content)), "the file is not text")
@@ -399,5 +400,5 @@ def sha256(path: Path) -> str:
     Returns:
         The checksum.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """Notes for the user: collected over objects or slides, with few names and right plurals."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,6 +9,24 @@ MAX_NAMES = 10
 
 MAX_SLIDES = 3
 """Slides that a note of `SlideNotes` names."""
+
+
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, which steer a terminal, and those that turn the direction of what is read."""
+
+
+def visible(text: str, *, one_line: bool = False) -> str:
+    r"""Show control characters of names and classes as escapes, so that they steer no terminal and hide nothing.
+
+    Args:
+        text: The text.
+        one_line: Whether line breaks and tabs are shown as escapes, too.
+
+    Returns:
+        The text with `\x1b` for ESC and the like.
+    """
+    text = _INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+    return text.replace("\n", r"\n").replace("\t", r"\t") if one_line else text
 
 
 def list_some(names: Sequence[str], limit: int = MAX_SLIDES, separator: str = ", ") -> str:

@@ -9,11 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from histoscout.errors import AnnotationError, CohortError, HistoscoutError
 from histoscout.io.files import decode_text, encoding_note, write_text
+from histoscout.io.inputs import read_bytes
 from histoscout.io.notes import pluralize
 
 SLIDE_TABLE_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -58,7 +59,48 @@ OLD_REVIEW_TABLE = "audit.csv"
 """The file name of that table in histoscout 0.1.0, still read."""
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+"""Beginnings of cells that a spreadsheet takes for formulas, and of those that are protected from it."""
+
+
 # ---------------------------------------------------------------- writing
+
+
+def protect_cell(value: object) -> object:
+    r"""A cell that no spreadsheet takes for a formula: names of slides and patients come from anybody.
+
+    Args:
+        value: A cell; numbers stay as they are, as numbers and as text.
+
+    Returns:
+        The cell, with an apostrophe before it if a spreadsheet would take it for a formula.
+
+    Example:
+        >>> from histoscout.io.tables import protect_cell, read_cell
+        >>> protect_cell('=HYPERLINK("x")'), protect_cell("-0.5"), read_cell("'=1+1")
+        ('\'=HYPERLINK("x")', '-0.5', '=1+1')
+    """
+    if not isinstance(value, str | PurePath):
+        return value
+    text = str(value)
+    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+
+
+def read_cell(text: str) -> str:
+    """The content of a cell as it was before `protect_cell`.
+
+    Args:
+        text: The cell.
+    """
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text == text.strip()
 
 
 def write_csv(
@@ -78,12 +120,12 @@ def write_csv(
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([protect_cell(column) for column in columns])
     for row in rows:
         cells = [row.get(column, "") for column in columns] if isinstance(row, Mapping) else row
-        writer.writerow(cells)
+        writer.writerow([protect_cell(cell) for cell in cells])
     content = text.getvalue()
-    if not (path.is_file() and path.read_bytes() == content.encode()):
+    if not (path.is_file() and read_bytes(path) == content.encode()):
         write_text(path, content)
 
 
@@ -207,7 +249,7 @@ def _filled_cells(
     """The cells of a row by column; those with a word for "no value" are counted and become empty."""
     for column, position in positions.items():
         if position < len(row):
-            cell = row[position].strip()
+            cell = read_cell(row[position].strip())
             folded = cell.casefold()
             if folded in EMPTY_CELLS and folded not in NONE_CELLS.get(column, ()):
                 emptied[cell] += 1
@@ -285,7 +327,9 @@ def read_review_table(path: Path, required: Sequence[str]) -> list[dict[str, str
     try:
         if missing := [name for name in required if name not in (lines.fieldnames or ())]:
             raise AnnotationError(path, f"the table has no column {missing[0]!r}", remedy)
-        return [{name: cell or "" for name, cell in row.items() if name is not None} for row in lines]
+        return [
+            {name: read_cell(cell or "") for name, cell in row.items() if name is not None} for row in lines
+        ]
     except csv.Error as error:
         raise AnnotationError(path, f"the file is not a table ({error})", "Save it as CSV (UTF-8)") from error
 
@@ -296,7 +340,7 @@ def read_review_table(path: Path, required: Sequence[str]) -> list[dict[str, str
 def _read_text(path: Path, error_type: type[HistoscoutError], remedy: str) -> tuple[str, str]:
     """The text of a table, and the note on its encoding."""
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise error_type(path, f"the file cannot be read ({error.strerror})", remedy) from error
     text = decode_text(content)

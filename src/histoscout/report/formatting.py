@@ -10,6 +10,7 @@ from typing import TypeGuard
 from histoscout.cohort.case import Case
 from histoscout.evaluation.bootstrap import MIN_PATIENTS, ConfidenceInterval
 from histoscout.evaluation.scores import Scores
+from histoscout.io.inputs import real_path
 from histoscout.network.model_folder import ModelFolder
 
 NOT_ESTIMABLE = "not estimable"
@@ -68,7 +69,7 @@ class ReportData:
     @property
     def folder_name(self) -> str:
         """The name of the model's folder."""
-        return Path(self.model.path).resolve().name if self.model else "detections"
+        return real_path(Path(self.model.path)).name if self.model else "detections"
 
     @property
     def ci_note(self) -> str:

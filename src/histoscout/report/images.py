@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from histoscout.evaluation.images.scores import BRACS_GROUPS, ImageScores, group_classes
+from histoscout.io.inputs import real_path
 from histoscout.io.notes import pluralize
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.blocks import Block, BulletList, Cell, Facts, Picture, Pictures, Table
@@ -72,7 +73,7 @@ def images_page(scores: ImageScores, model: ModelFolder) -> Page:
         title="Image classification",
         lead=_lead(scores),
         sections=tuple(sections),
-        kind=f"histoscout evaluation of {model.path.resolve().name}",
+        kind=f"histoscout evaluation of {real_path(model.path).name}",
     )
 
 
@@ -96,7 +97,7 @@ def _setup(scores: ImageScores, model: ModelFolder) -> tuple[Block, ...]:
         (
             ("images", f"{len(labels)}"),
             ("labels", counts),
-            ("model", f"{model.path.resolve().name} ({model.hash})"),
+            ("model", f"{real_path(model.path).name} ({model.hash})"),
             ("classes of the model", ", ".join(model.labels)),
         )
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from histoscout.errors import HistoscoutError, ReviewError
 from histoscout.io.files import output_error
+from histoscout.io.inputs import open_regular
 from histoscout.io.notes import pluralize
 from histoscout.review.operation import Operation, dump_operation, read_operation
 
@@ -69,7 +70,7 @@ def read_log(path: Path, start: int = 0) -> LogContent:
         ReviewError: The file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(start)
             content = file.read()
     except FileNotFoundError:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from histoscout.io.inputs import open_regular
+
 INDEX_SUFFIXES = frozenset({".vms", ".vmu"})
 """Suffixes of text files that name the images of a slide."""
 
@@ -105,7 +107,7 @@ def _indexed_files(folder: Path) -> dict[Path, Path]:
 def _named_files(index: Path) -> list[str]:
     """The values of an index ("ImageFile(1,0)=name.jpg"), without folders."""
     try:
-        with index.open("rb") as file:
+        with open_regular(index) as file:
             text = file.read(_MAX_INDEX_BYTES).decode("utf-8", errors="replace")
     except OSError:
         return []
@@ -142,7 +144,7 @@ def dicom_series(path: Path) -> str:
         Its SeriesInstanceUID; "" if the file is not DICOM, states none near its start, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MAX_HEADER_BYTES)
     except OSError:
         return ""

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from histoscout.errors import SlideError
+from histoscout.io.inputs import open_regular
 
 EXPORT = "Open it in QuPath or the scanner's program, and export it as OME-TIFF (8-bit RGB, pyramidal)"
 
@@ -75,7 +76,7 @@ def unread_format(path: Path) -> SlideError:
     Returns:
         The error to raise: it names the format if it is known.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(64)
     kinds = [kind for offset, mark, kind in _SIGNATURES if start[offset : offset + len(mark)] == mark]
     kind = next(iter(kinds), None) or _SUFFIXES.get(path.suffix.casefold())

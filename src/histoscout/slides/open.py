@@ -11,6 +11,7 @@ from types import MappingProxyType
 from histoscout.errors import MppMissingError, SlideError
 from histoscout.geometry.box import Box
 from histoscout.io.files import StrPath
+from histoscout.io.inputs import open_regular
 from histoscout.io.names import slide_name
 from histoscout.registry import load_factory
 from histoscout.slides.files import image_name, main_file
@@ -185,7 +186,7 @@ def _check_file(path: Path) -> None:
         remedy = "Check the path; paths in a cohort table are relative to the table"
         raise SlideError(path, "there is no such file", remedy)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             is_empty = not file.read(1)
     except OSError as error:
         raise _access_error(path, error) from error

@@ -15,6 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from histoscout.io.inputs import open_regular
 from histoscout.io.tiff import BY_LIBTIFF, JPEG, decompress_with_libtiff, frame_size
 from histoscout.slides.open import damaged_file
 from histoscout.slides.tiff_checks import CODEC_ERRORS, SEPARATE_PLANES, segment_size
@@ -167,7 +168,7 @@ class TiffSource:
         """Read pixels of a level, as `SlideSource.read_level` does."""
         chosen = self._levels[level]
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 planes = [
                     self._read_plane(file, (level, plane), (x, y, width, height))
                     for plane in range(len(chosen.planes))

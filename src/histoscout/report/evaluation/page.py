@@ -12,6 +12,7 @@ from histoscout.evaluation.lesions.summary import count_lesions
 from histoscout.evaluation.pixels.metrics import BINS
 from histoscout.evaluation.scores import Scores
 from histoscout.io.files import StrPath
+from histoscout.io.inputs import read_bytes
 from histoscout.io.notes import pluralize
 from histoscout.io.tables import find_review_table, read_review_table
 from histoscout.network.model_folder import ModelFolder
@@ -104,7 +105,7 @@ def _card(row: Mapping[str, str], folder: Path) -> Card:
     """A card for a row of the table; ValueError if a spreadsheet changed its numbers."""
     score, area = (float(row[name].replace(",", ".")) for name in ("score", "area_mm2"))
     return Card(
-        picture=(folder / row["picture"]).read_bytes(),
+        picture=read_bytes(folder / row["picture"]),
         title=row["slide"],
         alt=f"Detection {row['number']} on unannotated tissue of {row['slide']}.",
         facts=(f"score {format_fraction(score)}", f"{format_number(area)} mm\u00b2"),
