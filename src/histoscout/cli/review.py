@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from histoscout.cli.options import CliCommand, CliGroup, MovedSlides, Quiet
+from histoscout.cli.options import CliCommand, CliGroup, MovedSlides, Quiet, echo
 from histoscout.io.notes import pluralize
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def review(context: typer.Context) -> None:
     Corrections are made on the page of `histoscout view`, or in QuPath.
     """
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        echo(context.get_help())
 
 
 @app.command("open", cls=CliCommand)
@@ -56,8 +56,8 @@ def open_in_qupath(
     output = find_results(found)
     project = write_project(Review.of_results(output, log), cases_of_results(output, moved), out)
     for note in project.notes:
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"{project.path}: {pluralize(len(project.slides), 'slide')}")
+        echo(f"note: {note}", err=True)
+    echo(f"{project.path}: {pluralize(len(project.slides), 'slide')}")
     show_next(
         f"in QuPath, File > Project > Open project: {project.path}",
         "give a finding its class to accept it, delete it to reject it; save",
@@ -97,11 +97,11 @@ def import_changes(
         changes.append(find_changes(corrections, returned))
         notes += [f"{file.path.name}: {note}" for note in (*file_notes, *changes[-1].notes)]
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if not any(slide.changes for slide in changes):
-        typer.echo(f"no change on {pluralize(len(changes), 'slide')}")
+        echo(f"no change on {pluralize(len(changes), 'slide')}")
         return
-    typer.echo(change_table(changes))
+    echo(change_table(changes))
     if dry_run:
         return
     where = log or output.folder / FOLDER
@@ -109,13 +109,13 @@ def import_changes(
         if not sys.stdin.isatty():
             raise ReviewError("review import", "nothing was taken: nobody can be asked here", "Add --yes")
         if not typer.confirm(f"Take this into {where} as the work of {reader}?"):
-            typer.echo("nothing was taken")
+            echo("nothing was taken")
             return
     conflicts = record_changes(corrections, changes)
     corrections.write_geojson([slide.slide for slide in changes])
-    typer.echo(f"taken into {where}")
+    echo(f"taken into {where}")
     if conflicts:
-        typer.echo(f"note: {conflicts} changed by somebody else meanwhile: kept as conflicts", err=True)
+        echo(f"note: {conflicts} changed by somebody else meanwhile: kept as conflicts", err=True)
     _show_next(found, log)
 
 
@@ -154,7 +154,7 @@ def corrected_cohort(
         skip_test=skip_test,
     )
     for note in (*(() if added_to is None else added_to.notes), *made.notes):
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     table = write_corrected_cohort(made, out, overwrite=overwrite)
     rows = [
         (
@@ -167,9 +167,9 @@ def corrected_cohort(
         )
         for name, one in made.corrections.items()
     ]
-    typer.echo(_table(("slide", "lesions", "no lesion", "ignored", "areas", "negative"), rows))
+    echo(_table(("slide", "lesions", "no lesion", "ignored", "areas", "negative"), rows))
     others = len(made.cohort.cases) - len(rows)
-    typer.echo(f"{table}: {len(rows)} corrected slides{f' and {others} others' if others else ''}")
+    echo(f"{table}: {len(rows)} corrected slides{f' and {others} others' if others else ''}")
     show_next(f"{command_line('train', table, '--from', 'MODEL', '-o', 'better')}   (MODEL: what found them)")
 
 
@@ -209,8 +209,8 @@ def rank(
     tables = write_ranking(ranked, out or log or output.folder / FOLDER)
     rows = [slide_row(number, one)[:-1] for number, one in enumerate(ranked[:MAX_RANKED], 1)]
     if rows:
-        typer.echo(_table(SLIDE_COLUMNS[1:-1], [row[1:] for row in rows]))
-    typer.echo(f"all {len(ranked)} slides and their findings: {tables[0]}, {tables[1]}")
+        echo(_table(SLIDE_COLUMNS[1:-1], [row[1:] for row in rows]))
+    echo(f"all {len(ranked)} slides and their findings: {tables[0]}, {tables[1]}")
     show_next(command_line("view", found))
 
 
