@@ -17,6 +17,7 @@ from histoscout.cohort.qupath_project import PROJECT
 from histoscout.errors import OutputError, ReviewError
 from histoscout.geometry.regions import Region
 from histoscout.io.files import atomic_write
+from histoscout.io.inputs import real_path
 from histoscout.io.notes import count_and_list
 from histoscout.review.returned import GIVEN, read_references
 from histoscout.review.review import OUTCOME_CLASSES, Review, found_class
@@ -101,7 +102,7 @@ def write_project(review: Review, cases: Sequence[Case], folder: Path) -> Writte
         "version": QUPATH,
         "createTimestamp": now,
         "modifyTimestamp": now,
-        "uri": path.resolve().as_uri(),
+        "uri": real_path(path).as_uri(),
         "lastID": len(images),
         "images": images,
     }
@@ -124,7 +125,7 @@ def image_server(case: Case) -> dict[str, Any]:
     return {
         "builderType": "uri",
         "providerClassName": OPENSLIDE if whole else BIOFORMATS,
-        "uri": case.slide.resolve().as_uri(),
+        "uri": real_path(case.slide).as_uri(),
         "args": [] if whole else ["--series", str(case.series or 0)],
     }
 
