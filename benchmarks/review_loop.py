@@ -169,6 +169,7 @@ def main() -> None:
             "training.steps_per_epoch": 50,
             "training.validation_patches": 32,
             "training.workers": 0,
+            "network.weights": "built-in",
             "detection.tta_views": 1,
         }
     )
@@ -214,7 +215,7 @@ def main() -> None:
             continue
         added = tuple(replace(case, split="train") for case in cases)
         folder = out / f"{number:02d}"
-        start = TrainOptions(start=first.path, sanity_checks="warn")
+        start = TrainOptions(start=first.path, sanity_checks="quick")
         model = train(Cohort((*annotated, *added), name), folder / "model", further, start)
         print_row(name, model, test, folder)
 

@@ -8,10 +8,13 @@ from typer.testing import CliRunner
 
 from histoscout.annotations.geojson import read_geojson, write_geojson
 from histoscout.cli.main import app
-from histoscout.cohort.cohort import read_cohort
+from histoscout.cohort.case import Case
+from histoscout.cohort.cohort import Cohort, read_cohort
+from histoscout.detection.detect import DetectOptions, detect
 from histoscout.detection.results import ResultFolder
 from histoscout.errors import HistoscoutError
 from histoscout.geometry.regions import Regions
+from histoscout.network.model_folder import ModelFolder
 from histoscout.review.operation import Operation
 from histoscout.review.review import Review
 from tests.viewer.results import NAMES, write_results
@@ -118,3 +121,29 @@ def test_slides_are_ranked_until_they_are_finished(found: Path) -> None:
         review.record(Operation(kind="no lesion", reader="AB", slide=name))
     with pytest.raises(HistoscoutError):
         run("rank", found)
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_further_with_corrections(table: Path, model: ModelFolder, tmp_path: Path) -> None:
+    # torch, only for this test
+    from histoscout.training.start import start_recipe
+    from histoscout.training.train import TrainOptions, train
+
+    slides = [Case(table.parent / "slide_3.tif", None, "new")]
+    detect(model, slides, tmp_path / "found", DetectOptions())
+    review = Review.of_results(ResultFolder(tmp_path / "found"))
+    first, *others = review.findings("slide_3")
+    review.record(Operation(kind="reject", reader="AB", slide="slide_3", sources=(first.id,)))
+    for region in others:
+        review.record(Operation(kind="accept", reader="AB", slide="slide_3", sources=(region.id,)))
+    # slide_3 is of the test patient of the cohort: it is refused, whatever the results call its patient
+    with pytest.raises(HistoscoutError, match="patient 3"):
+        run("cohort", tmp_path / "found", "-o", tmp_path / "corrected", "--with", table)
+    run("cohort", tmp_path / "found", "-o", tmp_path / "corrected")
+    corrected = read_cohort(tmp_path / "corrected" / "cohort.csv")
+    both = Cohort((*read_cohort(table).in_split("train", "tune").cases, *corrected.cases), "both")
+    short = start_recipe(model, both, {"training.epochs": 1, "training.steps_per_epoch": 2})
+    options = TrainOptions(start=model.path, sanity_checks="quick", device="cpu")
+    better = train(both, tmp_path / "better", short, options)
+    assert set(better.metrics["data"]["train_patients"]) == {"patient 0", "patient 1", "new"}
+    assert better.metrics["data"]["tune_patients"] == ["patient 2"]

@@ -211,6 +211,12 @@ def read_returned(file: ReturnedFile, output: ResultFolder, reader: str) -> tupl
         with open_case(file.case) as slide:
             annotations = to_shown_frame(annotations, file.path, slide)
     findings = output.regions(file.case.name)
+    notes = list(annotations.notes)
+    row = read_ledger(output.ledger).get(file.case.name)
+    if row is not None and findings.is_file() and output.is_edited(row):
+        notes.append(
+            f"{findings} itself was edited: what was changed there cannot be told from what was found"
+        )
     returned = Returned(
         slide=file.case.name,
         regions=annotations.regions,
@@ -219,7 +225,7 @@ def read_returned(file: ReturnedFile, output: ResultFolder, reader: str) -> tupl
         references=read_references(file.case),
         findings=read_geojson(findings).regions if findings.is_file() else Regions(),
     )
-    return returned, annotations.notes
+    return returned, tuple(notes)
 
 
 def read_references(case: Case) -> Regions:
