@@ -301,7 +301,9 @@ class SlideFinder:
     @property
     def note(self) -> str:
         """The note for the user on slides that were found."""
-        return f"{len(self.found)} slides were found by name under {self.folder}"
+        found = len(self.found)
+        were = "was" if found == 1 else "were"
+        return f"{pluralize(found, 'slide')} {were} found by name under {self.folder}"
 
 
 def assign_own_patients(cases: Sequence[Case], patients: Sequence[str]) -> tuple[list[Case], list[str]]:

@@ -19,7 +19,7 @@ from histoscout.cohort.discovery import (
 )
 from histoscout.errors import AnnotationError, CohortError
 from histoscout.io.inputs import real_path
-from histoscout.io.notes import count_and_list, list_some
+from histoscout.io.notes import count_and_list, list_some, pluralize
 from histoscout.io.tables import EMPTY_CELLS, SLIDE_TABLE_COLUMNS
 from histoscout.slides.files import main_files
 
@@ -227,24 +227,16 @@ def read_project_cases(
 
     Returns:
         The cases, and notes on entries without annotations or slide. An image that was never opened in QuPath has no
-        annotations; entries without slide and annotations are left out.
+        annotations; entries whose slides cannot be found are left out.
 
     Raises:
-        CohortError: If annotated slides cannot be found, or two entries have annotations on the same slide.
+        CohortError: If none of the slides can be found, or two entries have annotations on the same slide.
     """
     slides = [project.find_slide(entry, finder) for entry in project.entries]
     entries = list(zip(project.entries, slides, strict=True))
-    # If no slide at all is found, the cohort would be empty: then all of them are missing.
-    any_slide = any(slide is not None for slide in slides)
-    missing = [
-        entry.name
-        for entry, slide in entries
-        if slide is None and (entry.annotations is not None or not any_slide)
-    ]
-    if missing:
-        fault = (
-            f"{len(missing)} of {len(entries)} slides are not where the project says ({_list_names(missing)})"
-        )
+    if all(slide is None for slide in slides):
+        names = _list_names([entry.name for entry in project.entries])
+        fault = f"none of its {pluralize(len(entries), 'slide')} is where the project says ({names})"
         raise CohortError(project.path, fault, "Give their present folder with --slides")
     # Of several entries of one slide, the annotated one is used; another series of a file is another slide.
     cases: dict[tuple[Path, int], Case] = {}
@@ -278,11 +270,20 @@ def read_project_cases(
 
 def _project_notes(project: QuPathProject, slides: Sequence[Path | None]) -> Iterator[str]:
     empty = [entry.name for entry in project.entries if entry.annotations is None]
-    gone = [entry.name for entry, slide in zip(project.entries, slides, strict=True) if slide is None]
+    gone = [entry for entry, slide in zip(project.entries, slides, strict=True) if slide is None]
     if empty:
-        yield f"{len(empty)} of {len(slides)} images of the project have no data file ({_list_names(empty)})"
+        yield (
+            f"{len(empty)} of {pluralize(len(slides), 'image')} of the project "
+            f"{'has' if len(empty) == 1 else 'have'} no data file ({_list_names(empty)})"
+        )
     if gone:
-        yield f"left out, since neither slides nor annotations exist: {len(gone)} ({_list_names(gone)})"
+        names = _list_names([entry.name for entry in gone])
+        annotated = sum(entry.annotations is not None for entry in gone)
+        yield (
+            f"{len(gone)} of {pluralize(len(slides), 'slide')} of the project "
+            f"{'is' if len(gone) == 1 else 'are'} not where the project says and left out, "
+            f"{annotated or 'none'} of them annotated ({names}). Give their present folder with --slides"
+        )
     yield from unreadable_notes(filter(is_named_like_slide, project.path.parent.iterdir()), "slides")
     used = {real_path(slide) for slide in slides if slide is not None}
     if more := [slide.name for slide in find_slides(project.path.parent) if real_path(slide) not in used]:
