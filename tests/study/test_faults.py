@@ -25,7 +25,7 @@ from histoscout.study.faults import (
     with_wide_view,
 )
 from histoscout.study.protocol import MODELS
-from histoscout.training.loop import make_optimizer
+from histoscout.training.optimizer import make_optimizer
 from tests.study.toy_slides import SIDE, labeled, make_recipe
 
 NO_FAULTS = frozenset[str]()

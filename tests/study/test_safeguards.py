@@ -41,7 +41,7 @@ from histoscout.study.tiles import (
     read_tiles,
     sample_tiles,
 )
-from histoscout.training.loop import make_optimizer
+from histoscout.training.optimizer import make_optimizer
 from histoscout.training.sanity.data import (
     InputRecorder,
     PatchLocation,

@@ -1,11 +1,15 @@
 """Progress on the command line: bars on a terminal, plain lines elsewhere."""
 
 import shlex
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console as RichConsole
@@ -19,6 +23,7 @@ from histoscout.io.notes import visible
 if TYPE_CHECKING:
     from histoscout.cohort.cohort import Cohort
     from histoscout.recipe import Recipe
+    from histoscout.training.early_end import EarlyEndRequest
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -138,6 +143,35 @@ class Console:
 
     def _print(self, text: str) -> None:
         print(visible(text), file=self.stream, flush=True)
+
+
+@contextmanager
+def end_early_on_interrupt(console: Console, request: "EarlyEndRequest") -> Iterator[None]:
+    """Let the first Ctrl-C at a terminal end a training early; the second one stops it.
+
+    Without a terminal, and before and after the steps, the first one stops: schedulers send the same signal.
+
+    Args:
+        console: Where progress is shown.
+        request: What the training looks at.
+    """
+    if console.bars is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.getsignal(signal.SIGINT)
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        if request.listening and not request.made:
+            request.made = True
+        else:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, answer)
+    console.say("Ctrl-C ends the training early with what is learned; a second one stops at once.")
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def show_cohort(console: Console, cohort: "Cohort") -> None:

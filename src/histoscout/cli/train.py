@@ -54,7 +54,8 @@ def train(
 ) -> None:
     """Train a lesion detector.
 
-    Re-run the same command to resume.
+    Ctrl-C at a terminal ends a training early with what is learned; a second one stops it. Re-run the same command to
+    resume.
     """
     from histoscout.cli.console import read_recipe
     from histoscout.cli.images import check_image_scores, read_training_cohort, report_images
@@ -70,7 +71,7 @@ def train(
         check_image_scores(cases, scores, overwrite=overwrite)
 
     # these imports load torch: faults in the options are reported first
-    from histoscout.cli.console import Console, command_line, show_cohort, show_next
+    from histoscout.cli.console import Console, command_line, end_early_on_interrupt, show_cohort, show_next
     from histoscout.cli.tables import training_table
     from histoscout.training.planning.plan import PlanOptions, load_or_make_plan, plan_file
     from histoscout.training.start import start_recipe
@@ -98,7 +99,8 @@ def train(
             sanity_checks=sanity_checks.value,
             progress=console,
         )
-        model = run(cases, out, chosen, options)
+        with end_early_on_interrupt(console, options.early_end):
+            model = run(cases, out, chosen, options)
     echo(training_table(model))
     if given is None:
         echo(f"recipe, with a reason for each choice: {plan_file(out)}")

@@ -21,7 +21,7 @@ from histoscout.study.context import StudyContext, read_study_recipe
 from histoscout.study.preparation import make_run_recipe
 from histoscout.study.protocol import Run
 from histoscout.study.slides import Scale
-from histoscout.training.loop import make_optimizer
+from histoscout.training.optimizer import make_optimizer
 from histoscout.training.setup import make_fabric
 
 TIMED_SIDES = (64, 128, 256, 512)

@@ -37,7 +37,8 @@ from histoscout.study.protocol import Run
 from histoscout.study.tiles import iterate_batches
 from histoscout.training.checkpoint import TrainingState, load_state, save_weights
 from histoscout.training.history import drop_rows_after, read_rows
-from histoscout.training.loop import TrainingContext, ValidationResult, fit, make_optimizer
+from histoscout.training.loop import TrainingContext, ValidationResult, fit
+from histoscout.training.optimizer import make_optimizer
 from histoscout.training.validation import predict_logits, validate
 
 

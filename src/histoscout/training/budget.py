@@ -19,7 +19,8 @@ from histoscout.io.files import read_text, write_text
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples
 from histoscout.training.checkpoint import TrainingState
-from histoscout.training.loop import Batches, TrainingContext, make_optimizer, take_step
+from histoscout.training.loop import Batches, TrainingContext, take_step
+from histoscout.training.optimizer import make_optimizer
 
 MIN_TIMED = 8
 """Steps that are timed if they are slow: slow ones differ little from each other."""
@@ -70,6 +71,16 @@ class Budget:
     step_seconds: float | None = None
     validation_seconds: float | None = None
     tta_views: int | None = None
+
+    def seconds_per_step(self, recipe: Recipe) -> float | None:
+        """Seconds of a step with its share of the validations; None if they were not timed.
+
+        Args:
+            recipe: The recipe of the training.
+        """
+        if self.step_seconds is None or self.validation_seconds is None:
+            return None
+        return self.step_seconds + self.validation_seconds / recipe.training.steps_per_epoch
 
     def write(self, path: Path) -> None:
         """Write the budget as JSON."""
@@ -239,3 +250,18 @@ def overtime_minutes(minutes: float, budget: Budget, timings: Timings) -> float:
         Minutes; 0 if there are none.
     """
     return max(0.0, (budget.tta_views or 1) * timings.tuning / 60 - minutes * MAX_TUNING_SHARE)
+
+
+def describe_minutes(seconds: float) -> str:
+    """A time that is only roughly known: "40 s", "12 min", "2 h 10 min".
+
+    Args:
+        seconds: The time.
+
+    Returns:
+        The time in words.
+    """
+    if seconds < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -5,6 +5,7 @@ schedule, and the batches, which worker processes read.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from histoscout.errors import TrainingError
@@ -23,10 +23,11 @@ from histoscout.network.detector import normalize
 from histoscout.network.losses import LossFunction
 from histoscout.progress import Progress
 from histoscout.recipe import BACKGROUND, IGNORE, Recipe
-from histoscout.recipe_sections import TrainingConfig
 from histoscout.sampling.datasets import PlainExamples, SampledExamples
 from histoscout.training.checkpoint import CheckpointWriter, TrainingState, save_weights, update_average
+from histoscout.training.early_end import EarlyEndRequest, Pace, Schedule
 from histoscout.training.history import append_row, open_tensorboard
+from histoscout.training.optimizer import set_learning_rate
 
 PU_START = 1 / 3
 """Share of the steps after which PU masking starts: before, the network does not know what lesions look like."""
@@ -84,6 +85,7 @@ class TrainingContext:
             step.
         pseudo_label_windows: Number of detection windows on the training slides, 0 without pseudo-labeling.
         start_data: The "data" section of the start model's metrics: its patients and slides.
+        early_end: Whether somebody asks that the training end early.
     """
 
     recipe: Recipe
@@ -99,6 +101,7 @@ class TrainingContext:
     tuning_windows: int = 0
     pseudo_label_windows: int = 0
     start_data: Mapping[str, Any] = field(default_factory=dict)
+    early_end: EarlyEndRequest = field(default_factory=EarlyEndRequest)
 
     @property
     def last(self) -> Path:
@@ -117,12 +120,18 @@ class TrainingContext:
 
 
 def fit(
-    context: TrainingContext, state: TrainingState, batches: Batches, *, shadow: nn.Module, steps: int
+    context: TrainingContext,
+    state: TrainingState,
+    batches: Batches,
+    *,
+    shadow: nn.Module,
+    steps: int,
+    step_seconds: float | None = None,
 ) -> None:
     """Train from the state's step up to `steps`, and keep the best averaged weights in `context.best`.
 
     Step, patches and dropout are functions of the seed, so a run that is killed and resumed ends with the
-    same weights.
+    same weights. If an early end is asked for, the learning rate falls to its lowest in a few more steps.
 
     Args:
         context: Data, loss and validation.
@@ -130,31 +139,55 @@ def fit(
         batches: The batches from the state's step on.
         shadow: A network of the same kind, which holds the averaged weights during validation.
         steps: Number of steps of the whole training.
+        step_seconds: What a step should take with its share of the validations, if that was timed.
 
     Raises:
         TrainingError: If the loss is not a finite number.
     """
     choices = context.recipe.training
+    schedule = Schedule.read(context.folder, steps)
+    if schedule.ended_at is not None:
+        context.progress.note(f"this training ends early, at step {schedule.last}, as was asked")
+    if state.step >= schedule.last:
+        return
     network = context.fabric.setup_module(state.network)
     context.fabric.setup_optimizers(state.optimizer)
     tensorboard = open_tensorboard(context.folder / "tensorboard", state.step)
     checkpoints = CheckpointWriter(context.last)
     started = time.monotonic()
     losses: list[float] = []
-    context.progress.start("training", steps)
+    context.progress.start("training", schedule.last)
     context.progress.advance(state.step)
+    context.early_end.made, context.early_end.listening = False, True
+    pace = Pace(step_seconds)
     for batch in batches:
+        if context.early_end.made and schedule.ended_at is None:
+            schedule.end_early(state.step)
+            context.progress.done()
+            context.progress.note(
+                f"ending early: {schedule.last - state.step} more steps, in which the learning rate falls, then the "
+                "threshold. Ctrl-C again stops at once; the same command then resumes"
+            )
+            context.progress.start("ending the training", schedule.last - state.step)
         # one step, then the moving average of the weights follows
-        factor = set_learning_rate(state.optimizer, choices, step=state.step, steps=steps)
+        factor = set_learning_rate(
+            state.optimizer,
+            choices,
+            step=schedule.planned_step(state.step),
+            steps=steps,
+            damping=schedule.damping(state.step),
+        )
         pu_masking = not context.recipe.classes.complete and state.step >= PU_START * steps
         losses.append(take_step(context, state, batch, network=network, pu_masking=pu_masking))
         update_average(state.average, state.network, decay=choices.ema_decay, step=state.step)
         state.step += 1
+        pace.taken += 1
         context.progress.advance()
         if tensorboard is not None:
             tensorboard.add_scalar("loss/train", losses[-1], state.step)
         # validation at the end of each epoch and of the training
-        validating = state.step % choices.steps_per_epoch == 0 or state.step == steps
+        finished = state.step == schedule.last
+        validating = state.step % choices.steps_per_epoch == 0 or finished
         if validating:
             result = _keep_best(context, state, shadow)
             row = {
@@ -170,7 +203,17 @@ def fit(
                 tensorboard.add_scalar("loss/tune", result.loss, state.step)
                 tensorboard.add_scalar("ap/tune", result.score, state.step)
             losses.clear()
-        checkpoints.save_if_due(state, validated=validating, finished=state.step == steps)
+            if late := pace.seconds_late(schedule.last - state.step):
+                # said once
+                pace.planned = None
+                context.progress.note(
+                    f"this machine is slower than when the steps were timed: about {late / 60:.0f} minutes more than "
+                    "planned"
+                )
+        checkpoints.save_if_due(state, validated=validating, finished=finished)
+        if finished:
+            break
+    context.early_end.listening = False
     if tensorboard is not None:
         tensorboard.close()
     context.progress.done()
@@ -264,85 +307,6 @@ def ignore_unlabeled_lesions(logits: Tensor, target: Tensor) -> Tensor:
     return torch.where((target == BACKGROUND) & (probability > limit), IGNORE, target)
 
 
-# ---------------------------------------------------------------- optimizer and learning rate
-
-
-def make_optimizer(network: nn.Module, choices: TrainingConfig) -> Optimizer:
-    """Make AdamW or Adam over the trainable parameters of a network.
-
-    Biases and normalization scales have no weight decay; the encoder has its own learning rate if the recipe
-    gives one.
-
-    Args:
-        network: The network.
-        choices: The recipe's section `training`.
-
-    Returns:
-        The optimizer; each parameter group holds its highest learning rate as "peak".
-    """
-    encoder_rate = choices.encoder_learning_rate or choices.learning_rate
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((name.startswith("encoder."), parameter.ndim > 1), []).append(parameter)
-    settings = [
-        {
-            "params": parameters,
-            "lr": encoder_rate if in_encoder else choices.learning_rate,
-            "peak": encoder_rate if in_encoder else choices.learning_rate,
-            "weight_decay": choices.weight_decay if is_matrix else 0.0,
-        }
-        for (in_encoder, is_matrix), parameters in groups.items()
-    ]
-    kind = torch.optim.AdamW if choices.optimizer == "adamw" else torch.optim.Adam
-    return kind(settings)
-
-
-def set_learning_rate(optimizer: Optimizer, choices: TrainingConfig, *, step: int, steps: int) -> float:
-    """Set the learning rate of each parameter group for a step.
-
-    Args:
-        optimizer: An optimizer of `make_optimizer`.
-        choices: The recipe's section `training`.
-        step: The step, from 0.
-        steps: Number of steps of the training.
-
-    Returns:
-        The factor of the highest learning rate that was set.
-    """
-    factor = learning_rate_factor(choices, step, steps)
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
-    return factor
-
-
-def learning_rate_factor(choices: TrainingConfig, step: int, steps: int) -> float:
-    """The learning rate of a step as a factor of its peak.
-
-    "one_cycle" rises from 1/25 and falls to almost 0 along cosines (Smith 2018); "cosine" rises linearly and
-    falls to 1/100 along a cosine; "constant" stays at 1.
-
-    Args:
-        choices: The recipe's section `training`.
-        step: The step, from 0.
-        steps: Number of steps of the training.
-
-    Returns:
-        A factor in (0, 1].
-    """
-    if choices.schedule == "constant":
-        return 1.0
-    warmup_steps = max(1, round(choices.warmup * steps))
-    if step < warmup_steps:
-        position = step / warmup_steps
-        if choices.schedule == "one_cycle":
-            return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * position)) / 2
-        return (step + 1) / warmup_steps
-    position = (step - warmup_steps) / max(1, steps - warmup_steps)
-    lowest = 1e-4 if choices.schedule == "one_cycle" else 1e-2
-    return lowest + (1 - lowest) * (1 + math.cos(math.pi * position)) / 2
-
-
 # ---------------------------------------------------------------- batches
 
 
@@ -388,4 +352,10 @@ def _loader(
         num_workers=workers if isinstance(examples, SampledExamples) else 0,
         drop_last=False,
         pin_memory=False,
+        worker_init_fn=_ignore_interrupts,
     )
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to workers, too, to the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -13,7 +13,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -38,6 +38,7 @@ from histoscout.training.budget import (
     Budget,
     Timings,
     TrainingClock,
+    describe_minutes,
     make_budget,
     overtime_minutes,
     time_steps,
@@ -51,6 +52,7 @@ from histoscout.training.data import (
     open_training_slides,
     rotate_tuning_set,
 )
+from histoscout.training.early_end import EarlyEndRequest
 from histoscout.training.ensemble import EnsembleMember, member_recipes
 from histoscout.training.finalize import finalize, finalize_images
 from histoscout.training.history import drop_rows_after, plot_curves, read_rows
@@ -59,10 +61,10 @@ from histoscout.training.loop import (
     TrainingContext,
     ValidationResult,
     fit,
-    make_optimizer,
     training_batches,
     validation_batches,
 )
+from histoscout.training.optimizer import make_optimizer
 from histoscout.training.planning.plan import Plan, PlanOptions, load_or_make_plan, plan_file
 from histoscout.training.pseudo_labels import (
     MAX_WINDOW_SHARE,
@@ -99,6 +101,7 @@ class TrainOptions:
         overwrite: Whether to replace a model or training in the output folder.
         sanity_checks: "all"; "quick" without overfitting one batch; "warn" reports failures and continues.
         progress: Who is informed.
+        early_end: Set `made` while the training takes steps, and it ends with what is learned.
 
     Example:
         >>> from histoscout import TrainOptions
@@ -111,6 +114,7 @@ class TrainOptions:
     overwrite: bool = False
     sanity_checks: str = "all"
     progress: Progress = field(default_factory=NoProgress)
+    early_end: EarlyEndRequest = field(default_factory=EarlyEndRequest)
 
 
 def train(
@@ -333,7 +337,16 @@ def train_member(
     budget, batches = plan_steps(context, state, run, clock=clock)
     if uses_pseudo_labels(data, recipe):
         batches = PseudoLabeler(context, data, budget.steps).batches(state, batches)
-    fit(context, state, batches, shadow=shadow, steps=budget.steps)
+    fit(
+        context,
+        state,
+        batches,
+        shadow=shadow,
+        steps=budget.steps,
+        step_seconds=budget.seconds_per_step(recipe),
+    )
+    # fewer than planned if the training ended early
+    budget = replace(budget, steps=state.step)
     title = f"{recipe.network.architecture} {recipe.network.encoder}"
     plot_curves(read_rows(context.curves), context.folder / "curves.png", title)
     shadow.load_state_dict(load_file(context.best))
@@ -403,6 +416,7 @@ def prepare_training(
         tuning_windows=count_tuning_windows(data, recipe),
         pseudo_label_windows=count_pseudo_label_windows(data, recipe),
         start_data={} if start is None else start.metrics.get("data", {}),
+        early_end=options.early_end,
     )
     return context, state
 
@@ -475,5 +489,11 @@ def plan_steps(
             f"the minutes are too few for this cohort on this machine: {budget.steps} steps are taken all the same. "
             "Give more minutes"
         )
+    steps = budget.steps * timings.step + budget.steps / choices.steps_per_epoch * timings.validation
+    ending = (budget.tta_views or 1) * timings.tuning
+    context.progress.note(
+        f"about {describe_minutes(clock.spent() + steps + ending)} in all: {describe_minutes(clock.spent())} so far, "
+        f"{describe_minutes(steps)} for {budget.steps} steps, {describe_minutes(ending)} for the threshold"
+    )
     budget.write(run.budget)
     return budget, itertools.islice(itertools.chain(used, batches), budget.steps)

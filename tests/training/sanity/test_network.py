@@ -12,7 +12,7 @@ from histoscout.network.build import build_network
 from histoscout.network.losses import make_loss, set_prior_bias
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import TrainingConfig
-from histoscout.training.loop import make_optimizer
+from histoscout.training.optimizer import make_optimizer
 from histoscout.training.sanity.network import (
     Batch,
     base_rate_loss,

@@ -23,7 +23,7 @@ from histoscout.recipe import Recipe
 from histoscout.sampling import datasets
 from histoscout.slides.pyramid import write_pyramid
 from histoscout.synthetic.slide import draw_slide
-from histoscout.training.loop import make_optimizer
+from histoscout.training.optimizer import make_optimizer
 from histoscout.training.sanity.run import data_checks, network_checks, read_verdicts, run_sanity_checks
 from histoscout.training.train import TrainOptions, train
 from tests import toy

@@ -34,7 +34,8 @@ from histoscout.sampling.datasets import Example, make_target
 from histoscout.sampling.sampler import Patch
 from histoscout.training.checkpoint import TrainingState
 from histoscout.training.data import TrainingData
-from histoscout.training.loop import TrainingContext, make_optimizer, take_step
+from histoscout.training.loop import TrainingContext, take_step
+from histoscout.training.optimizer import make_optimizer
 from histoscout.training.sanity.data import (
     NO_AUGMENTATION,
     AugmentedPatch,
