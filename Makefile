@@ -3,6 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# pip's own words go to a file; every ten seconds a line says how far it is
+define install
+log=$(VENV)/install.log; \
+$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '$(1)' >$$log 2>&1 & \
+pid=$$!; trap 'kill $$pid; exit 130' INT TERM; seconds=0; \
+while kill -0 $$pid 2>/dev/null; do \
+	sleep 1; seconds=$$((seconds + 1)); \
+	[ $$((seconds % 10)) -ne 0 ] || echo "  installing for $$seconds s: $$(du -sh $(VENV) | cut -f1) so far"; \
+done; \
+wait $$pid || { tail -n 20 $$log; exit 1; }
+endef
+
 .PHONY: demo test test-slow test-viewer viewer check bench fuzz campaign clean
 
 PAGE := src/histoscout/viewer/page/index.html
@@ -10,11 +22,13 @@ PAGE := src/histoscout/viewer/page/index.html
 demo: $(VENV)/ready
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory viewer; else echo "The page of histoscout view is not built: install Node 20 or newer, then run make viewer."; fi
 	$(BIN)/histoscout demo -o demo
+	@echo "In each new terminal, before other commands: source $(BIN)/activate"
 
 # the page of `histoscout view`, built into the package; it needs Node 20 or newer
 viewer: $(PAGE)
 
 $(PAGE): viewer/index.html viewer/package-lock.json viewer/vite.config.js $(wildcard viewer/src/*)
+	@echo "Building the page of histoscout view."
 	cd viewer && npm ci --no-audit --no-fund --silent && npm run --silent build
 
 # the page in Chromium, which must be installed
@@ -58,11 +72,13 @@ campaign: $(VENV)/ready-dev
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("histoscout needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[viewer]'
+	@echo "Installing torch and other libraries into $(VENV): 6.5 GB of disk, 3 to 15 minutes."
+	@$(call install,.[viewer])
 	touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo "Installing what the tests need into $(VENV)."
+	@$(call install,.[dev])
 	touch $@
 
 clean:

@@ -25,6 +25,7 @@ def demo(
     from histoscout.demonstration import demo as run
 
     with Console(quiet) as console:
+        console.say(f"5 to 13 minutes on two cores, and 350 MB in {out}")
         result = run(out, device=device, progress=console)
     echo(score_table(result.scores) if verbose else answer_text(result.scores))
     scores = out / "scores"

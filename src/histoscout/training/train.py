@@ -148,11 +148,11 @@ def train(
         OutputError: If `out` holds something else.
 
     Example:
-        >>> from pathlib import Path
         >>> import histoscout as hs
-        >>> recipe = hs.Recipe().with_choices({"classes.positive": "UDH", "training.minutes": 5})
-        >>> model = hs.train(Path("cohort.csv"), Path("model"), recipe)  # doctest: +SKIP
-        >>> detections = hs.detect(model, [Path("slide.svs")], Path("results"))  # doctest: +SKIP
+        >>> hs.TrainOptions().device
+        'auto'
+        >>> model = hs.train("cohort.csv", "model")  # plans a recipe  # doctest: +SKIP
+        >>> detections = hs.detect(model, ["slide.svs"], "results")  # doctest: +SKIP
     """
     out = Path(out)
     started = time.monotonic()
