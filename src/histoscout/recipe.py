@@ -39,6 +39,9 @@ IGNORE = 255
 LARGEST_PX = 16_384
 """Side of a patch in px; a single larger one would fill the memory."""
 
+MAX_TRAINING_PX, MAX_DETECTION_PX = 2**32, 2**30
+"""Pixels of a batch; more would fill the memory."""
+
 SET_ASIDE = ("ignore", "reviewed")
 """What `ClassConfig.canonical` returns for classes that are no label."""
 
@@ -105,7 +108,10 @@ class Recipe(RecipeSection):
     """
 
     seed: int = Field(
-        default=0, ge=0, description="Random seed: the same seed gives the same patches and weights."
+        default=0,
+        ge=0,
+        lt=2**62,
+        description="Random seed: the same seed gives the same patches and weights.",
     )
     classes: ClassConfig = Field(default=ClassConfig(), description="Annotated classes.")
     patches: PatchConfig = Field(default=PatchConfig(), description="Resolution and size of patches.")
@@ -142,6 +148,15 @@ class Recipe(RecipeSection):
                 f"patches: {self.patches.size_um} um at {self.patches.mpp} um/px are {self.patch_px} px, which is "
                 f"not a multiple of 32; size_um = {good * self.patches.mpp:g} would be {good} px"
             )
+        for section, batch, most in (
+            ("training", self.training.batch_size, MAX_TRAINING_PX),
+            ("detection", self.detection.batch_size, MAX_DETECTION_PX),
+        ):
+            if batch * self.patch_px**2 > most:
+                raise ValueError(
+                    f"{section}.batch_size: {batch} patches of {self.patch_px} px would fill the memory; at most "
+                    f"{most // self.patch_px**2} of this size are possible"
+                )
         if self.classes.other and registry.LOSSES[self.loss.name].binary:
             raise ValueError(
                 f"loss: {self.loss.name} supports a single class; use a cross-entropy loss with classes.other"
@@ -193,7 +208,7 @@ class Recipe(RecipeSection):
             raise RecipeError(
                 path, f"cannot be read ({error.strerror})", "Give the path of a .toml file"
             ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise RecipeError(path, f"is not valid TOML ({error})", "Correct the line") from error
         return cls.from_dict(values, path)
 

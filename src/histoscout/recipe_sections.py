@@ -5,16 +5,26 @@ schema take their texts from here. Sizes are in um, resolution in um/px.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from histoscout import registry
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+Mpp = Annotated[float, Field(ge=0.01, le=1000)]
+Area = Annotated[float, Field(ge=0, le=1e12)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+
+MAX_BATCH = 4096
+"""Patches or windows in a batch."""
+
+MAX_CLASSES = 250
+"""Classes that masks of one byte can tell apart, with some to spare."""
 
 
 class RecipeSection(BaseModel):
@@ -49,7 +59,9 @@ class ClassConfig(RecipeSection):
 
     positive: str = Field(default="UDH", min_length=1, description="The class to detect.")
     other: tuple[str, ...] = Field(
-        default=(), description="Other annotated classes (look-alikes) that get an output of their own."
+        default=(),
+        max_length=MAX_CLASSES - 1,
+        description="Other annotated classes (look-alikes) that get an output of their own.",
     )
     ignore: tuple[str, ...] = Field(
         default=("*unsure*", "*ignore*", "*[*]"),
@@ -110,6 +122,8 @@ class ClassConfig(RecipeSection):
     def _names_are_distinct(self) -> Self:
         if len({plain(label) for label in self.labels}) < len(self.labels):
             raise ValueError("a class is named twice among positive and other")
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for label in self.labels for letter in label):
+            raise ValueError(f"the name of a class holds a control character: {self.labels!a}")
         if unknown := sorted(set(self.aliases) - set(self.labels)):
             raise ValueError(f"aliases for {', '.join(unknown)}, which is neither positive nor other")
         return self
@@ -118,7 +132,7 @@ class ClassConfig(RecipeSection):
 class PatchConfig(RecipeSection):
     """The resolution and the size of a patch, the part of a slide that the network sees at once."""
 
-    mpp: Positive = Field(default=1.0, description="Resolution in um/px.")
+    mpp: Mpp = Field(default=1.0, description="Resolution in um/px.")
     size_um: Positive = Field(default=256.0, description="Side of a patch in um.")
     tile_coverage: Share = Field(
         default=0.25,
@@ -181,8 +195,10 @@ class NetworkConfig(RecipeSection):
     input_channels: Literal[1, 3] = Field(
         default=3, description="3 for RGB; 1 for gray, a weighted sum of RGB."
     )
-    decoder_channels: tuple[PositiveInt, ...] = Field(
-        default=(), description="Channels of the decoder, deepest first; empty for the architecture's own."
+    decoder_channels: tuple[Channels, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Channels of the decoder, deepest first; empty for the architecture's own.",
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout rate.")
     ensemble_size: int = Field(
@@ -229,25 +245,25 @@ class TrainingConfig(RecipeSection):
         default=None,
         description="Minutes of training; a number of steps is fixed after the first ones are timed.",
     )
-    epochs: Annotated[int, Field(ge=1)] | None = Field(
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None, description="Epochs instead of minutes; with neither, training takes 20 minutes."
     )
     steps_per_epoch: int = Field(
-        default=100, ge=1, description="Steps of an epoch, after each of which it validates."
+        default=100, ge=1, le=10_000_000, description="Steps of an epoch, after each of which it validates."
     )
-    batch_size: int = Field(default=8, ge=1, description="Patches in a step.")
+    batch_size: int = Field(default=8, ge=1, le=MAX_BATCH, description="Patches in a step.")
     optimizer: Literal["adamw", "adam"] = Field(default="adamw", description="adamw or adam.")
     learning_rate: Positive = Field(default=1e-3, description="Highest learning rate.")
     encoder_learning_rate: Positive | None = Field(
         default=None, description="Highest learning rate of the encoder; not given: as the rest."
     )
-    weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay.")
+    weight_decay: float = Field(default=1e-2, ge=0, le=1e9, description="Weight decay.")
     schedule: Literal["one_cycle", "cosine", "constant"] = Field(
         default="one_cycle", description="Learning rate schedule: one_cycle, cosine or constant."
     )
     warmup: Share = Field(default=0.1, description="Share of the steps in which the learning rate rises.")
     gradient_clip: float = Field(
-        default=1.0, ge=0, description="Largest norm of the gradient; 0 for no limit."
+        default=1.0, ge=0, le=1e9, description="Largest norm of the gradient; 0 for no limit."
     )
     ema_decay: float = Field(
         default=0.995, ge=0, lt=1, description="Decay of the averaged weights (EMA); 0 for the raw weights."
@@ -256,7 +272,7 @@ class TrainingConfig(RecipeSection):
         default="auto", description="auto, bf16 or float32."
     )
     validation_patches: int = Field(
-        default=128, ge=1, description="Patches of the tuning set in a validation."
+        default=128, ge=1, le=10_000_000, description="Patches of the tuning set in a validation."
     )
     tuning_share: float = Field(
         default=0.2,
@@ -264,7 +280,7 @@ class TrainingConfig(RecipeSection):
         lt=1,
         description="Share of the patients that choose the best weights and the threshold.",
     )
-    workers: Annotated[int, Field(ge=0)] | None = Field(
+    workers: Annotated[int, Field(ge=0, le=1024)] | None = Field(
         default=None, description="Processes that read patches; not given: one for each core, eight at most."
     )
 
@@ -285,13 +301,14 @@ class TissueConfig(RecipeSection):
     method: Literal["saturation", "tile_std"] = Field(
         default="saturation", description="saturation, or tile_std (the study's rule)."
     )
-    mpp: Positive = Field(default=8.0, description="Resolution at which tissue is found, in um/px.")
-    min_area_um2: float = Field(default=20_000.0, ge=0, description="Smaller pieces count as dirt.")
-    max_hole_um2: float = Field(
-        default=100_000.0, ge=0, description="Smaller holes (lumens, fat) are filled."
-    )
+    mpp: Mpp = Field(default=8.0, description="Resolution at which tissue is found, in um/px.")
+    min_area_um2: Area = Field(default=20_000.0, description="Smaller pieces count as dirt.")
+    max_hole_um2: Area = Field(default=100_000.0, description="Smaller holes (lumens, fat) are filled.")
     min_std: float = Field(
-        default=12.5, ge=0, description="For tile_std: least standard deviation of a tile of a patch's size."
+        default=12.5,
+        ge=0,
+        le=255,
+        description="For tile_std: least standard deviation of a tile of a patch's size.",
     )
     artifacts: bool = Field(default=True, description="Leave out pen marks and out-of-focus areas.")
 
@@ -302,18 +319,21 @@ class DetectionConfig(RecipeSection):
     overlap: float = Field(
         default=0.5, ge=0, le=0.75, description="Overlap of windows, as a share of their side."
     )
-    batch_size: int = Field(default=4, ge=1, description="Windows in a batch.")
+    batch_size: int = Field(default=4, ge=1, le=MAX_BATCH, description="Windows in a batch.")
     tta_views: Literal[1, 2, 4, 8] = Field(
         default=1, description="Test-time augmentation: flipped and turned views that are averaged."
     )
     class_smoothing_um: float = Field(
         default=50.0,
         ge=0,
+        le=10_000,
         description="Sigma of the neighborhood that decides the class of a place; 0: each place for itself.",
     )
-    min_area_um2: float = Field(default=2_000.0, ge=0, description="Smaller regions are dropped.")
-    max_hole_um2: float = Field(default=500.0, ge=0, description="Smaller holes in a region are filled.")
-    simplify_um: float = Field(default=1.0, ge=0, description="Tolerance of the simplified outlines.")
+    min_area_um2: Area = Field(default=2_000.0, description="Smaller regions are dropped.")
+    max_hole_um2: Area = Field(default=500.0, description="Smaller holes in a region are filled.")
+    simplify_um: float = Field(
+        default=1.0, ge=0, le=1000, description="Tolerance of the simplified outlines."
+    )
     threshold: Share | None = Field(
         default=None,
         description="Probability from which a place is detected; not given: as the tuning set chose.",

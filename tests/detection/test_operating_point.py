@@ -17,6 +17,7 @@ from histoscout.detection.operating_point import (
     required_patients,
 )
 from histoscout.errors import ModelError
+from histoscout.io.inputs import seal
 
 POINTS = (
     OperatingRow(score=0.9, found=2, false_positives=0),
@@ -212,3 +213,13 @@ def test_a_file_without_operating_points_is_refused(tmp_path: Path, text: str) -
 def test_words_for_the_ledger() -> None:
     point = choose_operating_point(TABLE, OperatingTarget.parse("2 FP/cm2"), "model")
     assert replace(point, score_threshold=0.51234).summary == "2 FP/cm2: score >= 0.5123"
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "operating_points.json"
+    sealed = seal(TABLE.to_dict())
+    path.write_text(json.dumps(sealed), encoding="utf-8")
+    assert OperatingPoints.read(path) == TABLE
+    path.write_text(json.dumps({**sealed, "lesions": TABLE.lesions + 1}), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"operating_points\.json"):
+        OperatingPoints.read(path)

@@ -1,7 +1,9 @@
 """Runs use the ordinary loop and its functions; interrupted, they are resumed; finished, they are not made again."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from histoscout.network.losses import make_loss
 from histoscout.study.context import StudyContext
 from histoscout.study.preparation import RunData, make_network, make_run_recipe, prepare_run
 from histoscout.study.protocol import MODELS, STATED_FAULTS, Run, ablation_runs, main_runs
-from histoscout.study.run import RunTraining, make_training, train_run, with_schedule
+from histoscout.study.run import AccuracyLog, RunTraining, make_training, train_run, with_schedule
 from histoscout.study.tiles import iterate_batches
 from histoscout.training.loop import fit
 from histoscout.training.sanity.network import check_optimizer_parameters
@@ -115,3 +117,16 @@ def test_a_training_that_diverges_is_reported_and_evaluated(context: StudyContex
     text = (context.out / "runs" / run.name / "result.json").read_text("utf-8")
     assert "NaN" not in text
     assert "Infinity" not in text
+
+
+def test_accuracies_of_two_writers_are_all_kept(tmp_path: Path) -> None:
+    log = AccuracyLog(tmp_path / "accuracies.json")
+    batch = [(torch.tensor([[[[-1.0, 1.0]]]]), torch.tensor([[[0, 1]]]))]
+
+    def write(first: int) -> None:
+        for step in range(first, first + 5):
+            assert len(list(log.record(batch, step))) == 1
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, (0, 100)))
+    assert sorted(map(int, log.read())) == [*range(5), *range(100, 105)]

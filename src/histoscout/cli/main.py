@@ -63,6 +63,9 @@ for heading, functions in COMMANDS.items():
             app.command(cls=CliCommand, rich_help_panel=heading)(function)
 
 
+OUT_OF_MEMORY = "there is not enough memory for this. Close other programs, or look at less at a time."
+
+
 @app.callback(invoke_without_command=True)
 def histoscout(
     context: typer.Context,
@@ -99,6 +102,8 @@ def main() -> int:
         # the program that reads our output has ended, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError:
+        return _stop(f"histoscout: {OUT_OF_MEMORY}", 1)
     except OSError as error:
         # no module expects these, such as a disk that fills between two files
         return _stop(f"histoscout: {_os_error_text(error)}", 1)

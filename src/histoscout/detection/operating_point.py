@@ -7,7 +7,6 @@ and the n patients at hand are exchangeable, the new number is the k-th smallest
 k / (n + 1).
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from histoscout.errors import ModelError
 from histoscout.io.files import read_text
+from histoscout.io.inputs import is_sealed, parse_json
 from histoscout.io.notes import pluralize
 
 TargetKind = Literal["false positives", "sensitivity", "precision", "miss"]
@@ -237,10 +237,14 @@ class OperatingPoints(BaseModel):
             if not file.exists() and (path / OLD_FILE).exists():
                 file = path / OLD_FILE
         try:
-            return cls.from_dict(json.loads(read_text(file)), file)
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            values = parse_json(read_text(file))
+        except (OSError, ValueError) as error:
             fault = f"the operating points cannot be read ({error})"
             raise ModelError(file, fault, "Give the folder that histoscout evaluate wrote") from error
+        if isinstance(values, dict) and not is_sealed(values):
+            fault = "the file has changed since it was written (its checksum differs)"
+            raise ModelError(file, fault, "Evaluate the model again")
+        return cls.from_dict(values, file)
 
     @property
     def basis(self) -> str:

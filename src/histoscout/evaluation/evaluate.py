@@ -47,6 +47,7 @@ from histoscout.evaluation.scores_io import write_scores
 from histoscout.evaluation.slide_metrics import PREVIOUS, SlideScores, score_slide_heatmap
 from histoscout.hardware import usable_cores
 from histoscout.io.files import StrPath, write_text
+from histoscout.io.inputs import seal
 from histoscout.io.names import patients_in_both
 from histoscout.io.notes import SlideNotes
 from histoscout.network.model_folder import ModelFolder, read_model
@@ -466,7 +467,7 @@ def _write_operating_points(scores: Scores, tested: ModelUnderTest, out: Path) -
         threshold=tested.threshold,
         model=tested.model.hash,
     )
-    write_text(out / OPERATING_FILE, json.dumps(points.to_dict(), indent=1, allow_nan=False) + "\n")
+    write_text(out / OPERATING_FILE, json.dumps(seal(points.to_dict()), indent=1, allow_nan=False) + "\n")
 
 
 def _export_review(

@@ -19,6 +19,7 @@ from histoscout.detection.operating_point import PatientSource
 from histoscout.errors import CohortError, OutputError
 from histoscout.evaluation.bootstrap import MIN_PATIENTS
 from histoscout.io.files import read_text, remove_leftovers
+from histoscout.io.inputs import parse_json
 from histoscout.io.locks import claim_folder
 from histoscout.io.names import patient_key
 from histoscout.io.notes import pluralize
@@ -382,7 +383,7 @@ def _read_existing(out: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        values = json.loads(read_text(path))
+        values = parse_json(read_text(path))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise OutputError(path, f"the scores in the file cannot be read ({error})", _REMEDY) from error
     return values if isinstance(values, dict) and values else {"set": None}

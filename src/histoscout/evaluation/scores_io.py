@@ -35,6 +35,7 @@ from histoscout.evaluation.protocol import SCORES_FILE, EvaluationProtocol
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS, SlideScores
 from histoscout.io.files import read_text, write_text
+from histoscout.io.inputs import parse_json
 from histoscout.io.tables import write_csv
 
 SCORES_FORMAT = 3
@@ -79,7 +80,7 @@ def read_scores(path: Path) -> dict[str, Any]:
         ValueError: The file is not JSON.
     """
     # scores of images never had a format
-    values: dict[str, Any] = json.loads(read_text(path))
+    values: dict[str, Any] = parse_json(read_text(path))
     if values.get("format", SCORES_FORMAT) >= SCORES_FORMAT:
         return values
     renamed: dict[str, Any] = _rename_keys(values)

@@ -1,10 +1,17 @@
-"""Files that are read: only regular files, opened without waiting; links are followed without getting lost."""
+"""Files that are read: only regular files, opened without waiting; JSON from anybody; checksums of what decides."""
 
 import errno
+import hashlib
+import json
 import os
 import stat
+from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
+
+CHECKSUM = "checksum"
+"""Key of a JSON object that holds the checksum of all others."""
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -72,3 +79,52 @@ def real_path(path: Path) -> Path:
         path: The file; it may be missing.
     """
     return Path(os.path.realpath(path))
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON that may come from anybody.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The content as Python objects.
+
+    Raises:
+        ValueError: The text is not JSON, a number is too long, or the lists are nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("its lists are nested too deeply") from None
+
+
+def seal(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a checksum to the values of a JSON file, so that a change of any of them is noticed.
+
+    Args:
+        values: Values for JSON.
+
+    Returns:
+        The values, with their checksum under the last key.
+
+    Example:
+        >>> from histoscout.io.inputs import is_sealed, seal
+        >>> is_sealed(seal({"threshold": 0.5})), is_sealed({**seal({"threshold": 0.5}), "threshold": 0.6})
+        (True, False)
+    """
+    return {**values, CHECKSUM: _checksum(values)}
+
+
+def is_sealed(values: Mapping[str, Any]) -> bool:
+    """Whether the values of a JSON file are as `seal` left them; files without a checksum count as well.
+
+    Args:
+        values: The content of the file.
+    """
+    return CHECKSUM not in values or values[CHECKSUM] == _checksum(values)
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    others = {key: value for key, value in values.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()

@@ -22,7 +22,7 @@ from typing import Any
 
 from histoscout.errors import OutputError
 from histoscout.io.files import LOCKS, machine_name, output_error
-from histoscout.io.inputs import read_bytes
+from histoscout.io.inputs import parse_json, read_bytes
 
 try:
     import fcntl
@@ -158,7 +158,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         Facts by name; empty if it is gone or being written.
     """
     try:
-        facts = json.loads(read_bytes(path))
+        facts = parse_json(read_bytes(path).decode())
     except (OSError, ValueError):
         return {}
     return facts if isinstance(facts, dict) else {}

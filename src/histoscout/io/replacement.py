@@ -29,6 +29,7 @@ from histoscout.io.files import (
     scratch_folder,
     write_text,
 )
+from histoscout.io.inputs import parse_json
 
 NEW = ".new"
 COMMIT = ".commit"
@@ -194,7 +195,7 @@ def _cannot_replace(out: Path, error: OSError) -> OutputError:
 def _stated(folder: Path) -> dict[str, Any]:
     """What is stated beside new results; nothing if they were killed in their first moment."""
     try:
-        stated: dict[str, Any] = json.loads(read_text(folder / PURPOSE))
+        stated: dict[str, Any] = parse_json(read_text(folder / PURPOSE))
     except FileNotFoundError:
         return {}
     return stated

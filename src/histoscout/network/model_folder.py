@@ -7,7 +7,6 @@
 This module does not import torch.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.numpy import load_file
 
 from histoscout.errors import ModelError, RecipeError
 from histoscout.io.files import StrPath, read_text, sha256
+from histoscout.io.inputs import is_sealed, parse_json
 from histoscout.recipe import Recipe
 
 FORMAT = 1
@@ -60,18 +60,64 @@ class ModelIndex(BaseModel):
         networks: Names of the networks in the folder.
         facts: Versions of the packages that wrote the folder.
         files: SHA-256 of each file by name.
+        checksum: That of all other values; files of histoscout 0.1.0 have none.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: int
     labels: tuple[str, ...]
     threshold: float = Field(ge=0, le=1)
-    temperature: float = Field(gt=0)
-    prior_correction: float = Field(default=0.0, validation_alias=AliasChoices("prior_correction", "offset"))
-    networks: tuple[str, ...] = Field(min_length=1)
+    temperature: float = Field(ge=0.01, le=100)
+    prior_correction: float = Field(
+        default=0.0, ge=-100, le=100, validation_alias=AliasChoices("prior_correction", "offset")
+    )
+    networks: tuple[str, ...] = Field(min_length=1, max_length=64)
     facts: dict[str, Any] = {}
     files: dict[str, str]
+    checksum: str | None = None
+
+
+class _KnownSlide(BaseModel):
+    """A fingerprint in metrics.json."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    name: str
+    patient: str
+    size_um: tuple[float, float]
+    grey: str = Field(pattern=r"^([0-9a-f]{2})*$")
+
+
+class _Measures(BaseModel):
+    """Measures of a training slide in metrics.json."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    patient: str
+    numbers: dict[str, float]
+
+
+class _TrainingData(BaseModel):
+    """The part "data" of metrics.json."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    train_patients: list[str] = []
+    tune_patients: list[str] = []
+    fingerprints: list[_KnownSlide] = []
+
+
+class _ModelMetrics(BaseModel):
+    """What is read from metrics.json; other values are shown at most."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+    tune: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    data: _TrainingData = _TrainingData()
+    domain_shift: list[_Measures] = []
+    sanity_checks: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +166,17 @@ class ModelFolder:
     @property
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json: figures on the tuning set, training patients, operating points."""
-        values: dict[str, Any] = json.loads(read_text(self.path / METRICS))
-        return {RENAMED_METRICS_KEYS.get(key, key): value for key, value in values.items()}
+        path = self.path / METRICS
+        try:
+            values = parse_json(read_text(path))
+            if not isinstance(values, dict):
+                raise ValueError("it is no object")  # noqa: TRY004 (told below)
+            values = {RENAMED_METRICS_KEYS.get(key, key): value for key, value in values.items()}
+            _ModelMetrics.model_validate(values)
+        except (OSError, ValueError) as error:
+            fault = f"the file cannot be read ({_in_short(error)})"
+            raise ModelError(path, fault, "Copy the model folder again from its source") from error
+        return values
 
     def vector(self, name: str = "detector") -> Path:
         """The file of the test vector: a window and the probabilities expected for it."""
@@ -152,9 +207,13 @@ def read_model(path: StrPath) -> ModelFolder:
     path = Path(path)
     index = _read_index(path)
     _verify_checksums(path, index)
+    recipe = _read_recipe(path / RECIPE, index)
+    if recipe.classes.labels != index.labels:
+        fault = f"its labels ({', '.join(index.labels)}) are not those of {RECIPE} ({', '.join(recipe.classes.labels)})"
+        raise ModelError(path / INDEX, fault, "Copy the model folder again from its source")
     return ModelFolder(
         path=path,
-        recipe=_read_recipe(path / RECIPE, index),
+        recipe=recipe,
         threshold=index.threshold,
         temperature=index.temperature,
         labels=index.labels,
@@ -162,6 +221,14 @@ def read_model(path: StrPath) -> ModelFolder:
         facts=index.facts,
         prior_correction=index.prior_correction,
     )
+
+
+def _in_short(error: Exception) -> str:
+    """What is wrong with a file, in one line."""
+    if isinstance(error, ValidationError):
+        problem = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+    return str(error.strerror if isinstance(error, OSError) else error)
 
 
 def _read_recipe(path: Path, index: ModelIndex) -> Recipe:
@@ -184,7 +251,11 @@ def _read_index(path: Path) -> ModelIndex:
             path, f"this is not a model folder: it holds no {INDEX}", "Give the folder that training wrote"
         )
     try:
-        values = json.loads(read_text(where))
+        values = parse_json(read_text(where))
+        if isinstance(values, dict) and not is_sealed(values):
+            fault = "the file has changed since the model was written (its checksum differs)"
+            remedy = "Copy the model folder again from its source; another threshold is an option of detect"
+            raise ModelError(where, fault, remedy)
         written = values.get("format") if isinstance(values, dict) else None
         if isinstance(written, int) and written > FORMAT:
             raise ModelError(
@@ -193,9 +264,11 @@ def _read_index(path: Path) -> ModelIndex:
                 "Install a newer histoscout",
             )
         index = ModelIndex.model_validate(values)
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise ModelError(
-            where, f"the file cannot be read ({error})", "Copy the model folder again from its source"
+            where,
+            f"the file cannot be read ({_in_short(error)})",
+            "Copy the model folder again from its source",
         ) from error
     needed = {RECIPE} | {
         f"{name}{kind}" for name in index.networks for kind in (".safetensors", ".vector.safetensors")

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 from histoscout.errors import ModelError, OutputError
 from histoscout.hardware import usable_cores
 from histoscout.io.files import read_text, remove_leftovers, scratch_folder, sha256
+from histoscout.io.inputs import parse_json
 from histoscout.network.engines import in_chunks
 from histoscout.network.model_folder import ModelFolder, read_test_vector, verify_output
 from histoscout.registry import load_factory
@@ -247,7 +248,7 @@ def _seal(folder: Path) -> None:
 def _is_intact(folder: Path) -> bool:
     """Whether a folder holds the files it was sealed with, unchanged, and all are this user's."""
     try:
-        listed = json.loads(read_text(folder / CHECKSUMS))
+        listed = parse_json(read_text(folder / CHECKSUMS))
         files = {file.name: file for file in folder.iterdir() if file.name != CHECKSUMS}
         return (
             isinstance(listed, dict)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histoscout.errors import ModelError, OutputError
 from histoscout.io.files import atomic_write, flush_to_disk, scratch_folder, sha256
+from histoscout.io.inputs import CHECKSUM, seal
 from histoscout.network.build import build_network
 from histoscout.network.detector import Detector
 from histoscout.network.model_folder import (
@@ -94,7 +96,8 @@ def save_model(
         for file in made.iterdir():
             flush_to_disk(file)
             os.replace(file, folder / file.name)
-        index_file.write_text(index.model_dump_json(indent=1), encoding="utf-8")
+        sealed = seal(index.model_dump(mode="json", exclude={CHECKSUM}))
+        index_file.write_text(json.dumps(sealed, indent=1, ensure_ascii=False), encoding="utf-8")
     return read_model(folder)
 
 
@@ -117,7 +120,11 @@ def load_network(model: ModelFolder, name: str = "detector") -> nn.Module:
         raise ModelError(
             path, "the file is missing from the model folder", "Copy the model folder again from its source"
         )
-    tensors = load_file(path)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        fault = f"the file does not hold weights ({error})"
+        raise ModelError(path, fault, "Copy the model folder again from its source") from error
     if faults := mismatches(network.state_dict(), tensors):
         versions = ", ".join(f"{package} {number}" for package, number in model.facts.items())
         raise ModelError(

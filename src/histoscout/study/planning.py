@@ -12,6 +12,7 @@ from torch import nn
 
 from histoscout.cohort.case import open_case
 from histoscout.io.files import read_text, write_text
+from histoscout.io.inputs import parse_json
 from histoscout.network.build import build_network
 from histoscout.network.detector import count_outputs, normalize
 from histoscout.network.losses import make_loss
@@ -91,7 +92,7 @@ def time_epochs(context: StudyContext) -> list[dict[str, Any]]:
     """
     times_file = context.out / "epoch-times.json"
     if times_file.exists():
-        earlier: list[dict[str, Any]] = json.loads(read_text(times_file))
+        earlier: list[dict[str, Any]] = parse_json(read_text(times_file))
         return earlier
     recipe = read_study_recipe("unet")
     # the network is narrower only in tests

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from safetensors.torch import load_file
 from torch import nn
 
 from histoscout.cohort.annotated_slide import LabeledSlide
@@ -32,6 +31,7 @@ from histoscout.study.tiles import (
     read_tiles,
     sample_tiles,
 )
+from histoscout.training.checkpoint import read_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,5 +144,5 @@ def make_network(run: Run, recipe: Recipe, data: RunData, *, context: StudyConte
 def _load_classifier(run: Run, context: StudyContext) -> nn.Module:
     """Return the tile classifier of an earlier run."""
     network = build_network(make_run_recipe(run, context))
-    network.load_state_dict(load_file(context.out / "runs" / run.name / "weights.safetensors"))
+    network.load_state_dict(read_weights(context.out / "runs" / run.name / "weights.safetensors"))
     return network

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histoscout.errors import TrainingError
 from histoscout.io.files import read_text, write_text
+from histoscout.io.inputs import parse_json
+from histoscout.io.locks import hold
 from histoscout.network.losses import make_loss
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples, SampledExamples
@@ -35,7 +36,7 @@ from histoscout.study.metrics import EMPTY_CONFUSION, add_confusions, confusion_
 from histoscout.study.preparation import RunData, make_network, make_run_recipe, prepare_run
 from histoscout.study.protocol import Run
 from histoscout.study.tiles import iterate_batches
-from histoscout.training.checkpoint import TrainingState, load_state, save_weights
+from histoscout.training.checkpoint import TrainingState, load_state, read_weights, save_weights
 from histoscout.training.history import drop_rows_after, read_rows
 from histoscout.training.loop import TrainingContext, ValidationResult, fit
 from histoscout.training.optimizer import make_optimizer
@@ -54,7 +55,7 @@ class AccuracyLog:
 
     def read(self) -> dict[str, float]:
         """Return the accuracies by step."""
-        accuracies: dict[str, float] = json.loads(read_text(self.path)) if self.path.exists() else {}
+        accuracies: dict[str, float] = parse_json(read_text(self.path)) if self.path.exists() else {}
         return accuracies
 
     def record(
@@ -67,7 +68,9 @@ class AccuracyLog:
             confusion = add_confusions(confusion, count_confusion(logits, targets))
             yield logits, targets
         accuracy = confusion_metrics(confusion)["accuracy"]
-        write_text(self.path, json.dumps(self.read() | {str(step): accuracy}) + "\n")
+        # a row that another process writes meanwhile stays
+        with hold(self.path.parent, self.path.name):
+            write_text(self.path, json.dumps(self.read() | {str(step): accuracy}) + "\n")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class RunTraining:
         """Return a copy of the network with the weights of the lowest finite test loss, if any."""
         best = copy.deepcopy(self.state.network)
         if self.context.best.exists():
-            best.load_state_dict(load_file(self.context.best))
+            best.load_state_dict(read_weights(self.context.best))
         return best
 
 
@@ -113,7 +116,7 @@ def train_run(run: Run, context: StudyContext) -> dict[str, Any]:
     """
     folder = context.out / "runs" / run.name
     if (folder / "result.json").exists():
-        finished: dict[str, Any] = json.loads(read_text(folder / "result.json"))
+        finished: dict[str, Any] = parse_json(read_text(folder / "result.json"))
         return finished
     started = time.monotonic()
     # data, and a learning rate and validations that fit its number of steps
@@ -270,5 +273,5 @@ def _train_stages(
             )
             stage_result = {"stopped": stopped, "steps": stop, **evaluate_sets(trained)}
             write_text(stage, json.dumps(stage_result) + "\n")
-        results[str(epochs)] = json.loads(read_text(stage))
+        results[str(epochs)] = parse_json(read_text(stage))
     return results

@@ -12,6 +12,7 @@ from histoscout.cohort.case import open_case
 from histoscout.cohort.cohort import Cohort
 from histoscout.errors import OutputError
 from histoscout.io.files import read_text, write_text
+from histoscout.io.inputs import parse_json
 from histoscout.progress import NoProgress, Progress
 from histoscout.study import protocol
 from histoscout.study.ablation import run_ablation
@@ -162,7 +163,7 @@ def _claim_folder(out: Path, options: StudyOptions) -> None:
         "weights": options.weights or options.scale.weights,
     }
     if marker.exists():
-        if json.loads(read_text(marker)) != content:
+        if parse_json(read_text(marker)) != content:
             fault = "the folder holds a study of other slides, of another scale or with other weights"
             raise OutputError(out, fault, "Choose another folder with -o")
         return
@@ -195,7 +196,7 @@ def _open_context(out: Path, options: StudyOptions, cohort: Cohort | None) -> St
 def _read_earlier_ablation(out: Path) -> dict[str, Any] | None:
     """Return the ablation of an earlier call with the same folder, if there was one."""
     study_file = out / "study.json"
-    results = json.loads(read_text(study_file)) if study_file.exists() else {}
+    results = parse_json(read_text(study_file)) if study_file.exists() else {}
     ablation: dict[str, Any] | None = results.get("ablation")
     return ablation
 

@@ -15,6 +15,7 @@ from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.evaluation.scores_io import RENAMED_SCORES
 from histoscout.io.files import read_text, write_text
+from histoscout.io.inputs import parse_json
 from histoscout.study.context import StudyContext, read_study_recipe
 from histoscout.training.train import TrainOptions, train
 
@@ -46,7 +47,7 @@ def run_working_recipe(context: StudyContext, device: str) -> dict[str, Any]:
     model = train(cohort, folder / "model", recipe, train_options)
     evaluate(model, cohort, folder / "scores", EvaluateOptions(device=device, progress=progress))
     # metrics, and the average precision on the slides that the study's runs are evaluated on
-    scores = json.loads(read_text(folder / "scores" / "scores.json"))
+    scores = parse_json(read_text(folder / "scores" / "scores.json"))
     detections = ResultFolder(folder / "scores" / "found")
     sets = {"left out": context.left_out_slides(), "referee": context.referee_slides()}
     lesion_keys = [name for name in ("rule", "counts", "sensitivity_at") if name in scores["lesion"]]
@@ -71,7 +72,7 @@ def read_working_result(path: Path) -> dict[str, Any]:
     Args:
         path: The file.
     """
-    result: dict[str, Any] = json.loads(read_text(path))
+    result: dict[str, Any] = parse_json(read_text(path))
     # keys are renamed at the levels that have old ones; nothing below is read
     rows = (result, result["patients"], result["lesion"]["counts"], *result["per_patient"])
     for row in rows:

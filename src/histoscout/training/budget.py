@@ -16,6 +16,7 @@ from types import MappingProxyType
 from torch import Tensor, nn
 
 from histoscout.io.files import read_text, write_text
+from histoscout.io.inputs import parse_json
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import PlainExamples
 from histoscout.training.checkpoint import TrainingState
@@ -89,7 +90,7 @@ class Budget:
     @classmethod
     def read(cls, path: Path) -> "Budget":
         """Read a budget that `write` or histoscout 0.1.0 wrote."""
-        values = json.loads(read_text(path))
+        values = parse_json(read_text(path))
         return cls(**{RENAMED_KEYS.get(key, key): value for key, value in values.items()})
 
 

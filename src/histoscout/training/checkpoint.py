@@ -3,6 +3,7 @@
 A .safetensors file: tensors only, nothing executable. Step and best score are in its header.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from torch.optim import Optimizer
 
 from histoscout.errors import TrainingError
 from histoscout.io.files import atomic_write
+from histoscout.io.inputs import CHECKSUM
 from histoscout.network.weights import save_tensors
 
 StateDict = dict[str, Tensor]
@@ -76,20 +78,15 @@ def load_state(state: TrainingState, path: Path) -> None:
         TrainingError: If the file is damaged or is of another network.
     """
     try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        tensors, header = _read(path)
         groups: dict[str, StateDict] = {"network": {}, "average": {}, "optimizer": {}}
         for name, value in tensors.items():
             group, _, rest = name.partition(".")
             groups[RENAMED_GROUPS.get(group, group)][rest] = value
         state.network.load_state_dict(groups["network"])
-    except (SafetensorError, OSError, RuntimeError, KeyError) as error:
-        raise TrainingError(
-            path,
-            f"the checkpoint is damaged or does not fit this recipe ({error})",
-            "Start again with --overwrite",
-        ) from error
+        step, best = json.loads(header["step"]), json.loads(header["best"])
+    except (SafetensorError, OSError, RuntimeError, KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
     for name, value in groups["average"].items():
         state.average[name].copy_(value)
     # the optimizer's tensors are "number.name"; its hyperparameters come from the recipe
@@ -99,8 +96,7 @@ def load_state(state: TrainingState, path: Path) -> None:
         by_number.setdefault(int(number), {})[rest] = value
     param_groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": by_number, "param_groups": param_groups})
-    state.step = json.loads(header["step"])
-    state.best = json.loads(header["best"])
+    state.step, state.best = step, best
 
 
 @dataclass
@@ -141,8 +137,54 @@ def save_weights(weights: StateDict, path: Path, header: dict[str, str] | None =
         path: The file, which is replaced.
         header: Texts for the header of the file.
     """
+    header = dict(header or {})
+    header[CHECKSUM] = _checksum(weights, header)
     with atomic_write(path) as temporary:
         save_tensors(weights, temporary, header)
+
+
+def read_weights(path: Path) -> StateDict:
+    """Read tensors that `save_weights` wrote.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        TrainingError: If the file is damaged.
+    """
+    try:
+        return _read(path)[0]
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read(path: Path) -> tuple[StateDict, dict[str, str]]:
+    """The tensors and the header of a checkpoint; ValueError if its checksum differs."""
+    with safe_open(path, "pt") as file:
+        header: dict[str, str] = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    # checkpoints of histoscout 0.1.0 have none
+    if CHECKSUM in header and header.pop(CHECKSUM) != _checksum(tensors, header):
+        raise ValueError("its checksum differs")
+    return tensors, header
+
+
+def _checksum(tensors: StateDict, header: dict[str, str]) -> str:
+    """The checksum of the content of a file, whatever the order of its tensors."""
+    digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
+    for name, value in sorted(tensors.items()):
+        content = value.detach().cpu().contiguous()
+        digest.update(f"{name} {content.dtype} {tuple(content.shape)}".encode())
+        digest.update(content.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _damaged(path: Path, error: Exception) -> TrainingError:
+    fault = f"the checkpoint is damaged or does not fit this recipe ({error})"
+    return TrainingError(path, fault, "Start again with --overwrite")
 
 
 def update_average(average: StateDict, network: nn.Module, *, decay: float, step: int) -> None:

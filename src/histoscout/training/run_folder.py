@@ -24,6 +24,7 @@ from histoscout.io.files import (
     sha256,
     write_text,
 )
+from histoscout.io.inputs import parse_json
 from histoscout.network.model_folder import ModelFolder, read_model
 from histoscout.recipe import Recipe
 
@@ -127,7 +128,7 @@ def is_same_training(out: Path, fingerprint: Mapping[str, str]) -> bool:
     mark = out / "training" / "run.json"
     if not mark.is_file():
         return False
-    stored = json.loads(read_text(mark))
+    stored = parse_json(read_text(mark))
     # histoscout 0.2.0 and older did not look into slide files
     return bool(
         stored == {key: fingerprint[key] for key in fingerprint if key != CONTENT or CONTENT in stored}
@@ -256,7 +257,7 @@ def check_choices(recipe_folder: Path, choices: Mapping[str, Any]) -> None:
     """
     given = _as_stored(choices)
     for file in sorted(recipe_folder.glob(f"fold-*/{CHOICES_FILE}")):
-        stored = json.loads(read_text(file))
+        stored = parse_json(read_text(file))
         if stored != given and has_started(file.parent / "model"):
             raise OutputError(
                 file.parent,

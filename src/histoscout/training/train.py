@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from histoscout.cohort.case import check_unchanged, file_states
@@ -44,7 +43,7 @@ from histoscout.training.budget import (
     time_steps,
     time_validation,
 )
-from histoscout.training.checkpoint import TrainingState, load_state
+from histoscout.training.checkpoint import TrainingState, load_state, read_weights
 from histoscout.training.data import (
     TrainingData,
     count_tuning_windows,
@@ -349,7 +348,7 @@ def train_member(
     budget = replace(budget, steps=state.step)
     title = f"{recipe.network.architecture} {recipe.network.encoder}"
     plot_curves(read_rows(context.curves), context.folder / "curves.png", title)
-    shadow.load_state_dict(load_file(context.best))
+    shadow.load_state_dict(read_weights(context.best))
     return EnsembleMember(context=context, network=shadow, data=data, budget=budget, verdicts=verdicts)
 
 

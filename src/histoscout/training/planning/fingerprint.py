@@ -29,7 +29,7 @@ MAX_SAMPLED_SLIDES = 40
 OVERVIEW_PX = 512
 """Longest side at which the stain is measured."""
 
-_AS_TYPED = ClassConfig(positive="\0", ignore=(), reviewed=())
+_AS_TYPED = ClassConfig(positive="\U0010fffd", ignore=(), reviewed=())
 """Classes with a name that nobody can type as the positive one: every label stays as it is."""
 
 

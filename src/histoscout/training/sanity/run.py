@@ -27,6 +27,7 @@ from histoscout.detection.self_check import check_field_of_view
 from histoscout.errors import TrainingError
 from histoscout.geometry.box import Box
 from histoscout.io.files import read_text, write_text
+from histoscout.io.inputs import parse_json
 from histoscout.network.detector import count_outputs, normalize
 from histoscout.progress import Progress
 from histoscout.recipe_sections import AugmentConfig
@@ -159,7 +160,7 @@ def read_verdicts(file: Path) -> tuple[Verdict, ...]:
     Returns:
         The verdicts.
     """
-    return tuple(Verdict.from_dict(values) for values in json.loads(read_text(file)))
+    return tuple(Verdict.from_dict(values) for values in parse_json(read_text(file)))
 
 
 def report_verdict(verdict: Verdict, progress: Progress, *, stop: bool) -> None:
