@@ -13,6 +13,7 @@ from shapely.affinity import scale, translate
 
 from histoscout.annotations.found import mark_found
 from histoscout.annotations.geojson import read_geojson, write_geojson
+from histoscout.errors import ReviewError
 from histoscout.geometry.regions import Region, Regions
 from histoscout.review.changes import Change, Returned, SlideChanges, find_changes, record_changes
 from histoscout.review.operation import Operation
@@ -173,6 +174,24 @@ def test_what_nobody_drew_is_left_out_with_a_note(review: Review, tmp_path: Path
     changes = find_changes(review, returned(back))
     assert not changes.changes
     assert len(changes.notes) == 3
+
+
+def test_copies_under_one_id_are_taken_once(review: Review, tmp_path: Path) -> None:
+    new = square(700)
+    changes = find_changes(review, returned([*exported(review, tmp_path), new, new]))
+    assert kinds(changes) == {"added": 1}
+    assert len(changes.notes) == 1
+
+
+def test_operations_are_recorded_together_or_not_at_all(review: Review) -> None:
+    good, bad = operation("accept", IDS[0]), operation("accept", "nowhere")
+    with pytest.raises(ReviewError):
+        review.record_all([good, bad])
+    assert not review.slides
+    with pytest.raises(ReviewError):
+        review.record_all([good, operation("accept", IDS[1], slide="A2")])
+    assert len(review.record_all([good, operation("reject", IDS[1])]).regions) == 2
+    assert len(review.operations(SLIDE)) == 2
 
 
 def test_a_reviewed_area_is_taken_once(review: Review, tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def record_changes(review: Review, changes: Iterable[SlideChanges]) -> int:
     conflicts = 0
     for slide in changes:
         ids = {change.operation.id for change in slide.changes}
-        for change in slide.changes:
-            review.record(change.operation)
+        if slide.changes:
+            review.record_all([change.operation for change in slide.changes])
         conflicts += sum(conflict.id in ids for conflict in review.slide(slide.slide).conflicts)
     return conflicts
 
@@ -161,8 +161,13 @@ class _Comparison:
         areas = [area.outline for area in self.state.areas.values()]
         known: dict[str, Region] = {}
         unknown: list[Region] = []
+        seen: set[str] = set()
         for region in self.returned.regions:
             key = region_key(region.id)
+            if key in seen:
+                self._leave_out("copies of regions under the same id", region)
+                continue
+            seen.add(key)
             if key in self.ids:
                 known[self.ids[key]] = region
             elif key in references:

@@ -129,18 +129,20 @@ def locked_log(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def append(descriptor: int, path: Path, operation: Operation) -> None:
-    """Append an operation to a locked log; when this returns, it is on the disk.
+def append(descriptor: int, path: Path, *operations: Operation) -> None:
+    """Append operations to a locked log; when this returns, they are on the disk.
+
+    A kill in between may leave some of several operations, each complete.
 
     Args:
         descriptor: What `locked_log` yields.
         path: The log, for errors.
-        operation: The operation.
+        operations: The operations.
 
     Raises:
         OutputError: The disk is full or fails; the log is as it was before.
     """
-    line = dump_operation(operation)
+    line = b"".join(dump_operation(operation) for operation in operations)
     try:
         size = os.fstat(descriptor).st_size
         # a torn line is ended, so that it cannot spoil this one

@@ -1,7 +1,7 @@
 """`Review`: the folder with the log of a review, and what is derived from it."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -51,31 +51,30 @@ def no_findings(slide: str) -> Regions:
 class Review:
     """A review of slides by one or several readers: a log of operations, from which everything else is derived.
 
-        Several processes and threads may use the same folder at once: operations are appended one at a time, and each
-        access sees what others appended. The detector's own files are only read.
+    Several processes and threads may use the same folder at once: operations are appended one at a time, and each
+    access sees what others appended. The detector's own files are only read.
 
-        A page works like this: `slide(name)` and `regions(name)` show a slide; `record(operation)` saves what the reader
-        does, with the `version` of each source as the page showed it, and returns the new state. If the operation is in
-        `conflicts` of that state, somebody else changed the region in between: show both and let the reader do it again
-        (with the present version) or `undo` it. Write GeoJSON (`write_geojson`) when the reader leaves a slide, not after
-        each operation; the log alone holds everything.
+    A page works like this: `slide(name)` and `regions(name)` show a slide; `record(operation)` saves what the reader
+    does, with the `version` of each source as the page showed it, and returns the new state. If the operation is in
+    `conflicts` of that state, somebody else changed the region in between: show both and let the reader do it again
+    (with the present version) or `undo` it. Write GeoJSON (`write_geojson`) when the reader leaves a slide, not after
+    each operation; the log alone holds everything.
 
-        Attributes:
-            folder: The folder of the review.
+    Attributes:
+        folder: The folder of the review.
 
-        Example:
-            >>> from pathlib import Path
-    from types import MappingProxyType
-            >>> import shapely
-            >>> found = Regions.of([Region(shapely.box(0, 0, 9, 9), "UDH", 0.9, id="r1")])
-            >>> review = Review(Path("review"), lambda slide: found)
-            >>> accept = Operation(kind="accept", reader="AB", slide="A1", sources=("r1",), versions={"r1": ""})
-            >>> review.record(accept).regions["r1"].outcome
-            'accept'
-            >>> Review(Path("review")).slide("A1").regions["r1"].region.score
-            0.9
-            >>> review.undo("A1", "AB").regions
-            {}
+    Example:
+        >>> from pathlib import Path
+        >>> import shapely
+        >>> found = Regions.of([Region(shapely.box(0, 0, 9, 9), "UDH", 0.9, id="r1")])
+        >>> review = Review(Path("review"), lambda slide: found)
+        >>> accept = Operation(kind="accept", reader="AB", slide="A1", sources=("r1",), versions={"r1": ""})
+        >>> review.record(accept).regions["r1"].outcome
+        'accept'
+        >>> Review(Path("review")).slide("A1").regions["r1"].region.score
+        0.9
+        >>> review.undo("A1", "AB").regions
+        {}
     """
 
     def __init__(self, folder: Path, findings: Findings = no_findings) -> None:
@@ -239,20 +238,47 @@ class Review:
                 what others built on.
             OutputError: It could not be saved.
         """
-        check_operation(operation)
-        operation = replace(operation, regions=tuple(_valid(region) for region in operation.regions))
+        return self.record_all([operation])
+
+    def record_all(self, operations: Sequence[Operation]) -> SlideReview:
+        """Save operations on one slide together, such as those of a file that came back from QuPath.
+
+        Args:
+            operations: At least one; none of them acts on what another one makes.
+
+        Returns:
+            The state of their slide, see `record`.
+
+        Raises:
+            ReviewError: As `record`; then none of them is saved.
+            OutputError: They could not be saved.
+        """
+        checked = []
+        for operation in operations:
+            check_operation(operation)
+            regions = tuple(_valid(region) for region in operation.regions)
+            checked.append(replace(operation, regions=regions))
+        slide = operations[0].slide
+        if len(operations) > 1 and any(one.slide != slide or one.kind == "undo" for one in operations):
+            fault = "operations on several slides, or an undo among others"
+            raise ReviewError(slide, fault, "Record them one by one")
         with self._guard, locked_log(self.log) as descriptor:
             self._read_on()
-            state = self._state(operation.slide)
-            if any(earlier.id == operation.id for earlier in self._by_slide.get(operation.slide, ())):
-                return state
-            if operation.kind == "undo":
-                self._check_undo(operation)
-            else:
-                operation = self._with_sources(operation, state)
-            append(descriptor, self.log, operation)
-            self._read_on()
-            return self._state(operation.slide)
+            state = self._state(slide)
+            saved = {earlier.id for earlier in self._by_slide.get(slide, ())}
+            new = [operation for operation in checked if operation.id not in saved]
+            found = {region.id: region for region in self.findings(slide)} if new else {}
+            complete = []
+            for operation in new:
+                if operation.kind == "undo":
+                    self._check_undo(operation)
+                    complete.append(operation)
+                else:
+                    complete.append(_with_sources(operation, state, found))
+            if complete:
+                append(descriptor, self.log, *complete)
+                self._read_on()
+            return self._state(slide)
 
     def undo(self, slide: str, reader: str) -> SlideReview:
         """Undo the last operation of a reader on a slide that is not undone yet.
@@ -292,28 +318,6 @@ class Review:
                 fault = f"{later.kind} by {later.reader} was done on top of this"
                 raise ReviewError(operation.slide, fault, "Undo that first")
 
-    def _with_sources(self, operation: Operation, state: SlideReview) -> Operation:
-        """The operation with the detections it judges, as they were found; refused if they do not exist."""
-        found = {region.id: region for region in self.findings(operation.slide)}
-        seen = {region.id for region in operation.regions}
-        known = found.keys() | state.regions.keys()
-        if taken := (seen - set(operation.sources)) & known:
-            raise ReviewError(operation.slide, f"the id {min(taken)} is used already", "Give a new id")
-        # a verdict may bring its region, as from a file of another program
-        may_bring = operation.kind in (*VERDICTS, "delete")
-        if unknown := set(operation.sources) - known - (seen if may_bring else set()):
-            raise ReviewError(operation.slide, f"there is no region {min(unknown)}", "Load the slide again")
-        regions = [
-            replace(region, score=found[region.id].score) if region.id in found else region
-            for region in operation.regions
-        ]
-        untouched = [
-            found[source]
-            for source in operation.sources
-            if source in found and source not in seen and source not in state.regions
-        ]
-        return replace(operation, regions=(*regions, *untouched))
-
     def write_geojson(self, slides: Iterable[str] | None = None) -> list[Path]:
         """Write the state of slides as GeoJSON that QuPath opens, each file completely or not at all.
 
@@ -332,6 +336,28 @@ class Review:
             write_geojson(self.regions(slide), path)
             written.append(path)
         return written
+
+
+def _with_sources(operation: Operation, state: SlideReview, found: Mapping[str, Region]) -> Operation:
+    """The operation with the detections it judges, as they were found; refused if they do not exist."""
+    seen = {region.id for region in operation.regions}
+    known = found.keys() | state.regions.keys()
+    if taken := (seen - set(operation.sources)) & known:
+        raise ReviewError(operation.slide, f"the id {min(taken)} is used already", "Give a new id")
+    # a verdict may bring its region, as from a file of another program
+    may_bring = operation.kind in (*VERDICTS, "delete")
+    if unknown := set(operation.sources) - known - (seen if may_bring else set()):
+        raise ReviewError(operation.slide, f"there is no region {min(unknown)}", "Load the slide again")
+    regions = [
+        replace(region, score=found[region.id].score) if region.id in found else region
+        for region in operation.regions
+    ]
+    untouched = [
+        found[source]
+        for source in operation.sources
+        if source in found and source not in seen and source not in state.regions
+    ]
+    return replace(operation, regions=(*regions, *untouched))
 
 
 def _valid(region: Region) -> Region:
