@@ -67,7 +67,8 @@ def test_an_old_model_detects_what_it_detected(cohort: Path, tmp_path: Path) -> 
         assert len(now) == len(before)
         for one, other in zip(before, now, strict=True):
             shared = one.outline.intersection(other.outline).area / one.outline.union(other.outline).area
-            assert shared > 0.95  # another processor rounds otherwise
+            # old outlines followed the edges of cells; another processor rounds otherwise
+            assert shared > 0.9
             assert other.score == pytest.approx(one.score, abs=0.02)
             assert other.label == one.label
 

@@ -12,6 +12,7 @@ from histoscout.detection.heatmap import Heatmap
 from histoscout.detection.postprocess import find_regions
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
+from histoscout.geometry.vectorize import mask_to_polygons
 from histoscout.recipe_sections import DetectionConfig
 
 EXACT = DetectionConfig(min_area_um2=0, max_hole_um2=0, simplify_um=0)
@@ -64,6 +65,22 @@ def test_a_disc_has_its_area_score_and_hole() -> None:
     assert region.score == pytest.approx(200 / 255, abs=0.01)
     assert len(region.outline.interiors) == 1  # type: ignore[union-attr]
     assert region.area_mm2(0.5) == pytest.approx(np.pi * (60**2 - 20**2) * 1e-6, rel=0.01)
+
+
+def test_outlines_have_a_third_of_the_corners_of_cells_and_their_area() -> None:
+    rows, columns = np.mgrid[:300, :300] + 0.5
+    waves = 12 * np.sin(np.arctan2(rows - 150, columns - 150) * 9)
+    levels = np.clip(180 - 6 * (np.hypot(columns - 150, rows - 150) + waves - 90), 0, 255).astype(np.uint8)
+    shown = heatmap(levels)
+    (region,) = find_regions(shown, "UDH", 0.5, DetectionConfig())
+    (cells,) = mask_to_polygons(levels >= 128, shown.box, shown.scale)
+    assert region.outline.area == pytest.approx(cells.area, rel=0.005)
+    assert shapely.get_num_coordinates(region.outline) < 0.4 * shapely.get_num_coordinates(
+        cells.simplify(2.0)
+    )
+    # nowhere further than three quarters of a cell from the contour
+    (contour,) = find_regions(shown, "UDH", 0.5, EXACT)
+    assert shapely.hausdorff_distance(region.outline, contour.outline) <= 0.75 * shown.scale
 
 
 def test_small_holes_are_filled_and_specks_dropped() -> None:

@@ -13,7 +13,8 @@ from scipy import ndimage
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import polygon_to_mask
 from histoscout.geometry.regions import Outline
-from histoscout.geometry.vectorize import mask_to_polygons
+from histoscout.geometry.vectorize import CONTOUR_STEP, contour_polygons, mask_to_polygons
+from histoscout.tissue.mask import join_corner_contacts
 from tests.strategies import masks, outlines
 
 Mask = NDArray[np.bool_]
@@ -99,3 +100,39 @@ def test_a_thousand_blobs_take_about_a_second() -> None:
     assert len(polygons) > 1000
     # 0.2 s on an idle machine; a search in pure Python takes minutes
     assert time.process_time() - before < 3
+
+
+# ---------------------------------------------------------------- contours
+
+
+@given(masks(), st.integers(0, 2**32 - 1))
+def test_a_contour_is_around_the_centers_of_the_mask_and_of_nothing_else(mask: Mask, seed: int) -> None:
+    mask = join_corner_contacts(mask)
+    random = np.random.default_rng(seed)
+    levels = np.full((mask.shape[0] + 2, mask.shape[1] + 2), np.nan, np.float32)
+    levels[1:-1, 1:-1] = np.where(
+        mask, random.integers(100, 256, mask.shape), random.integers(0, 100, mask.shape)
+    )
+    contours = contour_polygons(mask, levels, 99.5)
+    assert len(contours) == ndimage.label(mask)[1]
+    box = Box(0, 0, mask.shape[1], mask.shape[0])
+    drawn = [polygon_to_mask(contour, box, 1.0).astype(int) for contour in contours if contour.is_valid]
+    np.testing.assert_array_equal(sum(drawn, np.zeros(mask.shape, int)), mask)
+    points = np.concatenate([np.zeros((0, 2)), *(shapely.get_coordinates(each) for each in contours)])
+    np.testing.assert_array_equal(points / CONTOUR_STEP, np.round(points / CONTOUR_STEP))
+
+
+def test_a_contour_is_where_the_level_is_the_threshold() -> None:
+    rows, columns = np.mgrid[:42, :42] - 0.5
+    # a cone, whose level at a distance of 12 pixels is 100
+    levels = (220 - 10 * np.hypot(columns - 20, rows - 20)).astype(np.float32)
+    (contour,) = contour_polygons(levels[1:-1, 1:-1] >= 100, levels, 100)
+    distances = np.hypot(*(shapely.get_coordinates(contour) - 20).T)
+    assert abs(distances - 12).max() < 0.05
+    assert contour.area == pytest.approx(np.pi * 12**2, rel=0.005)
+
+
+def test_where_levels_are_unknown_a_contour_follows_the_pixels() -> None:
+    mask = np.ones((3, 4), bool)
+    (contour,) = contour_polygons(mask, np.full((5, 6), np.nan, np.float32), 1)
+    assert contour.convex_hull.bounds == (0, 0, 4, 3)

@@ -13,12 +13,13 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import Polygon
+from shapely.geometry.polygon import orient
 
 from histoscout.detection.heatmap import LEVELS, Heatmap, threshold_level
 from histoscout.detection.inference import release_memory
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions, valid_outline
-from histoscout.geometry.vectorize import mask_to_polygons
+from histoscout.geometry.vectorize import CONTOUR_STEP, contour_polygons
 from histoscout.recipe_sections import DetectionConfig
 from histoscout.tissue.mask import clean_mask, join_corner_contacts
 
@@ -30,6 +31,13 @@ LARGEST_PART = 2**24
 
 SCORE_QUANTILE = 0.9
 """A region's score is this quantile of the probabilities inside: high, yet not that of a single cell."""
+
+SIMPLIFY_CELLS = 0.25
+"""Tolerance of simplified outlines in cells of the heatmap; with the correction of the area, they stay within three
+quarters of a cell of the contour."""
+
+COORDINATE_STEP = 1 / 256
+"""Level-0 px to which the corners of outlines are rounded."""
 
 FAINTER = (1 / 2, 1 / 4)
 """Shares of the threshold at which fainter regions are found."""
@@ -163,15 +171,16 @@ def find_regions(
     floor = max(1, threshold_level(threshold))
     hole_radius = math.sqrt(choices.max_hole_um2 / math.pi)
     reach = math.ceil(2 * hole_radius / heatmap.mpp)
+    levels = heatmap.levels(label)
     return Regions.of(
         _region(outline, label, heatmap, model_hash)
-        for part in split_heatmap(heatmap.levels(label), floor, reach)
-        for outline in _outlines_in(part, heatmap, floor, choices)
+        for part in split_heatmap(levels, floor, reach)
+        for outline in _outlines_in(part, heatmap, levels, floor, choices)
     )
 
 
 def _outlines_in(
-    part: HeatmapPart, heatmap: Heatmap, floor: int, choices: DetectionConfig
+    part: HeatmapPart, heatmap: Heatmap, whole: _Levels, floor: int, choices: DetectionConfig
 ) -> Iterator[_ScoredOutline]:
     """Outlines and scores of the regions of a part."""
     mpp, scale = heatmap.mpp * part.coarser, heatmap.scale * part.coarser
@@ -180,10 +189,15 @@ def _outlines_in(
     mask = clean_mask(mask, choices.min_area_um2 / mpp**2, choices.max_hole_um2 / mpp**2)
     corner_x = heatmap.box.x + part.column * heatmap.scale
     corner_y = heatmap.box.y + part.row * heatmap.scale
-    box = Box(corner_x, corner_y, mask.shape[1] * scale, mask.shape[0] * scale)
-    traced = mask_to_polygons(mask, box, scale)
-    simple = _simplified(traced, choices.simplify_um / heatmap.slide_mpp)
-    clipped = _clipped(simple, heatmap.box)
+    # in cells until the end: what is moved by whole cells keeps its outline
+    traced = contour_polygons(mask, _with_rim(part, whole), floor - 0.5)
+    # the area is that of the cells: at a sharp edge, the contour depends on how high the level is inside
+    cells = np.bincount(ndimage.label(mask)[0].ravel())[1:]
+    simple = _simplified(traced, cells, choices.simplify_um / mpp)
+    placed = shapely.transform(
+        np.array(simple, dtype=object), lambda points: points * scale + (corner_x, corner_y)
+    )
+    clipped = _clipped(placed.tolist(), heatmap.box)
     for shape, (score, mean, peak) in zip(clipped, _levels_inside(mask, levels), strict=True):
         if shape is not None:
             yield _ScoredOutline(shape, score=score, mean=mean, peak=peak)
@@ -203,12 +217,74 @@ def _levels_inside(mask: NDArray[np.bool_], levels: NDArray[np.uint8]) -> list[t
     return [(float(score), float(mean), float(peak)) for score, mean, peak in measured.T]
 
 
-def _simplified(outlines: Sequence[Polygon], tolerance: float) -> list[Polygon]:
-    """Outlines with fewer corners; one that would touch itself keeps all of its corners."""
-    if not tolerance or not outlines:
-        return list(outlines)
-    simple = shapely.simplify(np.array(outlines, dtype=object), tolerance, preserve_topology=True)
-    return [new if _is_sound(new) else old for new, old in zip(simple.tolist(), outlines, strict=True)]
+def _with_rim(part: HeatmapPart, whole: _Levels) -> NDArray[np.float32]:
+    """The levels of a part and of the cells around it; NaN beyond the heatmap.
+
+    Cells of blocks that belong to other parts have their true level, so that outlines do not depend on the blocks.
+    """
+    height, width = part.levels.shape
+    rim = np.full((height + 2, width + 2), np.nan, np.float32)
+    if part.coarser > 1:
+        rim[1:-1, 1:-1] = part.levels
+        return rim
+    top, left = max(0, part.row - 1), max(0, part.column - 1)
+    known = whole[top : part.row + height + 1, left : part.column + width + 1]
+    row, column = top - part.row + 1, left - part.column + 1
+    rim[row : row + known.shape[0], column : column + known.shape[1]] = known
+    return rim
+
+
+def _simplified(outlines: Sequence[Polygon], areas: NDArray[np.int64], tolerance: float) -> list[Polygon]:
+    """Outlines with fewer corners and the same area, near the contour.
+
+    One that would touch itself or another one keeps all of its corners.
+
+    Args:
+        outlines: Contours that do not touch each other, in cells.
+        areas: The area that each shall have, in cells.
+        tolerance: Tolerance in cells; at least `SIMPLIFY_CELLS` are used, 0 keeps all corners.
+    """
+    if not outlines:
+        return []
+    exact = shapely.simplify(np.array(outlines, dtype=object), 0.0, preserve_topology=True).tolist()
+    exact = [new if _is_sound(new) else old for new, old in zip(exact, outlines, strict=True)]
+    largest = max(tolerance, SIMPLIFY_CELLS) if tolerance else 0.0
+    simple = shapely.simplify(np.array(exact, dtype=object), largest, preserve_topology=True).tolist()
+    sized = [_with_area(new, area) for new, area in zip(simple, areas.tolist(), strict=True)]
+    # the few that meet another one keep their contours
+    chosen = [new if _is_sound(new) else old for new, old in zip(sized, exact, strict=True)]
+    first, second = shapely.STRtree(chosen).query(chosen, predicate="intersects")
+    meeting = set(first[first != second].tolist())
+    return [exact[index] if index in meeting else new for index, new in enumerate(chosen)]
+
+
+def _with_area(polygon: Polygon, area: float) -> Polygon:
+    """A polygon with its edges moved outwards in parallel until it has an area; corners on a curve cut it short."""
+    if polygon.is_empty:
+        return polygon
+    turned = orient(polygon)
+    for _ in range(2):
+        distance = (area - turned.area) / turned.length
+        edge, *holes = (
+            _moved_right(shapely.get_coordinates(ring), distance)
+            for ring in (turned.exterior, *turned.interiors)
+        )
+        turned = Polygon(edge, holes)
+    return turned
+
+
+def _moved_right(ring: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
+    """The corners (N, 2) of a closed ring whose edges are moved to the right of their direction."""
+    corners = ring[:-1]
+    edges = np.roll(corners, -1, axis=0) - corners
+    unit = edges / np.hypot(*edges.T)[:, None]
+    right = np.stack([unit[:, 1], -unit[:, 0]], axis=1)
+    previous = np.roll(right, 1, axis=0)
+    # where two edges meet, both have moved; sharp corners are not moved further than by twice the distance
+    mean = right + previous
+    way = distance * mean / np.maximum(0.5, 1 + (right * previous).sum(axis=1))[:, None]
+    moved: NDArray[np.float64] = corners + np.round(way / CONTOUR_STEP) * CONTOUR_STEP
+    return moved
 
 
 def _is_sound(outline: Polygon) -> bool:

@@ -1,4 +1,4 @@
-"""Masks to polygons along pixel edges: the exact inverse of `histoscout.geometry.rasterize`.
+"""Masks to polygons: along pixel edges, the exact inverse of `histoscout.geometry.rasterize`, or along a contour.
 
 All corners of the polygons are found at once and then joined by two sorts: along each row of corners, every second
 stretch is an edge, and likewise along each column. Following the edges gives closed rings.
@@ -17,6 +17,12 @@ _Ints = NDArray[np.int64]
 # the four pixels around a corner: above left, above right, below left, below right
 _ROW_STEP = np.array([0, 0, 1, 1])
 _COLUMN_STEP = np.array([0, 1, 0, 1])
+
+NEAREST = 1 / 16
+"""How near a contour comes to the center of a pixel, in pixels: contours of different pieces never touch."""
+
+CONTOUR_STEP = 1 / 256
+"""Pixels to which the corners of a contour are rounded."""
 
 
 def mask_to_polygons(mask: NDArray[np.bool_], box: Box, scale: float) -> list[Polygon]:
@@ -40,6 +46,62 @@ def mask_to_polygons(mask: NDArray[np.bool_], box: Box, scale: float) -> list[Po
     order, ring, piece = _join_rings(corners)
     points = corners[order, 1:3][:, ::-1] * scale + (box.x, box.y)
     lines = np.asarray(shapely.linearrings(points, indices=ring))
+    polygons: list[Polygon] = np.asarray(shapely.polygons(lines, indices=piece)).tolist()
+    return polygons
+
+
+def contour_polygons(mask: NDArray[np.bool_], levels: NDArray[np.float32], threshold: float) -> list[Polygon]:
+    """The polygons of all pieces of a mask, along the contour of the levels that it was made from.
+
+    Each edge between a pixel of the mask and one outside becomes a point between their centers, where the level is
+    the threshold by linear interpolation: marching squares, with the pieces and holes of the mask. Where the mask is
+    not that of the threshold (small holes filled, say), and at the rim, the point is on the edge of the pixel.
+
+    Args:
+        mask: (H, W) bool.
+        levels: (H + 2, W + 2) float32: the level of each pixel, and of those around the mask; NaN where unknown.
+        threshold: The level of the contour.
+
+    Returns:
+        One polygon for each piece, in the order of `mask_to_polygons`, in pixels of the mask from its top left corner.
+        Coordinates are whole numbers of `CONTOUR_STEP`, so that a mask which is moved gives the same outlines, moved.
+    """
+    pieces, count = ndimage.label(mask)
+    if not count:
+        return []
+    padded = np.pad(mask, 1)
+    found = _find_corners(padded.view(np.uint8), np.pad(pieces, 1))
+    order, ring, piece = _join_rings(found)
+    corners = found[order, 1:3]
+    # the next corner of the same ring, and the unit edges on the way to it
+    first = np.flatnonzero(np.diff(ring, prepend=-1))
+    following = np.arange(1, len(corners) + 1)
+    following[np.append(first[1:], len(corners)) - 1] = first
+    way = corners[following] - corners
+    lengths = np.abs(way).sum(axis=1)
+    stretch = np.repeat(np.arange(len(corners)), lengths)
+    step = np.sign(way)[stretch]
+    along = np.arange(len(stretch)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    start = corners[stretch] + step * along[:, None]
+
+    # the pixels on both sides of each unit edge: above and below, or left and right
+    lower = np.minimum(start, start + step)
+    normal = (step == 0).astype(np.int64)
+    after = lower + 1
+    before = after - normal
+    after_inside = padded[after[:, 0], after[:, 1]]
+    level_before = levels[before[:, 0], before[:, 1]].astype(np.float64)
+    level_after = levels[after[:, 0], after[:, 1]].astype(np.float64)
+    inner = np.where(after_inside, level_after, level_before)
+    outer = np.where(after_inside, level_before, level_after)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (inner - threshold) / (inner - outer)
+    crosses = (inner >= threshold) & (outer < threshold)
+    share = np.where(crosses, np.clip(share, NEAREST, 1 - NEAREST), 0.5)
+    share = np.round(share / CONTOUR_STEP) * CONTOUR_STEP
+    shift = np.where(after_inside, 0.5 - share, share - 0.5)
+    points = lower + 0.5 * np.abs(step) + normal * shift[:, None]
+    lines = np.asarray(shapely.linearrings(points[:, ::-1], indices=ring[stretch]))
     polygons: list[Polygon] = np.asarray(shapely.polygons(lines, indices=piece)).tolist()
     return polygons
 
