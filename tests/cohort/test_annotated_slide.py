@@ -104,15 +104,15 @@ def test_annotations_are_clipped_to_the_slide_and_counted(tmp_path: Path) -> Non
     found = labeled_regions(case, CLASSES, SLIDE)
     assert [r.outline.area for r in found.regions] == [100, 100, 5]
     assert found.notes == (
-        "1 of 4 annotations are outside the slide and left out: is it the right slide?",
-        "1 annotations reach beyond the slide's edge and are clipped",
+        "1 of 4 annotations is outside the slide and left out: is it the right slide?",
+        "1 annotation reaches beyond the slide's edge and is clipped",
     )
 
 
 def test_annotations_that_are_all_elsewhere_point_to_another_slide(tmp_path: Path) -> None:
     case = drawn(tmp_path, ("UDH", (500, 500, 600, 600)))
     assert labeled_regions(case, CLASSES, SLIDE).notes == (
-        "all of 1 annotations are outside the slide and left out: is it the right slide?",
+        "1 of 1 annotation is outside the slide and left out: is it the right slide?",
     )
 
 

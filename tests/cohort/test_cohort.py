@@ -154,7 +154,7 @@ def test_without_a_column_annotations_are_found_by_name(table: Write) -> None:
     (path.parent / "drawn").rename(path.parent / "annotations")
     cohort = read_cohort(path)
     assert [case.annotations for case in cohort.cases] == [path.parent / "annotations/a.geojson", None]
-    assert cohort.notes == ("annotations of 1 slides were found by their names",)
+    assert cohort.notes == ("annotations of 1 slide were found by its name",)
 
 
 def test_an_empty_cell_means_no_annotations(table: Write) -> None:

@@ -20,6 +20,7 @@ from histoscout.errors import AnnotationError
 from histoscout.geometry.box import Box
 from histoscout.geometry.rasterize import label_map
 from histoscout.geometry.regions import Region, Regions, valid_outline
+from histoscout.io.notes import pluralize
 from histoscout.recipe import BACKGROUND, IGNORE, SET_ASIDE, Recipe
 from histoscout.recipe_sections import ClassConfig
 from histoscout.slides.image_reader import ArraySource
@@ -198,12 +199,15 @@ def _clip_to_slide(regions: Regions, slide_box: Box) -> tuple[Regions, list[str]
     outside = len(regions) - len(clipped)
     notes = []
     if outside:
-        count = "all" if outside == len(regions) else str(outside)
+        count = "all" if outside == len(regions) > 1 else str(outside)
         notes.append(
-            f"{count} of {len(regions)} annotations are outside the slide and left out: is it the right slide?"
+            f"{count} of {pluralize(len(regions), 'annotation')} {'is' if outside == 1 else 'are'} outside the slide and "
+            "left out: is it the right slide?"
         )
     if beyond > outside:
-        notes.append(f"{beyond - outside} annotations reach beyond the slide's edge and are clipped")
+        reach = "annotation reaches" if beyond - outside == 1 else "annotations reach"
+        clips = "is" if beyond - outside == 1 else "are"
+        notes.append(f"{beyond - outside} {reach} beyond the slide's edge and {clips} clipped")
     return Regions.of(clipped), notes
 
 

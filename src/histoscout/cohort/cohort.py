@@ -22,7 +22,7 @@ from histoscout.errors import CohortError
 from histoscout.io.files import StrPath
 from histoscout.io.inputs import real_path
 from histoscout.io.names import patient_key, patient_spellings, spellings_note
-from histoscout.io.notes import count_and_list
+from histoscout.io.notes import count_and_list, pluralize
 from histoscout.io.tables import read_table, write_csv
 
 TABLES = frozenset({".csv", ".tsv", ".txt"})
@@ -204,7 +204,9 @@ def _from_table(path: Path, finder: SlideFinder | None) -> Cohort:
             replace(case, annotations=next(iter(matches.by_slide[case.named_file]), None)) for case in cases
         )
         if annotated := sum(case.annotations is not None for case in cases):
-            notes.append(f"annotations of {annotated} slides were found by their names")
+            notes.append(
+                f"annotations of {pluralize(annotated, 'slide')} were found by {'its name' if annotated == 1 else 'their names'}"
+            )
             notes += _ambiguous_annotations(matches.by_slide)
     elif unused := [
         matches.by_slide[case.named_file][0].name

@@ -93,7 +93,9 @@ def check_patient_splits(cases: Sequence[Case], spellings: Sequence[tuple[str, .
         )
     patients = {case.patient for case in cases if case.split is not None}
     message = (
-        f"{len(patients)} patients" if patients else "the cohort names no splits; training splits by patient"
+        pluralize(len(patients), "patient")
+        if patients
+        else "the cohort names no splits; training splits by patient"
     )
     return Verdict(name=PATIENT_SPLITS, state="good", message=message)
 
@@ -116,7 +118,9 @@ def check_duplicate_slides(fingerprints: Sequence[Fingerprint], splits: Sequence
         if first.is_copy_of(second)
     ]
     if not copies:
-        return Verdict(name=DUPLICATE_SLIDES, state="good", message=f"{len(slides)} slides, all different")
+        return Verdict(
+            name=DUPLICATE_SLIDES, state="good", message=f"{pluralize(len(slides), 'slide')}, all different"
+        )
     return Verdict(
         name=DUPLICATE_SLIDES,
         state="failed" if any(leaks for _, _, leaks in copies) else "warning",
@@ -142,7 +146,7 @@ def check_shared_tissue(slides: Sequence[Landmarks]) -> Verdict:
         if not _same_patient(pair.first, pair.second) or pair.first.split != pair.second.split
     ]
     if not pairs:
-        message = f"no two of {len(slides)} slides share tissue"
+        message = f"no two of {pluralize(len(slides), 'slide')} share tissue"
         return Verdict(name=SHARED_TISSUE, state="good", message=message)
     return Verdict(
         name=SHARED_TISSUE,

@@ -179,7 +179,9 @@ def check_appearance(reference: AppearanceReference, new: Numbers | None) -> Ver
     )
     if not beyond:
         return Verdict(
-            name=title, state="good", message=f"within the differences between slides of {count} patients"
+            name=title,
+            state="good",
+            message=f"within the differences between slides of {pluralize(count, 'patient')}",
         )
     named = ", ".join(_describe(reference, new, name) for _, name in beyond[:3])
     message = f"{OUT_OF_DISTRIBUTION}: {named}"

@@ -38,6 +38,7 @@ from histoscout.evaluation.pixels.metrics import (
 from histoscout.evaluation.scores import Scores
 from histoscout.evaluation.slide_metrics import SlideScores
 from histoscout.io.files import write_text
+from histoscout.io.notes import pluralize
 
 CROSSVAL_FORMAT = 2
 """Version of crossval.json.
@@ -184,7 +185,7 @@ class Crossval:
         """What must be known to read the metrics, then what was noted in the folds."""
         # how patients were evaluated, and what may make recipes differ or thresholds worse
         notes = [
-            f"{len(self.patients)} patients, each evaluated once by a model that was not trained on them, "
+            f"{pluralize(len(self.patients), 'patient')}, each evaluated once by a model that was not trained on them, "
             "with the threshold that was chosen on the fold's own tuning set"
         ]
         if unequal := unequal_steps_note(self.recipes):

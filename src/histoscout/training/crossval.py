@@ -20,6 +20,7 @@ from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.out_of_fold import Crossval, FoldResult, RecipeResult, write_crossval
 from histoscout.io.files import StrPath, holds_nothing, remove_leftovers
 from histoscout.io.locks import hold
+from histoscout.io.notes import pluralize
 from histoscout.progress import NoProgress, Progress
 from histoscout.recipe import Recipe
 from histoscout.recipe_sections import ClassConfig
@@ -213,9 +214,13 @@ def _select_annotated(cohort: Cohort) -> tuple[Cohort, list[str]]:
         raise CohortError(cohort.where, fault, "Put annotations beside the slides, or name them in the table")
     notes = []
     if count := len(cohort.cases) - len(cases):
-        notes.append(f"{count} slides of the split test are not used: keep them for one final evaluation")
+        notes.append(
+            f"{pluralize(count, 'slide')} of the split test {'is' if count == 1 else 'are'} not used, but kept for one final evaluation"
+        )
     if count := len(cases) - len(annotated):
-        notes.append(f"{count} slides without annotations are not used")
+        notes.append(
+            f"{pluralize(count, 'slide')} without annotations {'is' if count == 1 else 'are'} not used"
+        )
     return replace(cohort, cases=annotated), notes
 
 

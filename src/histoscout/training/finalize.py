@@ -17,6 +17,7 @@ from histoscout.evaluation.images.scores import score_images
 from histoscout.evaluation.lesions.froc import measure_operating_points
 from histoscout.evaluation.pixels.counts import PixelCounts
 from histoscout.io.files import scratch_folder
+from histoscout.io.notes import pluralize
 from histoscout.io.replacement import final_place
 from histoscout.network.model_folder import ModelFolder
 from histoscout.network.save import save_model
@@ -78,10 +79,12 @@ def finalize(members: Sequence[EnsembleMember], recipe: Recipe, out: Path) -> Mo
     cases = list(dict.fromkeys(case for member in members for case in member.data.split.tune))
     review = context.folder / FOLDER
     if count := export_unannotated(by_slide, cases, recipe.classes, review):
-        shown = f"the {MAX_SHOWN} with the highest scores" if count > MAX_SHOWN else "they"
+        shown = "it is" if count == 1 else "they are"
+        if count > MAX_SHOWN:
+            shown = f"the {MAX_SHOWN} with the highest scores are"
         context.progress.note(
-            f"{count} detections on tuning slides are on unannotated tissue; {shown} are in {final_place(review)}. "
-            "Annotate those that are lesions and train again"
+            f"{pluralize(count, 'detection')} on tuning slides {'is' if count == 1 else 'are'} on unannotated tissue; "
+            f"{shown} in {final_place(review)}. Annotate those that are lesions and train again"
         )
     # the model folder
     metrics = {

@@ -21,6 +21,7 @@ from histoscout.evaluation.pixels.counts import PixelCounts, count_pixels
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Regions, valid_outline
 from histoscout.io.files import scratch_folder
+from histoscout.io.notes import pluralize
 from histoscout.network.detector import Detector
 from histoscout.recipe import Recipe
 from histoscout.sampling.datasets import SampledExamples
@@ -142,7 +143,9 @@ class PseudoLabeler:
             for file, regions in zip(files, detections, strict=True):
                 write_geojson(regions, file)
             count = sum(map(len, detections))
-            message = f"pseudo-labeling after step {step}: {count} detections on unannotated tissue"
+            message = (
+                f"pseudo-labeling after step {step}: {pluralize(count, 'detection')} on unannotated tissue"
+            )
             if count:
                 message += (
                     f"; they no longer count as background, and are in {files[0].parent}. Annotate those that are "
