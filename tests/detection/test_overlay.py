@@ -1,8 +1,11 @@
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import shapely
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
 
 from histoscout.annotations.qupath_properties import class_color
 from histoscout.detection.overlay import (
@@ -12,6 +15,7 @@ from histoscout.detection.overlay import (
     STYLES,
     OutlinesToDraw,
     OutlineStyle,
+    _Labels,
     render_crop,
     render_overlay,
 )
@@ -89,6 +93,18 @@ def relative_luminance(color: tuple[int, int, int]) -> float:
         for channel in color
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@given(places=st.lists(st.tuples(st.floats(-50, 350), st.floats(-50, 250)), max_size=12))
+def test_names_stay_inside_the_picture_and_apart(places: list[tuple[float, float]]) -> None:
+    canvas = ImageDraw.Draw(Image.new("RGB", (300, 200)))
+    labels = _Labels(canvas, (300, 200), ImageFont.load_default(14))
+    for left, top in places:
+        labels.write("ADH", left, top, (0, 0, 0))
+    written = [shapely.box(*box) for box in labels.taken]
+    assert bool(written) == bool(places)
+    assert all(shapely.box(0, 0, 300, 200).contains(box) for box in written)
+    assert not any(one.intersection(two).area for one, two in combinations(written, 2))
 
 
 def test_dashes_leave_gaps_where_a_line_does_not() -> None:

@@ -1,7 +1,7 @@
 """Pictures: a slide with annotations and detections, and crops of single regions with a scale bar."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -128,13 +128,15 @@ def render_styled(slide: Slide, styled: Styled, longest: int = 1600, letters: in
     for region, style in sorted(styled, key=lambda one: -one[1].weight):
         for points in _strokes(region, (0.0, 0.0), scale, style.dashed):
             canvas.line(points, fill=style.color, width=max(1, round(1.2 * style.weight)))
-        if style is OTHER_CLASS:
-            left, top = region.box.x * scale, region.box.y * scale
-            _label(
-                canvas, region.label, (left, top - 1.2 * height), style.color, ImageFont.load_default(height)
-            )
     used = [style for style in STYLES if any(style is other for _, other in styled)]
-    _write(canvas, [(style.name, style.color) for style in used], height)
+    legend = [(style.name, style.color) for style in used]
+    labels = _Labels(canvas, image.size, ImageFont.load_default(height))
+    # the legend is a plate over the picture
+    labels.taken.append((0.0, 0.0, 14.0 * height, 1.5 * height * (len(legend) + 1)))
+    for region, style in styled:
+        if style is OTHER_CLASS:
+            labels.write(region.label, region.box.x * scale, region.box.y * scale - 1.2 * height, style.color)
+    _write(canvas, legend, height)
     _draw_scale_bar(canvas, image.size, mpp, letters)
     return image
 
@@ -154,14 +156,28 @@ def _strokes(
             yield [(float(x), float(y)) for x, y in shapely.get_coordinates(dash)]
 
 
-def _label(
-    canvas: ImageDraw.ImageDraw,
-    text: str,
-    place: tuple[float, float],
-    color: Color,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> None:
-    canvas.text(place, text, fill=color, font=font, stroke_width=2, stroke_fill=(255, 255, 255))
+@dataclass(frozen=True)
+class _Labels:
+    """Names of regions on a picture, inside it and not over each other: one without room is left out."""
+
+    canvas: ImageDraw.ImageDraw
+    size: tuple[int, int]
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    taken: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+    def write(self, name: str, left: float, top: float, color: Color) -> None:
+        """Write a name at a place, or as near as fits into the picture."""
+        text = visible(name, one_line=True)
+        _, _, width, height = self.canvas.textbbox((0, 0), text, font=self.font, stroke_width=2)
+        left = max(2.0, min(left, self.size[0] - width - 2.0))
+        top = max(2.0, min(top, self.size[1] - height - 2.0))
+        right, bottom = left + width, top + height
+        if any(left < x1 and x0 < right and top < y1 and y0 < bottom for x0, y0, x1, y1 in self.taken):
+            return
+        self.taken.append((left, top, right, bottom))
+        self.canvas.text(
+            (left, top), text, fill=color, font=self.font, stroke_width=2, stroke_fill=(255, 255, 255)
+        )
 
 
 def _draw_outline(
@@ -285,6 +301,8 @@ def _lines(outlined: OutlinesToDraw, box: Box) -> Image.Image:
         _outline(canvas, region, box, ((*HALO, 200), 6.0), (class_color(region.label), 4.0))
     for region in outlined.annotations.intersecting(box):
         _outline(canvas, region, box, ((*HALO, 200), 3.4), (INK, 1.6))
+    scale = SIDE_PX * SUPERSAMPLING / box.width
+    labels = _Labels(canvas, large.size, ImageFont.load_default(SUPERSAMPLING * FONT_PX * 0.6))
     for region, style in sorted(outlined.styled, key=lambda one: -one[1].weight):
         if region.box.intersection(box) is not None:
             width = 1.6 * style.weight
@@ -293,10 +311,8 @@ def _lines(outlined: OutlinesToDraw, box: Box) -> Image.Image:
             strokes = ((*HALO, 200), rim), (style.color, width)
             _outline(canvas, region, box, *strokes, dashed=style.dashed)
             if style is OTHER_CLASS:
-                font = ImageFont.load_default(SUPERSAMPLING * FONT_PX * 0.6)
-                scale = SIDE_PX * SUPERSAMPLING / box.width
                 left, top = (region.box.x - box.x) * scale, (region.box.y - box.y) * scale - FONT_PX * 2
-                _label(canvas, region.label, (max(left, 0.0), max(top, 0.0)), style.color, font)
+                labels.write(region.label, left, top, style.color)
     return large.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX)
 
 

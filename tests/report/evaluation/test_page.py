@@ -13,10 +13,12 @@ from histoscout.detection.overlay import ANNOTATED, FALSE_POSITIVE, FOUND, MISSE
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.evaluation.regions import CompareOptions, evaluate_regions, score_regions
 from histoscout.evaluation.scores import Scores
+from histoscout.evaluation.slide_metrics import PERFECT_OUTLINES
 from histoscout.geometry.regions import Regions
 from histoscout.network.model_folder import ModelFolder
 from histoscout.report.evaluation.page import write_report
 from histoscout.report.evaluation.pictures import open_slide_regions
+from histoscout.report.evaluation.pixels import shown_methods
 from histoscout.report.formatting import ReportData
 from histoscout.training.train import train
 from histoscout.verdict import Verdict
@@ -68,6 +70,19 @@ def six_patients(name: str = "slide") -> Scores:
         slide = comparison(Regions.of(truth), Regions.of(detected), f"{name} {number}")
         slides.append(replace(slide, patient=f"{name} {number} p"))
     return score_regions(slides, recipe=RECIPE)
+
+
+def test_no_row_is_one_by_definition(evaluated: tuple[Scores, Path]) -> None:
+    scores, _ = evaluated
+    assert PERFECT_OUTLINES in shown_methods(ReportData(scores))
+    alone = tuple(
+        replace(
+            slide, scored_annotations=tuple(one for one in slide.scored_annotations if one.label == "UDH")
+        )
+        for slide in scores.slides
+    )
+    shown = shown_methods(ReportData(replace(scores, slides=alone)))
+    assert shown == [name for name in scores.methods if name != PERFECT_OUTLINES]
 
 
 def test_the_report_of_a_model_holds_everything_in_one_file(

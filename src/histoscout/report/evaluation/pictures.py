@@ -404,6 +404,8 @@ def describe_slide(scores: SlideScores, positive: str) -> str:
         *([f"{counts.duplicates} on a lesion found before"] if counts.duplicates else []),
         *([f"{counts.ignored} not counted"] if counts.ignored else []),
     ]
+    if not counts.detections:
+        return f"{first}. No detection."
     return f"{first}. {pluralize(counts.detections, 'detection')}: {', '.join(parts)}."
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from histoscout.evaluation.lesions.summary import SCORE_DESCRIPTION
 from histoscout.evaluation.pixels.metrics import MEAN_DICE, Curve
-from histoscout.evaluation.slide_metrics import BASELINES, PREVIOUS
+from histoscout.evaluation.slide_metrics import BASELINES, PERFECT_OUTLINES, PREVIOUS
 from histoscout.io.notes import pluralize
 from histoscout.report.blocks import Block, BulletList, Cell, Heading, Picture, Pictures, Table, Text
 from histoscout.report.formatting import DASH, ReportData, estimate_text, format_fraction
@@ -60,11 +60,27 @@ def pixel_section(data: ReportData) -> Section:
 
     # what each baseline does
     descriptions = {**BASELINES, PREVIOUS: "another model, on the same slides"}
-    methods = [method for method in scores.methods if method in descriptions]
+    methods = [method for method in shown_methods(data) if method in descriptions]
     baselines = tuple(f"{method}: {descriptions[method]}" for method in methods)
     blocks.append(BulletList(baselines, "Baselines"))
     sentence = "How much of the lesion area is detected, and how much of the detected area is lesion."
     return Section(title="Pixels", sentence=sentence, blocks=tuple(blocks))
+
+
+def shown_methods(data: ReportData) -> list[str]:
+    """The model and the baselines that say something about it.
+
+    Where one class alone is annotated, perfect outlines of every class are 1.00 by definition.
+
+    Args:
+        data: Scores of the model and of the baselines.
+
+    Returns:
+        Names of methods, the model first.
+    """
+    labels = {annotation.label for slide in data.scores.slides for annotation in slide.scored_annotations}
+    by_definition = labels == {data.scores.protocol.positive}
+    return [name for name in data.scores.methods if not (by_definition and name == PERFECT_OUTLINES)]
 
 
 def metric_rows(data: ReportData, columns: Mapping[str, str], part: str) -> tuple[tuple[Cell, ...], ...]:
@@ -79,7 +95,8 @@ def metric_rows(data: ReportData, columns: Mapping[str, str], part: str) -> tupl
         Rows of a name and as many estimates as there are columns.
     """
     rows: list[tuple[Cell, ...]] = []
-    for number, (method, metrics) in enumerate(data.scores.metrics.items()):
+    for number, method in enumerate(shown_methods(data)):
+        metrics = data.scores.metrics[method]
         values = {"pixel": metrics.pixel, "tile": metrics.tile, "lesion": metrics.lesion}[part]
         estimates = [
             data.estimate(values.get(metric), is_fraction=not metric.startswith("fp_per"))
