@@ -16,6 +16,7 @@ from histoscout.detection.results import read_ledger
 from histoscout.errors import ModelError, OutputError
 from histoscout.evaluation.evaluate import EvaluateOptions, evaluate
 from histoscout.geometry.regions import Regions
+from histoscout.io.inputs import seal
 from histoscout.network.model_folder import ModelFolder
 
 ON_TORCH = DetectOptions(device="torch")
@@ -36,7 +37,7 @@ def with_points(scores: Path, folder: Path, *rows: tuple[float, int, int], **fac
     values = json.loads((scores / "operating_points.json").read_text(encoding="utf-8"))
     points = [{"score": score, "found": found, "false_positives": false} for score, found, false in rows]
     (folder / "operating_points.json").write_text(
-        json.dumps({**values, "points": points, **facts}), encoding="utf-8"
+        json.dumps(seal({**values, "points": points, **facts})), encoding="utf-8"
     )
     return folder
 

@@ -157,6 +157,16 @@ def test_the_threshold_and_the_heatmap(context: BrowserContext, site: Site) -> N
     assert tab.faults == []
 
 
+def test_findings_of_a_low_score_are_hidden(context: BrowserContext, site: Site) -> None:
+    tab = Tab(context, site.address)
+    expect(tab.page.locator("#findings button")).to_have_count(2)
+    tab.page.locator("#score").fill("0.8")
+    expect(tab.page.locator("#findings button")).to_have_count(1)
+    expect(tab.page.locator("#atscore")).to_have_text("0.80")
+    expect(tab.page.locator("#pointrow")).to_be_hidden()
+    assert tab.faults == []
+
+
 def test_names_are_text_and_a_broken_slide_says_why(context: BrowserContext, site: Site) -> None:
     tab = Tab(context, site.address)
     expect(tab.page.locator("#slides button", has_text=NAMES[1])).to_have_count(1)

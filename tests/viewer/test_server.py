@@ -1,6 +1,7 @@
 """The server without a browser: tiles, layers, review, security."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,15 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from histoscout.detection.results import ResultFolder
+from histoscout.errors import OutputError
 from histoscout.review.review import Review
 from histoscout.viewer.app import build_app
+from histoscout.viewer.layers import OpenHeatmaps
 from histoscout.viewer.library import Library, open_library
 from histoscout.viewer.security import MAX_BODY, Guard
 from histoscout.viewer.tiles import OpenSlides, TileServer, encode_jpeg, last_level, tile_box
+from tests.viewer.results import MPP as SLIDE_MPP
 from tests.viewer.results import NAMES, write_results
 
 HOST = "127.0.0.1:9000"
@@ -264,3 +269,21 @@ def test_the_policy_allows_nothing_from_elsewhere(client: TestClient) -> None:
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "http" not in policy
+
+
+def test_regions_are_outlined_as_the_results_say(tmp_path: Path) -> None:
+    output = ResultFolder(write_results(tmp_path))
+    assert open_library([output.folder]).threshold is None
+    choices = {"model": "m", "threshold": 0.4, "detection": {"min_area_um2": 30_000}}
+    output.outlining.write_text(json.dumps(choices))
+    library = open_library([output.folder])
+    assert library.threshold == 0.4
+    slide = library.slides[0]
+    heatmap = OpenHeatmaps().read(slide)
+    assert heatmap is not None
+    areas = [region.area_mm2(SLIDE_MPP) for region in slide.outlining.find(heatmap, "UDH", 0.5)]
+    # the smaller of the two has 0.026 mm2
+    assert [area > 0.03 for area in areas] == [True]
+    output.outlining.write_text("[]")
+    with pytest.raises(OutputError, match="outlined"):
+        open_library([output.folder])

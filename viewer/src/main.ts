@@ -117,11 +117,14 @@ function styleOf(region: Region): Style {
 
 function paint(): void {
   outlines.set('annotations', input('blind').checked ? [] : annotations, (region) => ({ color: region.missed ? '#d00000' : '#00724c', width: region.missed ? 3 : 1.5, dash: region.missed ? [8, 5] : [] }));
-  outlines.set('regions', regions, styleOf);
+  // findings of a lower score are hidden; what readers added or judged stays
+  const least = Number(input('score').value);
+  const kept = regions.filter((region) => region.score === null || region.score >= least || !['open', undefined].includes(region.verdict));
+  outlines.set('regions', kept, styleOf);
   const sort = select('sort').value;
   const filter = select('filter').value;
   const [x, y] = [0, 1];
-  queue = regions.filter((region) => region.label !== 'reviewed')
+  queue = kept.filter((region) => region.label !== 'reviewed')
     .filter((region) => !filter || (filter === 'open' ? ['open', undefined].includes(region.verdict) : region.match === filter || region.verdict === filter));
   const keys: Record<string, (region: Region) => number> = {
     score: (region) => -(region.score ?? 1), unsure: (region) => Math.abs((region.score ?? 1) - 0.5), area: (region) => -region.area, place: (region) => bounds(region.outline)[y]! * 1e6 + bounds(region.outline)[x]!,
@@ -401,10 +404,20 @@ viewer.addHandler('animation-finish', () => {
 viewer.addHandler('open', drawBar);
 viewer.addHandler('zoom', drawBar);
 
+// of the operating points that change the sensitivity, at most MAX_POINTS, evenly chosen
+const MAX_POINTS = 12;
+function pointsToOffer(): Library['points'] {
+  const all = library.points.filter((point) => Number.isFinite(point.fp_per_cm2)).sort((a, b) => b.score - a.score);
+  const changing = all.filter((point, index) => index === 0 || point.sensitivity > all[index - 1]!.sensitivity);
+  const every = Math.max(1, Math.ceil(changing.length / MAX_POINTS));
+  return changing.filter((_, index) => index % every === 0 || index === changing.length - 1);
+}
+
 async function begin(): Promise<void> {
   library = await ask<Library>('/api/library');
   select('colors').replaceChildren(...library.colorMaps.map((name) => new Option(name, name)));
-  get('marks').replaceChildren(...library.points.map((point) => new Option(`sensitivity ${point.sensitivity.toFixed(2)}`, String(point.score))));
+  get('pointrow').hidden = !library.points.length;
+  select('point').replaceChildren(new Option('all findings', '0'), ...pointsToOffer().map((point) => new Option(`score ${point.score.toFixed(2)}: sensitivity ${point.sensitivity.toFixed(2)}, ${point.fp_per_cm2.toPrecision(2)} false positives per cm²`, String(point.score))));
   input('threshold').value = String(library.threshold ?? 0.5);
   input('reader').value = localStorage.getItem('reader') ?? '';
   input('reader').addEventListener('change', () => localStorage.setItem('reader', input('reader').value));
@@ -428,6 +441,9 @@ async function begin(): Promise<void> {
   get('nolesion').addEventListener('click', () => void attempt(() => operate({ kind: 'no lesion' })));
   get('help').addEventListener('click', () => get<HTMLDialogElement>('keys').showModal());
   get('asfound').addEventListener('click', () => void attempt(load));
+  const setScore = (value: string): void => { input('score').value = value; get('atscore').textContent = Number(value).toFixed(2); paint(); };
+  input('score').addEventListener('input', () => setScore(input('score').value));
+  select('point').addEventListener('change', () => setScore(select('point').value));
   for (const id of ['sort', 'filter', 'blind']) get(id).addEventListener('change', paint);
   for (const id of ['label', 'colors']) get(id).addEventListener('change', showHeat);
   input('opacity').addEventListener('input', () => viewer.world.getItemAt(1)?.setOpacity(Number(input('opacity').value)));

@@ -12,6 +12,7 @@ from histoscout.cohort.case import Case, check_unchanged, file_states, find_name
 from histoscout.detection.domain_shift import AppearanceReference, check_appearance
 from histoscout.detection.heatmap import compute_heatmap, write_heatmap
 from histoscout.detection.outlines import holds_usable_heatmaps, outline_again
+from histoscout.detection.outlining import write_outlining
 from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.pipeline import PipelineOptions, SlideSurvey, detect_on_slide, survey_slide
 from histoscout.detection.results import (
@@ -202,6 +203,7 @@ def _run(context: DetectionContext, cases: Sequence[Case]) -> list[LedgerRow]:
                 return _replace_results(context, cases)
             with hold(output.folder, "ledger"):
                 write_cases(cases, output)
+                write_outlining(context, output)
             return _fill(context, cases)
         finally:
             context.close()
@@ -229,6 +231,7 @@ def _replace_results(context: DetectionContext, cases: Sequence[Case]) -> list[L
         context.progress.note(note)
     # its paths are relative to the folder, so that it is not made aside
     write_cases(cases, context.output)
+    write_outlining(context, aside.output)
     replacement.commit()
     return rows
 

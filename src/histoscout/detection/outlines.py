@@ -8,6 +8,7 @@ from histoscout.annotations.found import mark_found
 from histoscout.annotations.geojson import write_geojson
 from histoscout.cohort.case import Case, open_case
 from histoscout.detection.heatmap import read_heatmap
+from histoscout.detection.outlining import write_outlining
 from histoscout.detection.overlay import draw_overlay
 from histoscout.detection.pipeline import regions_of_heatmap
 from histoscout.detection.results import LedgerRow, ResultFolder, read_ledger, write_ledger, write_lesions
@@ -106,6 +107,7 @@ def _outline_all(
         done[case.name] = replace(row, seconds=round(time.perf_counter() - start, 2))
         context.progress.advance()
     context.progress.done()
+    write_outlining(context, folder)
     every = {**read_ledger(folder.ledger), **done}
     write_ledger(every.values(), folder.ledger)
     for note in write_lesions(every.values(), folder):

@@ -159,6 +159,11 @@ class ResultFolder:
         return self.folder / "cohort.csv"
 
     @property
+    def outlining(self) -> Path:
+        """How regions were outlined from heatmaps."""
+        return self.folder / "detection.json"
+
+    @property
     def lesions(self) -> Path:
         """The table of lesions."""
         return self.folder / "lesions.csv"

@@ -30,7 +30,6 @@ from histoscout.viewer.layers import (
     heatmap_tile,
     read_reference,
     region_around,
-    regions_at,
     regions_to_json,
     tissue_outlines,
 )
@@ -84,14 +83,16 @@ class Viewer:
         """The slides and what is known of them."""
         review = self.library.review
         points = self.library.points
-        marks = [] if points is None else [{**p.model_dump(), **points.metrics(p)} for p in points.points]
+        # without tissue there is no rate of false positives
+        known = () if points is None or not points.cm2 else points.points
+        marks = [] if points is None else [{**p.model_dump(), **points.metrics(p)} for p in known]
         return JSONResponse(
             {
                 "slides": [self._row(slide) for slide in self.library.slides],
                 "writable": review is not None,
                 "readers": [] if review is None else list(review.readers),
                 "notes": [*self.library.notes, *(review.notes if review is not None else ())],
-                "threshold": None if points is None else points.threshold,
+                "threshold": self.library.threshold,
                 "points": marks,
                 "colorMaps": list(COLOR_MAPS),
             }
@@ -182,7 +183,7 @@ class Viewer:
             if heatmap is None or label not in heatmap.labels:
                 raise HTTPException(404)
             threshold = min(1.0, max(0.0, _number(request, "threshold")))
-            shown = regions_at(heatmap, label, threshold)
+            shown = viewed.outlining.find(heatmap, label, threshold)
         else:
             shown = read_findings(viewed) if self._review is None else self._review.regions(viewed.name)
         labels = {region.label for region in read_findings(viewed)}
@@ -264,7 +265,7 @@ class Viewer:
         label, threshold = values.get("label"), values.get("threshold")
         if heatmap is None or label not in heatmap.labels or not isinstance(threshold, int | float):
             raise ReviewError("wand", "there is no heatmap here", "Use the brush")
-        region = region_around(heatmap, str(label), float(threshold), place)
+        region = region_around(viewed.outlining.find(heatmap, str(label), float(threshold)), place)
         if region is None:
             raise ReviewError("wand", "no region at this threshold is here", "Lower the threshold")
         return (region.outline,)

@@ -14,7 +14,6 @@ from PIL import Image
 from histoscout.annotations.polygons import outline_to_geojson
 from histoscout.cohort.annotated_slide import read_annotated_regions
 from histoscout.detection.heatmap import Heatmap, read_heatmap
-from histoscout.detection.postprocess import find_regions
 from histoscout.evaluation.lesions.matching import (
     MATCHING_RULES,
     PRIMARY_RULE,
@@ -24,7 +23,7 @@ from histoscout.evaluation.lesions.matching import (
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Region, Regions, valid_outline
 from histoscout.geometry.vectorize import mask_to_polygons
-from histoscout.recipe_sections import DetectionConfig, PatchConfig, TissueConfig
+from histoscout.recipe_sections import PatchConfig, TissueConfig
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import find_tissue
 from histoscout.viewer.library import ViewedSlide
@@ -128,33 +127,15 @@ def _sample(levels: NDArray[np.uint8], heatmap: Heatmap, box: Box, scale: float)
     return sampled
 
 
-def regions_at(heatmap: Heatmap, label: str, threshold: float) -> Regions:
-    """Outline a heatmap again at another threshold; the network is not needed.
+def region_around(found: Regions, place: tuple[float, float]) -> Region | None:
+    """The region that holds a place.
 
     Args:
-        heatmap: The heatmap.
-        label: The class.
-        threshold: Probability from which a place counts.
-
-    Returns:
-        The regions, with the areas and holes that are dropped by default.
-    """
-    return find_regions(heatmap, label, threshold, DetectionConfig())
-
-
-def region_around(
-    heatmap: Heatmap, label: str, threshold: float, place: tuple[float, float]
-) -> Region | None:
-    """The region of a heatmap at a threshold that holds a place.
-
-    Args:
-        heatmap: The heatmap.
-        label: The class.
-        threshold: Probability from which a place counts.
+        found: Regions.
         place: x and y in level-0 px.
     """
     x, y = place
-    here = regions_at(heatmap, label, threshold).intersecting(Box(x, y, 0.01, 0.01))
+    here = found.intersecting(Box(x, y, 0.01, 0.01))
     return here[0] if len(here) else None
 
 

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from histoscout.cohort.case import Case
 from histoscout.cohort.cohort import read_cohort
 from histoscout.cohort.discovery import SlideFinder
 from histoscout.detection.operating_point import OPERATING_FILE, OperatingPoints
+from histoscout.detection.outlining import Outlining, read_outlining
 from histoscout.detection.results import LedgerRow, ResultFolder, read_cases, read_ledger
 from histoscout.errors import HistoscoutError, OutputError
 from histoscout.geometry.regions import Regions
@@ -27,6 +28,7 @@ class ViewedSlide:
         case: The slide and its annotations.
         output: The results that it belongs to; None without.
         row: Its row of the ledger; None without.
+        outlining: How its regions were outlined.
         fault: Why it cannot be shown; empty if nothing is known to be wrong.
     """
 
@@ -34,6 +36,7 @@ class ViewedSlide:
     case: Case
     output: ResultFolder | None = None
     row: LedgerRow | None = None
+    outlining: Outlining = field(default_factory=Outlining)
     fault: str = ""
 
     @property
@@ -63,6 +66,12 @@ class Library:
     review: Review | None
     points: OperatingPoints | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def threshold(self) -> float | None:
+        """Probability from which a place was detected; None if results differ or do not say so."""
+        thresholds = {slide.outlining.threshold for slide in self.slides if slide.output is not None}
+        return thresholds.pop() if len(thresholds) == 1 else None
 
     def find(self, key: str) -> ViewedSlide | None:
         """The slide that the page calls so; None if there is none."""
@@ -119,6 +128,7 @@ def _results(path: Path) -> ResultFolder | None:
 
 def _slides_of_results(output: ResultFolder, finder: SlideFinder | None) -> list[ViewedSlide]:
     cases = {case.name: case for case in read_cases(output)}
+    outlining = read_outlining(output)
     slides = []
     for name, row in read_ledger(output.ledger).items():
         case = cases.get(name, Case(Path(f"{name}.svs")))
@@ -129,7 +139,7 @@ def _slides_of_results(output: ResultFolder, finder: SlideFinder | None) -> list
             fault = f"the slide file {case.slide.name} is not there: give its folder with --slides"
         if row.mpp_source == "given" and case.mpp is None:
             case = replace(case, mpp=row.mpp)
-        slides.append(_viewed(case, output, row, fault=fault))
+        slides.append(replace(_viewed(case, output, row, fault=fault), outlining=outlining))
     return slides
 
 
