@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AUDIT := .venv-audit
 
 # pip's own words go to a file; every ten seconds a line says how far it is
 define install
@@ -15,7 +16,7 @@ done; \
 wait $$pid || { tail -n 20 $$log; exit 1; }
 endef
 
-.PHONY: demo test test-slow test-viewer viewer check bench fuzz campaign clean
+.PHONY: demo test test-slow test-viewer viewer check audit bench fuzz campaign clean
 
 PAGE := src/histoscout/viewer/page/index.html
 
@@ -47,6 +48,12 @@ check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_house.py
+
+# known holes in the exact versions of constraints.txt; it asks a service on the network, so it is no part of `make check`,
+# and fails if a version cannot be looked up
+audit:
+	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet pip-audit; }
+	$(AUDIT)/bin/pip-audit --strict --vulnerability-service osv --no-deps --disable-pip --requirement constraints.txt
 
 # DATA names a folder of real slides and annotations for the two that need one
 bench: $(VENV)/ready-dev
@@ -82,4 +89,4 @@ $(VENV)/ready-dev: $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
