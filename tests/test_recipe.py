@@ -225,7 +225,6 @@ def test_a_mistyped_key_is_recognized(section: str, key: str, meant: str) -> Non
         {"detection.min_area_um2": 1e300},
         {"detection.max_hole_um2": 1e300},
         {"detection.simplify_um": 1e6},
-        {"classes.positive": "U\x1bDH"},
         {"classes.other": [f"class {number}" for number in range(300)]},
     ],
 )

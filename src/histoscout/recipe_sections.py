@@ -5,7 +5,6 @@ schema take their texts from here. Sizes are in um, resolution in um/px.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
@@ -122,8 +121,6 @@ class ClassConfig(RecipeSection):
     def _names_are_distinct(self) -> Self:
         if len({plain(label) for label in self.labels}) < len(self.labels):
             raise ValueError("a class is named twice among positive and other")
-        if any(unicodedata.category(letter) in ("Cc", "Cs") for label in self.labels for letter in label):
-            raise ValueError(f"the name of a class holds a control character: {self.labels!a}")
         if unknown := sorted(set(self.aliases) - set(self.labels)):
             raise ValueError(f"aliases for {', '.join(unknown)}, which is neither positive nor other")
         return self

@@ -375,11 +375,12 @@ def test_a_name_that_xml_cannot_hold_does_not_spoil_the_file(tmp_path: Path) -> 
         mpp=1.0,
         slide_mpp=1.0,
         slide_name="a\x01<b>\x1b]0;\x07&\n",
-        labels=("UDH",),
-        values=np.full((1, 4, 4), 7, np.uint8),
+        labels=("U\x1bDH", "two\nlines"),
+        values=np.full((2, 4, 4), 7, np.uint8),
         windows=1,
     )
     write_heatmap(heatmap, tmp_path / "a.ome.tiff")
     read = read_heatmap(tmp_path / "a.ome.tiff")
     assert read.slide_name.startswith("a\ufffd<b>")
+    assert read.labels == heatmap.labels
     assert (read.values == heatmap.values).all()

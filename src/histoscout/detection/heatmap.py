@@ -1,5 +1,6 @@
 """Heatmaps: the probability of each class at every place of a slide, computed, read and written."""
 
+import json
 import math
 import os
 import struct
@@ -25,6 +26,7 @@ from histoscout.detection.inference import (
 from histoscout.errors import OutputError
 from histoscout.geometry.box import Box
 from histoscout.io.files import StrPath, atomic_write
+from histoscout.io.inputs import parse_json
 from histoscout.network.engines import Engine
 from histoscout.slides.slide import Slide
 from histoscout.tissue.mask import Tissue
@@ -259,6 +261,9 @@ def _metadata(heatmap: Heatmap) -> dict[str, object]:
         "slide_mpp": heatmap.slide_mpp,
         "windows": heatmap.windows,
     }
+    # names that XML does not keep as they are come back from here
+    if not all(label.isprintable() for label in heatmap.labels):
+        facts["labels"] = json.dumps(heatmap.labels)
     place = {"x": box.x, "y": box.y, "width": box.width, "height": box.height}
     return {
         "axes": "CYX",
@@ -270,7 +275,7 @@ def _metadata(heatmap: Heatmap) -> dict[str, object]:
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": heatmap.mpp,
         "PhysicalSizeYUnit": "µm",
-        "Channel": {"Name": list(heatmap.labels)},
+        "Channel": {"Name": [xml_text(label) for label in heatmap.labels]},
         "MapAnnotation": {
             "Namespace": NAMESPACE,
             **{k: xml_text(_said(v)) for k, v in {**facts, **place}.items()},
@@ -285,7 +290,13 @@ def _said(value: str | float) -> str:
 def _facts(xml: str) -> tuple[dict[str, str], tuple[str, ...]]:
     tree = ElementTree.fromstring(xml)
     facts = {entry.attrib["K"]: entry.text or "" for entry in tree.iterfind(".//{*}MapAnnotation//{*}M")}
-    return facts, tuple(channel.attrib["Name"] for channel in tree.iterfind(".//{*}Channel"))
+    labels = tuple(channel.attrib["Name"] for channel in tree.iterfind(".//{*}Channel"))
+    if "labels" in facts:
+        stated = parse_json(facts["labels"])
+        if not (isinstance(stated, list) and len(stated) == len(labels)):
+            raise ValueError("its labels are not those of its channels")
+        labels = tuple(map(str, stated))
+    return facts, labels
 
 
 def _pyramid(values: _Levels, scratch: Path) -> list[_Levels]:
