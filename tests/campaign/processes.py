@@ -124,13 +124,14 @@ def finish(running: Running, kill_after: float | None = None, how: int = signal.
         How it ended; a command that hangs is killed.
     """
     status: int | None = None
-    sent = False
+    sent = hangs = False
     while status is None:
         seconds = time.monotonic() - running.started
         if kill_after is not None and not sent and seconds >= kill_after:
             os.kill(running.process, how)
             sent = True
         if seconds > DEADLINE:
+            hangs = True
             os.kill(running.process, signal.SIGKILL)
         done, raw = os.waitpid(running.process, os.WNOHANG)
         status = os.waitstatus_to_exitcode(raw) if done else None
@@ -140,7 +141,7 @@ def finish(running: Running, kill_after: float | None = None, how: int = signal.
     running.listed.unlink(missing_ok=True)
     return Ended(
         code=status,
-        text=running.log.read_text(errors="replace"),
+        text=running.log.read_text(errors="replace") + (f"\nkilled after {DEADLINE:g} s" if hangs else ""),
         seconds=time.monotonic() - running.started,
         operations=tuple(operations),
     )
