@@ -27,7 +27,7 @@ from histoscout.checks.integrity import (
     count_classes,
     load_case,
 )
-from histoscout.cohort.annotated_slide import REVIEWED
+from histoscout.cohort.annotated_slide import REVIEWED, drawn_only
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort, read_cohort
 from histoscout.cohort.discovery import unique_slide_names
@@ -212,8 +212,9 @@ def check_slide(
             tissue = find_tissue(slide, recipe.tissue, recipe.patches)
             alignment = _cannot_tell(loaded, "no annotations")
             # reviewed areas say nothing about where lesions are
-            if any(recipe.classes.canonical(label) != REVIEWED for label in loaded.regions.labels):
-                subject = prepare_subject(slide, loaded.regions, tissue, tile_um=recipe.patches.size_um)
+            drawn = drawn_only(loaded.regions)
+            if any(recipe.classes.canonical(label) != REVIEWED for label in drawn.labels):
+                subject = prepare_subject(slide, drawn, tissue, tile_um=recipe.patches.size_um)
                 alignment = check_slide_alignment(replace(subject, classes=recipe.classes), others)
             case = loaded.case
             return CheckedSlide(

@@ -34,6 +34,9 @@ REVIEWED = "reviewed"
 UNREVIEWED = "unseen"
 """Property of the region to ignore that stands for everything outside the reviewed areas."""
 
+CORRECTED = "corrected"
+"""Property of regions that come from the review of a detection, on a slide that need not be annotated as a whole."""
+
 UNLISTED = "classes that the recipe does not name"
 """How the note on such classes begins."""
 
@@ -252,6 +255,18 @@ def annotated_only(regions: Regions) -> Regions:
         regions: Annotations under the recipe's class names.
     """
     return regions.where(lambda region: UNREVIEWED not in region.properties)
+
+
+def drawn_only(regions: Regions) -> Regions:
+    """The annotations without those that come from the review of a detection.
+
+    A finding lies where the model saw it, so that it cannot be displaced; and beside the few that were judged, lesions that
+    nobody outlined may fit better.
+
+    Args:
+        regions: Annotations under the recipe's class names.
+    """
+    return regions.where(lambda region: CORRECTED not in region.properties)
 
 
 # ---------------------------------------------------------------- slides

@@ -7,7 +7,7 @@ from pathlib import Path
 import shapely
 
 from histoscout.annotations.geojson import write_geojson
-from histoscout.cohort.annotated_slide import REVIEWED, is_mask, read_annotated_regions
+from histoscout.cohort.annotated_slide import CORRECTED, REVIEWED, is_mask, read_annotated_regions
 from histoscout.cohort.case import Case, open_case
 from histoscout.cohort.cohort import Cohort, write_cohort
 from histoscout.errors import OutputError, ReviewError
@@ -80,7 +80,7 @@ def collect_corrections(review: Review, slide: str, annotated: Regions | None = 
     judged = state.regions
     untouched = [region for region in review.findings(slide) if region.id not in judged]
     accepted = [
-        Region(reviewed.region.outline, reviewed.label, id=identity)
+        Region(reviewed.region.outline, reviewed.label, id=identity, properties={CORRECTED: True})
         for identity, reviewed in judged.items()
         if reviewed.exists and state.outcome(identity) == "accept"
     ]
@@ -92,12 +92,12 @@ def collect_corrections(review: Review, slide: str, annotated: Regions | None = 
     ]
     candidates += [(region.id, region.outline, region.label) for region in untouched]
     rejected = [
-        Region(outline, f"{label}: {OUTCOME_CLASSES['reject']}", id=identity)
+        Region(outline, f"{label}: {OUTCOME_CLASSES['reject']}", id=identity, properties={CORRECTED: True})
         for identity, outline, label in candidates
         if state.outcome(identity) == "reject"
     ]
     ignored = [
-        Region(outline, IGNORED, id=identity)
+        Region(outline, IGNORED, id=identity, properties={CORRECTED: True})
         for identity, outline, _ in candidates
         if state.outcome(identity) in ("unclear", "differ", "open")
     ]

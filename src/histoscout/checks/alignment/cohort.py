@@ -20,7 +20,7 @@ from histoscout.checks.alignment.slides import (
     prepare_subject,
     stays_on_tissue,
 )
-from histoscout.cohort.annotated_slide import LabeledSlide, annotated_only
+from histoscout.cohort.annotated_slide import LabeledSlide, annotated_only, drawn_only
 from histoscout.io.notes import list_some
 from histoscout.verdict import Verdict
 
@@ -118,7 +118,9 @@ def check_training_alignment(slides: Sequence[LabeledSlide]) -> Verdict:
     Returns:
         The verdict on all of them.
     """
-    annotated = [(slide, regions) for slide in slides if len(regions := annotated_only(slide.regions))]
+    annotated = [
+        (slide, regions) for slide in slides if len(regions := drawn_only(annotated_only(slide.regions)))
+    ]
     if annotated:
         chosen = np.unique(np.linspace(0, len(annotated) - 1, MAX_TRAINING_SLIDES).astype(int))
         annotated = [annotated[index] for index in chosen]
