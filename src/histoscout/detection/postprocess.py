@@ -13,13 +13,13 @@ import shapely
 from numpy.typing import NDArray
 from scipy import ndimage
 from shapely.geometry import Polygon
-from shapely.geometry.polygon import orient
 
 from histoscout.detection.heatmap import LEVELS, Heatmap, threshold_level
 from histoscout.detection.inference import release_memory
 from histoscout.geometry.box import Box
 from histoscout.geometry.regions import Outline, Region, Regions, valid_outline
-from histoscout.geometry.vectorize import CONTOUR_STEP, contour_polygons
+from histoscout.geometry.simplify import simplify_outlines
+from histoscout.geometry.vectorize import contour_polygons
 from histoscout.recipe_sections import DetectionConfig
 from histoscout.tissue.mask import clean_mask, join_corner_contacts
 
@@ -31,13 +31,6 @@ LARGEST_PART = 2**24
 
 SCORE_QUANTILE = 0.9
 """A region's score is this quantile of the probabilities inside: high, yet not that of a single cell."""
-
-SIMPLIFY_CELLS = 0.25
-"""Tolerance of simplified outlines in cells of the heatmap; with the correction of the area, they stay within three
-quarters of a cell of the contour."""
-
-COORDINATE_STEP = 1 / 256
-"""Level-0 px to which the corners of outlines are rounded."""
 
 FAINTER = (1 / 2, 1 / 4)
 """Shares of the threshold at which fainter regions are found."""
@@ -193,7 +186,7 @@ def _outlines_in(
     traced = contour_polygons(mask, _with_rim(part, whole), floor - 0.5)
     # the area is that of the cells: at a sharp edge, the contour depends on how high the level is inside
     cells = np.bincount(ndimage.label(mask)[0].ravel())[1:]
-    simple = _simplified(traced, cells, choices.simplify_um / mpp)
+    simple = simplify_outlines(traced, cells, choices.simplify_um / mpp)
     placed = shapely.transform(
         np.array(simple, dtype=object), lambda points: points * scale + (corner_x, corner_y)
     )
@@ -232,68 +225,6 @@ def _with_rim(part: HeatmapPart, whole: _Levels) -> NDArray[np.float32]:
     row, column = top - part.row + 1, left - part.column + 1
     rim[row : row + known.shape[0], column : column + known.shape[1]] = known
     return rim
-
-
-def _simplified(outlines: Sequence[Polygon], areas: NDArray[np.int64], tolerance: float) -> list[Polygon]:
-    """Outlines with fewer corners and the same area, near the contour.
-
-    One that would touch itself or another one keeps all of its corners.
-
-    Args:
-        outlines: Contours that do not touch each other, in cells.
-        areas: The area that each shall have, in cells.
-        tolerance: Tolerance in cells; at least `SIMPLIFY_CELLS` are used, 0 keeps all corners.
-    """
-    if not outlines:
-        return []
-    exact = shapely.simplify(np.array(outlines, dtype=object), 0.0, preserve_topology=True).tolist()
-    exact = [new if _is_sound(new) else old for new, old in zip(exact, outlines, strict=True)]
-    largest = max(tolerance, SIMPLIFY_CELLS) if tolerance else 0.0
-    simple = shapely.simplify(np.array(exact, dtype=object), largest, preserve_topology=True).tolist()
-    sized = [_with_area(new, area) for new, area in zip(simple, areas.tolist(), strict=True)]
-    # the few that meet another one keep their contours
-    chosen = [new if _is_sound(new) else old for new, old in zip(sized, exact, strict=True)]
-    first, second = shapely.STRtree(chosen).query(chosen, predicate="intersects")
-    meeting = set(first[first != second].tolist())
-    return [exact[index] if index in meeting else new for index, new in enumerate(chosen)]
-
-
-def _with_area(polygon: Polygon, area: float) -> Polygon:
-    """A polygon with its edges moved outwards in parallel until it has an area; corners on a curve cut it short."""
-    if polygon.is_empty:
-        return polygon
-    turned = orient(polygon)
-    for _ in range(2):
-        distance = (area - turned.area) / turned.length
-        edge, *holes = (
-            _moved_right(shapely.get_coordinates(ring), distance)
-            for ring in (turned.exterior, *turned.interiors)
-        )
-        turned = Polygon(edge, holes)
-    return turned
-
-
-def _moved_right(ring: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
-    """The corners (N, 2) of a closed ring whose edges are moved to the right of their direction."""
-    corners = ring[:-1]
-    edges = np.roll(corners, -1, axis=0) - corners
-    unit = edges / np.hypot(*edges.T)[:, None]
-    right = np.stack([unit[:, 1], -unit[:, 0]], axis=1)
-    previous = np.roll(right, 1, axis=0)
-    # where two edges meet, both have moved; sharp corners are not moved further than by twice the distance
-    mean = right + previous
-    way = distance * mean / np.maximum(0.5, 1 + (right * previous).sum(axis=1))[:, None]
-    moved: NDArray[np.float64] = corners + np.round(way / CONTOUR_STEP) * CONTOUR_STEP
-    return moved
-
-
-def _is_sound(outline: Polygon) -> bool:
-    """Whether an outline is valid and its rings touch neither themselves nor one another."""
-    if not outline.is_valid or outline.is_empty:
-        return False
-    return not outline.interiors or bool(
-        shapely.is_simple(shapely.MultiLineString(shapely.get_rings(outline).tolist()))
-    )
 
 
 def _clipped(outlines: Sequence[Polygon], box: Box) -> list[Outline | None]:

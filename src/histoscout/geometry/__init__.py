@@ -4,5 +4,6 @@
 - `regions`: labeled polygons, annotated or detected (`Region`, `Regions`).
 - `validity`: valid polygons from rings that cross themselves.
 - `rasterize`: polygons to masks.
-- `vectorize`: masks to polygons.
+- `vectorize`: masks to polygons, along pixels or along a contour.
+- `simplify`: contours to outlines with few corners.
 """
