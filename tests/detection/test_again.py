@@ -258,6 +258,7 @@ def test_another_run_with_other_settings_is_refused_while_one_runs(
     detect(model, [slide(table, 3)], tmp_path / "found", replace(ON_TORCH, progress=Meanwhile()))
     assert len(refused) == 2
     assert {path.name for path in (tmp_path / "found").iterdir()} == {
+        "detection.json",
         "cohort.csv",
         "ledger.csv",
         "lesions.csv",
