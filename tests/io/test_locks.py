@@ -117,10 +117,21 @@ def test_a_lock_of_another_machine_lives_as_long_as_its_heart(
     lock.release()
 
 
+FORKS = """    import os
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(1)
+        os.write(writing, b"1")
+        time.sleep(5)
+        os._exit(0)
+    os.read(reading, 1)
+"""
+"""A process of its own that lives on; it has begun before the run says that it has claimed the folder."""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
 def test_a_forked_worker_does_not_keep_the_lock_of_its_dead_parent(tmp_path: Path) -> None:
-    forks = "    import os\n    if os.fork() == 0:\n        os.close(1)\n        time.sleep(5)\n        os._exit(0)\n"
-    script = CLAIM.replace('    print("claimed"', forks + '    print("claimed"')
+    script = CLAIM.replace('    print("claimed"', FORKS + '    print("claimed"')
     with claimed(tmp_path / "out", script):
         pass
     with claim_folder(tmp_path / "out") as alone:

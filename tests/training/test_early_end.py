@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def test_a_training_is_late_when_its_steps_have_become_slow() -> None:
     assert Pace(None, started=-1e6, taken=10).seconds_late(10) == 0
     assert Pace(1e9, taken=10).seconds_late(10) == 0
     assert Pace(0.001, started=-1e6, taken=10).seconds_late(10) > 1e6
+
+
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C as at a terminal, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Terminal(StringIO):
