@@ -477,3 +477,25 @@ def test_a_table_that_is_not_in_utf8_is_noted(table: Write, encoding: str) -> No
     cohort = read_cohort(table("slide,patient\nslides/a.svs,Müller\n", encoding))
     assert cohort.patients == ("Müller",)
     assert any("UTF-8" in note for note in cohort.notes)
+
+
+# ---------------------------------------------------------------- what is no slide
+
+
+def test_a_file_of_annotations_is_no_slide(tmp_path: Path) -> None:
+    for name in ("a.geojson", "a.qpdata", "a.xml", "a.ndpa"):
+        (tmp_path / name).write_text("{}")
+        with pytest.raises(CohortError, match="annotations, not a slide"):
+            read_cohort(tmp_path / name)
+
+
+def test_a_folder_without_slides_names_what_is_in_it(tmp_path: Path) -> None:
+    with pytest.raises(CohortError) as nothing:
+        read_cohort(tmp_path)
+    assert "slide files" in nothing.value.remedy
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.svs").write_bytes(b"")
+    (tmp_path / "slides.csv").write_text("slide\n")
+    with pytest.raises(CohortError) as caught:
+        read_cohort(tmp_path)
+    assert "slides.csv, scans" in caught.value.remedy

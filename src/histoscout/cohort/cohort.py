@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
+from histoscout.annotations.read import format_of, is_annotation_file
 from histoscout.cohort.case import BUILT_IN
 from histoscout.cohort.case import Case as Case
 from histoscout.cohort.case import SplitName as SplitName
 from histoscout.cohort.discovery import (
+    MASK_SUFFIXES,
     SLIDE_SUFFIXES,
     SlideFinder,
     assign_own_patients,
@@ -156,6 +158,9 @@ def read_cohort(path: StrPath, slides: StrPath | None = None) -> Cohort:
         )
     if path.suffix.casefold() in TABLES:
         return _from_table(path, finder)
+    if is_annotation_file(path) and format_of(path) not in MASK_SUFFIXES:
+        fault = "this is a file of annotations, not a slide"
+        raise CohortError(path, fault, "Give the slide, or a cohort.csv that names slides and annotations")
     return _from_slides([path], path)
 
 
@@ -165,7 +170,16 @@ def _from_slides(slides: list[Path], where: Path) -> Cohort:
     if not slides:
         kinds = ", ".join(sorted(SLIDE_SUFFIXES))
         fault = "; ".join([f"the folder holds no slides ({kinds})", *unreadable])
-        raise CohortError(where, fault, "Give the folder that holds the slide files")
+        # a folder that others made mostly has its table in it, or its slides one level below
+        tables = sorted(path.name for path in where.iterdir() if path.suffix.casefold() in TABLES)
+        folders = sorted(path.name for path in where.iterdir() if path.is_dir() and find_slides(path))
+        inside = [*tables, *folders][:3]
+        remedy = (
+            f"Give what is in it: {', '.join(inside)}"
+            if inside
+            else "Give the folder that holds the slide files"
+        )
+        raise CohortError(where, fault, remedy)
     matches = match_annotations(slides)
     cases, notes = assign_own_patients(
         [Case(slide, next(iter(files), None)) for slide, files in matches.by_slide.items()],
